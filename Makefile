@@ -1,0 +1,84 @@
+# Each target sets up what it needs; all it asks of the machine is Python 3.11 or newer (with venv), make and git.
+#
+#   make test PYTHON=python3.13                     another interpreter, in the same environment, which is made anew
+#   make test PYTHON=python3.13 VENV=.venv-3.13     another interpreter, in an environment beside the first
+#   make test ARGS='-k serve -x'                    arguments for pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+
+# Written last, so a set-up that was interrupted has none. It holds the place of the checkout, which the scripts in
+# $(BIN) hold too: an environment that was moved or copied is made anew.
+READY = $(VENV)/.ready
+SOUND = test -x $(BIN)/python && test "$$(cat $(READY) 2>/dev/null)" = "$(CURDIR)"
+
+# A PYTHON that the user names wins over the one the environment was made with; the default does not, so that
+# `make lab` goes on with what `make test PYTHON=python3.13` made. The tag tells 3.13 from 3.14 and from 3.13t.
+ifneq ($(origin PYTHON),file)
+TAG = -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))' 2>/dev/null
+SOUND += && test "$$($(BIN)/python $(TAG))" = "$$($(PYTHON) $(TAG))"
+endif
+
+ANEW := $(shell $(SOUND) || echo yes)
+
+.PHONY: help .venv lab test lint bench lock clean ANEW
+
+help: ## this list
+	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
+
+.venv: $(READY) ## the Python environment (in VENV), with everything installed
+
+lab: $(READY) ## JupyterLab on the notebooks
+	@$(BIN)/requestlab lab
+
+test: lint ## lint, then the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## style, format and types
+	@$(BIN)/ruff check lib labapp tests
+	@$(BIN)/ruff format --check lib labapp tests
+	@$(BIN)/mypy
+
+bench: $(READY) ## what the lab itself costs
+	@$(BIN)/python tests/benchmarks/run.py
+
+lock: $(READY) ## requirements.lock from pyproject.toml; keeps what is pinned, unless UPGRADE=--upgrade
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --annotation-style line \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE) \
+	    --output-file requirements.lock pyproject.toml
+
+clean: ## remove what make and the tools made; saved runs stay
+	@test ! -e $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find lib labapp tests -name __pycache__ -prune -exec rm -rf {} +
+
+ifeq ($(ANEW),yes)
+$(READY): ANEW
+endif
+
+# pip may be stopped between two packages, or inside one: then the stamp goes, and the next call starts afresh.
+$(READY): requirements.lock pyproject.toml
+	@trap 'rm -f $@; exit 130' HUP INT TERM; set -e; \
+	say() { printf '%s\n' "$$*" >&2; }; \
+	if test -n "$(ANEW)"; then \
+	    version=$$($(PYTHON) -c 'import platform; print("Python " + platform.python_version())' 2>/dev/null) \
+	        || { say "$(PYTHON) does not run; name a Python 3.11 or newer: make PYTHON=python3.13"; exit 1; }; \
+	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	        || { say "requestlab needs Python 3.11 or newer and $(PYTHON) is $$version; name another: make PYTHON=python3.13"; exit 1; }; \
+	    $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	        || { say "$(PYTHON) ($$version) lacks the venv module; install it (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }; \
+	    test -z "$$(ls -A $(VENV) 2>/dev/null)" || test -e $(VENV)/pyvenv.cfg \
+	        || { say "$(VENV) is not a Python environment, so it is left alone; name another: make VENV=.venv"; exit 1; }; \
+	    say "Making $(VENV) with $$version; this downloads packages and takes a minute or so, once."; \
+	    rm -f $@; \
+	    $(PYTHON) -m venv --clear --prompt requestlab $(VENV); \
+	else \
+	    say "Bringing $(VENV) up to date."; \
+	fi; \
+	$(PIP) install -r requirements.lock; \
+	$(PIP) install --no-deps --no-build-isolation --editable .; \
+	printf '%s\n' "$(CURDIR)" > $@

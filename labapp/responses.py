@@ -1,0 +1,7 @@
+"""The one kind of answer that is not a page."""
+
+from django.http import HttpResponse
+
+
+def plain_text(sentence: str, status: int = 200) -> HttpResponse:
+    return HttpResponse(f"{sentence}\n", status=status, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,44 @@
+"""Settings of a project with no admin, no static files and no data, so that little besides Django itself is measured.
+
+Two environment variables are read:
+
+    LABAPP_MIDDLEWARE   name of a stack in middleware_stacks.py; `startproject` unless set
+    LABAPP_SECRET_KEY   one key for several worker processes; fresh in each process unless set
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from labapp.middleware_stacks import NEEDED_APPS, middleware_of
+
+DEBUG = False
+SECRET_KEY = os.environ.get("LABAPP_SECRET_KEY") or secrets.token_urlsafe(50)
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+ROOT_URLCONF = "labapp.urls"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+_stack = os.environ.get("LABAPP_MIDDLEWARE", "startproject")
+MIDDLEWARE = list(middleware_of(_stack))
+INSTALLED_APPS = list(NEEDED_APPS[_stack])
+
+# The auth app cannot be set up without a database; no view queries it, so it is never opened.
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+# No context processors: the page must cost the same to render under every middleware stack.
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+    },
+]
+
+# Warnings are left out: Django logs one for every 4xx answer, and writing them would be measured too.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "loggers": {"django": {"handlers": ["stderr"], "level": "ERROR", "propagate": False}},
+}

@@ -1,0 +1,24 @@
+"""Twin addresses: /sync/… and /async/… lead to views of the same names."""
+
+from types import ModuleType
+
+from django.urls import URLPattern, include, path
+
+from labapp import async_views, sync_views
+from labapp.parameters import bad_request
+
+
+def paths_to(views: ModuleType) -> list[URLPattern]:
+    return [
+        path("page/", views.page),
+        path("wait/", views.wait),
+        path("burn/", views.burn),
+    ]
+
+
+urlpatterns = [
+    path("sync/", include(paths_to(sync_views))),
+    path("async/", include(paths_to(async_views))),
+]
+
+handler400 = bad_request

@@ -1,0 +1,121 @@
+"""What to serve: frozen values, and the three that have names."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from requestlab import servers
+from requestlab.errors import ConfigurationError
+
+APPLICATIONS = {
+    "django": {"wsgi": "labapp.wsgi:application", "asgi": "labapp.asgi:application"},
+    "bare": {"wsgi": "labapp.bare:wsgi", "asgi": "labapp.bare:asgi"},
+}
+"""What can stand behind a server: the Django project, or a bare callable that answers as many bytes without Django."""
+
+MIDDLEWARE = ("none", "startproject")
+LOOPS = ("asyncio", "uvloop")
+MOST_WORKERS = 32
+MOST_THREADS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """How the app is served.
+
+    >>> SYNC.replace(server="gunicorn-gthread", threads=4)
+
+    `server` names a row of `requestlab.servers.SERVERS`, which also decides the interface. `workers` are processes,
+    `threads` are threads in each worker (only where the server takes them), `loop` is the event loop of an ASGI server
+    (None: asyncio), `middleware` a stack of the app, `application` what is served, and `probe` whether each worker
+    records who served a request. Values that cannot work raise ConfigurationError.
+    """
+
+    name: str
+    server: str
+    application: str = "django"
+    workers: int = 1
+    threads: int = 1
+    loop: str | None = None
+    middleware: str = "startproject"
+    probe: bool = False
+
+    def __post_init__(self) -> None:
+        row = servers.find(self.server)
+        _one_of("application", self.application, APPLICATIONS)
+        _one_of("middleware", self.middleware, MIDDLEWARE)
+        _within("workers", self.workers, MOST_WORKERS)
+        _within("threads", self.threads, MOST_THREADS)
+        if self.threads != 1 and "threads" not in row.takes:
+            takers = ", ".join(other.name for other in servers.SERVERS.values() if "threads" in other.takes)
+            raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} takes threads=…")
+        if self.loop is not None:
+            _one_of("loop", self.loop, LOOPS)
+            if "loop" not in row.takes:
+                raise ConfigurationError(f"server {self.server!r} runs no event loop; leave loop=None")
+
+    def replace(self, **changes: Any) -> Configuration:
+        """Return a copy with some fields changed; an unknown field raises ConfigurationError."""
+        fields = [field.name for field in dataclasses.fields(self)]
+        unknown = [name for name in changes if name not in fields]
+        if unknown:
+            raise ConfigurationError(f"a configuration has no {unknown[0]!r}; it has {', '.join(fields)}")
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def interface(self) -> str:
+        """`wsgi` or `asgi`, as the server has it."""
+        return servers.find(self.server).interface
+
+    @property
+    def target(self) -> str:
+        """Where the application is: `module:attribute`."""
+        return APPLICATIONS[self.application][self.interface]
+
+    @property
+    def event_loop(self) -> str | None:
+        """The loop's name, or None for a server without one."""
+        return (self.loop or "asyncio") if self.interface == "asgi" else None
+
+    @property
+    def capacity(self) -> int | None:
+        """How many requests it can hold in hand at once; None where only the machine sets the limit."""
+        return None if self.interface == "asgi" else self.workers * self.threads
+
+    @property
+    def label(self) -> str:
+        """The name, and what differs from the named configuration: `sync, workers=4`."""
+        base = NAMED.get(self.name)
+        if base is None:
+            return self.name
+        silent = {"name", "probe"}
+        changed = [
+            f"{field.name}={getattr(self, field.name)}"
+            for field in dataclasses.fields(self)
+            if field.name not in silent and getattr(self, field.name) != getattr(base, field.name)
+        ]
+        return ", ".join([self.name, *changed])
+
+
+def _one_of(field: str, value: object, allowed: Any) -> None:
+    if value not in allowed:
+        raise ConfigurationError(f"{field}={value!r} is not known; expected one of: {', '.join(allowed)}")
+
+
+def _within(field: str, value: object, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigurationError(f"{field}={value!r}: expected a whole number from 1 to {most}")
+
+
+SYNC = Configuration(name="sync", server="gunicorn-sync")
+"""Sync-only: WSGI, one request at a time in each worker, Django's default middleware."""
+
+MIXED = Configuration(name="mixed", server="uvicorn")
+"""ASGI with Django's default middleware, for sync and async views side by side."""
+
+ASYNC = Configuration(name="async", server="uvicorn", middleware="none")
+"""ASGI with as little sync in the path as Django allows; its fair twin is `SYNC.replace(middleware="none")`."""
+
+NAMED = {configuration.name: configuration for configuration in (SYNC, MIXED, ASYNC)}

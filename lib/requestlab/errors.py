@@ -1,0 +1,45 @@
+"""Every error that the lab raises on purpose.
+
+LabError
+├── ConfigurationError      a configuration, load or argument that cannot work; also a ValueError
+├── ServerError
+│   ├── ServerStartError    the server ended, or did not answer, before it was ready
+│   └── ServerGoneError     the server ended while it was needed
+├── GeneratorError          the load process failed
+├── RemoteTargetError       the address is not on this machine
+└── RunFormatError          a file that is not a saved run, or is one of another version
+"""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """Base of all errors a user of the lab can act on; the message says what to do."""
+
+
+class ConfigurationError(LabError, ValueError):
+    """A value that cannot work: says what was given, what was expected."""
+
+
+class ServerError(LabError):
+    """Something is wrong with a server process."""
+
+
+class ServerStartError(ServerError):
+    """The server did not become ready: names the command, the exit status and the last log lines."""
+
+
+class ServerGoneError(ServerError):
+    """The server ended although nobody stopped it."""
+
+
+class GeneratorError(LabError):
+    """The load process failed; its own words are in the message."""
+
+
+class RemoteTargetError(LabError):
+    """The address is not on this machine, and nobody said that it may be."""
+
+
+class RunFormatError(LabError):
+    """The file is not a saved run that this version can read."""

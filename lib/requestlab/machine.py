@@ -1,0 +1,74 @@
+"""The machine and the versions under which a figure was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("django", "asgiref", "gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools", "httpx")
+
+
+def facts() -> dict[str, Any]:
+    """Return what travels with every result: plain values, ready for JSON. `limits` holds what a hub allows, if it says."""
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "usable_cores": len(os.sched_getaffinity(0)),
+        "limits": {name: os.environ[name] for name in ("CPU_LIMIT", "MEM_LIMIT") if name in os.environ},
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def caption(machine: dict[str, Any]) -> str:
+    """Return one line that names the machine and the versions, for beneath a figure."""
+    versions = machine["versions"]
+    return (
+        f"{machine['processor']}, {machine['usable_cores']} cores · {machine['system']} · Python {machine['python']} · "
+        f"Django {versions['django']} · asgiref {versions['asgiref']}"
+    )
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Which cores the server's processes may use, and which one the generator has for itself (None: it shares)."""
+
+    server: tuple[int, ...]
+    generator: int | None
+
+
+def split_cores() -> Cores:
+    """Set one core apart for the generator where there are two or more.
+
+    Which one is left to chance: on a machine with many labs, always taking the last would pile them up there.
+    """
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        return Cores(server=tuple(usable), generator=None)
+    generator = random.choice(usable)
+    return Cores(server=tuple(core for core in usable if core != generator), generator=generator)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

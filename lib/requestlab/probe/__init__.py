@@ -1,0 +1,1 @@
+"""What runs inside the server's processes; nothing outside this folder does."""

@@ -1,0 +1,60 @@
+"""Progress of anything longer than two seconds: one line of plain text that updates in place."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+SILENT_S = 2.0
+_EVERY_S = 0.2
+
+
+class Progress:
+    """A line such as `sync /sync/page/, 10 users: 3 s of 10 s`, in a terminal (standard error) and in a notebook.
+
+    Says nothing in the first moments of what is short, nor where nobody looks: with the output piped to a file.
+    """
+
+    def __init__(self, what: str, seconds: float) -> None:
+        self._what = what
+        self._seconds = seconds
+        self._start = self._last = time.monotonic()
+        self._out = _where()
+        self._width = 0
+
+    def tick(self) -> None:
+        """Bring the line up to date; cheap enough to be called often."""
+        now = time.monotonic()
+        elapsed = now - self._start
+        if self._out is None or now - self._last < _EVERY_S or max(self._seconds, elapsed) < SILENT_S:
+            return
+        self._last = now
+        line = f"{self._what}: {elapsed:.0f} s of {self._seconds:.0f} s"
+        if elapsed > self._seconds + 1:
+            line += ", waiting for the last answers"
+        self._write(line)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._width:
+            self._write("")
+            self._write("")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, line: str) -> None:
+        assert self._out is not None
+        self._out.write("\r" + line.ljust(self._width) + ("\r" if not line else ""))
+        self._out.flush()
+        self._width = len(line)
+
+
+def _where() -> TextIO | None:
+    if "ipykernel" in sys.modules and type(sys.stdout).__module__.startswith("ipykernel"):
+        return sys.stdout
+    return sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None

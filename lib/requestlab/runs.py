@@ -1,0 +1,180 @@
+"""The record of one slice: every request, raw, with what was known about the server and the machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from requestlab import audit
+from requestlab.connection import ERRORS
+from requestlab.errors import RunFormatError
+from requestlab.generator import COLUMNS
+
+FORMAT = 1
+"""Version of the file; a reader refuses any other."""
+
+THREAD_COLUMNS = ("time", "pid", "threads")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One slice of load on one server.
+
+    `samples` is the raw table, int64, shape (requests, len(generator.COLUMNS)), warm-up included; `thread_samples` has one
+    row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds plain values:
+    `label`, `configuration`, `path`, `load`, `start` and `end` of the measured stretch in ns, CPU times, machine facts.
+    """
+
+    samples: np.ndarray[Any, np.dtype[np.int64]]
+    thread_samples: np.ndarray[Any, np.dtype[np.int64]]
+    about: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """How figures call it: the configuration's label, or the address."""
+        return str(self.about["label"])
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row a request of the measured stretch, in the order in which they were planned.
+
+        `planned`, `sent`, `first_byte`, `done` in ns of CLOCK_MONOTONIC (0: it did not come to that), `status`, `error` (empty:
+        none), `size` of the body in bytes, `user`, `opened` (a connection had to be opened), and, where the probe was on,
+        `pid`, `thread` (native id) and `on_loop` (that thread ran an event loop); else these are <NA>.
+        """
+        return self._table(self._planned >= self.about["start"])
+
+    @cached_property
+    def warmup(self) -> pd.DataFrame:
+        """The requests that were planned before the measured stretch began; in no summary."""
+        return self._table(self._planned < self.about["start"])
+
+    @cached_property
+    def threads(self) -> pd.DataFrame:
+        """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was off."""
+        return pd.DataFrame(self.thread_samples, columns=list(THREAD_COLUMNS))
+
+    @property
+    def response_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Response time of each answered request, from planned to done, in ms."""
+        good = self.requests[answered(self.requests)]
+        return ((good["done"] - good["planned"]) / 1e6).to_numpy(dtype=np.float64)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `errors` (requests that failed
+        or were answered with a status of 400 or above), `cpu_per_request` (the workers', in ms), `validity` and `reasons`.
+
+        Throughput counts the answers that arrived in the measured stretch. A figure without evidence is NaN.
+        """
+        times = self.response_ms
+        quantiles = np.percentile(times, [50, 95, 99, 100]) if len(times) else [math.nan] * 4
+        validity, reasons = audit.judge(self)
+        return {
+            "throughput": self.answered_in_time / self.seconds,
+            **dict(zip(("p50", "p95", "p99", "max"), map(float, quantiles), strict=True)),
+            "errors": int((~answered(self.requests)).sum()),
+            "cpu_per_request": self._cpu_ms(self.about["server_cpu_ns"]),
+            "validity": validity,
+            "reasons": reasons,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Length of the measured stretch."""
+        return float(self.about["end"] - self.about["start"]) / 1e9
+
+    @cached_property
+    def answered_in_time(self) -> int:
+        """How many answers arrived within the measured stretch, whenever they were planned."""
+        done = self.samples[:, COLUMNS.index("done")]
+        good = (self.samples[:, COLUMNS.index("error")] == 0) & (self.samples[:, COLUMNS.index("status")] < 400)
+        return int((good & (done >= self.about["start"]) & (done <= self.about["end"])).sum())
+
+    @property
+    def generator_share(self) -> float:
+        """The generator's share of one core in the measured stretch, 0 to 1."""
+        return float(self.about["generator_cpu_ns"]) / 1e9 / self.seconds
+
+    @property
+    def generator_cpu_per_request(self) -> float:
+        """CPU time that the generator spent on each answer, in ms."""
+        return self._cpu_ms(self.about["generator_cpu_ns"])
+
+    @property
+    def connections(self) -> int:
+        """Connections opened, warm-up included."""
+        return int(self.samples[:, COLUMNS.index("opened")].sum())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the run to one file, whole or not at all, and return its path; the usual suffix is `.run`."""
+        target = Path(path)
+        about = np.frombuffer(json.dumps({"format": FORMAT, **self.about}).encode(), dtype=np.uint8)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                np.savez_compressed(file, samples=self.samples, thread_samples=self.thread_samples, about=about)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return target
+
+    def __repr__(self) -> str:
+        s = self.summary
+        return (
+            f"<Run {self.label} {self.about['path']} {self.about['load']}: {s['throughput']:,.0f} /s, "
+            f"p50 {s['p50']:.3g} ms, {s['errors']} errors, {s['validity']}>"
+        )
+
+    @property
+    def _planned(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return self.samples[:, COLUMNS.index("planned")]
+
+    def _cpu_ms(self, cpu_ns: int | None) -> float:
+        return cpu_ns / 1e6 / self.answered_in_time if cpu_ns is not None and self.answered_in_time else math.nan
+
+    def _table(self, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> pd.DataFrame:
+        table = pd.DataFrame(self.samples[wanted], columns=list(COLUMNS)).sort_values("planned", kind="stable")
+        known = table["on_loop"] >= 0
+        table["error"] = pd.Categorical.from_codes(table["error"].to_numpy(), categories=list(ERRORS))
+        table["opened"] = table["opened"].astype(bool)
+        for column in ("pid", "thread"):
+            table[column] = table[column].astype("Int64").where(known)
+        table["on_loop"] = table["on_loop"].astype("boolean").where(known)
+        order = ["planned", "sent", "first_byte", "done", "status", "error", "pid", "thread", "on_loop"]
+        return table[[*order, "user", "size", "opened"]].reset_index(drop=True)
+
+
+def answered(requests: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows were answered with a status below 400."""
+    return (requests["error"] == "") & (requests["status"] < 400)
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Read a run that `Run.save` has written; raises RunFormatError for anything else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            samples, thread_samples = file["samples"], file["thread_samples"]
+    except FileNotFoundError:
+        raise RunFormatError(f"there is no file {os.fspath(path)!r}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise RunFormatError(f"{os.fspath(path)!r} is not a saved run; expected a file written by Run.save") from None
+    version = about.pop("format", None)
+    if version != FORMAT:
+        raise RunFormatError(f"{os.fspath(path)!r} has format {version}; this version of the lab reads format {FORMAT}")
+    return Run(samples, thread_samples, about)

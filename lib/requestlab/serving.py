@@ -1,0 +1,220 @@
+"""Starting a server, knowing that it is ready, and stopping it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from requestlab import machine
+from requestlab.configurations import Configuration
+from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
+from requestlab.probe import environment
+from requestlab.readiness import NotReady, wait_until_ready
+from requestlab.servers import BACKLOG, find
+
+START_TIMEOUT_S = 30.0
+GRACE_S = 1.0
+"""How long a server may take to stop in an orderly way before it is killed."""
+
+_OTHER_PEOPLES_SETTINGS = (
+    "GUNICORN_CMD_ARGS",
+    "WEB_CONCURRENCY",
+    "PORT",
+    "UVICORN_",
+    "DJANGO_SETTINGS_MODULE",
+    "LABAPP_",
+)
+
+_running: set[Server] = set()
+_lock = threading.Lock()
+
+
+class Server:
+    """A running server. Made by `serve`; a context manager.
+
+    `url` is its base address, `pids` its worker processes, `cores` where it and its load run. It ends with the `with`
+    block, with `stop()`, or with this process, however that ends: see `requestlab.supervisor`.
+    """
+
+    def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
+        self.configuration = configuration
+        self.cores = machine.split_cores()
+        self.pids: tuple[int, ...] = ()
+        self._end: dict[str, Any] | None = None
+        self._directory = tempfile.mkdtemp(prefix="requestlab-")
+        listener = _listen()
+        self.address: tuple[str, int] = listener.getsockname()
+        self.url = f"http://{self.address[0]}:{self.address[1]}"
+        nonce = secrets.token_hex(16)
+        with listener:
+            self._command = [sys.executable, *find(configuration.server).arguments(configuration, listener.fileno())]
+            self._supervisor = self._supervise(listener.fileno(), _variables(configuration, nonce))
+            with _lock:
+                _running.add(self)
+            try:
+                deadline = time.monotonic() + start_timeout_s
+                self.pids = wait_until_ready(
+                    self.address, nonce, configuration.workers, self._supervisor.stdout, deadline
+                )
+                listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
+            except NotReady as problem:
+                raise self._start_error(str(problem)) from None
+            except BaseException:
+                self.stop()
+                raise
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "running" if self.alive else "stopped"
+        return f"<Server {self.configuration.label} at {self.url}, {state}, workers {list(self.pids)}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether its supervisor, and so the server, still runs."""
+        return self._end is None and self._supervisor.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What the server has written so far; after its end, the last lines of that."""
+        if self._end is not None:
+            return "\n".join(self._end["log"])
+        try:
+            return Path(self._directory, "server.log").read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def check(self) -> None:
+        """Raise ServerGoneError if the server is no longer there."""
+        if not self.alive:
+            stopped = "was stopped; call serve() again" if self._end is not None else "ended by itself"
+            self.stop()
+            raise ServerGoneError(f"the server {self.configuration.label!r} at {self.url} {stopped}.{self._epitaph()}")
+
+    def stop(self) -> None:
+        """End every process of the server and give back its port and its files. May be called again."""
+        with _lock:
+            _running.discard(self)
+        if self._end is not None:
+            return
+        self._end = {"returncode": None, "log": []}
+        assert self._supervisor.stdin is not None and self._supervisor.stdout is not None
+        self._supervisor.stdin.close()
+        report = self._supervisor.stdout.read()  # until the supervisor has ended, and with it all it held
+        self._supervisor.stdout.close()
+        self._supervisor.wait()
+        self._end = _understand(report)
+        shutil.rmtree(self._directory, ignore_errors=True)  # in case the supervisor was killed
+
+    def _supervise(self, fd: int, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        spec = {
+            "command": self._command,
+            "fd": fd,
+            "cores": self.cores.server,
+            "directory": self._directory,
+            "owner": os.getpid(),
+            "grace_s": GRACE_S,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "requestlab.supervisor", json.dumps(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=variables,
+            pass_fds=[fd],
+            start_new_session=True,
+        )
+
+    def _start_error(self, problem: str) -> ServerStartError:
+        self.stop()
+        return ServerStartError(f"the server {self.configuration.label!r} {problem}.{self._epitaph()}")
+
+    def _epitaph(self) -> str:
+        assert self._end is not None
+        status = self._end["returncode"]
+        lines = ["", f"command: {' '.join(self._command)}"]
+        lines.append(f"exit status: {'none, it was ended by the lab' if status is None else _status(status)}")
+        lines.append("last lines of its log:" if self._end["log"] else "its log is empty")
+        return "\n".join([*lines, *(f"    {line}" for line in self._end["log"])])
+
+
+def serve(configuration: Configuration, **changes: Any) -> Server:
+    """Start a server and return it as soon as every worker has answered with this run's nonce.
+
+    >>> with serve(SYNC, workers=2) as server:
+    ...     print(server.url)
+
+    `changes` are fields of the configuration to replace first. Raises ConfigurationError for values that cannot work, and
+    ServerStartError, with the command, the exit status and the last log lines, where the server does not come up.
+
+    Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
+    given back by `stop()`, by leaving the `with` block, and when this process ends in any way.
+    """
+    if not isinstance(configuration, Configuration):
+        raise ConfigurationError(f"serve() takes a Configuration such as requestlab.SYNC, not {configuration!r}")
+    return Server(configuration.replace(**changes) if changes else configuration)
+
+
+def running() -> list[Server]:
+    """Return the servers of this process that have not been stopped."""
+    with _lock:
+        return list(_running)
+
+
+def stop_all() -> None:
+    """Stop every server that this process has started; the last cell of each lesson."""
+    for server in running():
+        server.stop()
+
+
+def _listen() -> socket.socket:
+    listener = socket.socket()
+    # Accepted connections inherit it. Without, uvicorn on a descriptor answers keep-alive requests after 40 ms: Nagle's
+    # algorithm holds the body back until the client's delayed acknowledgement of the head (uvicorn issue 3149).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _variables(configuration: Configuration, nonce: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_PEOPLES_SETTINGS)}
+    return kept | {
+        environment.TARGET: configuration.target,
+        environment.INTERFACE: configuration.interface,
+        environment.PROBE: "1" if configuration.probe else "",
+        environment.NONCE: nonce,
+        "DJANGO_SETTINGS_MODULE": "labapp.settings",
+        "LABAPP_MIDDLEWARE": configuration.middleware,
+        "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
+    }
+
+
+def _understand(report: bytes) -> dict[str, Any]:
+    text = report.decode(errors="replace")
+    try:
+        end = json.loads(text.splitlines()[-1])
+        return {"returncode": end["returncode"], "log": end["log"]}
+    except (IndexError, ValueError, KeyError, TypeError):
+        return {"returncode": None, "log": ["(the supervisor left no report)", *text.splitlines()]}
+
+
+def _status(returncode: int) -> str:
+    return f"killed by signal {-returncode}" if returncode < 0 else str(returncode)

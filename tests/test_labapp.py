@@ -1,0 +1,453 @@
+"""labapp answers in processes of its own: Django allows one settings module per process, and these tests need two."""
+
+import ast
+import asyncio
+import json
+import os
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote_from_bytes
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import django
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from labapp import bare, middleware_stacks, parameters, work
+
+ROOT = Path(__file__).parent.parent
+STACKS = ["none", "startproject"]
+INTERFACES = ["wsgi", "asgi"]
+MODES = ["sync", "async"]
+
+# Reads one question a line and writes one answer a line.
+APP = """
+import asyncio, json, sys, time
+import httpx
+from labapp.asgi import application as asgi
+from labapp.wsgi import application as wsgi
+from django.db.backends.signals import connection_created
+
+opened = []
+connection_created.connect(lambda **_: opened.append(1), weak=False)
+
+def ask_wsgi(method, path, host):
+    with httpx.Client(transport=httpx.WSGITransport(wsgi), base_url="http://localhost") as client:
+        return client.request(method, path, headers={"host": host})
+
+async def ask_asgi(times, method, path, host):
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://localhost") as client:
+        requests = [client.request(method, path, headers={"host": host}, timeout=None) for _ in range(times)]
+        return (await asyncio.gather(*requests))[0]
+
+for line in sys.stdin:
+    interface, times, *request = json.loads(line)
+    wall, thread, process = time.perf_counter_ns(), time.thread_time_ns(), time.process_time_ns()
+    response = ask_wsgi(*request) if interface == "wsgi" else asyncio.run(ask_asgi(times, *request))
+    answer = {
+        "wall_ms": (time.perf_counter_ns() - wall) / 1e6,
+        "calling_thread_cpu_ms": (time.thread_time_ns() - thread) / 1e6,
+        "process_cpu_ms": (time.process_time_ns() - process) / 1e6,
+        "status": response.status_code,
+        "headers": dict(response.headers),
+        "body": response.text,
+        "connections_opened": len(opened),
+    }
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def environment(**changes: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LABAPP_")}
+    return inherited | changes
+
+
+def question(path: str, *, interface="wsgi", times=1, method="GET", host="localhost") -> str:
+    return json.dumps([interface, times, method, path, host]) + "\n"
+
+
+def python(code: str, given: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(
+        command, input=given, env=environment(**changes), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+
+@contextmanager
+def app_in_its_own_process(stack: str) -> Iterator:
+    command = [sys.executable, "-W", "error", "-c", APP]
+    env = environment(LABAPP_MIDDLEWARE=stack)
+    with subprocess.Popen(
+        command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def ask(path: str, **details) -> SimpleNamespace:
+            process.stdin.write(question(path, **details))
+            process.stdin.flush()
+            return SimpleNamespace(**json.loads(process.stdout.readline()))
+
+        yield ask
+
+
+@pytest.fixture(scope="module")
+def apps() -> Iterator[dict]:
+    with app_in_its_own_process("none") as bald, app_in_its_own_process("startproject") as dressed:
+        yield {"none": bald, "startproject": dressed}
+
+
+@pytest.fixture(params=STACKS)
+def ask(apps, request):
+    """Asks a labapp under each middleware stack in turn."""
+    return apps[request.param]
+
+
+@pytest.fixture(scope="module")
+def startproject(apps):
+    return apps["startproject"]
+
+
+def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
+    for name in ("LABAPP_MIDDLEWARE", "LABAPP_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    return SimpleNamespace(**runpy.run_module("labapp.settings"))
+
+
+# Views
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("page/", 200),
+        ("wait/", 200),
+        ("wait/?ms=1", 200),
+        ("wait/?ms=no", 400),
+        ("burn/", 200),
+        ("burn/?ms=0.5", 200),
+        ("burn/?ms=-1", 400),
+        ("nowhere/", 404),
+    ],
+)
+def test_twins_give_the_same_answer(ask, interface, path, status):
+    sync, twin = (ask(f"/{mode}/{path}", interface=interface) for mode in MODES)
+    assert (sync.status, sync.body, sync.headers) == (twin.status, twin.body, twin.headers)
+    assert sync.status == status
+
+
+def test_the_page_lists_the_glossary_and_is_the_same_under_every_stack(apps):
+    pages = [apps[stack]("/sync/page/").body for stack in STACKS]
+    assert pages[0] == pages[1]
+    assert pages[0].count("<dt") == 16
+    assert 2_000 <= len(pages[0].encode()) <= 4_000
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("mode", MODES)
+def test_wait_takes_at_least_the_time_asked_for(startproject, mode, interface):
+    answer = startproject(f"/{mode}/wait/?ms=30.5", interface=interface)
+    assert answer.wall_ms >= 30.5
+    assert answer.body == "Waited 30.5 ms.\n"
+
+
+def test_async_waits_overlap(startproject):
+    answer = startproject("/async/wait/?ms=100", interface="asgi", times=20)
+    assert answer.wall_ms < 20 * 100
+
+
+@pytest.mark.parametrize("ms", [0.5, 20])
+def test_burning_uses_at_least_that_much_cpu_of_its_thread(ms):
+    start_ns = time.thread_time_ns()
+    work.burn_cpu(ms)
+    assert time.thread_time_ns() - start_ns >= ms * 1_000_000
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("mode", MODES)
+def test_burn_uses_at_least_the_cpu_asked_for(startproject, mode, interface):
+    answer = startproject(f"/{mode}/burn/?ms=60.5", interface=interface)
+    assert answer.process_cpu_ms >= 60.5
+    assert answer.body == "Burned 60.5 ms of CPU.\n"
+
+
+def test_async_burn_burns_on_the_event_loop_and_sync_burn_beside_it(startproject):
+    on_the_loop = startproject("/async/burn/?ms=200", interface="asgi")
+    beside_it = startproject("/sync/burn/?ms=200", interface="asgi")
+    assert on_the_loop.calling_thread_cpu_ms >= 200
+    assert beside_it.calling_thread_cpu_ms < beside_it.process_cpu_ms / 2
+
+
+def test_without_ms_the_defaults_hold(startproject):
+    assert startproject("/sync/wait/").body == f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms.\n"
+    assert startproject("/sync/burn/").body == f"Burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_views_refuse_methods_that_are_not_for_reading(apps, mode, method):
+    for view in ("page", "wait", "burn"):
+        answer = apps["none"](f"/{mode}/{view}/", method=method)
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 403), ("OPTIONS", 405)])
+def test_csrf_middleware_refuses_a_post_before_the_view_does(startproject, method, status):
+    assert startproject("/sync/page/", method=method).status == status
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_views_answer_head(ask, mode):
+    for view in ("page", "wait", "burn"):
+        assert ask(f"/{mode}/{view}/", method="HEAD").status == 200
+
+
+def test_no_view_opens_the_database(ask):
+    for interface in INTERFACES:
+        for mode in MODES:
+            for view in ("page", "wait", "burn"):
+                answer = ask(f"/{mode}/{view}/", interface=interface)
+                assert (answer.status, answer.connections_opened) == (200, 0)
+
+
+# Bounds
+
+BOUNDS = {"wait": parameters.WAIT_MAX_MS, "burn": parameters.BURN_MAX_MS}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("view", BOUNDS)
+@pytest.mark.parametrize(
+    "given", ["", "soon", "1,5", "nan", "inf", "-inf", "-1", "-0.001", "1e999", "{most}.001", "0x10"]
+)
+def test_bad_ms_is_a_400_that_names_the_bound_and_what_was_given(startproject, mode, view, given):
+    given = given.format(most=BOUNDS[view])
+    answer = startproject(f"/{mode}/{view}/?ms={given}")
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.body == f"ms must be a number from 0 to {BOUNDS[view]}; this request gave '{given}'.\n"
+
+
+@pytest.mark.parametrize("view", BOUNDS)
+def test_the_bounds_themselves_are_allowed(startproject, view):
+    assert startproject(f"/sync/{view}/?ms=0").status == 200
+    if view == "burn":  # waiting for its bound would take ten seconds
+        assert startproject(f"/sync/{view}/?ms={BOUNDS[view]}").status == 200
+
+
+def test_what_was_given_is_escaped_and_cut_short_in_the_400(startproject):
+    answer = startproject(f"/sync/wait/?ms=%0d%0aX:%00\N{SNOWMAN}'{'x' * 5_000}")
+    assert answer.status == 400
+    assert answer.body.removesuffix("\n").isprintable()
+    assert answer.body.isascii()
+    assert len(answer.body) < 200
+
+
+def is_allowed(text: str, most: int) -> bool:
+    try:
+        return 0 <= float(text) <= most
+    except ValueError:
+        return False
+
+
+free_form = st.one_of(
+    st.text().map(str.encode),
+    st.binary(),
+    st.floats().map(lambda number: repr(number).encode()),
+    st.decimals(allow_nan=True, allow_infinity=True).map(lambda number: str(number).encode()),
+)
+
+
+@pytest.mark.parametrize("view", BOUNDS)
+@given(raw=free_form, mode=st.sampled_from(MODES), interface=st.sampled_from(INTERFACES))
+@hypothesis_settings(deadline=None)
+def test_any_ms_whatever_is_allowed_or_refused(startproject, view, raw, mode, interface):
+    text = raw.decode(errors="replace")
+    allowed = is_allowed(text, BOUNDS[view])
+    assume(not allowed or float(text) <= 5)  # longer waits would prove no more
+    answer = startproject(f"/{mode}/{view}/?ms={quote_from_bytes(raw, safe='')}", interface=interface)
+    assert answer.status == (200 if allowed else 400)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_debug_is_off(monkeypatch, stack):
+    assert settings_with(monkeypatch, LABAPP_MIDDLEWARE=stack).DEBUG is False
+
+
+def test_no_two_processes_share_a_secret_key_unless_they_are_given_one():
+    code = "from labapp.settings import SECRET_KEY; print(SECRET_KEY)"
+    first, second = (python(code).stdout.strip() for _ in range(2))
+    assert first != second
+    assert min(len(first), len(second)) >= 50
+    assert python(code, LABAPP_SECRET_KEY="shared by the workers").stdout.strip() == "shared by the workers"
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:8000", 200),
+        ("localhost", 200),
+        ("[::1]:8000", 200),
+        ("lab.example", 400),
+        ("127.0.0.1.lab.example", 400),
+        ("testserver", 400),
+    ],
+)
+def test_only_names_of_this_machine_are_served(startproject, interface, host, status):
+    assert startproject("/sync/page/", interface=interface, host=host).status == status
+
+
+def test_without_middleware_django_does_not_check_the_host(apps):
+    assert apps["none"]("/sync/page/", host="lab.example").status == 200
+
+
+def test_errors_are_logged_to_stderr():
+    assert "Invalid HTTP_HOST header" in python(APP, question("/sync/page/", host="lab.example")).stderr
+
+
+def test_refused_requests_are_not_logged():
+    questions = [question("/sync/page/"), question("/sync/wait/?ms=no"), question("/no/"), question("/sync/page")]
+    done = python(APP, "".join(questions))
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == [200, 400, 404, 301]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_the_applications_use_their_own_settings_whatever_the_environment_names(interface):
+    code = f"import labapp.{interface}; from django.conf import settings; print(settings.ROOT_URLCONF)"
+    assert python(code, DJANGO_SETTINGS_MODULE="elsewhere.settings").stdout.strip() == "labapp.urls"
+
+
+# Middleware stacks
+
+
+def assigned_in_project_template(name: str):
+    template = Path(django.__path__[0]) / "conf/project_template/project_name/settings.py-tpl"
+    for statement in ast.parse(template.read_text()).body:
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == name:
+            return ast.literal_eval(statement.value)
+    raise LookupError(f"{template} assigns no {name}")
+
+
+def test_startproject_is_the_default_stack_and_has_what_django_writes_into_a_new_project(monkeypatch):
+    settings = settings_with(monkeypatch)
+    assert assigned_in_project_template("MIDDLEWARE") == settings.MIDDLEWARE
+    assert len(settings.MIDDLEWARE) == 7
+
+
+def test_startproject_installs_the_apps_of_a_new_project_but_admin_and_static_files(monkeypatch):
+    new_project = set(assigned_in_project_template("INSTALLED_APPS"))
+    unused = {"django.contrib.admin", "django.contrib.staticfiles"}
+    assert set(settings_with(monkeypatch).INSTALLED_APPS) == new_project - unused
+
+
+def test_stack_none_has_no_middleware_and_no_apps(monkeypatch):
+    settings = settings_with(monkeypatch, LABAPP_MIDDLEWARE="none")
+    assert (settings.MIDDLEWARE, settings.INSTALLED_APPS) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["", "None", "startproject "])
+def test_an_unknown_stack_is_refused_with_the_names_that_are_known(monkeypatch, name):
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        settings_with(monkeypatch, LABAPP_MIDDLEWARE=name)
+    assert str(refusal.value) == f"LABAPP_MIDDLEWARE is {name!r}; it must be one of: none, startproject."
+
+
+def test_every_stack_says_which_apps_it_needs():
+    assert middleware_stacks.NEEDED_APPS.keys() == middleware_stacks.MIDDLEWARE_STACKS.keys()
+
+
+# Imports
+
+
+def imported_by(path: Path) -> set[str]:
+    """Top-level names of the packages that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add("labapp" if node.level else node.module.split(".")[0])
+    return names
+
+
+def test_labapp_imports_nothing_but_django_and_the_standard_library():
+    modules = list((ROOT / "labapp").rglob("*.py"))
+    imported = set().union(*map(imported_by, modules))
+    assert {"django", "labapp"} <= imported
+    assert imported - sys.stdlib_module_names == {"django", "labapp"}
+
+
+def test_bare_imports_only_the_standard_library():
+    assert imported_by(ROOT / "labapp/bare.py") <= sys.stdlib_module_names
+
+
+# The bare baselines
+
+
+def answer_of_bare_wsgi(path: str) -> tuple[str, dict[str, str], bytes]:
+    environ = {"SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": ""}
+    setup_testing_defaults(environ)
+    started = []
+
+    def start_response(status, headers, exc_info=None):
+        started.extend([status, dict(headers)])
+        return lambda data: None
+
+    chunks = validator(bare.wsgi)(environ, start_response)
+    body = b"".join(chunks)
+    chunks.close()
+    return *started, body
+
+
+def messages_of_bare_asgi(scope: dict, *received: dict) -> list[dict]:
+    waiting, sent = iter(received), []
+
+    async def receive() -> dict:
+        return next(waiting)
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(bare.asgi(scope, receive, send))
+    assert list(waiting) == []
+    return sent
+
+
+def test_bare_wsgi_answers_any_path_with_as_many_bytes_as_the_page(startproject):
+    page = startproject("/sync/page/")
+    status, headers, body = answer_of_bare_wsgi("/any/path")
+    assert status == "200 OK"
+    assert len(body) == len(page.body.encode())
+    assert headers == {name: page.headers[name.lower()] for name in ("Content-Type", "Content-Length")}
+
+
+def test_bare_asgi_gives_the_answer_of_bare_wsgi():
+    _, wsgi_headers, wsgi_body = answer_of_bare_wsgi("/")
+    start, body = messages_of_bare_asgi({"type": "http", "path": "/any/path"})
+    assert (start["type"], start["status"]) == ("http.response.start", 200)
+    assert {name.decode(): value.decode() for name, value in start["headers"]} == {
+        name.lower(): value for name, value in wsgi_headers.items()
+    }
+    assert body == {"type": "http.response.body", "body": wsgi_body}
+
+
+def test_bare_asgi_completes_startup_and_shutdown():
+    sent = messages_of_bare_asgi({"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
+    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
