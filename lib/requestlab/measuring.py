@@ -176,8 +176,7 @@ def _carry_out(plan: Plan, watched: tuple[int, ...], progress: Progress) -> tupl
                     if not data:
                         break
                     output += data
-                else:
-                    threads += _count_threads(watched)
+                threads += _count_threads(watched)
                 progress.tick()
                 if time.monotonic() > deadline:
                     raise GeneratorError("the load process did not finish in time; is the machine overloaded?")

@@ -150,11 +150,11 @@ class Run:
     def _table(self, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> pd.DataFrame:
         table = pd.DataFrame(self.samples[wanted], columns=list(COLUMNS)).sort_values("planned", kind="stable")
         known = table["on_loop"] >= 0
-        table["error"] = pd.Categorical.from_codes(table["error"].to_numpy(), categories=list(ERRORS))
+        table["error"] = pd.Categorical.from_codes(table["error"].to_numpy(), categories=pd.Index(ERRORS))
         table["opened"] = table["opened"].astype(bool)
         for column in ("pid", "thread"):
             table[column] = table[column].astype("Int64").where(known)
-        table["on_loop"] = table["on_loop"].astype("boolean").where(known)
+        table["on_loop"] = (table["on_loop"] == 1).astype("boolean").where(known)
         order = ["planned", "sent", "first_byte", "done", "status", "error", "pid", "thread", "on_loop"]
         return table[[*order, "user", "size", "opened"]].reset_index(drop=True)
 

@@ -27,6 +27,9 @@ START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
 """How long a server may take to stop in an orderly way before it is killed."""
 
+PATIENCE_S = 5.0
+"""How much longer its supervisor may take before it is killed too."""
+
 _OTHER_PEOPLES_SETTINGS = (
     "GUNICORN_CMD_ARGS",
     "WEB_CONCURRENCY",
@@ -115,11 +118,11 @@ class Server:
         if self._end is not None:
             return
         self._end = {"returncode": None, "log": []}
-        assert self._supervisor.stdin is not None and self._supervisor.stdout is not None
-        self._supervisor.stdin.close()
-        report = self._supervisor.stdout.read()  # until the supervisor has ended, and with it all it held
-        self._supervisor.stdout.close()
-        self._supervisor.wait()
+        try:
+            report, _ = self._supervisor.communicate(timeout=GRACE_S + PATIENCE_S)  # it ends when its input ends
+        except subprocess.TimeoutExpired:
+            self._supervisor.kill()  # and with it the server
+            report, _ = self._supervisor.communicate()
         self._end = _understand(report)
         shutil.rmtree(self._directory, ignore_errors=True)  # in case the supervisor was killed
 

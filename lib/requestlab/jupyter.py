@@ -1,0 +1,66 @@
+"""How JupyterLab is started on the notebooks: its command line, its environment, its folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from requestlab.errors import ConfigurationError
+
+_NEEDS_A_SCREEN = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+def start(folder: Path | None, more: Sequence[str] = ()) -> NoReturn:
+    """Become JupyterLab; `more` are arguments of its own. Raises ConfigurationError where there is no folder to open."""
+    line = command(where(folder), more, root=os.geteuid() == 0, browser=has_browser(os.environ))
+    variables = environment(os.environ)
+    sys.stdout.flush()
+    os.execve(line[0], line, variables)
+
+
+def where(folder: Path | None) -> Path:
+    """Return the folder to open: the one asked for, `notebooks` here, or `notebooks` of the checkout installed from."""
+    checkout = Path(__file__).resolve().parents[2]
+    candidates = [Path("notebooks"), checkout / "notebooks"] if folder is None else [folder]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate.resolve()
+    if folder is None:
+        raise ConfigurationError(
+            "there is no folder 'notebooks' here, and requestlab is not installed from a checkout that has one; "
+            "name the folder: requestlab lab FOLDER"
+        )
+    raise ConfigurationError(f"there is no folder {str(folder)!r}")
+
+
+def command(folder: Path, more: Sequence[str], *, root: bool, browser: bool) -> list[str]:
+    """Return JupyterLab's command line. `-y`: one Ctrl-C ends it; what comes later on the line wins."""
+    line = [sys.executable, "-m", "jupyterlab", "-y", f"--ServerApp.root_dir={folder}"]
+    if root:  # the usual user inside a container
+        line.append("--allow-root")
+    if not browser:
+        line.append("--no-browser")
+    return [*line, *more]
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which `Python 3` is this interpreter, whatever kernels the user or JUPYTER_PATH has."""
+    changed = {**variables, "JUPYTER_PREFER_ENV_PATH": "1"}
+    if others := variables.get("JUPYTER_PATH"):  # searched before everything else
+        changed["JUPYTER_PATH"] = os.pathsep.join([str(Path(sys.prefix, "share", "jupyter")), others])
+    return changed
+
+
+def has_browser(variables: Mapping[str, str]) -> bool:
+    """Return whether a browser can open a window here; one that draws in the terminal does not count."""
+    if sys.platform.startswith("linux") and not any(map(variables.get, (*_NEEDS_A_SCREEN, "BROWSER"))):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True

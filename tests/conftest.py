@@ -1,0 +1,68 @@
+"""What all tests share: a mark on every process that a test starts, and a check that none is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+MARK = "REQUESTLAB_TESTS"
+
+
+def marked_processes() -> list[psutil.Process]:
+    """Return the processes that carry this test session's mark, other than this one."""
+    wanted = f"{MARK}={os.environ[MARK]}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(psutil.Process(int(entry.name)))
+        except (OSError, psutil.NoSuchProcess):
+            continue
+    return [process for process in found if is_alive(process)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def left_after(seconds: float) -> list[psutil.Process]:
+    """Return the marked processes that are still there after `seconds`; at once when none is left."""
+    deadline = time.monotonic() + seconds
+    while (left := marked_processes()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def nobody_listens_on(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mark_on_every_process_of_the_tests() -> None:
+    os.environ[MARK] = secrets.token_hex(8)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Fail any test that leaves a process behind, and end that process."""
+    before = {process.pid for process in marked_processes()}
+    yield
+    left = [process for process in left_after(2.0) if process.pid not in before]
+    described = [f"{process.pid}: {' '.join(process.cmdline())}" for process in left if is_alive(process)]
+    for process in left:
+        process.kill()
+    assert not described, f"left running: {described}"

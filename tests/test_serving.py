@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+
+import httpx
+import psutil
+import pytest
+
+import requestlab as lab
+from requestlab import configurations, serving
+from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
+from requestlab.probe.ready import READY_PATH
+from requestlab.servers import BACKLOG
+from tests.conftest import left_after, marked_processes, nobody_listens_on
+
+REAL = ["gunicorn-sync", "gunicorn-gthread", "gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("name", REAL)
+def test_every_server_serves_django_with_all_its_workers(name, workers):
+    with lab.serve(lab.SYNC, server=name, workers=workers) as server:
+        assert len(set(server.pids)) == workers
+        for path in ("/sync/page/", "/async/page/"):
+            answer = httpx.get(server.url + path)
+            assert answer.status_code == 200
+            assert "<html" in answer.text
+        assert server.log == ""
+    assert nobody_listens_on(server.address[1])
+
+
+@pytest.mark.parametrize("name", ["gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_asgi_server_runs_the_loop_that_was_asked_for(name, loop):
+    with lab.serve(lab.ASYNC, server=name, loop=loop) as server:
+        mapped = " ".join(entry.path for entry in psutil.Process(server.pids[0]).memory_maps())
+    assert ("uvloop" in mapped) == (loop == "uvloop")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_bare_callables_answer_without_django(name):
+    with lab.serve(lab.SYNC, server=name, application="bare") as server:
+        assert httpx.get(server.url + "/anything").status_code == 200
+        mapped = psutil.Process(server.pids[0]).memory_maps()
+        assert not any("_sqlite3" in entry.path for entry in mapped)  # which Django's settings would have loaded
+
+
+def test_ready_means_an_answer_with_this_runs_nonce():
+    with lab.serve(lab.SYNC) as one, lab.serve(lab.SYNC) as two:
+        nonces = [httpx.get(server.url + READY_PATH).json()["nonce"] for server in (one, two)]
+    assert nonces[0] != nonces[1]
+    assert all(len(nonce) == 32 for nonce in nonces)
+
+
+@pytest.mark.skipif(shutil.which("ss") is None, reason="needs the command ss (Debian package iproute2)")
+@pytest.mark.parametrize("name", REAL)
+def test_the_accept_queue_is_equally_long_for_all(name):
+    with lab.serve(lab.SYNC, server=name) as server:
+        line = next(line for line in _listening() if line.port == server.address[1])
+    assert line.backlog == BACKLOG
+
+
+class _Listening:
+    def __init__(self, text: str) -> None:
+        fields = text.split()
+        self.backlog = int(fields[2])
+        self.port = int(fields[3].rpartition(":")[2])
+
+
+def _listening() -> list[_Listening]:
+    text = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
+    return [_Listening(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("name", "loop"), [("uvicorn", "asyncio"), ("uvicorn", "uvloop")])
+def test_two_small_writes_on_keep_alive_do_not_take_forty_milliseconds(name, loop):
+    with lab.serve(lab.ASYNC, server=name, loop=loop, application="bare") as server:
+        run = lab.measure(server, "/", lab.closed(1, each=30))
+    assert run.connections == 1
+    assert run.summary["p50"] < 20  # the trap costs 40; an answer takes well under one
+
+
+def test_a_server_that_cannot_start_is_an_error_with_command_status_and_log(monkeypatch):
+    monkeypatch.setitem(configurations.APPLICATIONS, "django", {"wsgi": "nowhere:app", "asgi": "nowhere:app"})
+    with pytest.raises(ServerStartError) as caught:
+        lab.serve(lab.SYNC)
+    message = str(caught.value)
+    assert "-m gunicorn --bind fd://" in message
+    assert "exit status: 3" in message
+    assert "No module named 'nowhere'" in message
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_no_server_tries_for_ever_to_load_what_cannot_be_loaded(name, monkeypatch):
+    monkeypatch.setitem(configurations.APPLICATIONS, "django", {"wsgi": "nowhere:app", "asgi": "nowhere:app"})
+    with pytest.raises(ServerStartError, match="No module named 'nowhere'") as caught:
+        serving.Server(lab.SYNC.replace(server=name, workers=2), start_timeout_s=60)
+    assert "not ready in time" not in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_an_error_when_the_time_is_over(monkeypatch):
+    monkeypatch.setitem(
+        configurations.APPLICATIONS, "django", {"wsgi": "tests.stubborn:app", "asgi": "tests.stubborn:app"}
+    )
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    with pytest.raises(ServerStartError, match=r"0 of 1 workers had answered"):
+        serving.Server(lab.SYNC, start_timeout_s=1.0)
+
+
+def test_what_is_not_a_configuration_is_refused():
+    with pytest.raises(ConfigurationError, match=r"requestlab\.SYNC"):
+        lab.serve("sync")
+
+
+def test_stopping_twice_is_fine_and_a_stopped_server_says_so():
+    server = lab.serve(lab.SYNC)
+    server.stop()
+    server.stop()
+    assert not server.alive
+    with pytest.raises(ServerGoneError, match="was stopped"):
+        lab.measure(server, "/sync/page/")
+
+
+def test_stop_all_stops_what_was_started():
+    servers = [lab.serve(lab.SYNC), lab.serve(lab.ASYNC)]
+    lab.stop_all()
+    assert not any(server.alive for server in servers)
+    assert serving.running() == []
+
+
+def test_settings_of_other_people_do_not_reach_the_server(monkeypatch):
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--workers 3")
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    monkeypatch.setenv("UVICORN_WORKERS", "3")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "somebody.elses")
+    for configuration in (lab.SYNC, lab.MIXED):
+        with lab.serve(configuration) as server:
+            commands = [" ".join(process.cmdline()) for process in marked_processes()]
+            servers = [command for command in commands if "probe.entry" in command and "supervisor" not in command]
+            assert len(servers) == (2 if configuration is lab.SYNC else 1)  # gunicorn has a master
+            assert httpx.get(server.url + "/sync/page/").status_code == 200
+
+
+def test_every_run_has_a_secret_key_of_its_own_that_its_workers_share():
+    with lab.serve(lab.SYNC, workers=2) as one, lab.serve(lab.SYNC) as two:
+        keys = [{psutil.Process(pid).environ()["LABAPP_SECRET_KEY"] for pid in server.pids} for server in (one, two)]
+    assert [len(key) for key in keys] == [1, 1]
+    assert keys[0] != keys[1]
+
+
+def test_server_and_generator_do_not_share_a_core_where_there_are_two():
+    with lab.serve(lab.SYNC, workers=2) as server:
+        used = set().union(*(psutil.Process(pid).cpu_affinity() or [] for pid in server.pids))
+    assert used == set(server.cores.server)
+    if len(os.sched_getaffinity(0)) > 1:
+        assert server.cores.generator is not None
+        assert server.cores.generator not in used
+
+
+def test_fifty_starts_and_stops_leave_nothing():
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        with lab.serve(lab.SYNC, application="bare") as server:
+            port = server.address[1]
+        assert nobody_listens_on(port)
+    assert left_after(2.0) == []
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+
+
+def test_eight_servers_start_at_once_and_do_not_collide():
+    started: list[serving.Server] = []
+    problems: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            started.append(lab.serve(lab.SYNC, application="bare", workers=2))
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pids = [pid for server in started for pid in server.pids]
+    ports = {server.address[1] for server in started}
+    assert all(server.alive for server in started)  # although the threads that started them have ended
+    for server in started:
+        server.stop()
+    assert problems == []
+    assert len(ports) == 8
+    assert len(set(pids)) == 16
+    assert left_after(2.0) == []
+
+
+def test_a_server_that_does_not_want_to_stop_is_stopped(monkeypatch):
+    with lab.serve(lab.SYNC) as server:
+        stuck = threading.Thread(target=_ignore_errors, args=(server.url + "/sync/wait/?ms=9000",))
+        stuck.start()
+        time.sleep(0.3)
+        before = time.monotonic()
+    assert time.monotonic() - before < 5  # the view waits for nine
+    assert left_after(2.0) == []
+    stuck.join()
+
+
+def _ignore_errors(url: str) -> None:
+    try:
+        httpx.get(url, timeout=15)
+    except httpx.HTTPError:
+        pass
