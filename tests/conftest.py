@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import psutil
@@ -38,10 +38,10 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def left_after(seconds: float) -> list[psutil.Process]:
-    """Return the marked processes that are still there after `seconds`; at once when none is left."""
+def left_after(seconds: float, *, besides: Container[int] = ()) -> list[psutil.Process]:
+    """Return the marked processes still there after `seconds`, at once when none is; but for the pids in `besides`."""
     deadline = time.monotonic() + seconds
-    while (left := marked_processes()) and time.monotonic() < deadline:
+    while (left := [p for p in marked_processes() if p.pid not in besides]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 
@@ -61,7 +61,7 @@ def nothing_left_running() -> Iterator[None]:
     """Fail any test that leaves a process behind, and end that process."""
     before = {process.pid for process in marked_processes()}
     yield
-    left = [process for process in left_after(2.0) if process.pid not in before]
+    left = left_after(2.0, besides=before)
     described = [f"{process.pid}: {' '.join(process.cmdline())}" for process in left if is_alive(process)]
     for process in left:
         process.kill()

@@ -76,9 +76,7 @@ def _wait_for_the_generator() -> None:
 
 
 def _nothing_is_left_of_the_lab(kernel: Kernel) -> None:
-    deadline = time.monotonic() + 2.0
-    while (left := _of_the_lab(kernel)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    left = left_after(2.0, besides={kernel.pid})
     assert [" ".join(process.cmdline()) for process in left] == []
 
 

@@ -11,15 +11,13 @@ from typing import NoReturn
 
 from requestlab.errors import ConfigurationError
 
-_NEEDS_A_SCREEN = ("DISPLAY", "WAYLAND_DISPLAY")
+_A_WAY_TO_SHOW = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 def start(folder: Path | None, more: Sequence[str] = ()) -> NoReturn:
     """Become JupyterLab; `more` are arguments of its own. Raises ConfigurationError where there is no folder to open."""
-    line = command(where(folder), more, root=os.geteuid() == 0, browser=has_browser(os.environ))
-    variables = environment(os.environ)
-    sys.stdout.flush()
-    os.execve(line[0], line, variables)
+    line = command(where(folder), more, root=os.geteuid() == 0, browser=has_browser())
+    os.execve(line[0], line, environment(os.environ))
 
 
 def where(folder: Path | None) -> Path:
@@ -55,9 +53,9 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return changed
 
 
-def has_browser(variables: Mapping[str, str]) -> bool:
+def has_browser() -> bool:
     """Return whether a browser can open a window here; one that draws in the terminal does not count."""
-    if sys.platform.startswith("linux") and not any(map(variables.get, (*_NEEDS_A_SCREEN, "BROWSER"))):
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, _A_WAY_TO_SHOW)):
         return False
     try:
         webbrowser.get()

@@ -167,7 +167,7 @@ def answered(requests: pd.DataFrame) -> pd.Series[bool]:
 def load_run(path: str | os.PathLike[str]) -> Run:
     """Read a run that `Run.save` has written; raises RunFormatError for anything else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             samples, thread_samples = file["samples"], file["thread_samples"]
     except FileNotFoundError:

@@ -36,7 +36,7 @@ def encode(request: httpx.Request) -> bytes:
 
 def resolve(url: httpx.URL) -> tuple[int, tuple[Any, ...]]:
     """Return the family and the address of a socket for this URL, or raise ConfigurationError."""
-    if url.scheme != "http" or not url.host:
+    if url.scheme != "http" or not url.host or not 0 < (url.port or 80) < 65_536:
         raise ConfigurationError(f"{str(url)!r}: expected an address such as http://127.0.0.1:8000/ (plain HTTP only)")
     try:
         found = socket.getaddrinfo(url.host, url.port or 80, type=socket.SOCK_STREAM)

@@ -1,0 +1,268 @@
+"""What this machine is, and how good the ruler is on it: facts, the ruler's ceiling and floor, warnings in words.
+
+The ruler is measured against a server that does next to nothing: nothing on this machine can be seen to be faster than
+the ceiling, nor to take less time than the floor.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from requestlab import machine
+from requestlab.audit import TAIL
+from requestlab.configurations import Configuration
+from requestlab.errors import LabError
+from requestlab.load import MOST_USERS, closed
+from requestlab.measuring import measure
+from requestlab.runs import Run
+from requestlab.serving import Server, serve
+
+USERS = (1, 10, 50)
+ROUNDS = 3
+SLICE_S = 0.4
+WARMUP_S = 0.1
+
+TRAP_MS = 20.0
+"""A keep-alive answer of two small writes that takes longer has met Nagle's algorithm and the delayed acknowledgement."""
+
+BUSY_LOAD = 0.5
+BUSY_PRESSURE = 10.0
+MUCH_STEAL = 0.05
+MUCH_SPREAD = 0.25
+
+NULL = Configuration(name="null server", server="null", application="bare", middleware="none")
+TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application="bare", middleware="none")
+
+STEPS = ROUNDS * (len(USERS) + 1)
+
+_SLOWING = {
+    "PYTHONASYNCIODEBUG": "every event loop runs in debug mode",
+    "PYTHONDEVMODE": "every Python process runs in development mode",
+    "PYTHONMALLOC": "memory may be allocated with debugging",
+    "PYTHONTRACEMALLOC": "every allocation is traced",
+    "COVERAGE_PROCESS_START": "every line that runs is recorded",
+}
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """What the load process did with so many users: medians over the slices.
+
+    `throughput` is in answers per second, `p50` and `p99` are response times in ms, `generator_cpu_per_request` is in ms,
+    `generator_share` is its part of one core, and `spread` how far the slices lay apart: (most - least) / median of the
+    throughput. A figure without evidence is NaN.
+    """
+
+    users: int
+    throughput: float
+    p50: float
+    p99: float
+    generator_cpu_per_request: float
+    generator_share: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What else decides how fast things are here. Sizes in bytes; None where the system does not say, or sets no limit.
+
+    `cpu_limit` is in cores, `load_average` that of the last minute, `cpu_pressure` the percentage of the last ten seconds in
+    which something waited for a core, `slowing` the names of variables that slow every Python process down.
+    """
+
+    memory: int
+    memory_available: int
+    memory_limit: int | None
+    cpu_limit: float | None
+    open_files: int | None
+    load_average: float
+    cpu_pressure: float | None
+    governor: str | None
+    slowing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `examine` found. `keep_alive_p50` in ms; `steal` is the part of all CPU time that went to other machines."""
+
+    machine: dict[str, Any]
+    surroundings: Surroundings
+    ruler: tuple[Ruler, ...]
+    keep_alive_p50: float
+    steal: float
+    warnings: tuple[str, ...]
+
+    @property
+    def floor(self) -> Ruler:
+        """The ruler with one user: less time than this cannot be seen."""
+        return self.ruler[0]
+
+    @property
+    def trapped(self) -> bool:
+        """Whether the self-test failed: keep-alive answers come late, or not at all."""
+        return not self.keep_alive_p50 < TRAP_MS
+
+
+def examine(step: Callable[[str], None] = lambda what: None) -> Examination:
+    """Look at this machine and measure the ruler on it; some ten seconds. `step` is told what is measured, `STEPS` times.
+
+    Raises LabError on a system that cannot run the lab, and what `serve` and `measure` raise.
+
+    Resources: two servers and the load process for the time of the call.
+    """
+    demand_linux()
+    around = surroundings()
+    before = psutil.cpu_times()
+    slices, keep_alive = _measure_all(step)
+    steal = _steal(before, psutil.cpu_times())
+    ruler = tuple(_ruler(users, runs) for users, runs in slices.items())
+    facts = machine.facts()
+    p50 = statistics.median(run.summary["p50"] for run in keep_alive)
+    warnings = [*_about_the_machine(facts, around), *_about_the_ruler(ruler, p50, steal)]
+    return Examination(facts, around, ruler, p50, steal, tuple(warnings))
+
+
+def demand_linux() -> None:
+    """Raise LabError where the lab's servers and load cannot run."""
+    if not sys.platform.startswith("linux"):
+        raise LabError(
+            f"the lab runs servers and load on Linux only, and this is {sys.platform}; "
+            "use a Linux machine, a container or WSL"
+        )
+
+
+def surroundings() -> Surroundings:
+    """Read what the system says about memory, limits, and what else it is doing."""
+    memory = psutil.virtual_memory()
+    open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return Surroundings(
+        memory=memory.total,
+        memory_available=memory.available,
+        memory_limit=_memory_limit(memory.total),
+        cpu_limit=_cpu_limit(),
+        open_files=None if open_files == resource.RLIM_INFINITY else open_files,
+        load_average=os.getloadavg()[0],
+        cpu_pressure=_pressure(),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        slowing=tuple(name for name in _SLOWING if os.environ.get(name)),
+    )
+
+
+def _measure_all(step: Callable[[str], None]) -> tuple[dict[int, list[Run]], list[Run]]:
+    """Measure in rounds, so that a bad moment of the machine falls on one slice of each kind and not on all of one."""
+    slices: dict[int, list[Run]] = {users: [] for users in USERS}
+    keep_alive = []
+    with serve(NULL) as null, serve(TWO_WRITES) as uvicorn:
+        for _ in range(ROUNDS):
+            for users in USERS:
+                slices[users].append(_slice(null, users, step))
+            keep_alive.append(_slice(uvicorn, 1, step))
+    return slices, keep_alive
+
+
+def _slice(server: Server, users: int, step: Callable[[str], None]) -> Run:
+    load = closed(users=users)
+    step(f"{server.configuration.label}, {load}")
+    return measure(server, "/", load, seconds=SLICE_S, warmup=WARMUP_S)
+
+
+def _ruler(users: int, runs: list[Run]) -> Ruler:
+    rates = [run.summary["throughput"] for run in runs]
+    middle = statistics.median(rates)
+    enough = sum(len(run.response_ms) for run in runs) >= 100 * TAIL
+    return Ruler(
+        users=users,
+        throughput=middle,
+        p50=statistics.median(run.summary["p50"] for run in runs),
+        p99=statistics.median(run.summary["p99"] for run in runs) if enough else math.nan,
+        generator_cpu_per_request=statistics.median(run.generator_cpu_per_request for run in runs),
+        generator_share=statistics.median(run.generator_share for run in runs),
+        spread=(max(rates) - min(rates)) / middle if middle else math.nan,
+    )
+
+
+def _about_the_machine(facts: dict[str, Any], around: Surroundings) -> Iterator[str]:
+    cores = facts["usable_cores"]
+    if cores == 1:
+        yield "one core only: load and server share it, so that figures are lower and noisier"
+    if around.cpu_limit is not None and around.cpu_limit < cores:
+        yield f"limited to {around.cpu_limit:g} of {cores} cores: whoever uses more is halted for tens of milliseconds"
+    for name in around.slowing:
+        yield f"{name} is set: {_SLOWING[name]}, servers included; unset it before you measure"
+    if around.load_average > BUSY_LOAD * facts["cores"]:
+        yield f"the load average was {around.load_average:.1f} on {facts['cores']} cores: something else may be running"
+    if around.cpu_pressure is not None and around.cpu_pressure > BUSY_PRESSURE:
+        yield f"in {around.cpu_pressure:.0f} % of the ten seconds before, something waited for a core"
+    if around.governor is None:
+        yield "the governor of the CPU's frequency is unknown, as in most virtual machines: speed may change unseen"
+    elif around.governor != "performance":
+        yield f"the CPU's frequency follows the governor {around.governor!r}: speed changes with load"
+    if around.open_files is not None and around.open_files < MOST_USERS:
+        yield f"at most {around.open_files} files may be open, and each user is one: keep loads well below"
+
+
+def _about_the_ruler(ruler: tuple[Ruler, ...], keep_alive_p50: float, steal: float) -> Iterator[str]:
+    if not keep_alive_p50 < TRAP_MS:
+        yield (
+            f"two small writes on a kept-alive connection took {keep_alive_p50:.3g} ms: TCP_NODELAY does not work here, and "
+            "figures of ASGI servers mean nothing"
+        )
+    if silent := [row.users for row in ruler if math.isnan(row.p50)]:
+        yield f"the null server did not answer {' and '.join(map(str, silent))} users: nothing can be measured here"
+    if steal > MUCH_STEAL:
+        yield f"other machines on the same host took {steal:.0%} of the CPU time meanwhile"
+    spread = max((row.spread for row in ruler if not math.isnan(row.spread)), default=0.0)
+    if spread > MUCH_SPREAD:
+        yield f"equal slices lay up to {spread:.0%} apart, and so will single measurements: compare over many rounds"
+
+
+def _steal(before: Any, after: Any) -> float:
+    spent = [late - early for early, late in zip(before, after, strict=True)]
+    names = before._fields
+    counted = sum(time for name, time in zip(names, spent, strict=True) if not name.startswith("guest"))
+    return spent[names.index("steal")] / counted if counted > 0 and "steal" in names else 0.0
+
+
+def _memory_limit(total: int) -> int | None:
+    texts = [*_of_control_group("memory.max"), _read("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    limits = [int(text) for text in texts if text and text.isdecimal()]
+    return min((limit for limit in limits if limit < total), default=None)
+
+
+def _cpu_limit() -> float | None:
+    texts = _of_control_group("cpu.max")
+    old = "/sys/fs/cgroup/cpu/cpu.cfs_"
+    texts.append(f"{_read(old + 'quota_us')} {_read(old + 'period_us')}")
+    pairs = [text.split() for text in texts]
+    return min((int(p[0]) / int(p[1]) for p in pairs if len(p) == 2 and all(map(str.isdecimal, p))), default=None)
+
+
+def _of_control_group(name: str) -> list[str]:
+    """Return what this process's control group (version 2) and those above it say."""
+    own = next((line[3:] for line in (_read("/proc/self/cgroup") or "").splitlines() if line.startswith("0::")), "/")
+    top = Path("/sys/fs/cgroup")
+    group = top / own.lstrip("/")
+    said = [_read(folder / name) for folder in (group, *group.parents) if folder.is_relative_to(top)]
+    return [text for text in said if text]
+
+
+def _pressure() -> float | None:
+    words = (_read("/proc/pressure/cpu") or "").split()
+    return next((float(word[6:]) for word in words if word.startswith("avg10=")), None)
+
+
+def _read(path: str | Path) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,7 @@
+"""Figures, one module each. Each function takes runs and returns a Picture; matplotlib is used only in here."""
+
+from requestlab.plots.ecdf import ecdf
+from requestlab.plots.picture import Picture
+from requestlab.plots.threads import threads
+
+__all__ = ["Picture", "ecdf", "threads"]

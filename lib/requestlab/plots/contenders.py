@@ -1,0 +1,124 @@
+"""What a figure is asked to show: runs with their labels and looks, the reader's predictions, the small print."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from requestlab import machine
+from requestlab.errors import ConfigurationError
+from requestlab.plots.look import Look, looks
+from requestlab.runs import Run, answered
+from requestlab.servers import SERVERS
+
+Runs = Run | Mapping[str, Run]
+"""What figures take, one or several times: a run, or one mapping of labels to runs."""
+
+Predicted = float | Mapping[str, float | None] | None
+"""A reader's prediction: for all runs, for each label, or none."""
+
+_SERVERS_OWN = ("gunicorn", "uvicorn", "uvicorn-worker")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One run in a figure."""
+
+    label: str
+    run: Run
+    look: Look
+
+    @property
+    def heading(self) -> str:
+        """Marker and label, and a word of warning for a run that is suspect or invalid."""
+        validity = self.run.summary["validity"]
+        doubt = "" if validity == "valid" else f" ({validity})"
+        return f"{self.look.glyph} {self.label}{doubt}"
+
+    @property
+    def failed(self) -> int:
+        """Requests that failed or were answered with a status of 400 or above."""
+        return int((~answered(self.run.requests)).sum())
+
+    @property
+    def served_by(self) -> str:
+        """Server, versions and event loop: `uvicorn 0.54.0 on asyncio`."""
+        configuration = self.run.about["configuration"]
+        row = SERVERS.get(configuration["server"]) if configuration else None
+        if row is None:
+            return "server unknown"
+        versions = self.run.about["machine"]["versions"]
+        packages = " and ".join(f"{name} {versions.get(name)}" for name in row.packages if name in _SERVERS_OWN)
+        if row.interface == "wsgi":
+            return f"{packages} ({row.name}), no event loop"
+        loop = configuration.get("loop") or "asyncio"
+        return f"{packages or row.name} on {loop} {versions.get(loop, '')}".rstrip()
+
+
+def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[Contender]:
+    """Return the contenders of a figure called `figure`; ConfigurationError for anything that is not a run."""
+    labelled = list(_labelled(runs))
+    wrong = next((run for _, run in labelled if not isinstance(run, Run)), None)
+    if wrong is not None or not labelled:
+        what = "nothing" if not labelled else repr(wrong)
+        raise ConfigurationError(f"{figure}() takes runs of measure(), or one mapping of labels to runs, not {what}")
+    if most is not None and len(labelled) > most:
+        raise ConfigurationError(f"{figure}() shows at most {most} runs side by side, not {len(labelled)}")
+    labels = _told_apart(labelled)
+    faces = looks([(_name(run), label) for label, (_, run) in zip(labels, labelled, strict=True)])
+    return [Contender(label, run, face) for label, (_, run), face in zip(labels, labelled, faces, strict=True)]
+
+
+def predictions(predicted: Predicted, contenders: Sequence[Contender], what: str) -> list[float | None]:
+    """Return one prediction for each contender, None where there is none; `what` it is of, for the error's message."""
+    if not isinstance(predicted, Mapping):
+        return [_checked(predicted, what)] * len(contenders)
+    labels = [contender.label for contender in contenders]
+    unknown = [label for label in predicted if label not in labels]
+    if unknown:
+        raise ConfigurationError(f"predicted has no run called {unknown[0]!r}; the runs are {', '.join(labels)}")
+    return [_checked(predicted.get(label), what) for label in labels]
+
+
+def small_print(contenders: Sequence[Contender]) -> list[str]:
+    """Return the lines of the caption: machine and versions, then what served each run."""
+    machines = list(dict.fromkeys(machine.caption(contender.run.about["machine"]) for contender in contenders))
+    if len(machines) > 1:
+        machines.insert(0, "These runs come from different machines or versions:")
+    served = list(dict.fromkeys(f"{contender.label}: {contender.served_by}" for contender in contenders))
+    return [*machines, " · ".join(served)]
+
+
+def _labelled(runs: Sequence[Any]) -> list[tuple[str, Any]]:
+    if len(runs) == 1 and isinstance(runs[0], Mapping):
+        return [(str(label), run) for label, run in runs[0].items()]
+    return [(run.label if isinstance(run, Run) else "", run) for run in runs]
+
+
+def _told_apart(labelled: Sequence[tuple[str, Run]]) -> list[str]:
+    """Add the path to labels that occur twice, and a number to those that are still alike."""
+    times = Counter(label for label, _ in labelled)
+    longer = [label if times[label] == 1 else f"{label}, {run.about['path']}" for label, run in labelled]
+    seen: Counter[str] = Counter()
+    told = []
+    for label in longer:
+        seen[label] += 1
+        told.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
+    return told
+
+
+def _name(run: Run) -> str:
+    configuration = run.about["configuration"]
+    return str(configuration["name"]) if configuration else run.label
+
+
+def _checked(value: object, what: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
+        raise ConfigurationError(f"predicted={value!r}: expected {what}, a number, or None")
+    return float(value)

@@ -1,0 +1,220 @@
+"""What the lab itself costs, against what it promises: `make bench`. Takes some three minutes; leave the machine alone.
+
+Every figure is a ratio within one run of interleaved slices. Exits with 1 where a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import requestlab as lab
+from requestlab import machine, servers
+from requestlab.servers import BACKLOG
+from requestlab.serving import Server
+from tests.benchmarks.rounds import Ratio, interleave, ratio
+
+SLICE_S = 1.0
+NULL = lab.SYNC.replace(server="null", application="bare")
+ASYNC_PAGE = "/async/page/"
+SYNC_PAGE = "/sync/page/"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One promise, and what was measured."""
+
+    what: str
+    ratio: Ratio
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def kept(self) -> bool:
+        above = self.least is None or self.ratio.value >= self.least
+        return above and (self.most is None or self.ratio.value <= self.most)
+
+    def __str__(self) -> str:
+        reach = f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
+        word = "" if self.least is None and self.most is None else f"{reach}: {'reached' if self.kept else 'MISSED'}"
+        return f"{self.what:<72}{self.ratio!s:<34}{word}"
+
+
+def throughput(server: Server, path: str, users: int) -> float:
+    return float(_run(server, path, users).summary["throughput"])
+
+
+def ruler_cpu(server: Server, path: str, users: int) -> float:
+    return _run(server, path, users).generator_cpu_per_request
+
+
+def server_cpu(server: Server, path: str, users: int) -> float:
+    return float(_run(server, path, users).summary["cpu_per_request"])
+
+
+def _run(server: Server, path: str, users: int) -> lab.Run:
+    run = lab.measure(server, path, lab.closed(users), seconds=SLICE_S)
+    if run.summary["errors"]:
+        raise SystemExit(f"{run}: a benchmark must not fail")
+    return run
+
+
+def ceiling() -> list[Line]:
+    with lab.serve(NULL) as server:
+        script = str(Path(__file__).with_name("stock_httpx.py"))
+        command = [sys.executable, script, server.url, "50", str(SLICE_S), str(server.cores.generator)]
+
+        def stock() -> float:
+            return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+        figures = interleave({"ruler": partial(throughput, server, "/", 50), "stock": stock})
+    print(_medians(figures, "/s"))
+    return [
+        Line("ceiling at 50 users over stock httpx.AsyncClient's, null server", ratio(figures, "ruler", "stock"), 40)
+    ]
+
+
+def against_wrk() -> list[Line]:
+    if shutil.which("wrk") is None:
+        print("wrk is not installed (Debian package wrk): left out")
+        return []
+    lines = []
+    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
+        with lab.serve(configuration) as server:
+            wrk = partial(_wrk, server, path)
+            figures = interleave({"ruler": partial(throughput, server, path, 10), "wrk": wrk})
+        print(_medians(figures, "/s"))
+        what = f"throughput over wrk's, Django page, 10 users, {configuration.server}"
+        lines.append(Line(what, ratio(figures, "ruler", "wrk"), 0.95))
+    return lines
+
+
+def _wrk(server: Server, path: str) -> float:
+    core = server.cores.generator
+    pinned = [] if core is None else ["taskset", "-c", str(core)]
+    command = [*pinned, "wrk", "-t1", "-c10", f"-d{SLICE_S:.0f}s", server.url + path]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said:
+        raise SystemExit(f"wrk had errors: {said}")
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    assert found is not None
+    return float(found[1])
+
+
+def cpu_at_many_users() -> list[Line]:
+    lines = []
+    for name, configuration, path in (("null server", NULL, "/"), ("Django page, uvicorn", lab.ASYNC, ASYNC_PAGE)):
+        with lab.serve(configuration) as server:
+            slices = {str(users): partial(ruler_cpu, server, path, users) for users in (10, 500)}
+            figures = interleave(slices)
+        print(_medians(figures, "ms"))
+        lines.append(
+            Line(f"CPU per request at 500 users over that at 10, {name}", ratio(figures, "500", "10"), None, 1.5)
+        )
+    return lines
+
+
+def cpu_beside_the_server() -> list[Line]:
+    lines = []
+    for configuration, path, most in ((lab.ASYNC, ASYNC_PAGE, 0.25), (lab.SYNC, SYNC_PAGE, 0.6)):
+        with lab.serve(configuration) as server:
+            figures: dict[str, list[float]] = {"ruler": [], "server": []}
+            for _ in range(7):
+                run = _run(server, path, 10)
+                figures["ruler"].append(run.generator_cpu_per_request)
+                figures["server"].append(run.summary["cpu_per_request"])
+        print(_medians(figures, "ms"))
+        what = f"CPU per request over the server's own, Django page, {configuration.server}"
+        lines.append(Line(what, ratio(figures, "ruler", "server"), None, most))
+    return lines
+
+
+def starting() -> list[Line]:
+    lines = []
+    for configuration, target in ((lab.SYNC, "labapp.wsgi:application"), (lab.MIXED, "labapp.asgi:application")):
+        slices = {
+            "serve": partial(_serving_time, configuration),
+            "bare": partial(_bare_start, configuration, target),
+        }
+        figures = interleave(slices, rounds=9)
+        print(_medians(figures, "s"))
+        what = f"serve() until ready over the bare server's first answer, {configuration.server}"
+        lines.append(Line(what, ratio(figures, "serve", "bare"), None, 1.3))
+    return lines
+
+
+def _serving_time(configuration: lab.Configuration) -> float:
+    start = time.perf_counter()
+    with lab.serve(configuration):
+        return time.perf_counter() - start
+
+
+def _bare_start(configuration: lab.Configuration, target: str) -> float:
+    """Start the same command by hand, without the lab around it, and ask for a page that does not exist."""
+    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+        fd = listener.fileno()
+        arguments = servers.find(configuration.server).arguments(configuration, fd)
+        command = [sys.executable, *arguments[:-1], target]
+        start = time.perf_counter()
+        server = subprocess.Popen(command, pass_fds=[fd], stderr=subprocess.DEVNULL, cwd="/")
+        try:
+            with socket.create_connection(listener.getsockname(), timeout=30) as question:
+                question.sendall(b"GET /nowhere/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                assert question.recv(20).startswith(b"HTTP/1.1 404")
+            return time.perf_counter() - start
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def probing() -> list[Line]:
+    lines = []
+    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
+        with lab.serve(configuration) as off, lab.serve(configuration, probe=True) as on:
+            slices = {"on": partial(server_cpu, on, path, 10), "off": partial(server_cpu, off, path, 10)}
+            figures = interleave(slices)
+        print(_medians(figures, "ms"))
+        what = f"server's CPU per request, probe on over off, Django page, {configuration.server}"
+        lines.append(Line(what, ratio(figures, "on", "off"), None, 1.1))
+    return lines
+
+
+def _medians(figures: dict[str, list[float]], unit: str) -> str:
+    return "    " + ", ".join(f"{name}: {statistics.median(values):.3g} {unit}" for name, values in figures.items())
+
+
+def main() -> None:
+    print(machine.caption(machine.facts()))
+    chapters: list[Callable[[], list[Line]]] = [
+        ceiling,
+        against_wrk,
+        cpu_at_many_users,
+        cpu_beside_the_server,
+        starting,
+        probing,
+    ]
+    wanted = sys.argv[1:]
+    lines: list[Line] = []
+    for chapter in chapters:
+        if not wanted or chapter.__name__ in wanted:
+            print(chapter.__name__.replace("_", " "))
+            lines += chapter()
+    print("\nratio of medians' rounds: median (smallest to largest round)")
+    for line in lines:
+        print(line)
+    sys.exit(0 if all(line.kept for line in lines) else 1)
+
+
+if __name__ == "__main__":
+    main()

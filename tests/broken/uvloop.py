@@ -1,0 +1,1 @@
+raise ImportError("uvloop is broken on purpose")

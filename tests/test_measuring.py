@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import requestlab as lab
+from requestlab.errors import ConfigurationError, GeneratorError, RemoteTargetError
+from requestlab.measuring import on_this_machine
+from tests.conftest import left_after, marked_processes
+from tests.tiny_server import answering, read_request, tiny_server
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with lab.serve(lab.SYNC, probe=True) as server:
+        yield server
+
+
+def test_a_fixed_number_of_requests_is_sent_exactly_and_seen_by_the_server():
+    seen: list[bytes] = []
+
+    def count(connection):
+        while request := read_request(connection):
+            seen.append(request)
+            connection.sendall(OK)
+
+    with tiny_server(count) as tiny:
+        run = lab.measure(tiny.url, "/some/path/?a=1", lab.closed(users=7, each=11))
+    assert len(run.requests) == len(seen) == 77
+    assert list(run.requests.groupby("user").size()) == [11] * 7
+    assert set(seen) == {seen[0]}
+    assert seen[0].startswith(b"GET /some/path/?a=1 HTTP/1.1\r\nHost: ")
+    assert run.connections == 7
+
+
+def test_every_request_is_planned_sent_answered_in_that_order(server):
+    requests = lab.measure(server, "/sync/page/", lab.closed(users=3), seconds=0.3).requests
+    assert len(requests) > 10
+    assert (requests["planned"] <= requests["sent"]).all()
+    assert (requests["sent"] < requests["first_byte"]).all()
+    assert (requests["first_byte"] <= requests["done"]).all()
+    assert requests["planned"].is_monotonic_increasing
+
+
+def test_a_user_sends_its_next_request_only_after_the_last_was_answered(server):
+    requests = lab.measure(server, "/sync/page/", lab.closed(users=4), seconds=0.3).requests
+    for _, own in requests.groupby("user"):
+        assert (own["planned"].to_numpy()[1:] >= own["done"].to_numpy()[:-1]).all()
+
+
+def test_waiting_is_measured_as_waiting(server):
+    run = lab.measure(server, "/sync/wait/?ms=40", lab.closed(users=1), seconds=0.5)
+    assert run.response_ms.min() >= 40
+    assert run.summary["throughput"] <= 25 + 2  # one answer more than fits, where the first falls on the edge
+    assert run.summary["cpu_per_request"] < 20  # a thread that sleeps uses no CPU
+
+
+def test_cpu_is_measured_as_cpu(server):
+    run = lab.measure(server, "/sync/burn/?ms=20", lab.closed(users=1), seconds=0.5)
+    assert run.summary["cpu_per_request"] >= 15  # requests that straddle an end of the stretch count whole or not at all
+
+
+def test_warm_up_is_kept_apart_and_in_no_summary(server):
+    run = lab.measure(server, "/sync/page/", lab.closed(users=2), seconds=0.3, warmup=0.2)
+    assert len(run.warmup) > 0
+    assert run.warmup["planned"].max() < run.about["start"] <= run.requests["planned"].min()
+    assert len(run.warmup) + len(run.requests) == len(run.samples)
+    assert 0.25 < run.seconds < 3
+
+
+def test_a_status_of_400_or_above_counts_as_an_error_and_makes_the_run_suspect(server):
+    run = lab.measure(server, "/sync/wait/?ms=soon", lab.closed(users=2, each=5))
+    assert run.summary["errors"] == 10
+    assert set(run.requests["status"]) == {400}
+    assert run.summary["validity"] == "invalid"
+    assert "no request was answered" in " ".join(run.summary["reasons"])
+
+
+def test_requests_under_way_when_the_time_is_over_may_finish(server):
+    run = lab.measure(server, "/sync/wait/?ms=300", lab.closed(users=2), seconds=0.1, warmup=0)
+    assert list(run.requests["error"]) == ["", ""]
+    assert (run.requests["done"] > run.about["end"]).all()
+
+
+def test_versions_and_machine_travel_with_the_run(server):
+    about = lab.measure(server, "/sync/page/", lab.closed(users=1, each=1)).about
+    machine = about["machine"]
+    assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert all(machine["versions"][name] for name in ("django", "asgiref", "gunicorn", "uvicorn", "uvloop"))
+    assert {"system", "cores", "gil", "processor"} <= set(machine)
+    assert about["configuration"]["server"] == "gunicorn-sync"
+    assert about["capacity"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"path": "sync/page/"}, "begins with a slash"),
+        ({"path": None}, "begins with a slash"),
+        ({"load": 10}, r"requestlab\.closed"),
+        ({"seconds": 0}, "from 0.01 to 600"),
+        ({"seconds": float("nan")}, "from 0.01 to 600"),
+        ({"seconds": "2"}, "from 0.01 to 600"),
+        ({"timeout": 1e9}, "from 0.01 to 120"),
+        ({"warmup": -1}, "from 0 to 600"),
+        ({"target": 8000}, "a server of serve"),
+        ({"target": "http://127.0.0.1:99999"}, "not an address|expected an address"),
+        ({"target": "https://127.0.0.1"}, "plain HTTP only"),
+        ({"target": "http://no-such-host.invalid"}, "cannot be found"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_with_what_was_expected(change, words, server):
+    arguments = {"target": server, "path": "/sync/page/", "load": lab.closed(1, each=1)} | change
+    with pytest.raises(ConfigurationError, match=words):
+        lab.measure(arguments.pop("target"), arguments.pop("path"), arguments.pop("load"), **arguments)
+
+
+@pytest.mark.parametrize("users", [0, -1, 5001, 1.5, True, "10"])
+def test_a_number_of_users_out_of_bounds_is_refused(users):
+    with pytest.raises(ConfigurationError, match="from 1 to 5000"):
+        lab.closed(users)
+
+
+def test_another_machine_is_refused_unless_somebody_says_so():
+    with pytest.raises(RemoteTargetError, match="remote=True"):
+        lab.measure("http://192.0.2.1", "/")  # an address reserved for documentation
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("192.0.2.1", False)]
+)
+def test_this_machine_is_known_by_its_addresses(host, here):
+    assert on_this_machine(host) is here
+
+
+def test_an_interrupt_ends_a_measurement_within_half_a_second_and_leaves_nothing():
+    code = (
+        "import requestlab as lab, time\n"
+        "with lab.serve(lab.SYNC) as server:\n"
+        "    print('ready', flush=True)\n"
+        "    try:\n"
+        "        lab.measure(server, '/sync/page/', lab.closed(50), seconds=60)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print(time.monotonic(), flush=True)\n"
+    )
+    before_all = {process.pid for process in marked_processes()}
+    script = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert script.stdout is not None
+    script.stdout.readline()
+    time.sleep(1.0)
+    before = time.monotonic()
+    script.send_signal(signal.SIGINT)
+    after = float(script.stdout.readline())
+    script.wait(10)
+    script.stdout.close()
+    assert after - before < 0.5
+    assert left_after(2.0, besides=before_all) == []
+
+
+def test_a_load_process_that_fails_is_an_error_with_its_own_words(monkeypatch, server):
+    monkeypatch.setenv("PYTHONPATH", os.path.join(os.path.dirname(__file__), "broken"))
+    with pytest.raises(GeneratorError, match="broken on purpose"):
+        lab.measure(server, "/sync/page/", lab.closed(1, each=1))
+
+
+def test_five_hundred_users_each_have_a_connection_of_their_own():
+    with tiny_server(answering(OK)) as tiny:
+        run = lab.measure(tiny.url, "/", lab.closed(users=500, each=2))
+    assert run.connections == 500
+    assert run.summary["errors"] == 0
+    assert len(run.requests) == 1000

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import requestlab as lab
+from requestlab import audit
+from requestlab.errors import RunFormatError
+from requestlab.generator import COLUMNS
+from requestlab.runs import Run
+
+START, END = 1_000_000_000, 2_000_000_000
+ABOUT = {
+    "label": "sync",
+    "path": "/",
+    "load": "1 user",
+    "start": START,
+    "end": END,
+    "generator_cpu_ns": 100_000_000,
+    "server_cpu_ns": 500_000_000,
+    "server_ended": False,
+}
+
+
+def made(rows, **about):
+    """A run of hand-made rows: dicts of columns, the rest as in a good answer that took 10 ms."""
+    filled = [
+        {"user": 0, "planned": START, "sent": START, "first_byte": START + 1, "done": START + 10_000_000, "status": 200}
+        | {"error": 0, "size": 5, "opened": 0, "pid": 0, "thread": 0, "on_loop": -1}
+        | row
+        for row in rows
+    ]
+    samples = np.array([[row[name] for name in COLUMNS] for row in filled], dtype=np.int64).reshape(-1, len(COLUMNS))
+    return Run(samples, np.zeros((0, 3), dtype=np.int64), ABOUT | about)
+
+
+def test_the_summary_is_computed_from_the_rows():
+    times_ms = range(1, 101)
+    run = made([{"planned": START, "done": START + ms * 1_000_000} for ms in times_ms])
+    summary = run.summary
+    assert summary["throughput"] == 100
+    assert summary["p50"] == pytest.approx(50.5)
+    assert summary["max"] == 100
+    assert summary["errors"] == 0
+    assert summary["cpu_per_request"] == 5.0
+    assert set(summary) == {
+        *("throughput", "p50", "p95", "p99", "max", "errors", "cpu_per_request", "validity", "reasons")
+    }
+
+
+def test_response_time_counts_from_planned_not_from_sent():
+    assert made([{"sent": START + 9_000_000}]).summary["p50"] == 10
+
+
+def test_throughput_counts_answers_that_arrived_in_the_stretch():
+    run = made(
+        [{"done": START - 1}, {"done": START}, {"done": END}, {"done": END + 1}, {"done": START + 5, "error": 3}]
+    )
+    assert run.summary["throughput"] == 2
+
+
+def test_failures_are_in_no_percentile_and_in_the_count_of_errors():
+    run = made([{}, {"error": 1, "done": START + 900_000_000}, {"status": 500, "done": START + 900_000_000}])
+    assert run.summary["max"] == 10
+    assert run.summary["errors"] == 2
+    assert run.summary["validity"] == "suspect"
+    assert "2 of 3 requests failed" in run.summary["reasons"]
+
+
+def test_a_run_without_answers_has_no_figures_and_is_invalid():
+    summary = made([{"error": 3, "done": START}]).summary
+    assert math.isnan(summary["p50"])
+    assert math.isnan(summary["cpu_per_request"])
+    assert summary["throughput"] == 0
+    assert summary["validity"] == "invalid"
+
+
+def test_a_busy_generator_makes_a_run_suspect():
+    rows = [{}] * 10
+    busy = made(rows, generator_cpu_ns=int((audit.BUSY_GENERATOR + 0.01) * 1e9))
+    assert busy.summary["validity"] == "suspect"
+    assert "bottleneck" in busy.summary["reasons"][0]
+    assert made(rows, generator_cpu_ns=int((audit.BUSY_GENERATOR - 0.01) * 1e9)).summary["validity"] == "valid"
+
+
+def test_a_percentile_says_how_little_it_rests_on():
+    assert made([{}] * 399).summary["reasons"] == ["too few requests for p95 and p99: fewer than 20 lie beyond"]
+    assert made([{}] * 400).summary["reasons"] == ["too few requests for p99: fewer than 20 lie beyond"]
+    assert made([{}] * 2000).summary["reasons"] == []
+
+
+def test_an_unknown_server_has_no_cpu_figure():
+    assert math.isnan(made([{}], server_cpu_ns=None).summary["cpu_per_request"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    hnp.arrays(np.int64, st.tuples(st.integers(0, 30), st.just(len(COLUMNS)))),
+    hnp.arrays(np.int64, st.tuples(st.integers(0, 5), st.just(3))),
+    st.dictionaries(st.text(max_size=5), st.one_of(st.none(), st.text(), st.integers(-(2**53), 2**53), st.booleans())),
+)
+def test_a_saved_run_comes_back_without_loss(tmp_path_factory, samples, threads, more):
+    about = {name: value for name, value in more.items() if name != "format"} | ABOUT
+    run = Run(samples, threads, about)
+    path = run.save(tmp_path_factory.mktemp("runs") / "some.run")
+    back = lab.load_run(path)
+    assert np.array_equal(back.samples, samples)
+    assert np.array_equal(back.thread_samples, threads)
+    assert back.about == about
+
+
+def test_a_real_run_comes_back_with_the_same_table_and_summary(tmp_path):
+    with lab.serve(lab.ASYNC, probe=True) as server:
+        run = lab.measure(server, "/async/page/", lab.closed(3, each=20))
+    back = lab.load_run(run.save(tmp_path / "real.run"))
+    pd.testing.assert_frame_equal(back.requests, run.requests)
+    pd.testing.assert_frame_equal(back.threads, run.threads)
+    assert back.summary == run.summary
+    assert repr(back) == repr(run)
+
+
+def test_a_run_is_saved_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "kept.run"
+    made([{}]).save(path)
+    before = path.read_bytes()
+
+    def fail_half_way(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fail_half_way)
+    with pytest.raises(OSError, match="No space left"):
+        made([{}, {}]).save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept.run"]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 not a zip", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_run_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "other.txt"
+    path.write_bytes(content)
+    with pytest.raises(RunFormatError, match=r"other\.txt"):
+        lab.load_run(path)
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
+    with pytest.raises(RunFormatError, match="there is no file"):
+        lab.load_run(tmp_path / "missing.run")
+
+
+def test_a_truncated_run_is_refused(tmp_path):
+    path = made([{}] * 50).save(tmp_path / "cut.run")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RunFormatError, match=r"cut\.run"):
+        lab.load_run(path)
+
+
+def test_a_run_of_another_format_is_refused_with_both_numbers(tmp_path):
+    path = tmp_path / "new.run"
+    about = np.frombuffer(json.dumps({"format": 99}).encode(), dtype=np.uint8)
+    with path.open("wb") as file:
+        np.savez_compressed(file, samples=np.zeros((0, 12)), thread_samples=np.zeros((0, 3)), about=about)
+    with pytest.raises(RunFormatError, match="format 99; this version of the lab reads format 1"):
+        lab.load_run(path)

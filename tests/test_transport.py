@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+import requestlab as lab
+from requestlab.errors import ConfigurationError
+from requestlab.transport import encode, resolve
+from tests.tiny_server import answering, read_request, tiny_server
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nhello"
+
+
+def with_client(use: Callable[[httpx.AsyncClient], Awaitable[Any]], **settings: Any) -> Any:
+    async def main() -> Any:
+        async with httpx.AsyncClient(transport=lab.RulerTransport(), **settings) as client:
+            return await use(client)
+
+    return asyncio.run(main())
+
+
+def test_a_client_with_it_behaves_as_httpx_does():
+    with lab.serve(lab.SYNC) as server:
+
+        async def use(client: httpx.AsyncClient) -> tuple[httpx.Response, httpx.Response, httpx.Response]:
+            page = await client.get(server.url + "/sync/page/")
+            bad = await client.get(server.url + "/sync/wait/", params={"ms": "soon"})
+            moved = await client.get(server.url + "/sync/page")
+            return page, bad, moved
+
+        page, bad, moved = with_client(use)
+        plain = httpx.get(server.url + "/sync/page/")
+    assert page.text == plain.text
+    assert page.headers["content-type"] == plain.headers["content-type"]
+    assert bad.status_code == 400
+    assert "10000" in bad.text
+    assert moved.status_code == 301
+
+
+def test_an_answer_carries_its_stamps_in_order():
+    with tiny_server(answering(OK)) as server:
+        answer = with_client(lambda client: client.get(server.url))
+    stamps = answer.extensions["requestlab"]
+    assert 0 < stamps["sent"] < stamps["first_byte"] <= stamps["done"] <= time.perf_counter_ns()
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def test_a_body_larger_than_the_socket_takes_at_once_arrives_whole():
+    received: list[int] = []
+
+    def slurp(connection: socket.socket) -> None:
+        head, _, body = read_request(connection).partition(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        count = len(body)
+        while count < length:
+            time.sleep(0.001)
+            count += len(connection.recv(65536))
+        received.append(count)
+        connection.sendall(OK)
+
+    payload = b"x" * 5_000_000
+    with tiny_server(slurp) as server:
+        answer = with_client(lambda client: client.post(server.url, content=payload))
+    assert answer.status_code == 200
+    assert received == [5_000_000]
+
+
+def test_requests_in_flight_have_connections_to_themselves_and_later_ones_reuse_them():
+    def slowly(connection: socket.socket) -> None:
+        while read_request(connection):
+            time.sleep(0.1)
+            connection.sendall(OK)
+
+    with tiny_server(slowly) as server:
+
+        async def use(client: httpx.AsyncClient) -> None:
+            for _ in range(3):
+                await asyncio.gather(*(client.get(server.url) for _ in range(4)))
+
+        with_client(use)
+        assert server.accepted == 4
+
+
+def test_a_head_request_has_no_body_and_keeps_its_connection():
+    with lab.serve(lab.ASYNC) as server:
+
+        async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+            return [await client.head(server.url + "/async/page/"), await client.get(server.url + "/async/page/")]
+
+        head, get = with_client(use)
+    assert (head.status_code, head.content) == (200, b"")
+    assert len(get.content) > 1000
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", httpx.RemoteProtocolError),
+        (b"nonsense\r\n\r\n", httpx.RemoteProtocolError),
+    ],
+)
+def test_failures_are_the_exceptions_of_httpx(answer, error):
+    with tiny_server(answering(answer, close=True)) as server, pytest.raises(error):
+        with_client(lambda client: client.get(server.url))
+
+
+def test_a_timeout_is_a_read_timeout_and_nobody_listening_is_a_connect_error():
+    with tiny_server(lambda connection: time.sleep(3)) as server, pytest.raises(httpx.ReadTimeout):
+        with_client(lambda client: client.get(server.url), timeout=0.1)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(httpx.ConnectError):
+            with_client(lambda client: client.get(f"http://127.0.0.1:{unused.getsockname()[1]}/"))
+
+
+def test_a_cancelled_request_gives_up_its_connection():
+    with tiny_server(lambda connection: time.sleep(3)) as server:
+
+        async def use(client: httpx.AsyncClient) -> None:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.get(server.url), 0.05)
+
+        with_client(use)
+        deadline = time.monotonic() + 5
+        while server.accepted < 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert server.accepted == 1
+
+
+def test_encode_writes_what_goes_over_the_wire():
+    request = httpx.Request("POST", "http://127.0.0.1:8000/a%20b/?q=1", headers={"x-a": "1"}, content=b"body")
+    head, _, body = encode(request).partition(b"\r\n\r\n")
+    assert head.split(b"\r\n")[0] == b"POST /a%20b/?q=1 HTTP/1.1"
+    assert b"Host: 127.0.0.1:8000" in head
+    assert body == b"body"
+
+
+@pytest.mark.parametrize("address", ["https://127.0.0.1/", "ftp://127.0.0.1/", "127.0.0.1:8000", "http:///x"])
+def test_an_address_that_cannot_be_used_is_refused_with_an_example(address):
+    with pytest.raises(ConfigurationError, match="expected an address such as"):
+        resolve(httpx.URL(address))
+
+
+def test_both_families_of_addresses_are_found():
+    assert resolve(httpx.URL("http://127.0.0.1:81/")) == (socket.AF_INET, ("127.0.0.1", 81))
+    assert resolve(httpx.URL("http://[::1]:81/"))[0] == socket.AF_INET6
