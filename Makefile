@@ -25,7 +25,7 @@ endif
 
 ANEW := $(shell $(SOUND) || echo yes)
 
-.PHONY: help .venv lab test lint bench lock clean ANEW
+.PHONY: help .venv lab test lint bench figures lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
@@ -45,6 +45,9 @@ lint: $(READY) ## style, format and types
 
 bench: $(READY) ## what the lab itself costs
 	@$(BIN)/python tests/benchmarks/run.py
+
+figures: $(READY) ## the figure of the README, measured on this machine
+	@$(BIN)/python docs/figures.py
 
 lock: $(READY) ## requirements.lock from pyproject.toml; keeps what is pinned, unless UPGRADE=--upgrade
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --annotation-style line \

@@ -33,15 +33,23 @@ if TYPE_CHECKING:
     from requestlab.serving import Server
 
 INTERRUPTED = 128 + signal.SIGINT
-DEFAULT_PATH = {"sync": "/sync/page/", "mixed": "/sync/page/", "async": "/async/page/"}
+DEFAULT_PATH = {"sync": "/sync/page/", "mixed": "/sync/page/", "async": "/async/page/", "null": "/"}
 _LOOK_S = 0.1
 _MORE = "requestlab.more"
 
 
 def main() -> None:
     """Run the command line of this process."""
+    _open_standard_descriptors()
     signal.signal(signal.SIGTERM, _leave)
     commands(prog_name="requestlab")
+
+
+def _open_standard_descriptors() -> None:
+    """Stand in for what the caller has closed (`2>&-`): a server's listener must not become somebody's standard error."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _leave(number: int, frame: object) -> NoReturn:
@@ -203,7 +211,7 @@ def _machine_rows(found: Examination) -> Iterator[tuple[str, str]]:
     yield "memory", f"{_gigabytes(around.memory)}, {_gigabytes(around.memory_available)} available, {memory}"
     yield "open files", "no limit" if around.open_files is None else f"at most {around.open_files:,}"
     yield "load average", f"{around.load_average:.2f}"
-    yield "CPU pressure", "unknown" if around.cpu_pressure is None else f"{around.cpu_pressure:.1f} %"
+    yield "CPU pressure", "unknown" if around.cpu_pressure is None else f"{around.cpu_pressure:.1f}%"
     yield "CPU steal", _percent(found.steal)
     yield "system", facts["system"]
     yield "python", f"{facts['python']} ({facts['implementation']}, GIL {'on' if facts['gil'] else 'off'})"
@@ -284,7 +292,7 @@ def measure(
 ) -> None:
     """Put one load on TARGET and say how it fared.
 
-    TARGET is a configuration (sync, mixed or async), served for the time of the measurement, or an address on this machine,
+    TARGET is a named configuration (sync, mixed, …), served for the time of the measurement, or an address on this machine,
     such as http://127.0.0.1:8000/path/. Exits with 1 where the run is invalid: where nothing was answered, say.
     """
     load = closed(users, each=each)
@@ -470,7 +478,7 @@ def _figure(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{share:.0%}".replace("%", " %")
+    return "–" if math.isnan(share) else f"{share:.0%}"
 
 
 def _gigabytes(size: int) -> str:

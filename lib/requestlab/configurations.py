@@ -118,4 +118,7 @@ MIXED = Configuration(name="mixed", server="uvicorn")
 ASYNC = Configuration(name="async", server="uvicorn", middleware="none")
 """ASGI with as little sync in the path as Django allows; its fair twin is `SYNC.replace(middleware="none")`."""
 
-NAMED = {configuration.name: configuration for configuration in (SYNC, MIXED, ASYNC)}
+NULL = Configuration(name="null", server="null", application="bare", middleware="none")
+"""A server that does next to nothing: what the ruler measures here is itself."""
+
+NAMED = {configuration.name: configuration for configuration in (SYNC, MIXED, ASYNC, NULL)}

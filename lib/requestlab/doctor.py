@@ -20,7 +20,7 @@ import psutil
 
 from requestlab import machine
 from requestlab.audit import TAIL
-from requestlab.configurations import Configuration
+from requestlab.configurations import NULL, Configuration
 from requestlab.errors import LabError
 from requestlab.load import MOST_USERS, closed
 from requestlab.measuring import measure
@@ -40,10 +40,12 @@ BUSY_PRESSURE = 10.0
 MUCH_STEAL = 0.05
 MUCH_SPREAD = 0.25
 
-NULL = Configuration(name="null server", server="null", application="bare", middleware="none")
 TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application="bare", middleware="none")
 
 STEPS = ROUNDS * (len(USERS) + 1)
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
 
 _SLOWING = {
     "PYTHONASYNCIODEBUG": "every event loop runs in debug mode",
@@ -128,7 +130,7 @@ def examine(step: Callable[[str], None] = lambda what: None) -> Examination:
     ruler = tuple(_ruler(users, runs) for users, runs in slices.items())
     facts = machine.facts()
     p50 = statistics.median(run.summary["p50"] for run in keep_alive)
-    warnings = [*_about_the_machine(facts, around), *_about_the_ruler(ruler, p50, steal)]
+    warnings = [*about_the_machine(facts, around), *about_the_ruler(ruler, p50, steal)]
     return Examination(facts, around, ruler, p50, steal, tuple(warnings))
 
 
@@ -191,10 +193,11 @@ def _ruler(users: int, runs: list[Run]) -> Ruler:
     )
 
 
-def _about_the_machine(facts: dict[str, Any], around: Surroundings) -> Iterator[str]:
+def about_the_machine(facts: dict[str, Any], around: Surroundings) -> Iterator[str]:
+    """Yield one sentence for each thing that will make figures worse; `facts` are those of `machine.facts`."""
     cores = facts["usable_cores"]
     if cores == 1:
-        yield "one core only: load and server share it, so that figures are lower and noisier"
+        yield "one core only: load and server share it, and each slows the other down"
     if around.cpu_limit is not None and around.cpu_limit < cores:
         yield f"limited to {around.cpu_limit:g} of {cores} cores: whoever uses more is halted for tens of milliseconds"
     for name in around.slowing:
@@ -202,7 +205,7 @@ def _about_the_machine(facts: dict[str, Any], around: Surroundings) -> Iterator[
     if around.load_average > BUSY_LOAD * facts["cores"]:
         yield f"the load average was {around.load_average:.1f} on {facts['cores']} cores: something else may be running"
     if around.cpu_pressure is not None and around.cpu_pressure > BUSY_PRESSURE:
-        yield f"in {around.cpu_pressure:.0f} % of the ten seconds before, something waited for a core"
+        yield f"in {around.cpu_pressure:.0f}% of the ten seconds before, something waited for a core"
     if around.governor is None:
         yield "the governor of the CPU's frequency is unknown, as in most virtual machines: speed may change unseen"
     elif around.governor != "performance":
@@ -211,7 +214,8 @@ def _about_the_machine(facts: dict[str, Any], around: Surroundings) -> Iterator[
         yield f"at most {around.open_files} files may be open, and each user is one: keep loads well below"
 
 
-def _about_the_ruler(ruler: tuple[Ruler, ...], keep_alive_p50: float, steal: float) -> Iterator[str]:
+def about_the_ruler(ruler: tuple[Ruler, ...], keep_alive_p50: float, steal: float) -> Iterator[str]:
+    """Yield one sentence for each thing that went wrong, or was unsteady, while the ruler was measured."""
     if not keep_alive_p50 < TRAP_MS:
         yield (
             f"two small writes on a kept-alive connection took {keep_alive_p50:.3g} ms: TCP_NODELAY does not work here, and "
@@ -234,25 +238,22 @@ def _steal(before: Any, after: Any) -> float:
 
 
 def _memory_limit(total: int) -> int | None:
-    texts = [*_of_control_group("memory.max"), _read("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    texts = [*_of_control_group("memory.max"), _read(CONTROL_GROUPS / "memory/memory.limit_in_bytes")]
     limits = [int(text) for text in texts if text and text.isdecimal()]
     return min((limit for limit in limits if limit < total), default=None)
 
 
 def _cpu_limit() -> float | None:
-    texts = _of_control_group("cpu.max")
-    old = "/sys/fs/cgroup/cpu/cpu.cfs_"
-    texts.append(f"{_read(old + 'quota_us')} {_read(old + 'period_us')}")
-    pairs = [text.split() for text in texts]
-    return min((int(p[0]) / int(p[1]) for p in pairs if len(p) == 2 and all(map(str.isdecimal, p))), default=None)
+    old = [_read(CONTROL_GROUPS / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+    pairs = [*(text.split() for text in _of_control_group("cpu.max")), [text or "" for text in old]]
+    return min((int(quota) / int(period) for quota, period in pairs if quota.isdecimal()), default=None)
 
 
 def _of_control_group(name: str) -> list[str]:
     """Return what this process's control group (version 2) and those above it say."""
-    own = next((line[3:] for line in (_read("/proc/self/cgroup") or "").splitlines() if line.startswith("0::")), "/")
-    top = Path("/sys/fs/cgroup")
-    group = top / own.lstrip("/")
-    said = [_read(folder / name) for folder in (group, *group.parents) if folder.is_relative_to(top)]
+    own = next((line[3:] for line in (_read(OWN_GROUP) or "").splitlines() if line.startswith("0::")), "/")
+    group = CONTROL_GROUPS / own.lstrip("/")
+    said = [_read(folder / name) for folder in (group, *group.parents) if folder.is_relative_to(CONTROL_GROUPS)]
     return [text for text in said if text]
 
 

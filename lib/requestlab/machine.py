@@ -38,6 +38,11 @@ def caption(machine: dict[str, Any]) -> str:
     )
 
 
+def describe_machine() -> str:
+    """Return that line for the machine this runs on."""
+    return caption(facts())
+
+
 @dataclass(frozen=True)
 class Cores:
     """Which cores the server's processes may use, and which one the generator has for itself (None: it shares)."""

@@ -26,7 +26,6 @@ from requestlab.serving import Server
 from tests.benchmarks.rounds import Ratio, interleave, ratio
 
 SLICE_S = 1.0
-NULL = lab.SYNC.replace(server="null", application="bare")
 ASYNC_PAGE = "/async/page/"
 SYNC_PAGE = "/sync/page/"
 
@@ -71,7 +70,7 @@ def _run(server: Server, path: str, users: int) -> lab.Run:
 
 
 def ceiling() -> list[Line]:
-    with lab.serve(NULL) as server:
+    with lab.serve(lab.NULL) as server:
         script = str(Path(__file__).with_name("stock_httpx.py"))
         command = [sys.executable, script, server.url, "50", str(SLICE_S), str(server.cores.generator)]
 
@@ -114,7 +113,7 @@ def _wrk(server: Server, path: str) -> float:
 
 def cpu_at_many_users() -> list[Line]:
     lines = []
-    for name, configuration, path in (("null server", NULL, "/"), ("Django page, uvicorn", lab.ASYNC, ASYNC_PAGE)):
+    for name, configuration, path in (("null server", lab.NULL, "/"), ("Django page, uvicorn", lab.ASYNC, ASYNC_PAGE)):
         with lab.serve(configuration) as server:
             slices = {str(users): partial(ruler_cpu, server, path, users) for users in (10, 500)}
             figures = interleave(slices)
@@ -149,19 +148,20 @@ def starting() -> list[Line]:
         }
         figures = interleave(slices, rounds=9)
         print(_medians(figures, "s"))
-        what = f"serve() until ready over the bare server's first answer, {configuration.server}"
+        what = f"serve() and a first answer over the bare server's start, {configuration.server}"
         lines.append(Line(what, ratio(figures, "serve", "bare"), None, 1.3))
     return lines
 
 
 def _serving_time(configuration: lab.Configuration) -> float:
     start = time.perf_counter()
-    with lab.serve(configuration):
+    with lab.serve(configuration) as server:
+        _ask(server.address)
         return time.perf_counter() - start
 
 
 def _bare_start(configuration: lab.Configuration, target: str) -> float:
-    """Start the same command by hand, without the lab around it, and ask for a page that does not exist."""
+    """Start the same command by hand, without the lab around it, and ask the same question."""
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         fd = listener.fileno()
         arguments = servers.find(configuration.server).arguments(configuration, fd)
@@ -169,13 +169,17 @@ def _bare_start(configuration: lab.Configuration, target: str) -> float:
         start = time.perf_counter()
         server = subprocess.Popen(command, pass_fds=[fd], stderr=subprocess.DEVNULL, cwd="/")
         try:
-            with socket.create_connection(listener.getsockname(), timeout=30) as question:
-                question.sendall(b"GET /nowhere/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-                assert question.recv(20).startswith(b"HTTP/1.1 404")
+            _ask(listener.getsockname())
             return time.perf_counter() - start
         finally:
             server.terminate()
             server.wait()
+
+
+def _ask(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=30) as question:
+        question.sendall(b"GET /nowhere/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert question.recv(20).startswith(b"HTTP/1.1 404")
 
 
 def probing() -> list[Line]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,16 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-WIDTH_IN = 10.0
-TITLE_PT, CAPTION_PT, NOTE_PT = 13.0, 8.0, 8.5
-GREY = "#595959"
-THREAD, EVENT_LOOP = "#5B6B7B", "#E69F00"
-"""What ran: an ordinary thread, a thread with an event loop. The same in every figure, and no configuration's colour."""
+from requestlab.plots.lettering import wrapped
 
-_TITLE_LETTERS, _CAPTION_LETTERS = 84, 150
+WIDTH_IN, MARGIN_IN = 10.0, 0.12
+TITLE_PT, HEADING_PT, NOTE_PT, CAPTION_PT = 12.0, 11.0, 8.5, 8.0
+INK, GREY = "#222222", "#595959"
+THREAD, EVENT_LOOP, NOBODY = "#5B6B7B", "#E69F00", "#8A8A8A"
+"""Who ran it: an ordinary thread, a thread with an event loop, nobody known. The same in every figure, and no configuration's colour."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,28 @@ def style() -> Iterator[None]:
         yield
 
 
-def framed(height_in: float, title: str, caption: Sequence[str]) -> Figure:
-    """Return an empty figure with the finding above and the small print below; `height_in` is for what is between."""
-    above = textwrap.wrap(title, _TITLE_LETTERS)
-    below = [line for sentence in caption for line in textwrap.wrap(sentence, _CAPTION_LETTERS)]
-    head, foot = 0.15 + 0.25 * len(above), 0.12 + 0.16 * len(below)
-    total = head + height_in + foot
-    figure = Figure(figsize=(WIDTH_IN, total), layout="constrained")
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0.005, foot / total, 0.99, height_in / total), w_pad=0.06, h_pad=0.05)  # type: ignore[call-arg]
-    margin = 0.012
-    figure.text(margin, 1 - 0.1 / total, "\n".join(above), fontsize=TITLE_PT, weight="bold", va="top", linespacing=1.25)
-    figure.text(margin, 0.07 / total, "\n".join(below), fontsize=CAPTION_PT, color=GREY, va="bottom", linespacing=1.3)
-    return figure
+class Frame:
+    """A figure with the finding above and the small print below; `axes` are placed in inches in what is between.
+
+    Explicit places instead of matplotlib's layout engines, which shrink axes to make room for text that stands beside them.
+    """
+
+    def __init__(self, height_in: float, title: str, caption: Sequence[str]) -> None:
+        above = wrapped(title, WIDTH_IN - 2 * MARGIN_IN, TITLE_PT, bold=True)
+        below = [line for text in caption for line in wrapped(text, WIDTH_IN - 2 * MARGIN_IN, CAPTION_PT)]
+        head, self._foot = 0.2 + 0.24 * len(above), 0.16 + 0.155 * len(below)
+        self._total = head + height_in + self._foot
+        self.figure = Figure(figsize=(WIDTH_IN, self._total))
+        self.write(
+            "\n".join(above), height_in + head - 0.1, fontsize=TITLE_PT, weight="bold", va="top", linespacing=1.25
+        )
+        self.write("\n".join(below), 0.08 - self._foot, fontsize=CAPTION_PT, color=GREY, va="bottom", linespacing=1.3)
+
+    def write(self, text: str, bottom_in: float, **how: Any) -> None:
+        """Write at the left margin; `bottom_in` counts from the top of the small print."""
+        self.figure.text(MARGIN_IN / WIDTH_IN, (self._foot + bottom_in) / self._total, text, **how)
+
+    def axes(self, left_in: float, bottom_in: float, width_in: float, height_in: float) -> Axes:
+        """Return new axes; `bottom_in` counts from the top of the small print."""
+        bottom = (self._foot + bottom_in) / self._total
+        return self.figure.add_axes((left_in / WIDTH_IN, bottom, width_in / WIDTH_IN, height_in / self._total))

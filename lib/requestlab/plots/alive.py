@@ -1,0 +1,106 @@
+"""The upper panel of the threads figure: threads alive in each worker, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from requestlab.plots import look, words
+from requestlab.plots.contenders import Contender
+from requestlab.plots.labels import Labels
+from requestlab.plots.lanes import Floats, workers, zero_ns
+from requestlab.plots.swimlanes import View
+from requestlab.runs import Run
+
+MARGIN = 0.03
+"""How much is drawn before the first request and after the last answer, as a share of the time between."""
+
+_ROOM_FOR_LABELS = 1.4
+
+
+@dataclass(frozen=True, eq=False)
+class Alive:
+    """Samples of one worker, at least one: `time_ms` from the first request planned, and `threads` alive."""
+
+    worker: int
+    time_ms: Floats
+    threads: Floats
+
+    @property
+    def peak(self) -> int:
+        """The most threads seen alive at once."""
+        return int(self.threads.max())
+
+
+def alive(run: Run, span_ms: float) -> list[Alive]:
+    """Return the samples of each worker between just before the first request and just after the last answer."""
+    return list(_samples(run, span_ms))
+
+
+def _samples(run: Run, span_ms: float) -> Iterator[Alive]:
+    time_ms = (run.threads["time"].to_numpy() - zero_ns(run)) / 1e6
+    near = (time_ms >= -MARGIN * span_ms) & (time_ms <= (1 + MARGIN) * span_ms)
+    for worker, pid in enumerate(workers(run), start=1):
+        own = (run.threads["pid"] == pid).to_numpy()
+        before = np.flatnonzero(own & (time_ms < -MARGIN * span_ms))[-1:]
+        chosen = np.concatenate([before, np.flatnonzero(own & near)])
+        if len(chosen):
+            time = np.maximum(time_ms[chosen], -MARGIN * span_ms)
+            yield Alive(worker, time, run.threads["threads"].to_numpy(np.float64)[chosen])
+
+
+def ceiling(contenders: Sequence[Contender], drawn: Sequence[View], expected: Sequence[float | None]) -> float:
+    """Return the upper limit of the threads axis that all runs share."""
+    counts = [one.peak for c, view in zip(contenders, drawn, strict=True) for one in alive(c.run, view.span_ms)]
+    return max([2.0, *counts, *(number for number in expected if number is not None)]) * _ROOM_FOR_LABELS
+
+
+def draw(axes: Axes, contender: Contender, drawn: View, expected: float | None) -> None:
+    """Draw one line for each worker, its peak, and the reader's prediction; the limits of both axes are set already."""
+    if drawn.partial:
+        axes.axvspan(0, drawn.until_ms, color="#000000", alpha=0.09, linewidth=0)
+    series = alive(contender.run, drawn.span_ms)
+    for one in series:
+        _draw_line(axes, contender, one)
+    labels = Labels(axes)
+    for one, text in _peaks(series, drawn):
+        _label_peak(axes, labels, contender, one, text)
+    if not series:
+        axes.text(0.5, 0.5, "threads were not counted", transform=axes.transAxes, ha="center", va="center")
+    if expected is not None:
+        axes.axhline(expected, color=look.INK, linestyle=(0, (4, 3)), linewidth=1.3)
+        labels.put(f"your prediction: {words.number(expected)}", (axes.get_xlim()[1], expected), to_the_left=True)
+
+
+def _draw_line(axes: Axes, contender: Contender, one: Alive) -> None:
+    time = np.append(one.time_ms, axes.get_xlim()[1])
+    threads = np.append(one.threads, one.threads[-1])
+    axes.step(time, threads, where="post", color=contender.look.colour, linestyle=contender.look.line)
+
+
+def _peaks(series: Sequence[Alive], drawn: View) -> Iterator[tuple[Alive, str]]:
+    """Yield each different peak once, with its words, the lowest first."""
+    for peak, group in groupby(sorted(series, key=lambda one: one.peak), key=lambda one: one.peak):
+        alike = list(group)
+        if len(series) == 1:
+            yield alike[0], f"peak {peak:,}{_idle(alike[0], drawn)}"
+        elif len(alike) == 1:
+            yield alike[0], f"worker {alike[0].worker}: peak {peak:,}"
+        else:
+            yield alike[0], f"{len(alike)} workers: peak {peak:,} each"
+
+
+def _idle(one: Alive, drawn: View) -> str:
+    ran = sum(lane.worker == one.worker for lane in drawn.lanes)
+    return f", only {ran} of them\nran requests" if 0 < ran < one.peak / 2 else ""
+
+
+def _label_peak(axes: Axes, labels: Labels, contender: Contender, one: Alive, text: str) -> None:
+    x = one.time_ms[int(one.threads.argmax())]
+    axes.plot([x], [one.peak], **contender.look.strokes | {"linestyle": "none"}, clip_on=False)
+    late = x > 0.6 * axes.get_xlim()[1]
+    labels.put(text, (x, one.peak), to_the_left=late, color=contender.look.ink, bold=True)

@@ -1,0 +1,5 @@
+"""Figure."""
+
+
+def ecdf(*runs, predicted=None):
+    raise NotImplementedError

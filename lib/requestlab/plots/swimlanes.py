@@ -1,0 +1,179 @@
+"""The lower panel of the threads figure: a lane for each thread, a bar for each request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+
+from requestlab.plots import look, words
+from requestlab.plots.lanes import Floats, Lane, clipped, lanes, zero_ns
+from requestlab.runs import Run
+
+MOST_LANES = 60
+MOST_BARS = 300
+"""Beyond these, lanes are left out and counted, and only the beginning of a long run is drawn."""
+
+_LEAST_IN, _MOST_IN, _ROW_IN = 0.9, 3.2, 0.07
+_HEAD_IN, _NOTE_IN, _LABEL_APART_IN = 0.22, 0.22, 0.16
+_MOST_HEADINGS = 8
+_GAP_ROWS = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is drawn of a run: `shown` of its `lanes`, up to `until_ms`, of a run that spans `span_ms`."""
+
+    lanes: Sequence[Lane]
+    shown: Sequence[Lane]
+    until_ms: float
+    span_ms: float
+
+    @property
+    def hidden(self) -> int:
+        """Lanes that are not drawn."""
+        return len(self.lanes) - len(self.shown)
+
+    @property
+    def partial(self) -> bool:
+        """Whether only the beginning of the run is drawn."""
+        return self.until_ms < self.span_ms
+
+    @property
+    def rows(self) -> int:
+        """Rows of all lanes shown."""
+        return sum(lane.rows for lane in self.shown)
+
+
+def view(run: Run) -> View:
+    """Choose what to draw of a run on its own."""
+    found = lanes(run)
+    span = max((float(lane.end_ms.max()) for lane in found), default=(run.about["end"] - zero_ns(run)) / 1e6)
+    span = max(span, 0.001)
+    return _cut(View(found, (), _window_ms(found, span), span))
+
+
+def views(runs: Sequence[Run], alike: float) -> list[View]:
+    """Choose what to draw of runs side by side: on one time axis, if none is `alike` times longer than another."""
+    found = [view(run) for run in runs]
+    spans = [one.span_ms for one in found]
+    if max(spans) > alike * min(spans):
+        return found
+    span = max(spans)
+    until = min(one.until_ms for one in found) if any(one.partial for one in found) else span
+    return [_cut(replace(one, until_ms=until, span_ms=span)) for one in found]
+
+
+def _window_ms(found: Sequence[Lane], span: float) -> float:
+    """Return where drawing must stop for the bars to be told apart; the whole span where stopping would not help."""
+    starts = np.sort(np.concatenate([lane.start_ms for lane in found] or [np.empty(0)]))
+    if len(starts) <= MOST_BARS:
+        return span
+    typical = float(np.median(np.concatenate([lane.end_ms - lane.start_ms for lane in found])))
+    until = _rounded(max(float(starts[MOST_BARS]), 3 * typical))
+    return until if until < span / 2 else span
+
+
+def _rounded(value: float) -> float:
+    """Return the next lower number among 1, 1.5, 2, 3, 5, 7 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(max(step * power for step in (1, 1.5, 2, 3, 5, 7) if step * power <= value * (1 + 1e-9)))
+
+
+def _cut(whole: View) -> View:
+    """Leave out what comes later and, of too many lanes, all but some that are evenly spaced."""
+    begun = [part for lane in whole.lanes if (part := clipped(lane, whole.until_ms)) is not None]
+    known = [lane for lane in begun if lane.known]
+    if len(known) > MOST_LANES:
+        known = [known[i] for i in np.linspace(0, len(known) - 1, MOST_LANES).round().astype(int)]
+    return replace(whole, shown=[*known, *(lane for lane in begun if not lane.known)])
+
+
+def height_in(drawn: Sequence[View]) -> float:
+    """Return how high the panels should be, in inches, for the run that needs most."""
+    rows = max(one.rows + len(one.shown) for one in drawn)
+    headed = max((len(_workers(one)) for one in drawn if _headed(one)), default=0)
+    return float(np.clip(0.3 + _ROW_IN * rows, _LEAST_IN, _MOST_IN)) + _HEAD_IN * headed
+
+
+def draw(axes: Axes, drawn: View, panel_in: float) -> None:
+    """Draw the lanes of one run into axes that are `panel_in` inches high."""
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(panel_in, 0)
+    if not any(lane.known for lane in drawn.shown):
+        axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center", va="center")
+        return
+    note = _note(drawn)
+    axes.annotate(note, (0, 0), (0, 4), "axes fraction", "offset points", fontsize=look.NOTE_PT, color=look.GREY)
+    labelled = -np.inf
+    for lane, top, bottom, heading in _places(drawn, panel_in - (_NOTE_IN if note else 0.03)):
+        _draw_lane(axes, lane, top, bottom, drawn.until_ms)
+        if heading and _headed(drawn):
+            _write(axes, heading, top - 0.05, ha="left", va="baseline", xytext=(0, 0))
+        name = lane.name if _headed(drawn) or len(_workers(drawn)) < 2 else heading
+        if name and (top + bottom) / 2 - labelled >= _LABEL_APART_IN:
+            labelled = (top + bottom) / 2
+            _write(axes, name, labelled, ha="right", va="center", xytext=(-4, 0))
+
+
+def _write(axes: Axes, text: str, y_in: float, **how: Any) -> None:
+    axes.annotate(
+        text, (0, y_in), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=look.NOTE_PT, **how
+    )
+
+
+def _workers(drawn: View) -> list[int]:
+    return sorted({lane.worker for lane in drawn.lanes if lane.known})
+
+
+def _headed(drawn: View) -> bool:
+    """Whether each worker's lanes have a heading of their own; with more workers there is no room for that."""
+    return 1 < len(_workers(drawn)) <= _MOST_HEADINGS
+
+
+def _note(drawn: View) -> str:
+    if not drawn.hidden:
+        return ""
+    noun = "event loop" if all(lane.on_loop for lane in drawn.lanes if lane.known) else "thread"
+    return f"and {words.counted(drawn.hidden, f'more {noun}')}, not drawn"
+
+
+def _places(drawn: View, panel_in: float) -> Iterator[tuple[Lane, float, float, str]]:
+    """Yield each lane with its top and bottom in inches, and the heading that goes above the first of a worker."""
+    first = [
+        lane.worker != before for lane, before in zip(drawn.shown, [-1, *(x.worker for x in drawn.shown)], strict=False)
+    ]
+    head_in = _HEAD_IN if _headed(drawn) else 0.0
+    gap = max(_GAP_ROWS, 0.01 * drawn.rows)
+    row_in = (panel_in - head_in * sum(first)) / (drawn.rows + gap * (len(drawn.shown) - 1))
+    top = 0.0
+    for lane, begins in zip(drawn.shown, first, strict=True):
+        top += head_in * begins
+        bottom = top + lane.rows * row_in
+        yield lane, top, bottom, f"worker {lane.worker}" if begins and lane.known else ""
+        top = bottom + gap * row_in
+
+
+def _draw_lane(axes: Axes, lane: Lane, top: float, bottom: float, until_ms: float) -> None:
+    colour = look.EVENT_LOOP if lane.on_loop else look.THREAD if lane.known else look.NOBODY
+    axes.axhspan(top, bottom, color=colour, alpha=0.13, linewidth=0)
+    corners = _corners(lane, top, (bottom - top) / lane.rows, until_ms)
+    answered, failed = corners[~lane.failed], corners[lane.failed]
+    axes.add_collection(PolyCollection(list(answered), facecolors=colour, linewidths=0))
+    axes.add_collection(
+        PolyCollection(list(failed), facecolors="white", edgecolors=colour, hatch="/////", linewidths=0.5)
+    )
+
+
+def _corners(lane: Lane, top: float, row_in: float, until_ms: float) -> Floats:
+    """Return the corners of the bars, shape (bars, 4, 2): a hair shorter than the time, so that neighbours stay apart."""
+    hair = 0.0025 * until_ms
+    left, right = lane.start_ms, np.maximum(lane.end_ms - hair, lane.start_ms + hair)
+    upper, lower = top + (lane.row + 0.08) * row_in, top + (lane.row + 0.92) * row_in
+    corners = ((left, upper), (right, upper), (right, lower), (left, lower))
+    return np.stack([np.column_stack(corner) for corner in corners], axis=1)

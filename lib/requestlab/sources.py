@@ -1,0 +1,55 @@
+"""Showing a lesson the code it is about, without importing it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from requestlab.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A piece of source code; in a notebook it is shown with its colours."""
+
+    name: str
+    code: str
+
+    def __repr__(self) -> str:
+        return f"# {self.name}\n{self.code}"
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self!r}\n```"
+
+
+def source(*names: str) -> Source:
+    """Return the source of functions or classes, such as `labapp.sync_views.wait`, decorators included.
+
+    The module is read, not imported: the notebook stays free of Django. Raises ConfigurationError for a name that is not
+    there.
+    """
+    pieces = [_find(name) for name in names]
+    return Source(", ".join(names), "\n\n\n".join(pieces))
+
+
+def _find(name: str) -> str:
+    module, _, wanted = name.rpartition(".")
+    path = _file_of(module)
+    text = path.read_text()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == wanted:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    raise ConfigurationError(f"there is no function or class {wanted!r} in {path.name}")
+
+
+def _file_of(module: str) -> Path:
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(f"there is no module {module!r}; expected a name such as labapp.sync_views.wait")
+    return Path(spec.origin)

@@ -1,0 +1,122 @@
+"""Every lesson runs from a fresh kernel, from any directory, has the shape of a lesson, and leaves nothing running."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from requestlab.pace import QUICK_VARIABLE
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+LESSONS = sorted(FOLDER.glob("*.ipynb"))
+NAMES = [path.stem for path in LESSONS]
+MOST_CODE_CELLS, MOST_CODE_LINES, MOST_WORDS = 28, 85, 1700
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    client = NotebookClient(notebook, timeout=100, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    return client.execute()
+
+
+def test_there_are_lessons():
+    assert NAMES[:2] == ["00-start-here", "01-who-runs-my-view"]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_a_lesson_runs_from_a_fresh_kernel_in_any_directory(path, tmp_path, monkeypatch):
+    monkeypatch.setenv(QUICK_VARIABLE, "1")
+    executed = execute(read(path), tmp_path)
+    outputs = [output for cell in code_cells(executed) for output in cell.outputs]
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
+    pictures = [output for output in outputs if "<img alt=" in output.get("data", {}).get("text/html", "")]
+    assert len(pictures) >= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_a_lesson_runs_with_guesses_filled_in(path, tmp_path, monkeypatch):
+    monkeypatch.setenv(QUICK_VARIABLE, "1")
+    notebook = read(path)
+    guesses = [cell for cell in code_cells(notebook) if cell.id.startswith("predict")]
+    assert guesses
+    for cell in guesses:
+        cell.source = cell.source.replace("None", "7")
+    stop = next(n for n, cell in enumerate(notebook.cells) if cell.id.startswith("exercise"))
+    notebook.cells = [*notebook.cells[:stop], *(cell for cell in notebook.cells[stop:] if cell.id == "stop")]
+    execute(notebook, tmp_path)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_a_lesson_has_the_shape_of_a_lesson(path):
+    notebook = read(path)
+    text = text_of(notebook)
+    title = notebook.cells[0].source
+    assert re.match(r"# [A-Z][^\n]+\n", title)
+    for part in ("What you will do.", "What you will learn", "What you need.", "Time."):
+        assert f"**{part}" in title
+    assert len(re.findall(r"^\* ", title, re.M)) == 3
+    for heading in ("## Your turn", "## Key points", "## In practice", "## On your own"):
+        assert heading in text
+    assert "> **Claim" in text
+    key_points = text.partition("## Key points")[2].partition("##")[0]
+    assert len(re.findall(r"^\* ", key_points, re.M)) == 3
+    assert 3 <= len(re.findall(r"^## \d\. ", text, re.M)) <= 5
+    assert text.count("<details>") == text.count("</details>") >= 3
+    assert code_cells(notebook)[-1].source == "lab.stop_all()"
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_a_lesson_can_be_finished_in_one_sitting(path):
+    notebook = read(path)
+    cells = code_cells(notebook)
+    assert len(cells) <= MOST_CODE_CELLS
+    assert sum(len(cell.source.splitlines()) for cell in cells) <= MOST_CODE_LINES
+    assert len(text_of(notebook).split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_solutions_are_collapsed_and_guesses_are_left_to_the_reader(path):
+    cells = code_cells(read(path))
+    solutions = [cell for cell in cells if "solution" in cell.metadata.get("tags", [])]
+    assert solutions
+    assert all(cell.metadata["jupyter"]["source_hidden"] for cell in solutions)
+    for cell in cells:
+        if cell.id.startswith("predict"):
+            assert "None" in cell.source
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_the_kernel_of_a_lesson_never_imports_django(path):
+    assert not re.search(r"^\s*(import|from) (django|labapp)", "\n".join(c.source for c in code_cells(read(path))), re.M)
+
+
+@pytest.mark.parametrize("position", range(len(LESSONS)), ids=NAMES)
+def test_a_lesson_leads_to_its_neighbours_and_to_the_contents(position):
+    last = read(LESSONS[position]).cells[-1].source
+    before = f"({LESSONS[position - 1].name})" if position else None
+    after = f"({LESSONS[position + 1].name})" if position + 1 < len(LESSONS) else None
+    assert "(../README.md#the-lessons)" in last
+    links = re.findall(r"\(([^)]*\.ipynb)\)", last)
+    assert [f"({link})" for link in links] == [link for link in (before, after) if link]
+
+
+def test_the_contents_name_every_lesson():
+    contents = (FOLDER.parent / "README.md").read_text()
+    for path in LESSONS:
+        assert f"(notebooks/{path.name})" in contents

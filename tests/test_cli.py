@@ -1,0 +1,681 @@
+"""The command line, mostly as a process of its own: what it prints, how it ends, what it leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from requestlab import cli, jupyter, measuring
+from requestlab.configurations import APPLICATIONS, LOOPS, MIDDLEWARE, NAMED, Configuration
+from requestlab.errors import ConfigurationError
+from requestlab.lifeline import SUPERVISOR_VARIABLE
+from requestlab.runs import load_run
+from requestlab.servers import SERVERS
+from tests.conftest import is_alive
+from tests.tiny_server import answering, read_request, tiny_server
+
+COMMAND = [sys.executable, "-m", "requestlab.cli"]
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+HANG_S = 60.0
+GONE_S = 2.0
+"""The promise: after an interrupt nothing is left for longer."""
+
+SHORT = ("--seconds", "0.2")
+
+
+def requestlab(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=HANG_S, check=False, **more)
+
+
+@contextmanager
+def running(*arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start the command as a terminal would, in a process group of its own, and end it by its pid."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen([*COMMAND, *arguments], **pipes | more) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def strict(text: str) -> Any:
+    """Read JSON as strict readers do: NaN and Infinity are no numbers."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def get(url: str, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, headers=headers or {}, method=method), timeout=30
+    ) as answer:
+        return answer.read()
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def of_a_server(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if SUPERVISOR_VARIABLE in process.environ()]
+
+
+def wait_for(process: subprocess.Popen[str], *words: str) -> list[psutil.Process]:
+    """Return the descendants as soon as each of `words` is in the command of one of them."""
+    deadline = time.monotonic() + HANG_S
+    while time.monotonic() < deadline:
+        try:
+            found = descendants(process)
+            lines = [" ".join(one.cmdline()) for one in found]
+        except psutil.NoSuchProcess:
+            continue
+        if all(any(word in line for line in lines) for word in words):
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"it never started {words}")
+
+
+# The command itself
+
+
+def test_help_imports_nothing_slow():
+    slow = {"numpy", "pandas", "httpx", "psutil", "matplotlib", "asyncio", "requestlab.measuring", "requestlab.serving"}
+    code = f"import sys, requestlab.cli; print(sorted({slow!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_each_field_of_a_configuration_is_an_option_of_serve_and_of_measure():
+    fields = {field.name for field in dataclasses.fields(Configuration)} - {"name"}
+    for command in (cli.serve, cli.measure):
+        assert fields <= {parameter.name for parameter in command.params}
+
+
+@pytest.mark.parametrize("command", [cli.serve, cli.measure])
+def test_the_choices_are_those_of_the_tables(command):
+    choices = {parameter.name: getattr(parameter.type, "choices", None) for parameter in command.params}
+    assert choices["server"] == tuple(SERVERS)
+    assert choices["application"] == tuple(APPLICATIONS)
+    assert choices["loop"] == LOOPS
+    assert choices["middleware"] == MIDDLEWARE
+
+
+def test_every_named_configuration_has_a_default_path():
+    assert set(cli.DEFAULT_PATH) == set(NAMED)
+
+
+def test_the_console_script_runs_the_same_command():
+    script = Path(sys.executable).with_name("requestlab")
+    assert (
+        subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+        == requestlab("--help").stdout
+    )
+
+
+def test_elsewhere_than_on_linux_one_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for arguments in (["doctor"], ["serve"], ["measure", "sync"], ["measure", "http://127.0.0.1:1/"]):
+        result = CliRunner().invoke(cli.commands, arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: the lab runs servers and load on Linux only, and this is darwin")
+
+
+# measure: what it measures
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("sync", "/sync/page/"), ("mixed", "/sync/page/"), ("async", "/async/page/")]
+)
+def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path):
+    done = requestlab("measure", name, "--users", "3", "--json", *SHORT)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = strict(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert (told["label"], told["path"], told["load"], told["errors"]) == (name, path, "3 users", 0)
+    assert told["throughput"] > 0
+    assert 0 < told["p50"] <= told["p95"] <= told["p99"] <= told["max"]
+    assert told["cpu_per_request"] > 0
+    assert told["seconds"] >= 0.2
+    assert told["connections"] >= 3
+    assert told["validity"] in ("valid", "suspect")
+    assert isinstance(told["reasons"], list)
+    assert told["machine"]["versions"]["django"]
+
+
+def test_the_table_says_units_and_why_a_figure_is_weak():
+    done = requestlab("measure", "sync", "--each", "5")
+    rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in done.stdout.splitlines() if line[0] != " ")
+    assert rows["run"].startswith("sync, /sync/page/, 1 user, 5 requests each, ")
+    assert rows["throughput"].endswith(" answers/s")
+    for name in ("p50", "p95", "p99", "max"):
+        assert rows[name].endswith(" ms")
+    assert rows["errors"] == "0 of 5 requests"
+    assert rows["connections"] == "5 opened"
+    assert rows["validity"] == "valid"
+    assert "too few requests for p95 and p99" in done.stdout
+    assert done.returncode == 0
+
+
+def test_options_make_another_configuration():
+    done = requestlab(
+        *(
+            "measure",
+            "sync",
+            "--server",
+            "gunicorn-gthread",
+            "--workers",
+            "2",
+            "--threads",
+            "3",
+            "--middleware",
+            "none",
+        ),
+        *("--application", "bare", "--probe", "--users", "8", "--json", *SHORT),
+    )
+    told = strict(done.stdout)
+    changes = "server=gunicorn-gthread, application=bare, workers=2, threads=3, middleware=none"
+    assert told["label"] == f"sync, {changes}"
+    assert told["errors"] == 0
+    assert 1 <= len(told["workers"]) <= 2
+    assert sum(told["workers"].values()) == pytest.approx(1)
+
+
+def test_the_loop_can_be_chosen():
+    assert (
+        strict(requestlab("measure", "async", "--loop", "uvloop", "--json", *SHORT).stdout)["label"]
+        == "async, loop=uvloop"
+    )
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[bytes]]]:
+    """A server that keeps the first line of every request."""
+    asked: list[bytes] = []
+
+    def behave(connection: Any) -> None:
+        while request := read_request(connection):
+            asked.append(request.split(b"\r\n")[0])
+            connection.sendall(ANSWER)
+
+    with tiny_server(behave) as server:
+        yield server.url, asked
+
+
+@pytest.mark.parametrize(
+    ("end", "more", "line"),
+    [
+        ("", [], b"GET / HTTP/1.1"),
+        ("/", [], b"GET / HTTP/1.1"),
+        ("/a/b/?c=1&d=%20", [], b"GET /a/b/?c=1&d=%20 HTTP/1.1"),
+        ("?c=1", [], b"GET /?c=1 HTTP/1.1"),
+        ("/a/#part", [], b"GET /a/ HTTP/1.1"),
+        ("", ["/a/?b=1"], b"GET /a/?b=1 HTTP/1.1"),
+        ("/", ["/a/"], b"GET /a/ HTTP/1.1"),
+    ],
+)
+def test_an_address_is_asked_for_what_it_says_and_as_often_as_it_was_told(end, more, line):
+    with listening() as (url, asked):
+        done = requestlab("measure", url + end, *more, "--users", "2", "--each", "3", "--json")
+    assert asked == [line] * 6
+    assert (done.returncode, strict(done.stdout)["errors"]) == (0, 0)
+
+
+def test_a_saved_run_is_the_run_that_was_reported(tmp_path):
+    file = tmp_path / "page.run"
+    told = strict(requestlab("measure", "sync", "--save", str(file), "--json", *SHORT).stdout)
+    run = load_run(file)
+    assert told["saved"] == str(file)
+    assert (told["throughput"], told["p50"], told["errors"]) == tuple(
+        run.summary[name] for name in ("throughput", "p50", "errors")
+    )
+
+
+def test_a_run_that_cannot_be_saved_is_reported_all_the_same():
+    with listening() as (url, _):
+        done = requestlab("measure", url, "--each", "1", "--save", "/proc/no.run", "--json")
+    assert done.returncode == 1
+    assert strict(done.stdout)["saved"] is None
+    assert done.stderr.startswith("Error: the run could not be saved in '/proc/no.run': ")
+
+
+# measure: what goes wrong
+
+
+def test_where_nothing_listens_the_run_is_all_errors_and_says_so():
+    done = requestlab("measure", "http://127.0.0.1:1/", "--json", *SHORT)
+    told = strict(done.stdout)
+    assert done.returncode == 1
+    assert told["errors"] > 0
+    assert (told["throughput"], told["p50"], told["validity"]) == (0, None, "invalid")
+    assert re.fullmatch(
+        r"Error: the run is invalid: no request was answered; .* \(\d+ × connection refused\)\n", done.stderr
+    )
+
+
+def test_where_every_answer_is_a_404_the_run_is_invalid_and_the_table_names_the_status():
+    done = requestlab("measure", "sync", "/nowhere/", "--each", "4")
+    assert done.returncode == 1
+    assert "4 × status 404" in done.stdout
+    assert "4 × status 404" in done.stderr
+
+
+def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0():
+    answers = [ANSWER, ANSWER.replace(b"200 OK", b"503 Service Unavailable")]
+
+    def behave(connection: Any) -> None:
+        while read_request(connection):
+            connection.sendall(answers[0])
+            answers.reverse()
+
+    with tiny_server(behave) as server:
+        done = requestlab("measure", server.url, "--each", "6")
+    assert done.returncode == 0
+    assert re.search(r"^errors +3 of 6 requests\n +3 × status 503$", done.stdout, re.MULTILINE)
+    assert re.search(r"^validity +suspect$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["measure", "nonsense"], 2, "'nonsense' is neither a configuration (sync, mixed, async, null) nor an address"),
+        (["measure", ""], 2, "'' is neither a configuration"),
+        (["measure", "127.0.0.1:8000"], 2, "nor an address such as http://127.0.0.1:8000/"),
+        (["measure"], 2, "Missing argument 'TARGET'"),
+        (["measure", "ftp://127.0.0.1/"], 1, "plain HTTP only"),
+        (["measure", "https://127.0.0.1/"], 1, "plain HTTP only"),
+        (["measure", "http://"], 1, "expected an address such as http://127.0.0.1:8000/"),
+        (["measure", "http://127.0.0.1:99999/"], 1, "Port out of range"),
+        (["measure", "http://127.0.0.1:0/"], 1, "no server has port 0"),
+        (["measure", "http://127.0.0.1:http/"], 1, "is not an address"),
+        (["measure", "http://[::1/"], 1, "is not an address"),
+        (["measure", "http://127.0.0.1/a\rb/"], 1, "is not an address"),
+        (["measure", "http://me:secret@127.0.0.1/"], 1, "sends no credentials"),
+        (["measure", "http://no.such.host.invalid/"], 1, "the host 'no.such.host.invalid' cannot be found"),
+        (["measure", "http://192.0.2.1/"], 1, "192.0.2.1 is not this machine"),
+        (["measure", "http://127.0.0.1/a/", "/b/"], 2, "has a path already"),
+        (["measure", "http://127.0.0.1/", "b"], 1, "path='b'"),
+        (["measure", "http://127.0.0.1/", "--workers", "2"], 2, "--workers is for a configuration"),
+        (["measure", "http://127.0.0.1/", "--probe"], 2, "--probe is for a configuration"),
+        (["measure", "sync", "page"], 1, "path='page': expected a path that begins with a slash"),
+        (["measure", "sync", "--remote"], 2, "--remote is for an address"),
+        (["measure", "sync", "--users", "0"], 2, "--users"),
+        (["measure", "sync", "--users", "many"], 2, "--users"),
+        (["measure", "sync", "--each", "0"], 2, "--each"),
+        (["measure", "sync", "--seconds", "0"], 1, "seconds=0.0"),
+        (["measure", "sync", "--seconds", "nan"], 1, "seconds=nan"),
+        (["measure", "sync", "--seconds", "1e9"], 1, "seconds=1000000000.0"),
+        (["measure", "sync", "--warmup", "-1"], 1, "warmup=-1.0"),
+        (["measure", "sync", "--timeout", "0"], 1, "timeout=0.0"),
+        (["measure", "sync", "--save", "/no/such/folder/x.run"], 2, "there is no folder '/no/such/folder'"),
+        (["measure", "sync", "--save", ""], 2, "that is a folder"),
+        (["measure", "sync", "--save", "/"], 2, "/"),
+        (["measure", "sync", "--threads", "2"], 1, "server 'gunicorn-sync' has no threads of its own"),
+        (["serve", "sync", "--loop", "uvloop"], 1, "runs no event loop"),
+        (["serve", "sync", "--server", "apache"], 2, "'apache' is not one of"),
+        (["serve", "--workers", "0"], 2, "--workers"),
+        (["serve", "wsgi"], 2, "'wsgi' is not one of"),
+        (["lab", "/no/such/folder"], 1, "there is no folder '/no/such/folder'"),
+        (["lab", "--port", "1"], 2, "--port"),
+        (["doctor", "now"], 2, "now"),
+        (["heal"], 2, "No such command 'heal'"),
+        ([], 2, "Usage: requestlab"),
+    ],
+)
+def test_bad_input_is_one_message_and_no_traceback(arguments, status, message):
+    done = requestlab(*arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert message in done.stderr
+    assert done.stderr.count("Error: ") == (1 if arguments else 0)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_does_not_start_is_one_message_with_the_end_of_its_log():
+    broken = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "broken")}  # a uvloop that cannot be imported
+    done = requestlab("serve", "async", "--loop", "uvloop", env=broken)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: the server 'async, loop=uvloop' ended before it was ready.\ncommand: ")
+    assert "last lines of its log:" in done.stderr
+
+
+# measure: other machines
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Makes this machine's loopback count as another machine, so that no test loads a real one."""
+    monkeypatch.setattr(measuring, "on_this_machine", lambda host: False)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_another_machine_is_left_alone_unless_remote_is_said():
+    with tiny_server(answering(ANSWER)) as server:
+        result = CliRunner().invoke(cli.commands, ["measure", server.url, *SHORT])
+        assert server.accepted == 0
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: 127.0.0.1 is not this machine; load on others needs remote=True (--remote)\n"
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_load_on_another_machine_is_announced_before_it_starts():
+    said_before: list[str] = []
+    with tiny_server(answering(ANSWER)) as server:
+        runner = CliRunner()
+        original = measuring.measure
+
+        def watched(*arguments: Any, **more: Any) -> Any:
+            said_before.append(sys.stderr.buffer.getvalue().decode())  # type: ignore[attr-defined]
+            assert server.accepted == 0
+            return original(*arguments, **more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(measuring, "measure", watched)
+            address = server.url.replace("127.0.0.1", "localhost")
+            result = runner.invoke(cli.commands, ["measure", address, "--remote", "--users", "3", *SHORT])
+        assert server.accepted == 3
+    assert result.exit_code == 0
+    expected = "About to load another machine, localhost (127.0.0.1): 3 users, for 0.2 s and the warm-up before."
+    assert said_before == [f"{expected} Ctrl-C stops it.\n"]
+
+
+def test_load_on_this_machine_is_not_announced():
+    with tiny_server(answering(ANSWER)) as server:
+        assert requestlab("measure", server.url, "--remote", "--each", "1").stderr == ""
+
+
+# serve
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    with running("serve", *arguments, "--json") as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.stderr and process.stderr.read()
+        yield process, strict(line)
+
+
+@pytest.mark.parametrize("name", ["sync", "mixed", "async"])
+def test_serve_answers_at_the_address_it_prints_from_the_workers_it_prints(name):
+    with served(name, "--workers", "2") as (process, told):
+        assert b"</dt>" in get(told["url"] + cli.DEFAULT_PATH[name])
+        workers = {child.pid for child in of_a_server(descendants(process))}
+        assert set(told["pids"]) < workers
+        assert len(told["pids"]) == 2
+        assert (told["pid"], told["configuration"]["workers"]) == (process.pid, 2)
+        process.send_signal(signal.SIGTERM)
+        process.wait(HANG_S)
+
+
+def test_serve_says_how_to_reach_and_how_to_stop_it():
+    with running("serve") as process:
+        assert process.stdout is not None
+        said = "".join(process.stdout.readline() for _ in range(4))
+        address = re.search(r"^address  (http://127\.0\.0\.1:\d+/sync/page/)$", said, re.MULTILINE)
+        assert address
+        assert get(address[1])
+        assert re.search(r"^serving  sync \(gunicorn, sync worker\)$", said, re.MULTILINE)
+        assert said.endswith(f"Ctrl-C, or: kill {process.pid}\n")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=HANG_S) == ("", "")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("name", ["sync", "async"])
+def test_a_signal_ends_serve_and_everything_it_started(name, number, status):
+    with served(name, "--workers", "2") as (process, _):
+        family = descendants(process)
+        assert len(of_a_server(family)) >= 2
+        os.killpg(process.pid, number)
+        assert process.communicate(timeout=GONE_S) == ("", "")
+    assert process.returncode == status
+    assert [one for one in family if is_alive(one)] == []
+
+
+def test_serve_ends_with_1_and_the_reason_when_its_server_dies():
+    with served("async") as (process, told):
+        [server] = [one for one in of_a_server(descendants(process)) if one.pid == told["pids"][0]]
+        server.kill()
+        _, said = process.communicate(timeout=HANG_S)
+    assert process.returncode == 1
+    assert said.startswith(f"Error: the server 'async' at {told['url']} ended by itself.")
+    assert "killed by signal 9" in said
+
+
+# Interrupts and pipes
+
+
+@pytest.mark.parametrize("arguments", [["sync"], ["async", "--workers", "2"], ["mixed", "/sync/wait/?ms=50"]])
+def test_ctrl_c_ends_measure_its_server_and_its_load(arguments):
+    with running("measure", *arguments, "--users", "5", "--seconds", "60") as process:
+        family = wait_for(process, "requestlab.generator", "requestlab.supervisor")
+        assert of_a_server(family)
+        time.sleep(0.3)  # well into the load
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=GONE_S) == ("", "")
+    assert process.returncode == 130
+    assert [one for one in family if is_alive(one)] == []
+
+
+def test_ctrl_c_ends_a_measurement_of_an_address_and_the_server_stays():
+    with tiny_server(answering(ANSWER)) as server, running("measure", server.url, "--seconds", "60") as process:
+        family = wait_for(process, "requestlab.generator")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=GONE_S) == ("", "")
+        assert get(server.url) == b"ok"
+    assert process.returncode == 130
+    assert [one for one in family if is_alive(one)] == []
+
+
+def test_ctrl_c_ends_the_doctor():
+    with running("doctor") as process:
+        family = wait_for(process, "requestlab.null", "uvicorn", "requestlab.generator")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=GONE_S) == ("", "")
+    assert process.returncode == 130
+    assert [one for one in family if is_alive(one)] == []
+
+
+@pytest.mark.parametrize("arguments", [["measure", "sync", *SHORT], ["measure", "sync", "--json", *SHORT], ["--help"]])
+def test_a_reader_that_leaves_early_sees_no_traceback(arguments):
+    with running(*arguments) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(HANG_S) == 1
+
+
+def test_a_full_disk_behind_standard_output_is_one_message():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "measure", "sync", *SHORT], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_standard_descriptors_do_no_harm():
+    for closing in ("<&-", "2>&-", "<&- 2>&-"):
+        line = ["sh", "-c", f'exec "$@" {closing}', "sh", *COMMAND, "measure", "async", "--json", *SHORT]
+        done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, timeout=HANG_S)
+        assert strict(done.stdout)["errors"] == 0
+
+
+# Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def screen(self) -> str:
+        """What one sees on the line: each carriage return goes back to its beginning."""
+        line: list[str] = []
+        for stretch in self.getvalue().split("\r"):
+            line[: len(stretch)] = stretch
+        return "".join(line).rstrip()
+
+
+def test_steps_are_shown_in_place_and_taken_away(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with cli._steps(2) as step:
+        step("something long")
+        assert terminal.screen() == "measuring 1 of 2: something long"
+        step("short")
+        assert terminal.screen() == "measuring 2 of 2: short"
+    assert terminal.screen() == ""
+    assert "\n" not in terminal.getvalue()
+
+
+# lab
+
+
+@pytest.mark.parametrize(
+    ("root", "browser", "flags"),
+    [
+        (False, True, []),
+        (True, True, ["--allow-root"]),
+        (False, False, ["--no-browser"]),
+        (True, False, ["--allow-root", "--no-browser"]),
+    ],
+)
+def test_jupyterlab_is_run_by_this_interpreter_on_the_folder(root, browser, flags):
+    line = jupyter.command(Path("/some/notebooks"), ["--port", "9"], root=root, browser=browser)
+    start = [sys.executable, "-m", "jupyterlab", "-y", "--ServerApp.root_dir=/some/notebooks"]
+    assert line == [*start, *flags, "--port", "9"]
+
+
+def test_lab_hands_on_its_folder_and_what_follows_two_dashes(monkeypatch):
+    calls: list[Any] = []
+    monkeypatch.setattr(jupyter, "start", lambda *arguments: calls.append(arguments))
+    for arguments in (
+        ["lab"],
+        ["lab", "there"],
+        ["lab", "--", "--port", "9", "--", "x"],
+        ["lab", "there", "--", "--debug"],
+    ):
+        assert CliRunner().invoke(cli.commands, arguments).exit_code == 0
+    assert calls == [
+        (None, []),
+        (Path("there"), []),
+        (None, ["--port", "9", "--", "x"]),
+        (Path("there"), ["--debug"]),
+    ]
+
+
+def test_lab_prefers_the_folder_here_to_that_of_the_checkout(monkeypatch, tmp_path):
+    checkout = Path(cli.__file__).resolve().parents[2] / "notebooks"
+    monkeypatch.chdir(tmp_path)
+    assert jupyter.where(None) == checkout
+    (tmp_path / "notebooks").mkdir()
+    assert jupyter.where(None) == tmp_path / "notebooks"
+    (tmp_path / "mine").mkdir()
+    assert jupyter.where(Path("mine")) == tmp_path / "mine"
+
+
+def test_lab_says_what_to_do_where_there_are_no_notebooks(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jupyter, "__file__", str(tmp_path / "lib/python3/site-packages/requestlab/jupyter.py"))
+    with pytest.raises(ConfigurationError, match="requestlab lab FOLDER"):
+        jupyter.where(None)
+
+
+def found(*_: object) -> object:
+    return object()
+
+
+def missing(*_: object) -> NoReturn:
+    raise webbrowser.Error
+
+
+@pytest.mark.parametrize(
+    ("variables", "browser", "expected"),
+    [
+        ({}, found, False),
+        ({"DISPLAY": ""}, found, False),
+        ({"DISPLAY": ":0"}, found, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, found, True),
+        ({"BROWSER": "some-browser"}, found, True),
+        ({"DISPLAY": ":0"}, missing, False),
+    ],
+)
+def test_a_browser_needs_a_screen_and_a_program(
+    monkeypatch, variables: dict[str, str], browser: Callable[..., object], expected: bool
+):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(webbrowser, "get", browser)
+    assert jupyter.has_browser() is expected
+
+
+def plant_kernel(folder: Path) -> None:
+    """A kernel of the usual name that is no Python at all."""
+    folder = folder / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    folder.joinpath("kernel.json").write_text(
+        json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "Python 3", "language": "python"})
+    )
+
+
+def test_jupyterlab_opens_the_folder_with_kernels_of_this_interpreter_and_ends_at_one_ctrl_c(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "here.ipynb").touch()
+    plant_kernel(tmp_path / "user")
+    plant_kernel(tmp_path / "path")
+    folders = {"DATA_DIR": "user", "PATH": "path", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
+    places = {f"JUPYTER_{name}": str(tmp_path / folder) for name, folder in folders.items()}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    }
+    token = {"Authorization": "token of-this-test"}
+    log = tmp_path / "log"
+    with (
+        log.open("w") as output,
+        running(
+            *("lab", "--", "--port=0"),
+            cwd=tmp_path,
+            env={**inherited, **places, "JUPYTER_TOKEN": "of-this-test"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        url = address_in(log, process)
+        assert strict(get(f"{url}/api/status", token))["kernels"] == 0
+        assert [file["name"] for file in strict(get(f"{url}/api/contents", token))["content"]] == ["here.ipynb"]
+        get(f"{url}/api/kernels", token, "POST")
+        [kernel] = wait_for(process, "ipykernel_launcher")
+        assert kernel.cmdline()[0] == sys.executable
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(HANG_S)
+    assert not is_alive(kernel)
+
+
+def address_in(log: Path, process: subprocess.Popen[str]) -> str:
+    """Return the address that JupyterLab prints where there is no browser to open it."""
+    deadline = time.monotonic() + HANG_S
+    while not (printed := re.search(r"(http://127\.0\.0\.1:\d+)/lab\?token=", log.read_text())):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return printed[1]
