@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -182,8 +186,6 @@ def test_a_killed_master_takes_its_workers_with_it_and_is_reported(name, server)
 
 def test_a_server_that_dies_during_a_run_makes_it_invalid_and_every_failure_a_row():
     with lab.serve(lab.MIXED, workers=1) as running:
-        import threading
-
         threading.Timer(0.8, os.kill, (running.pids[0], signal.SIGKILL)).start()
         run = lab.measure(running, "/sync/wait/?ms=20", lab.closed(users=5), seconds=2, timeout=1)
     assert run.summary["validity"] == "invalid"
@@ -191,3 +193,28 @@ def test_a_server_that_dies_during_a_run_makes_it_invalid_and_every_failure_a_ro
     assert run.summary["errors"] >= 5
     assert set(run.requests["error"]) >= {"", "connection refused"}
     assert (run.requests["done"] > run.requests["planned"]).all()
+
+
+def test_an_interrupted_start_ends_within_half_a_second_and_leaves_nothing():
+    code = (
+        "import os, time, requestlab as lab\n"
+        "from requestlab import configurations\n"
+        "configurations.APPLICATIONS['django'] = {'wsgi': 'tests.stubborn:app'}\n"
+        "print('starting', flush=True)\n"
+        "try:\n"
+        "    lab.serve(lab.SYNC)\n"
+        "except KeyboardInterrupt:\n"
+        "    print(time.monotonic(), flush=True)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    script = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    assert script.stdout is not None
+    script.stdout.readline()
+    time.sleep(1.5)
+    before = time.monotonic()
+    script.send_signal(signal.SIGINT)
+    after = float(script.stdout.readline())
+    script.wait(10)
+    script.stdout.close()
+    assert after - before < 0.5
+    assert left_after(2.0) == []

@@ -64,7 +64,9 @@ def test_waiting_is_measured_as_waiting(server):
 
 def test_cpu_is_measured_as_cpu(server):
     run = lab.measure(server, "/sync/burn/?ms=20", lab.closed(users=1), seconds=0.5)
-    assert run.summary["cpu_per_request"] >= 15  # requests that straddle an end of the stretch count whole or not at all
+    assert (
+        run.summary["cpu_per_request"] >= 15
+    )  # requests that straddle an end of the stretch count whole or not at all
 
 
 def test_warm_up_is_kept_apart_and_in_no_summary(server):

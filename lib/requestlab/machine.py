@@ -11,7 +11,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from requestlab.errors import LabError
+
 PACKAGES = ("django", "asgiref", "gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools", "httpx")
+
+
+def require_linux() -> None:
+    """Raise LabError anywhere else."""
+    if sys.platform != "linux":
+        raise LabError(
+            f"the lab runs on Linux, and this is {sys.platform}: it needs Linux to end every server that it starts. "
+            "A container, a virtual machine, WSL 2 or Binder will do"
+        )
 
 
 def facts() -> dict[str, Any]:

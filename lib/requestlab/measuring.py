@@ -62,6 +62,7 @@ def measure(
 
     Resources: one process for the time of the call, on a core of its own where there is one.
     """
+    machine.require_linux()
     load = closed(users=1) if load is None else load
     _check(load, seconds, warmup, timeout)
     if warmup is None:

@@ -13,10 +13,11 @@ _EVERY_S = 0.2
 class Progress:
     """A line such as `sync /sync/page/, 10 users: 3 s of 10 s`, in a terminal (standard error) and in a notebook.
 
-    Says nothing in the first moments of what is short, nor where nobody looks: with the output piped to a file.
+    `seconds` is how long it should take, or None where nobody knows. Says nothing in the first moments of what is short, nor
+    where nobody looks: with the output piped to a file.
     """
 
-    def __init__(self, what: str, seconds: float) -> None:
+    def __init__(self, what: str, seconds: float | None = None) -> None:
         self._what = what
         self._seconds = seconds
         self._start = self._last = time.monotonic()
@@ -27,13 +28,11 @@ class Progress:
         """Bring the line up to date; cheap enough to be called often."""
         now = time.monotonic()
         elapsed = now - self._start
-        if self._out is None or now - self._last < _EVERY_S or max(self._seconds, elapsed) < SILENT_S:
+        if self._out is None or now - self._last < _EVERY_S or max(self._seconds or 0, elapsed) < SILENT_S:
             return
         self._last = now
-        line = f"{self._what}: {elapsed:.0f} s of {self._seconds:.0f} s"
-        if elapsed > self._seconds + 1:
-            line += ", waiting for the last answers"
-        self._write(line)
+        whole = "" if self._seconds is None else f" of {self._seconds:.0f} s"
+        self._write(f"{self._what}: {elapsed:.0f} s{whole}")
 
     def close(self) -> None:
         """Take the line away."""

@@ -10,6 +10,7 @@ import json
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from typing import IO, Any
 
 from requestlab.probe.ready import READY_PATH
@@ -22,11 +23,17 @@ class NotReady(Exception):
 
 
 def wait_until_ready(
-    address: tuple[str, int], nonce: str, workers: int, ending: IO[bytes] | None, deadline: float
+    address: tuple[str, int],
+    nonce: str,
+    workers: int,
+    ending: IO[bytes] | None,
+    deadline: float,
+    tick: Callable[[], None] = lambda: None,
 ) -> tuple[int, ...]:
     """Return the pids of all workers, in ascending order.
 
-    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`. Raises NotReady.
+    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`; `tick` is called again and
+    again meanwhile. Raises NotReady.
     """
     pids: set[int] = set()
     hold = "?hold" if workers > 1 else ""
@@ -43,6 +50,7 @@ def wait_until_ready(
                     if key.fileobj is ending:
                         raise NotReady("ended before it was ready")
                     _listen_to(key, selector, asked, pids, nonce)
+                tick()
                 if time.monotonic() > deadline:
                     raise NotReady(f"was not ready in time ({len(pids)} of {workers} workers had answered)")
         finally:

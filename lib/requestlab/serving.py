@@ -20,6 +20,7 @@ from requestlab import machine
 from requestlab.configurations import Configuration
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
 from requestlab.probe import environment
+from requestlab.progress import Progress
 from requestlab.readiness import NotReady, wait_until_ready
 from requestlab.servers import BACKLOG, find
 
@@ -66,14 +67,12 @@ class Server:
             with _lock:
                 _running.add(self)
             try:
-                deadline = time.monotonic() + start_timeout_s
-                self.pids = wait_until_ready(
-                    self.address, nonce, configuration.workers, self._supervisor.stdout, deadline
-                )
+                self.pids = self._wait(nonce, start_timeout_s)
                 listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
             except NotReady as problem:
                 raise self._start_error(str(problem)) from None
             except BaseException:
+                self._supervisor.kill()  # nothing has been served that would need an orderly end, and somebody is waiting
                 self.stop()
                 raise
 
@@ -126,6 +125,14 @@ class Server:
         self._end = _understand(report)
         shutil.rmtree(self._directory, ignore_errors=True)  # in case the supervisor was killed
 
+    def _wait(self, nonce: str, timeout_s: float) -> tuple[int, ...]:
+        deadline = time.monotonic() + timeout_s
+        ending = self._supervisor.stdout
+        with Progress(f"starting {self.configuration.label}") as progress:
+            return wait_until_ready(
+                self.address, nonce, self.configuration.workers, ending, deadline, tick=progress.tick
+            )
+
     def _supervise(self, fd: int, variables: dict[str, str]) -> subprocess.Popen[bytes]:
         spec = {
             "command": self._command,
@@ -170,6 +177,7 @@ def serve(configuration: Configuration, **changes: Any) -> Server:
     Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
     given back by `stop()`, by leaving the `with` block, and when this process ends in any way.
     """
+    machine.require_linux()
     if not isinstance(configuration, Configuration):
         raise ConfigurationError(f"serve() takes a Configuration such as requestlab.SYNC, not {configuration!r}")
     return Server(configuration.replace(**changes) if changes else configuration)

@@ -103,7 +103,9 @@ def test_solutions_are_collapsed_and_guesses_are_left_to_the_reader(path):
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_the_kernel_of_a_lesson_never_imports_django(path):
-    assert not re.search(r"^\s*(import|from) (django|labapp)", "\n".join(c.source for c in code_cells(read(path))), re.M)
+    assert not re.search(
+        r"^\s*(import|from) (django|labapp)", "\n".join(c.source for c in code_cells(read(path))), re.M
+    )
 
 
 @pytest.mark.parametrize("position", range(len(LESSONS)), ids=NAMES)

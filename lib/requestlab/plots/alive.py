@@ -64,21 +64,24 @@ def draw(axes: Axes, contender: Contender, drawn: View, expected: float | None) 
     if drawn.partial:
         axes.axvspan(0, drawn.until_ms, color="#000000", alpha=0.09, linewidth=0)
     series = alive(contender.run, drawn.span_ms)
-    for one in series:
-        _draw_line(axes, contender, one)
     labels = Labels(axes)
+    if expected is not None:
+        axes.axhline(expected, color=look.INK, linestyle=(0, (4, 3)), linewidth=1.3, zorder=3)
+        labels.avoid(np.array(axes.get_xlim()), np.full(2, expected))
+    for one in series:
+        _draw_line(axes, labels, contender, one)
     for one, text in _peaks(series, drawn):
         _label_peak(axes, labels, contender, one, text)
     if not series:
         axes.text(0.5, 0.5, "threads were not counted", transform=axes.transAxes, ha="center", va="center")
     if expected is not None:
-        axes.axhline(expected, color=look.INK, linestyle=(0, (4, 3)), linewidth=1.3)
         labels.put(f"your prediction: {words.number(expected)}", (axes.get_xlim()[1], expected), to_the_left=True)
 
 
-def _draw_line(axes: Axes, contender: Contender, one: Alive) -> None:
+def _draw_line(axes: Axes, labels: Labels, contender: Contender, one: Alive) -> None:
     time = np.append(one.time_ms, axes.get_xlim()[1])
     threads = np.append(one.threads, one.threads[-1])
+    labels.avoid(time, threads)
     axes.step(time, threads, where="post", color=contender.look.colour, linestyle=contender.look.line)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from requestlab import machine
 from requestlab.errors import ConfigurationError
+from requestlab.plots import words
 from requestlab.plots.look import Look, looks
 from requestlab.runs import Run, answered
 from requestlab.servers import SERVERS
@@ -45,6 +46,24 @@ class Contender:
         return int((~answered(self.run.requests)).sum())
 
     @property
+    def failures(self) -> str:
+        """How many failed, in words to go behind the label; empty if none did."""
+        total = len(self.run.requests)
+        return f" ({self.failed:,} of {words.counted(total, 'request')} failed)" if self.failed else ""
+
+    @property
+    def circumstances(self) -> list[str]:
+        """What was asked for, and how many requests the configuration can hold in hand at once."""
+        about = self.run.about
+        capacity = (
+            "no limit of its own"
+            if about["capacity"] is None
+            else f"{words.counted(about['capacity'], 'request')} at once"
+        )
+        known = about["configuration"] is not None
+        return [f"{about['path']}, {about['load']}", f"capacity: {capacity if known else 'unknown'}"]
+
+    @property
     def served_by(self) -> str:
         """Server, versions and event loop: `uvicorn 0.54.0 on asyncio`."""
         configuration = self.run.about["configuration"]
@@ -69,7 +88,7 @@ def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[C
     if most is not None and len(labelled) > most:
         raise ConfigurationError(f"{figure}() shows at most {most} runs side by side, not {len(labelled)}")
     labels = _told_apart(labelled)
-    faces = looks([(_name(run), label) for label, (_, run) in zip(labels, labelled, strict=True)])
+    faces = looks([(_name(run), run.label) for _, run in labelled])
     return [Contender(label, run, face) for label, (_, run), face in zip(labels, labelled, faces, strict=True)]
 
 
@@ -89,8 +108,12 @@ def small_print(contenders: Sequence[Contender]) -> list[str]:
     machines = list(dict.fromkeys(machine.caption(contender.run.about["machine"]) for contender in contenders))
     if len(machines) > 1:
         machines.insert(0, "These runs come from different machines or versions:")
-    served = list(dict.fromkeys(f"{contender.label}: {contender.served_by}" for contender in contenders))
-    return [*machines, " · ".join(served)]
+    served: dict[str, list[str]] = {}
+    for contender in contenders:
+        served.setdefault(contender.served_by, []).append(contender.label)
+    if len(served) == 1:
+        return [*machines, *served]
+    return [*machines, " · ".join(f"{' and '.join(labels)}: {by}" for by, labels in served.items())]
 
 
 def _labelled(runs: Sequence[Any]) -> list[tuple[str, Any]]:

@@ -1,5 +1,93 @@
-"""Figure."""
+"""Figure: how long requests took, as an empirical cumulative distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from requestlab.errors import ConfigurationError
+from requestlab.plots import curves, look, words
+from requestlab.plots.contenders import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.plots.headings import Line, height_in, lines, write_beside
+from requestlab.plots.picture import Picture
+
+_LEFT_IN, _WIDTH_IN, _BELOW_IN, _LEAST_IN = 1.08, 5.65, 0.5, 3.6
+_BESIDE_IN, _PREDICTION_IN = 2.95, 0.19
 
 
-def ecdf(*runs, predicted=None):
-    raise NotImplementedError
+def ecdf(*runs: Runs, predicted: Predicted = None) -> Picture:
+    """Draw which share of the answered requests took no longer than so many ms, a curve for each run.
+
+    >>> lab.plots.ecdf(sync_run, mixed_run, predicted={"sync": 50, "mixed": 60})
+
+    Takes runs, or one mapping of labels to runs; anything else is a ConfigurationError. Response time counts from planned to
+    done. p50, p95 and p99 are marked, the latter two only where at least `audit.TAIL` requests lie beyond. `predicted` is the
+    median in ms that the reader expects, for all runs or by label.
+    """
+    contenders = gather(runs, "ecdf")
+    expected = predictions(predicted, contenders, "a median in ms above 0")
+    if any(number is not None and number <= 0 for number in expected):
+        raise ConfigurationError(f"predicted={predicted!r}: expected a median in ms above 0, a number, or None")
+    title = finding(contenders)
+    with look.style():
+        return Picture(_drawn(contenders, expected, title), f"{title}.")
+
+
+def finding(contenders: Sequence[Contender]) -> str:
+    """Say what half of the requests of each run stayed below, and which run has no answers."""
+    answered = [c for c in contenders if c.run.response_ms.size]
+    found = [f"{words.ms(curves.percentile(c, 50))} ms under {c.label}{c.failures}" for c in answered]
+    silent = [f"no request was answered under {c.label}{c.failures}" for c in contenders if c not in answered]
+    which = "answered requests" if any(contender.failed for contender in contenders) else "requests"
+    said = [f"Half of the {which} took less than {words.joined(found)}"] if found else []
+    told = "; ".join([*said, *silent])
+    return told[0].upper() + told[1:]
+
+
+def _drawn(contenders: Sequence[Contender], expected: Sequence[float | None], title: str) -> Figure:
+    ranked = sorted(contenders, key=lambda c: curves.percentile(c, 50) if c.run.response_ms.size else np.inf)
+    blocks = [_block(contender) for contender in ranked]
+    panel_in = max(_LEAST_IN, sum(map(height_in, blocks)))
+    guesses = _guesses(contenders, expected)
+    caption = small_print(contenders)
+    if len(contenders) > 1:
+        caption.append("One run each shows no more than what happened once: a verdict needs several rounds.")
+    frame = look.Frame(_BELOW_IN + panel_in + _PREDICTION_IN * len(guesses) + 0.1, title, caption)
+    axes = frame.axes(_LEFT_IN, _BELOW_IN, _WIDTH_IN, panel_in)
+    curves.set_axes(axes, contenders, [guess.ms for guess in guesses])
+    for contender in contenders:
+        curves.draw(axes, contender)
+    apart_in = (panel_in - sum(map(height_in, blocks))) / (len(blocks) + 1)
+    top_in = panel_in
+    for contender, block in zip(ranked, blocks, strict=True):
+        top_in -= apart_in
+        curves.tie(axes, contender, (top_in - 0.2) / panel_in)
+        write_beside(axes, block, top_in / panel_in)
+        top_in -= height_in(block)
+    for above, guess in enumerate(guesses):
+        curves.draw_prediction(axes, guess, _WIDTH_IN, above * _PREDICTION_IN)
+    return frame.figure
+
+
+def _block(contender: Contender) -> list[Line]:
+    """Return what stands beside a curve: whose it is, its percentiles, what speaks against it, what was asked for."""
+    at = curves.marked(contender)
+    values = " · ".join(f"p{q} {words.ms(curves.percentile(contender, q))} ms" for q in at)
+    weak = " and ".join(f"p{q}" for q in curves.PERCENTILES if q not in at)
+    doubts = [f"too few requests for {weak}"] if at and weak else []
+    notes = [*doubts, contender.failures.strip(" ()"), *contender.circumstances]
+    return [
+        *lines(contender.heading, _BESIDE_IN, look.HEADING_PT, contender.look.ink, bold=True),
+        *lines(values or "no request was answered", _BESIDE_IN),
+        *(line for text in notes for line in lines(text, _BESIDE_IN, color=look.GREY)),
+    ]
+
+
+def _guesses(contenders: Sequence[Contender], expected: Sequence[float | None]) -> list[curves.Guess]:
+    """Return the reader's predictions, one for all runs if they are alike."""
+    pairs = [(contender, number) for contender, number in zip(contenders, expected, strict=True) if number is not None]
+    if pairs and len(set(expected)) == 1:
+        return [curves.Guess("your prediction", pairs[0][1], look.INK)]
+    return [curves.Guess(f"your prediction for {c.label}", number, c.look.ink) for c, number in pairs]

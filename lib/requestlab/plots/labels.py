@@ -1,26 +1,43 @@
-"""Labels that stand beside what they name and never on one another."""
+"""Labels that stand beside what they name, never on one another, and off the lines where there is room."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.transforms import Bbox
 
 from requestlab.plots import look
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 
-_ABOVE_PT, _LINE = 4.0, 1.25
+Points = np.ndarray[Any, np.dtype[np.float64]]
+
+_AWAY_PT, _LINE = 4.0, 1.25
+_AWAYS_PT = range(4, 46, 2)
+_LOW, _OTHER_SIDE, _ON_A_LINE, _ON_A_LABEL = 3, 12, 8, 1000
+"""What speaks against a place for a label, in points that it would rather be further away."""
 
 
 class Labels:
     """The labels of one panel whose place in the figure and whose limits are settled.
 
     >>> labels = Labels(axes)
+    >>> labels.avoid(time_ms, threads)
     >>> labels.put("peak 61", (15, 61))
     """
 
     def __init__(self, axes: Axes) -> None:
         self._axes = axes
-        self._taken: list[Bbox] = []
+        self._lines = np.empty((0, 4))
+        self._taken = np.empty((0, 4))
+
+    def avoid(self, x: Points, y: Points) -> None:
+        """Keep labels off a line with steps at `x`, which has the value `y` from there to the next."""
+        points = self._points(np.column_stack([x, y]))
+        across = np.column_stack([points[:-1], points[1:, 0], points[:-1, 1]])
+        upright = np.column_stack([points[1:, 0], points[:-1, 1], points[1:]])
+        upright[:, 1::2].sort(axis=1)
+        self._lines = np.concatenate([self._lines, across, upright])
 
     def put(
         self,
@@ -31,20 +48,16 @@ class Labels:
         color: str = look.INK,
         bold: bool = False,
     ) -> None:
-        """Write `text` close above the point, or else below it, or else as close as there is room."""
-        x, y = self._points(at)
+        """Write `text` close above the point, or else below it, or on its other side, or as close as there is room."""
         lines = text.split("\n")
-        width = max(width_in(line, look.NOTE_PT, bold) for line in lines) * POINTS_PER_INCH
-        height = _LINE * look.NOTE_PT * len(lines)
-        left = x - width - _ABOVE_PT if to_the_left else x + _ABOVE_PT
-        left = max(0.0, min(left, self._size()[0] - width))
-        box = self._free(Bbox.from_bounds(left, y, width, height))
-        self._taken.append(box)
-        corner = (box.x0, box.y0)
+        size = np.array([max(width_in(line, look.NOTE_PT, bold) for line in lines) * POINTS_PER_INCH, 0])
+        size[1] = _LINE * look.NOTE_PT * len(lines)
+        corner = self._best(self._points(np.array([at]))[0], size, to_the_left)
+        self._taken = np.vstack([self._taken, np.concatenate([corner, corner + size])])
         self._axes.annotate(
             text,
             (0, 0),
-            corner,
+            (float(corner[0]), float(corner[1])),
             "axes fraction",
             "offset points",
             color=color,
@@ -52,26 +65,42 @@ class Labels:
             fontsize=look.NOTE_PT,
             va="bottom",
             linespacing=1.1,
-            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "boxstyle": "square,pad=0.05"},
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"},
         )
 
-    def _free(self, box: Bbox) -> Bbox:
-        """Return the nearest place for a box that now lies on its point."""
-        steps = [_ABOVE_PT, -box.height - _ABOVE_PT]
-        steps += [sign * step + (0 if sign > 0 else -box.height) for step in range(6, 200, 3) for sign in (1, -1)]
-        places = [box.translated(0, step) for step in steps]
-        return next((place for place in places if self._is_free(place)), places[0])
+    def _best(self, point: Points, size: Points, to_the_left: bool) -> Points:
+        """Return the lower left corner where a label is least in the way, within the panel if the text fits at all."""
+        most = np.maximum(self._size() - size, 0)
+        sides = [float(np.clip(side, 0, most[0])) for side in (point[0] + _AWAY_PT, point[0] - size[0] - _AWAY_PT)]
+        preferred, other = reversed(sides) if to_the_left else sides
+        choices = []
+        for away in _AWAYS_PT:
+            for bottom, low in ((point[1] + away, 0), (point[1] - away - size[1], _LOW)):
+                if 1 <= bottom <= most[1]:
+                    choices += [(away + low, [preferred, bottom]), (away + low + _OTHER_SIDE, [other, bottom])]
+        choices = choices or [(0, [preferred, float(np.clip(point[1], 0, most[1]))])]
+        return np.array(min(choices, key=lambda choice: choice[0] + self._crowding(np.array(choice[1]), size))[1])
 
-    def _is_free(self, box: Bbox) -> bool:
-        inside = box.y0 >= 1 and box.y1 <= self._size()[1]
-        return inside and not any(box.overlaps(other) for other in self._taken)
+    def _crowding(self, corner: Points, size: Points) -> float:
+        """Return how much a place is in the way: of other labels above all, then of pieces of lines."""
+        box = np.concatenate([corner, corner + size])
+        return float(_ON_A_LABEL * _meet(box, self._taken).sum() + _ON_A_LINE * _meet(box, self._lines).sum())
 
-    def _points(self, at: tuple[float, float]) -> tuple[float, float]:
-        """Return a point of the data in points from the lower left corner of the panel."""
+    def _points(self, at: Points) -> Points:
+        """Return points of the data, shape (points, 2), in points from the lower left corner of the panel."""
         pixels = self._axes.transData.transform(at) - self._axes.bbox.min
-        scale = POINTS_PER_INCH / self._axes.get_figure(root=True).dpi
-        return float(pixels[0] * scale), float(pixels[1] * scale)
+        return np.asarray(pixels * self._scale)
 
-    def _size(self) -> tuple[float, float]:
-        scale = POINTS_PER_INCH / self._axes.get_figure(root=True).dpi
-        return self._axes.bbox.width * scale, self._axes.bbox.height * scale
+    def _size(self) -> Points:
+        return np.asarray(self._axes.bbox.size) * self._scale
+
+    @property
+    def _scale(self) -> float:
+        figure = self._axes.get_figure(root=True)
+        assert figure is not None
+        return POINTS_PER_INCH / figure.dpi
+
+
+def _meet(box: Points, others: Points) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which of the others, rows of x0, y0, x1, y1, touch the box."""
+    return np.asarray(np.all((others[:, :2] <= box[2:]) & (others[:, 2:] >= box[:2]), axis=1))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import pandas as pd
 from requestlab.runs import Run, answered
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Booleans = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +32,8 @@ class Lane:
     on_loop: bool
     start_ms: Floats
     end_ms: Floats
-    row: np.ndarray[Any, np.dtype[np.int64]]
-    failed: np.ndarray[Any, np.dtype[np.bool_]]
+    row: Integers
+    failed: Booleans
 
     @property
     def known(self) -> bool:
@@ -85,15 +88,16 @@ def _numbered(table: pd.DataFrame, pids: Sequence[int]) -> Iterator[Lane]:
 
 def _names(on_loop: Sequence[bool], known: bool) -> Iterator[str]:
     """Number event loops and ordinary threads apart; a worker's only event loop needs no number."""
-    for i, looping in enumerate(on_loop):
-        nth = on_loop[: i + 1].count(looping)
+    only = sum(on_loop) == 1
+    loops, threads = count(1), count(1)
+    for looping in on_loop:
         if looping:
-            yield "event loop" if on_loop.count(True) == 1 else f"event loop {nth}"
+            yield "event loop" if only else f"event loop {next(loops)}"
         else:
-            yield f"thread {nth}" if known else "no answer"
+            yield f"thread {next(threads)}" if known else "no answer"
 
 
-def stacked(start: Floats, end: Floats) -> np.ndarray[Any, np.dtype[np.int64]]:
+def stacked(start: Floats, end: Floats) -> Integers:
     """Return a row for each bar, the lowest that is free, so that no two bars overlap; `start` must be sorted."""
     busy: list[tuple[float, int]] = []
     free: list[int] = []
@@ -109,7 +113,20 @@ def stacked(start: Floats, end: Floats) -> np.ndarray[Any, np.dtype[np.int64]]:
 def clipped(lane: Lane, until_ms: float) -> Lane | None:
     """Return what of a lane was sent before `until_ms`, or None."""
     kept = lane.start_ms < until_ms
-    if not kept.any():
-        return None
-    arrays = (lane.start_ms[kept], lane.end_ms[kept], lane.row[kept], lane.failed[kept])
-    return Lane(lane.worker, lane.name, lane.on_loop, *arrays)
+    return _part(lane, kept, lane.row[kept]) if kept.any() else None
+
+
+def thinned(lane: Lane, rows: int) -> Lane:
+    """Return a lane with that many of its rows, evenly spaced."""
+    chosen = evenly(lane.rows, rows)
+    kept = np.isin(lane.row, chosen)
+    return _part(lane, kept, np.searchsorted(chosen, lane.row[kept]))
+
+
+def evenly(total: int, wanted: int) -> Integers:
+    """Return `wanted` of the numbers from 0 to `total` - 1, evenly spaced; all of them if there are no more."""
+    return np.linspace(0, total - 1, min(total, wanted)).round().astype(np.int64)
+
+
+def _part(lane: Lane, kept: Booleans, row: Integers) -> Lane:
+    return replace(lane, start_ms=lane.start_ms[kept], end_ms=lane.end_ms[kept], row=row, failed=lane.failed[kept])

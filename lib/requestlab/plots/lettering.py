@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from matplotlib.font_manager import FontProperties
@@ -24,9 +25,12 @@ def width_in(text: str, points: float, bold: bool = False) -> float:
 
 
 def wrapped(text: str, most_in: float, points: float, bold: bool = False) -> list[str]:
-    """Break a text between words so that no line is wider than `most_in` inches; a longer word is cut."""
+    """Break a text at spaces so that no line is wider than `most_in` inches; a longer word is cut.
+
+    A no-break space keeps a number and its unit together.
+    """
     lines = [""]
-    for word in text.split():
+    for word in re.split("[ \n]+", text.strip()):
         longer = f"{lines[-1]} {word}".strip()
         if width_in(longer, points, bold) <= most_in:
             lines[-1] = longer

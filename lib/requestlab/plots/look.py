@@ -35,7 +35,8 @@ class Look:
     @property
     def ink(self) -> str:
         """The colour, darkened until text in it is read easily on white."""
-        return to_hex([channel * 0.78 for channel in to_rgb(self.colour)])
+        red, green, blue = to_rgb(self.colour)
+        return to_hex((red * 0.78, green * 0.78, blue * 0.78))
 
     @property
     def glyph(self) -> str:
@@ -116,7 +117,7 @@ class Frame:
     def __init__(self, height_in: float, title: str, caption: Sequence[str]) -> None:
         above = wrapped(title, WIDTH_IN - 2 * MARGIN_IN, TITLE_PT, bold=True)
         below = [line for text in caption for line in wrapped(text, WIDTH_IN - 2 * MARGIN_IN, CAPTION_PT)]
-        head, self._foot = 0.2 + 0.24 * len(above), 0.16 + 0.155 * len(below)
+        head, self._foot = 0.15 + 0.21 * len(above), 0.16 + 0.155 * len(below)
         self._total = head + height_in + self._foot
         self.figure = Figure(figsize=(WIDTH_IN, self._total))
         self.write(

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
 from requestlab.plots import look, words
-from requestlab.plots.lanes import Floats, Lane, clipped, lanes, zero_ns
+from requestlab.plots.lanes import Floats, Lane, clipped, evenly, lanes, thinned, zero_ns
 from requestlab.runs import Run
 
-MOST_LANES = 60
+MOST_ROWS = 80
 MOST_BARS = 300
-"""Beyond these, lanes are left out and counted, and only the beginning of a long run is drawn."""
+"""Beyond these, threads and requests are left out and counted, and only the beginning of a long run is drawn."""
 
 _LEAST_IN, _MOST_IN, _ROW_IN = 0.9, 3.2, 0.07
 _HEAD_IN, _NOTE_IN, _LABEL_APART_IN = 0.22, 0.22, 0.16
@@ -26,12 +26,21 @@ _GAP_ROWS = 0.3
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is drawn of a run: `shown` of its `lanes`, up to `until_ms`, of a run that spans `span_ms`."""
+    """What is drawn of a run: `shown` of its `lanes`, up to `until_ms`, of a run that spans `span_ms`.
+
+    `unseen` counts the requests until then that are left out of the lanes shown.
+    """
 
     lanes: Sequence[Lane]
     shown: Sequence[Lane]
     until_ms: float
     span_ms: float
+    unseen: int = 0
+
+    @property
+    def lasted_ms(self) -> float:
+        """When the last request ended, 0 if there was none."""
+        return max((float(lane.end_ms.max()) for lane in self.lanes), default=0.0)
 
     @property
     def hidden(self) -> int:
@@ -85,12 +94,14 @@ def _rounded(value: float) -> float:
 
 
 def _cut(whole: View) -> View:
-    """Leave out what comes later and, of too many lanes, all but some that are evenly spaced."""
+    """Leave out what comes later and, of too many lanes and rows, all but some that are evenly spaced."""
     begun = [part for lane in whole.lanes if (part := clipped(lane, whole.until_ms)) is not None]
     known = [lane for lane in begun if lane.known]
-    if len(known) > MOST_LANES:
-        known = [known[i] for i in np.linspace(0, len(known) - 1, MOST_LANES).round().astype(int)]
-    return replace(whole, shown=[*known, *(lane for lane in begun if not lane.known)])
+    some = [*(known[i] for i in evenly(len(known), MOST_ROWS)), *(lane for lane in begun if not lane.known)]
+    share = MOST_ROWS / max(MOST_ROWS, sum(lane.rows for lane in some))
+    shown = [thinned(lane, max(1, int(lane.rows * share))) for lane in some]
+    unseen = sum(len(lane.row) for lane in some) - sum(len(lane.row) for lane in shown)
+    return replace(whole, shown=shown, unseen=unseen)
 
 
 def height_in(drawn: Sequence[View]) -> float:
@@ -137,10 +148,10 @@ def _headed(drawn: View) -> bool:
 
 
 def _note(drawn: View) -> str:
-    if not drawn.hidden:
-        return ""
     noun = "event loop" if all(lane.on_loop for lane in drawn.lanes if lane.known) else "thread"
-    return f"and {words.counted(drawn.hidden, f'more {noun}')}, not drawn"
+    left_out = [(drawn.hidden, f"more {noun}"), (drawn.unseen, "more request")]
+    parts = [words.counted(number, what) for number, what in left_out if number]
+    return f"and {' and '.join(parts)}, not drawn" if parts else ""
 
 
 def _places(drawn: View, panel_in: float) -> Iterator[tuple[Lane, float, float, str]]:

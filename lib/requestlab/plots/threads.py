@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -13,6 +14,7 @@ from requestlab.plots import alive, look, swimlanes, words
 from requestlab.plots.contenders import Contender, Predicted, Runs, gather, predictions, small_print
 from requestlab.plots.headings import Line, height_in, lines, write_above
 from requestlab.plots.lanes import Lane
+from requestlab.plots.lettering import width_in, wrapped
 from requestlab.plots.picture import Picture
 from requestlab.plots.swimlanes import View
 
@@ -21,7 +23,7 @@ ALIKE = 4.0
 """How much longer one run may be than another for the two to be drawn on one time axis."""
 
 _ALIVE_IN = 1.35
-_BELOW_IN, _BESIDE_IN, _APART_IN = 0.85, 0.8, 0.15
+_BESIDE_IN, _APART_IN = 0.78, 0.17
 
 
 def threads(*runs: Runs, predicted: Predicted = None) -> Picture:
@@ -47,7 +49,7 @@ def threads(*runs: Runs, predicted: Predicted = None) -> Picture:
 
 def finding(contenders: Sequence[Contender], drawn: Sequence[View]) -> str:
     """Say how many threads or event loops ran the requests of each run."""
-    found = [f"{who(view.lanes)} under {c.label}{_failures(c)}" for c, view in zip(contenders, drawn, strict=True)]
+    found = [f"{who(view.lanes)} under {c.label}{c.failures}" for c, view in zip(contenders, drawn, strict=True)]
     return f"{_occasion(contenders)}: {words.joined(found)}"
 
 
@@ -67,11 +69,6 @@ def _occasion(contenders: Sequence[Contender]) -> str:
     return words.counted(users, "request" if each == 1 else "user") + (" at once" if users > 1 else "")
 
 
-def _failures(contender: Contender) -> str:
-    total = len(contender.run.requests)
-    return f" ({contender.failed:,} of {words.counted(total, 'request')} failed)" if contender.failed else ""
-
-
 def _require_probe(contender: Contender) -> None:
     configuration = contender.run.about["configuration"]
     asked = bool(configuration and configuration["probe"])
@@ -84,49 +81,46 @@ def _require_probe(contender: Contender) -> None:
 def _drawn(
     contenders: Sequence[Contender], drawn: Sequence[View], expected: Sequence[float | None], title: str
 ) -> Figure:
+    explained = wrapped(_explanation(drawn), look.WIDTH_IN - 2 * look.MARGIN_IN, 9)
+    below_in = 0.56 + 0.15 * len(explained)
     column_in = (look.WIDTH_IN - 2 * look.MARGIN_IN) / len(contenders)
     panel_in = column_in - _BESIDE_IN - _APART_IN
     headings = [_heading(contender, column_in - _APART_IN) for contender in contenders]
     lanes_in = swimlanes.height_in(drawn)
-    between_in = 0.36 + 0.16 * (2 if any(one.partial for one in drawn) else 0)
-    above_in = _BELOW_IN + lanes_in + between_in
+    summaries = [_summary(view, number, column_in - _APART_IN) for view, number in zip(drawn, expected, strict=True)]
+    between_in = max(map(height_in, summaries)) + (0.32 if any(one.partial for one in drawn) else 0.14)
+    above_in = below_in + lanes_in + between_in
     frame = look.Frame(above_in + _ALIVE_IN + max(map(height_in, headings)) + 0.1, title, small_print(contenders))
     top = alive.ceiling(contenders, drawn, expected)
     for i, (contender, view) in enumerate(zip(contenders, drawn, strict=True)):
         left_in = look.MARGIN_IN + i * column_in + _BESIDE_IN
         above = frame.axes(left_in, above_in, panel_in, _ALIVE_IN)
-        below = frame.axes(left_in, _BELOW_IN, panel_in, lanes_in)
+        below = frame.axes(left_in, below_in, panel_in, lanes_in)
         _set_axes(above, below, view, top, panel_in)
         alive.draw(above, contender, view, expected[i])
         swimlanes.draw(below, view, lanes_in)
-        write_above(above, headings[i])
-        write_above(below, _summary(view))
-    frame.write(_explanation(drawn), _BELOW_IN - 0.47, va="top")
+        write_above(above, headings[i], _BESIDE_IN)
+        write_above(below, summaries[i], _BESIDE_IN)
+    frame.write("\n".join(explained), below_in - 0.47, va="top")
     return frame.figure
 
 
-def _heading(contender: Contender, width_in: float) -> list[Line]:
-    requests = words.counted(len(contender.run.requests), "request")
+def _heading(contender: Contender, most_in: float) -> list[Line]:
     return [
-        *lines(contender.heading, width_in, look.HEADING_PT, contender.look.ink, bold=True),
-        *lines(f"{contender.run.about['path']}: {requests}", width_in, color=look.GREY),
-        *lines(f"capacity: {_capacity(contender)}", width_in, color=look.GREY),
-        *lines("threads alive", width_in, bold=True),
+        *lines(contender.heading, most_in, look.HEADING_PT, contender.look.ink, bold=True),
+        *(line for text in contender.circumstances for line in lines(text, most_in, color=look.GREY)),
+        *lines("threads alive", most_in, bold=True),
     ]
 
 
-def _capacity(contender: Contender) -> str:
-    if contender.run.about["configuration"] is None:
-        return "unknown"
-    capacity = contender.run.about["capacity"]
-    return "no limit of its own" if capacity is None else f"{words.counted(capacity, 'request')} at once"
-
-
-def _summary(view: View) -> list[Line]:
-    found = Line(f"ran the requests: {who(view.lanes)}", bold=True)
-    return [found, Line(f"drawn: the first {words.ms(view.until_ms)} ms (shaded above)", color=look.GREY)][
-        : 1 + view.partial
-    ]
+def _summary(view: View, expected: float | None, most_in: float) -> list[Line]:
+    ran = words.counted(sum(len(lane.row) for lane in view.lanes if lane.known), "request")
+    found = lines(f"{who(view.lanes)} ran {ran} in {words.ms(view.lasted_ms)}\N{NO-BREAK SPACE}ms", most_in, bold=True)
+    if expected is not None:
+        found.append(Line(f"your prediction: {words.number(expected)}"))
+    if view.partial:
+        found.append(Line(f"drawn: the first {words.ms(view.until_ms)} ms (shaded above)", color=look.GREY))
+    return found
 
 
 def _set_axes(above: Axes, below: Axes, view: View, top: float, panel_in: float) -> None:
@@ -136,16 +130,17 @@ def _set_axes(above: Axes, below: Axes, view: View, top: float, panel_in: float)
     above.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     below.set_xlim((0, view.until_ms) if view.partial else above.get_xlim())
     for axes in (above, below):
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=max(3, int(2.2 * panel_in)), min_n_ticks=2))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=int(np.clip(2.2 * panel_in, 3, 8)), min_n_ticks=2))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     above.tick_params(labelbottom=view.partial)
-    below.set_xlabel("ms since the first request", labelpad=2)
+    label = "ms since the first request was planned"
+    below.set_xlabel(label if width_in(label, 9) < panel_in + 0.6 else label.removesuffix(" was planned"), labelpad=2)
 
 
 def _explanation(drawn: Sequence[View]) -> str:
     unlike = len({(view.span_ms, view.until_ms) for view in drawn}) > 1
+    failed = any(lane.failed.any() for view in drawn for lane in view.shown)
     return (
-        f"Time counts from the first request planned{'. Mind that the time axes differ' if unlike else ''}. "
-        "A bar is one request, from sent to answered,\n"
-        "as the client saw it: waiting for a thread is part of it."
+        "A bar is one request, from sent to answered as the client saw it: the time it waited for its turn is part of it."
+        f"{' Hatched: it failed.' if failed else ''}{' Mind that the time axes differ.' if unlike else ''}"
     )
