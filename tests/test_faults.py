@@ -42,7 +42,12 @@ class Kernel:
     def run(self, code: str) -> str:
         """Execute a cell, and return what it printed and what it raised."""
         said: list[str] = []
-        self.client.execute_interactive(code, timeout=60, output_hook=lambda message: said.append(_text(message)))
+        status = "aborted"
+        while status == "aborted":  # as is whatever comes in the moment after an interrupt
+            reply = self.client.execute_interactive(
+                code, timeout=60, output_hook=lambda message: said.append(_text(message))
+            )
+            status = reply["content"]["status"]
         return "".join(said)
 
     @property

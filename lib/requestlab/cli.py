@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import math
 import os
@@ -41,6 +42,9 @@ _MORE = "requestlab.more"
 def main() -> None:
     """Run the command line of this process."""
     _open_standard_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without × is no reason to fail
     signal.signal(signal.SIGTERM, _leave)
     commands(prog_name="requestlab")
 
@@ -64,6 +68,8 @@ class _Commands(click.Group):
             return super().invoke(context)
         except LabError as problem:
             raise click.ClickException(str(problem)) from None
+        except UnicodeError as problem:  # of a host or a path that no encoding allows
+            raise click.ClickException(f"that cannot be part of an address: {problem}") from None
         except OSError as problem:
             if problem.errno == errno.EPIPE:  # the reader of a pipe has left; click knows what to do
                 raise
@@ -115,6 +121,13 @@ def configuration(name: str, options: Mapping[str, Any]) -> Configuration:
     return NAMED[name].replace(**{field: value for field, value in options.items() if value is not None})
 
 
+def _demand_linux() -> None:
+    if not sys.platform.startswith("linux"):
+        raise LabError(
+            f"the lab runs servers and load on Linux only, and this is {sys.platform}; use a container or WSL"
+        )
+
+
 # lab
 
 
@@ -139,10 +152,10 @@ def doctor(as_json: bool) -> None:
     Measures the load process against a server that does next to nothing: its ceiling and its floor. Exits with 1 where the
     self-test of keep-alive connections fails.
     """
-    from requestlab.doctor import STEPS, demand_linux, examine
+    _demand_linux()
+    from requestlab.doctor import examine, steps
 
-    demand_linux()
-    with _steps(STEPS) as step:
+    with _steps(steps()) as step:
         found = examine(step)
     if as_json:
         _print_json({**dataclasses.asdict(found), "floor": dataclasses.asdict(found.floor), "trapped": found.trapped})
@@ -232,11 +245,10 @@ def serve(name: str, as_json: bool, **options: Any) -> None:
 
     Exits with 1 where the server ends by itself.
     """
-    wanted = configuration(name, options)
-    from requestlab import doctor, serving
+    _demand_linux()
+    from requestlab import serving
 
-    doctor.demand_linux()
-    with serving.serve(wanted) as server:
+    with serving.serve(configuration(name, options)) as server:
         _print_server(server, as_json)
         while server.alive:
             time.sleep(_LOOK_S)
@@ -295,6 +307,7 @@ def measure(
     TARGET is a named configuration (sync, mixed, …), served for the time of the measurement, or an address on this machine,
     such as http://127.0.0.1:8000/path/. Exits with 1 where the run is invalid: where nothing was answered, say.
     """
+    _demand_linux()
     load = closed(users, each=each)
     settings = {"seconds": seconds, "warmup": warmup, "timeout": timeout}
     _demand_folder(save)
@@ -303,8 +316,7 @@ def measure(
             raise click.UsageError("--remote is for an address; a configuration is served on this machine")
         run = _measure_configuration(configuration(target, options), path or DEFAULT_PATH[target], load, settings)
     else:
-        base, path = _split(target, path, options)
-        run = _measure_address(base, path, load, settings, remote)
+        run = _measure_address(*_split(target, path, options), load, settings, remote)
     problem = _save(run, save)
     _report(run, None if problem else save, as_json)
     if problem:
@@ -314,17 +326,15 @@ def measure(
 
 
 def _measure_configuration(wanted: Configuration, path: str, load: Closed, settings: dict[str, Any]) -> Run:
-    from requestlab import doctor, measuring, serving
+    from requestlab import measuring, serving
 
-    doctor.demand_linux()
     with serving.serve(wanted) as server:
         return measuring.measure(server, path, load, **settings)
 
 
 def _measure_address(base: str, path: str, load: Closed, settings: dict[str, Any], remote: bool) -> Run:
-    from requestlab import doctor, measuring
+    from requestlab import measuring
 
-    doctor.demand_linux()
     if remote:
         _announce(base, path, load, settings)
     return measuring.measure(base, path, load, remote=remote, **settings)
@@ -353,6 +363,8 @@ def _parse(address: str) -> SplitResult:
         port = parts.port
     except ValueError as problem:
         raise ConfigurationError(f"{address!r} is not an address: {problem}") from None
+    if not address.isprintable():
+        raise ConfigurationError(f"{address!r} is not an address: it has control characters in it")
     if port == 0:
         raise ConfigurationError(f"{address!r} is not an address: no server has port 0")
     if "@" in parts.netloc:

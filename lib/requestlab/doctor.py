@@ -10,7 +10,6 @@ import math
 import os
 import resource
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ import psutil
 from requestlab import machine
 from requestlab.audit import TAIL
 from requestlab.configurations import NULL, Configuration
-from requestlab.errors import LabError
 from requestlab.load import MOST_USERS, closed
 from requestlab.measuring import measure
 from requestlab.runs import Run
@@ -41,8 +39,6 @@ MUCH_STEAL = 0.05
 MUCH_SPREAD = 0.25
 
 TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application="bare", middleware="none")
-
-STEPS = ROUNDS * (len(USERS) + 1)
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -116,13 +112,12 @@ class Examination:
 
 
 def examine(step: Callable[[str], None] = lambda what: None) -> Examination:
-    """Look at this machine and measure the ruler on it; some ten seconds. `step` is told what is measured, `STEPS` times.
+    """Look at this machine and measure the ruler on it; some ten seconds. `step` is told what is measured, `steps()` times.
 
-    Raises LabError on a system that cannot run the lab, and what `serve` and `measure` raise.
+    Raises what `serve` and `measure` raise.
 
     Resources: two servers and the load process for the time of the call.
     """
-    demand_linux()
     around = surroundings()
     before = psutil.cpu_times()
     slices, keep_alive = _measure_all(step)
@@ -134,13 +129,9 @@ def examine(step: Callable[[str], None] = lambda what: None) -> Examination:
     return Examination(facts, around, ruler, p50, steal, tuple(warnings))
 
 
-def demand_linux() -> None:
-    """Raise LabError where the lab's servers and load cannot run."""
-    if not sys.platform.startswith("linux"):
-        raise LabError(
-            f"the lab runs servers and load on Linux only, and this is {sys.platform}; "
-            "use a Linux machine, a container or WSL"
-        )
+def steps() -> int:
+    """Return how many measurements `examine` makes."""
+    return ROUNDS * (len(USERS) + 1)
 
 
 def surroundings() -> Surroundings:

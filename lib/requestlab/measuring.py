@@ -34,6 +34,9 @@ MOST_TIMEOUT = 120.0
 SAMPLING_S = 0.01
 """How often the threads of each worker are counted, where the probe is on."""
 
+AFTERMATH_S = 0.1
+"""How much longer they are counted after the last answer: threads may end with their request."""
+
 _PATIENCE_S = 5.0
 
 
@@ -88,7 +91,8 @@ def measure(
     )
     label = server.configuration.label if server else str(request.url.copy_with(path="", query=None))
     watched = server.pids if server and server.configuration.probe else ()
-    with Progress(f"{label} {path}, {load}", warmup + seconds) as progress:
+    expected = None if load.each else warmup + seconds
+    with Progress(f"{label} {path}, {load}", expected) as progress:
         head, table, threads = _carry_out(plan, watched, progress)
     about = {
         "label": label,
@@ -182,6 +186,10 @@ def _carry_out(plan: Plan, watched: tuple[int, ...], progress: Progress) -> tupl
                 if time.monotonic() > deadline:
                     raise GeneratorError("the load process did not finish in time; is the machine overloaded?")
         status = process.wait()
+        end = time.monotonic() + AFTERMATH_S
+        while watched and time.monotonic() < end:
+            time.sleep(SAMPLING_S)
+            threads += _count_threads(watched)
         head, _, rows = bytes(output).partition(b"\n")
         if status != 0 or not head:
             words.seek(0)

@@ -1,4 +1,4 @@
-"""Progress of anything longer than two seconds: one line of plain text that updates in place."""
+"""Progress of whatever takes long: one line of plain text that updates in place."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from typing import TextIO
 
 SILENT_S = 2.0
+"""What is over by then is not worth a line; what will take longer is shown from the start."""
+
 _EVERY_S = 0.2
 
 
@@ -28,7 +30,7 @@ class Progress:
         """Bring the line up to date; cheap enough to be called often."""
         now = time.monotonic()
         elapsed = now - self._start
-        if self._out is None or now - self._last < _EVERY_S or max(self._seconds or 0, elapsed) < SILENT_S:
+        if self._out is None or now - self._last < _EVERY_S or max(self._seconds or 0, elapsed) <= SILENT_S:
             return
         self._last = now
         whole = "" if self._seconds is None else f" of {self._seconds:.0f} s"

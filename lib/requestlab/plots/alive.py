@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -86,15 +86,23 @@ def _draw_line(axes: Axes, labels: Labels, contender: Contender, one: Alive) -> 
 
 
 def _peaks(series: Sequence[Alive], drawn: View) -> Iterator[tuple[Alive, str]]:
-    """Yield each different peak once, with its words, the lowest first."""
-    for peak, group in groupby(sorted(series, key=lambda one: one.peak), key=lambda one: one.peak):
-        alike = list(group)
-        if len(series) == 1:
-            yield alike[0], f"peak {peak:,}{_idle(alike[0], drawn)}"
-        elif len(alike) == 1:
-            yield alike[0], f"worker {alike[0].worker}: peak {peak:,}"
-        else:
-            yield alike[0], f"{len(alike)} workers: peak {peak:,} each"
+    """Yield the workers whose peaks are named, the highest first: two at most, for more would not be told apart."""
+    peaks = Counter(one.peak for one in series)
+    highest = max(series, key=lambda one: one.peak, default=None)
+    if highest is None:
+        return
+    lowest = min(series, key=lambda one: one.peak)
+    if len(series) == 1:
+        yield highest, f"peak {highest.peak:,}{_idle(highest, drawn)}"
+    elif len(peaks) > 2:
+        yield highest, f"{len(series)} workers: peaks from {lowest.peak:,} to {highest.peak:,}"
+    else:
+        for one in [highest, lowest][: len(peaks)]:
+            alike = peaks[one.peak]
+            yield (
+                one,
+                f"{alike} workers: peak {one.peak:,} each" if alike > 1 else f"worker {one.worker}: peak {one.peak:,}",
+            )
 
 
 def _idle(one: Alive, drawn: View) -> str:

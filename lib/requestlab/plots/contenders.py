@@ -81,9 +81,9 @@ class Contender:
 def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[Contender]:
     """Return the contenders of a figure called `figure`; ConfigurationError for anything that is not a run."""
     labelled = list(_labelled(runs))
-    wrong = next((run for _, run in labelled if not isinstance(run, Run)), None)
-    if wrong is not None or not labelled:
-        what = "nothing" if not labelled else repr(wrong)
+    wrong = [repr(run) for _, run in labelled if not isinstance(run, Run)]
+    if wrong or not labelled:
+        what = wrong[0] if wrong else "nothing"
         raise ConfigurationError(f"{figure}() takes runs of measure(), or one mapping of labels to runs, not {what}")
     if most is not None and len(labelled) > most:
         raise ConfigurationError(f"{figure}() shows at most {most} runs side by side, not {len(labelled)}")

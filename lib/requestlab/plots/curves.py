@@ -57,12 +57,12 @@ def set_axes(axes: Axes, contenders: Sequence[Contender], guesses_ms: Sequence[f
     for q in PERCENTILES:
         axes.axhline(q, color="#DDDDDD", linewidth=0.8, zorder=0)
     if not any(contender.run.response_ms.size for contender in contenders):
-        axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center", va="center")
+        axes.text(0.5, 0.72, "no request was answered", transform=axes.transAxes, ha="center", va="center")
 
 
 def _ticks(ratio: float) -> Locator:
     if ratio < 4:
-        return MaxNLocator(7)
+        return MaxNLocator(8, steps=[1, 2, 5, 10])
     return LogLocator(subs=(1, 2, 5) if ratio > 100 else (1, 2, 3, 5, 7), numticks=12)
 
 

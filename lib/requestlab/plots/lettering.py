@@ -13,6 +13,9 @@ FAMILY = "DejaVu Sans"
 
 POINTS_PER_INCH = 72.0
 
+_HINTING = 1.02
+"""How much wider text may get when its letters are fitted to the pixels of an image."""
+
 
 @lru_cache(maxsize=1024)
 def width_in(text: str, points: float, bold: bool = False) -> float:
@@ -21,7 +24,7 @@ def width_in(text: str, points: float, bold: bool = False) -> float:
         return 0.0
     font = FontProperties(family=FAMILY, weight="bold" if bold else "normal")
     path = TextPath((0, 0), text.replace("$", "S"), size=points, prop=font)
-    return float(path.get_extents().width) / POINTS_PER_INCH
+    return _HINTING * float(path.get_extents().width) / POINTS_PER_INCH
 
 
 def wrapped(text: str, most_in: float, points: float, bold: bool = False) -> list[str]:

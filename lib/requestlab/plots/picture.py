@@ -44,7 +44,7 @@ class Picture:
     def _drawn(self, kind: str) -> bytes:
         buffer = io.BytesIO()
         with look.style():
-            self.figure.savefig(buffer, format=kind, facecolor="white", transparent=False, metadata={"Title": self.alt})
+            self.figure.savefig(buffer, format=kind, metadata={"Title": self.alt})
         return buffer.getvalue()
 
     def _repr_html_(self) -> str:

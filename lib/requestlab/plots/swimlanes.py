@@ -39,8 +39,8 @@ class View:
 
     @property
     def lasted_ms(self) -> float:
-        """When the last request ended, 0 if there was none."""
-        return max((float(lane.end_ms.max()) for lane in self.lanes), default=0.0)
+        """When the last request that some thread ran had ended, 0 if there was none."""
+        return max((float(lane.end_ms.max()) for lane in self.lanes if lane.known), default=0.0)
 
     @property
     def hidden(self) -> int:

@@ -71,7 +71,7 @@ def _occasion(contenders: Sequence[Contender]) -> str:
 
 def _require_probe(contender: Contender) -> None:
     configuration = contender.run.about["configuration"]
-    asked = bool(configuration and configuration["probe"])
+    asked = bool(configuration and configuration.get("probe"))
     if not asked and contender.run.requests["thread"].isna().all():
         raise ConfigurationError(
             f"the run {contender.label!r} does not know its threads; measure it with the probe on: serve(..., probe=True)"
@@ -114,8 +114,13 @@ def _heading(contender: Contender, most_in: float) -> list[Line]:
 
 
 def _summary(view: View, expected: float | None, most_in: float) -> list[Line]:
-    ran = words.counted(sum(len(lane.row) for lane in view.lanes if lane.known), "request")
-    found = lines(f"{who(view.lanes)} ran {ran} in {words.ms(view.lasted_ms)}\N{NO-BREAK SPACE}ms", most_in, bold=True)
+    number = sum(len(lane.row) for lane in view.lanes if lane.known)
+    ran = (
+        f"{words.counted(number, 'request')} in {words.ms(view.lasted_ms)}\N{NO-BREAK SPACE}ms"
+        if number
+        else "a request"
+    )
+    found = lines(f"{who(view.lanes)} ran {ran}", most_in, bold=True)
     if expected is not None:
         found.append(Line(f"your prediction: {words.number(expected)}"))
     if view.partial:
@@ -130,7 +135,9 @@ def _set_axes(above: Axes, below: Axes, view: View, top: float, panel_in: float)
     above.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     below.set_xlim((0, view.until_ms) if view.partial else above.get_xlim())
     for axes in (above, below):
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=int(np.clip(2.2 * panel_in, 3, 8)), min_n_ticks=2))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(int(np.clip(2.2 * panel_in, 3, 10)), steps=[1, 2, 5, 10], min_n_ticks=2)
+        )
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     above.tick_params(labelbottom=view.partial)
     label = "ms since the first request was planned"

@@ -1,0 +1,294 @@
+"""The doctor: what it finds here, and what it says about machines that are worse."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+from typing import Any, NoReturn
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from requestlab import cli, doctor, machine, serving
+from requestlab.doctor import Examination, Ruler, Surroundings, about_the_machine, about_the_ruler
+from requestlab.load import MOST_USERS
+
+QUIET = Surroundings(
+    memory=16 * 10**9,
+    memory_available=8 * 10**9,
+    memory_limit=None,
+    cpu_limit=None,
+    open_files=None,
+    load_average=0.1,
+    cpu_pressure=0.0,
+    governor="performance",
+    slowing=(),
+)
+FOUR_CORES = {"cores": 4, "usable_cores": 4}
+STEADY = tuple(Ruler(users, 10_000.0, 0.1 * users, 0.2 * users, 0.05, 0.5, spread=0.1) for users in doctor.USERS)
+
+
+def refuse(constant: str) -> NoReturn:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+# What it finds here
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    command = [sys.executable, "-m", "requestlab.cli", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    result: dict[str, Any] = json.loads(done.stdout, parse_constant=refuse)
+    return result
+
+
+def test_the_ruler_is_measured_with_one_ten_and_fifty_users(told):
+    assert [row["users"] for row in told["ruler"]] == [1, 10, 50]
+    for row in told["ruler"]:
+        assert row["throughput"] > 0
+        assert row["generator_cpu_per_request"] > 0
+        assert 0 < row["generator_share"] <= 1.05
+        assert row["spread"] >= 0
+
+
+def test_one_of_many_users_waits_longer_than_one_alone(told):
+    one, _, fifty = told["ruler"]
+    assert fifty["p50"] > one["p50"]
+    assert told["floor"] == one
+
+
+def test_the_generator_and_the_time_it_takes_agree(told):
+    for row in told["ruler"]:
+        cpu_of_all_s = row["throughput"] * row["generator_cpu_per_request"] / 1000
+        assert cpu_of_all_s == pytest.approx(row["generator_share"], rel=0.5)
+
+
+def test_two_small_writes_on_a_kept_alive_connection_are_not_trapped(told):
+    assert 0 < told["keep_alive_p50"] < doctor.TRAP_MS
+    assert told["trapped"] is False
+
+
+def test_facts_of_the_machine_travel_with_the_figures(told):
+    assert told["machine"] == machine.facts()
+    assert told["surroundings"]["memory"] == psutil.virtual_memory().total
+    assert told["surroundings"]["open_files"] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert 0 <= told["steal"] <= 1
+    assert all(isinstance(warning, str) for warning in told["warnings"])
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """One round of short slices instead of three: enough where the figures do not matter."""
+    monkeypatch.setattr(doctor, "ROUNDS", 1)
+    monkeypatch.setattr(doctor, "USERS", (1,))
+    monkeypatch.setattr(doctor, "SLICE_S", 0.3)
+
+
+@pytest.mark.usefixtures("brief")
+def test_each_measurement_is_told_and_how_many_there_are_is_known_beforehand():
+    told: list[str] = []
+    examination = doctor.examine(told.append)
+    assert told == ["null, 1 user", "two small writes, 1 user"]
+    assert len(told) == doctor.steps()
+    assert [row.users for row in examination.ruler] == [1]
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_listener_without_tcp_nodelay_fails_the_self_test(monkeypatch):
+    def slow_listener() -> socket.socket:
+        return socket.create_server(("127.0.0.1", 0), backlog=100)
+
+    monkeypatch.setattr(serving, "_listen", slow_listener)
+    result = CliRunner().invoke(cli.commands, ["doctor", "--json"])
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert found["trapped"] is True
+    assert found["keep_alive_p50"] > 1.5 * doctor.TRAP_MS
+    assert any("TCP_NODELAY does not work here" in warning for warning in found["warnings"])
+
+
+# What it says about other machines
+
+
+def test_a_quiet_machine_gets_no_warning():
+    assert list(about_the_machine(FOUR_CORES, QUIET)) == []
+    assert list(about_the_ruler(STEADY, keep_alive_p50=0.2, steal=0.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "changes", "sentence"),
+    [
+        ({"usable_cores": 1}, {}, "one core only"),
+        ({}, {"cpu_limit": 1.5}, "limited to 1.5 of 4 cores"),
+        ({}, {"slowing": ("PYTHONDEVMODE",)}, "PYTHONDEVMODE is set: every Python process runs in development mode"),
+        ({}, {"slowing": ("PYTHONASYNCIODEBUG",)}, "PYTHONASYNCIODEBUG is set: every event loop runs in debug mode"),
+        ({}, {"load_average": 2.1}, "the load average was 2.1 on 4 cores"),
+        ({}, {"cpu_pressure": 31.4}, "in 31% of the ten seconds before"),
+        ({}, {"governor": None}, "governor of the CPU's frequency is unknown"),
+        ({}, {"governor": "powersave"}, "follows the governor 'powersave'"),
+        ({}, {"open_files": 1024}, "at most 1024 files may be open"),
+    ],
+)
+def test_each_thing_that_makes_figures_worse_gets_one_sentence(facts, changes, sentence):
+    [warning] = about_the_machine(FOUR_CORES | facts, dataclasses.replace(QUIET, **changes))
+    assert sentence in warning
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cpu_limit": 4.0},
+        {"load_average": 2.0},
+        {"cpu_pressure": None},
+        {"open_files": MOST_USERS},
+    ],
+)
+def test_what_is_within_bounds_gets_none(changes):
+    assert list(about_the_machine(FOUR_CORES, dataclasses.replace(QUIET, **changes))) == []
+
+
+def unsteady(**changes: float) -> tuple[Ruler, ...]:
+    return (*STEADY[:2], dataclasses.replace(STEADY[2], **changes))
+
+
+@pytest.mark.parametrize(
+    ("ruler", "keep_alive_p50", "steal", "sentence"),
+    [
+        (STEADY, 43.7, 0.0, "two small writes on a kept-alive connection took 43.7 ms"),
+        (STEADY, math.nan, 0.0, "took nan ms"),
+        (STEADY, 0.2, 0.31, "other machines on the same host took 31% of the CPU time"),
+        (unsteady(spread=0.6), 0.2, 0.0, "equal slices lay up to 60% apart"),
+        (unsteady(p50=math.nan, spread=math.nan), 0.2, 0.0, "the null server did not answer 50 users"),
+    ],
+)
+def test_each_trouble_of_the_ruler_gets_one_sentence(ruler, keep_alive_p50, steal, sentence):
+    [warning] = about_the_ruler(ruler, keep_alive_p50, steal)
+    assert sentence in warning
+
+
+def test_variables_that_slow_python_down_are_found_where_they_are_not_empty(monkeypatch):
+    for name in doctor._SLOWING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    monkeypatch.setenv("PYTHONDEVMODE", "")
+    assert doctor.surroundings().slowing == ("PYTHONASYNCIODEBUG",)
+
+
+# Limits of containers
+
+
+@pytest.fixture
+def groups(monkeypatch, tmp_path):
+    """An empty tree of control groups, in which this process is in /pod/lab."""
+    own = tmp_path / "own"
+    own.write_text("1:name=systemd:/elsewhere\n0::/pod/lab\n")
+    (tmp_path / "tree" / "pod" / "lab").mkdir(parents=True)
+    monkeypatch.setattr(doctor, "CONTROL_GROUPS", tmp_path / "tree")
+    monkeypatch.setattr(doctor, "OWN_GROUP", own)
+    return tmp_path / "tree"
+
+
+def test_without_control_groups_there_is_no_limit(groups):
+    around = doctor.surroundings()
+    assert (around.cpu_limit, around.memory_limit) == (None, None)
+
+
+def test_the_tightest_limit_on_the_way_up_counts(groups):
+    (groups / "pod" / "cpu.max").write_text("150000 100000\n")
+    (groups / "pod" / "memory.max").write_text("1000000000\n")
+    (groups / "pod" / "lab" / "cpu.max").write_text("max 100000\n")
+    (groups / "pod" / "lab" / "memory.max").write_text("500000000\n")
+    around = doctor.surroundings()
+    assert (around.cpu_limit, around.memory_limit) == (1.5, 500_000_000)
+
+
+def test_limits_of_the_first_version_of_control_groups_count_too(groups):
+    for folder, name, text in (
+        ("cpu", "cpu.cfs_quota_us", "50000\n"),
+        ("cpu", "cpu.cfs_period_us", "100000\n"),
+        ("memory", "memory.limit_in_bytes", "700000000\n"),
+    ):
+        (groups / folder).mkdir(exist_ok=True)
+        (groups / folder / name).write_text(text)
+    around = doctor.surroundings()
+    assert (around.cpu_limit, around.memory_limit) == (0.5, 700_000_000)
+
+
+def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups):
+    for folder, name, text in (
+        ("cpu", "cpu.cfs_quota_us", "-1\n"),
+        ("cpu", "cpu.cfs_period_us", "100000\n"),
+        ("memory", "memory.limit_in_bytes", "9223372036854771712\n"),
+    ):
+        (groups / folder).mkdir(exist_ok=True)
+        (groups / folder / name).write_text(text)
+    around = doctor.surroundings()
+    assert (around.cpu_limit, around.memory_limit) == (None, None)
+
+
+# How it is shown
+
+
+def shown(monkeypatch, found: Examination, *options: str) -> Any:
+    monkeypatch.setattr(doctor, "examine", lambda step: found)
+    return CliRunner().invoke(cli.commands, ["doctor", *options])
+
+
+def examined(**changes: Any) -> Examination:
+    facts = {**machine.facts(), "limits": {"CPU_LIMIT": "2.0"}}
+    return dataclasses.replace(Examination(facts, QUIET, STEADY, 0.2, 0.01, ("it is warm",)), **changes)
+
+
+def test_the_report_has_the_machine_the_ruler_the_self_test_and_the_warnings(monkeypatch):
+    result = shown(monkeypatch, examined())
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in result.stdout.split("\n\n")[0].splitlines())
+    assert rows["python"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert rows["cores"] == f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}, no limit"
+    assert rows["memory"] == "16 GB, 8 GB available, no limit"
+    assert rows["CPU_LIMIT"] == "2.0"
+    assert rows["CPU steal"] == "1%"
+    table = [line.split() for line in result.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert table == [
+        ["1", "10,000", "0.1", "0.2", "0.05", "50%", "10%"],
+        ["10", "10,000", "1", "2", "0.05", "50%", "10%"],
+        ["50", "10,000", "5", "10", "0.05", "50%", "10%"],
+    ]
+    assert result.stdout.endswith(
+        "keep-alive self-test: passed, two small writes arrive after 0.2 ms\nwarning: it is warm\n"
+    )
+
+
+def test_a_figure_without_evidence_is_a_dash_and_in_json_null(monkeypatch):
+    silent = unsteady(p99=math.nan)
+    table = shown(monkeypatch, examined(ruler=silent)).stdout
+    assert re.search(r"^ +50 +10,000 +5 +– +0\.05 ", table, re.MULTILINE)
+    told = json.loads(shown(monkeypatch, examined(ruler=silent), "--json").stdout, parse_constant=refuse)
+    assert told["ruler"][2]["p99"] is None
+
+
+@pytest.mark.parametrize("p50", [math.nan, 20.0, 44.0])
+def test_a_failed_self_test_is_said_and_ends_with_1(monkeypatch, p50):
+    result = shown(monkeypatch, examined(keep_alive_p50=p50))
+    assert result.exit_code == 1
+    assert "keep-alive self-test: FAILED" in result.stdout
+
+
+def test_too_few_requests_leave_the_p99_out(monkeypatch):
+    monkeypatch.setattr(doctor, "SLICE_S", 0.02)
+    monkeypatch.setattr(doctor, "ROUNDS", 1)
+    monkeypatch.setattr(doctor, "USERS", (1,))
+    [row] = doctor.examine().ruler
+    assert math.isnan(row.p99)
+    assert row.p50 > 0
