@@ -46,9 +46,15 @@ def left_after(seconds: float, *, besides: Container[int] = ()) -> list[psutil.P
     return left
 
 
-def nobody_listens_on(port: int) -> bool:
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+def nobody_listens_on(port: int, *, within_s: float = 2.0) -> bool:
+    """Return whether the port is given back in time: a process closes its sockets in its very last milliseconds."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
+                return True
+        time.sleep(0.005)
+    return False
 
 
 @pytest.fixture(scope="session", autouse=True)

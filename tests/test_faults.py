@@ -72,6 +72,14 @@ def kernel() -> Iterator[Kernel]:
     kernel.close()
 
 
+def ends(server: lab.Server) -> bool:
+    """Wait for the server to be known as ended: a process in its last milliseconds has no environment any more."""
+    deadline = time.monotonic() + 2.0
+    while server.alive and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return not server.alive
+
+
 def _of_the_lab(kernel: Kernel) -> list[psutil.Process]:
     return [process for process in marked_processes() if process.pid != kernel.pid]
 
@@ -164,6 +172,7 @@ def test_a_killed_supervisor_takes_the_server_with_it(name, server):
         supervisor.kill()
         assert left_after(2.0) == []
         assert nobody_listens_on(running.address[1])
+        assert ends(running)
         with pytest.raises(ServerGoneError, match="ended by itself"):
             lab.measure(running, "/sync/page/")
 
@@ -185,6 +194,7 @@ def test_a_killed_master_takes_its_workers_with_it_and_is_reported(name, server)
         master.kill()
         assert left_after(2.0) == []
         assert nobody_listens_on(running.address[1])
+        assert ends(running)
         with pytest.raises(ServerGoneError, match="killed by signal 9"):
             lab.measure(running, "/sync/page/")
 

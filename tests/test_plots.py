@@ -253,6 +253,13 @@ def test_of_thousands_of_requests_the_beginning_is_drawn_and_that_is_said():
     assert above.get_xlim()[1] > 6000
 
 
+def test_runs_side_by_side_show_the_same_beginning():
+    dense = made(lab.SYNC, [{"planned": i / 2} for i in range(3000)], users=5, each=None)
+    sparse = made(lab.MIXED, [{"planned": 15 * i} for i in range(100)], users=5, each=None)
+    _, one, _, other = threads(dense, sparse).figure.axes
+    assert one.get_xlim() == other.get_xlim() == threads(dense).figure.axes[1].get_xlim()
+
+
 def test_time_axes_are_one_unless_the_runs_are_too_unlike():
     alike = threads(one_after_another(3), a_thread_each(3))
     assert len({axes.get_xlim() for axes in alike.figure.axes}) == 1

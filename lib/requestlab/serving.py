@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
@@ -90,8 +91,9 @@ class Server:
 
     @property
     def alive(self) -> bool:
-        """Whether its supervisor, and so the server, still runs."""
-        return self._end is None and self._supervisor.poll() is None
+        """Whether the server still runs: its supervisor says nothing until the end, and is not heard of thereafter."""
+        said = self._supervisor.stdout
+        return self._end is None and said is not None and not select.select([said], [], [], 0)[0]
 
     @property
     def log(self) -> str:

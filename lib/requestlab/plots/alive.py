@@ -24,33 +24,43 @@ _ROOM_FOR_LABELS = 1.4
 
 @dataclass(frozen=True, eq=False)
 class Alive:
-    """Samples of one worker, at least one: `time_ms` from the first request planned, and `threads` alive."""
+    """Samples of one worker: `time_ms` from the first request planned, and `threads` alive.
+
+    The first `busy` of them, at least one, were taken until just after the last answer.
+    """
 
     worker: int
     time_ms: Floats
     threads: Floats
+    busy: int
 
     @property
     def peak(self) -> int:
         """The most threads seen alive at once."""
-        return int(self.threads.max())
+        return int(self.threads[: self.busy].max())
+
+    @property
+    def peak_ms(self) -> float:
+        """When that was seen first."""
+        return float(self.time_ms[self.threads[: self.busy].argmax()])
 
 
 def alive(run: Run, span_ms: float) -> list[Alive]:
-    """Return the samples of each worker between just before the first request and just after the last answer."""
+    """Return the samples of each worker from just before the first request on."""
     return list(_samples(run, span_ms))
 
 
 def _samples(run: Run, span_ms: float) -> Iterator[Alive]:
     time_ms = (run.threads["time"].to_numpy() - zero_ns(run)) / 1e6
-    near = (time_ms >= -MARGIN * span_ms) & (time_ms <= (1 + MARGIN) * span_ms)
+    near = time_ms >= -MARGIN * span_ms
     for worker, pid in enumerate(workers(run), start=1):
         own = (run.threads["pid"] == pid).to_numpy()
         before = np.flatnonzero(own & (time_ms < -MARGIN * span_ms))[-1:]
         chosen = np.concatenate([before, np.flatnonzero(own & near)])
-        if len(chosen):
-            time = np.maximum(time_ms[chosen], -MARGIN * span_ms)
-            yield Alive(worker, time, run.threads["threads"].to_numpy(np.float64)[chosen])
+        time = np.maximum(time_ms[chosen], -MARGIN * span_ms)
+        busy = int((time <= (1 + MARGIN) * span_ms).sum())
+        if busy:
+            yield Alive(worker, time, run.threads["threads"].to_numpy(np.float64)[chosen], busy)
 
 
 def ceiling(contenders: Sequence[Contender], drawn: Sequence[View], expected: Sequence[float | None]) -> float:
@@ -79,10 +89,8 @@ def draw(axes: Axes, contender: Contender, drawn: View, expected: float | None) 
 
 
 def _draw_line(axes: Axes, labels: Labels, contender: Contender, one: Alive) -> None:
-    time = np.append(one.time_ms, axes.get_xlim()[1])
-    threads = np.append(one.threads, one.threads[-1])
-    labels.avoid(time, threads)
-    axes.step(time, threads, where="post", color=contender.look.colour, linestyle=contender.look.line)
+    labels.avoid(one.time_ms, one.threads)
+    axes.step(one.time_ms, one.threads, where="post", color=contender.look.colour, linestyle=contender.look.line)
 
 
 def _peaks(series: Sequence[Alive], drawn: View) -> Iterator[tuple[Alive, str]]:
@@ -111,7 +119,7 @@ def _idle(one: Alive, drawn: View) -> str:
 
 
 def _label_peak(axes: Axes, labels: Labels, contender: Contender, one: Alive, text: str) -> None:
-    x = one.time_ms[int(one.threads.argmax())]
+    x = one.peak_ms
     axes.plot([x], [one.peak], **contender.look.strokes | {"linestyle": "none"}, clip_on=False)
     late = x > 0.6 * axes.get_xlim()[1]
     labels.put(text, (x, one.peak), to_the_left=late, color=contender.look.ink, bold=True)
