@@ -28,7 +28,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.lifeline import SUPERVISOR_VARIABLE
 from requestlab.runs import load_run
 from requestlab.servers import SERVERS
-from tests.conftest import is_alive
+from tests.conftest import is_alive, nobody_listens_on
 from tests.tiny_server import answering, read_request, tiny_server
 
 COMMAND = [sys.executable, "-m", "requestlab.cli"]
@@ -690,9 +690,10 @@ def test_jupyterlab_opens_the_folder_with_kernels_of_this_interpreter_and_ends_a
 
 
 def address_in(log: Path, process: subprocess.Popen[str]) -> str:
-    """Return the address that JupyterLab prints where there is no browser to open it."""
+    """Return the address that JupyterLab prints where there is no browser, once it listens: it prints before it does."""
     deadline = time.monotonic() + HANG_S
-    while not (printed := re.search(r"(http://127\.0\.0\.1:\d+)/lab\?token=", log.read_text())):
+    pattern = r"(http://127\.0\.0\.1:(\d+))/lab\?token="
+    while not (printed := re.search(pattern, log.read_text())) or nobody_listens_on(int(printed[2])):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
