@@ -82,7 +82,7 @@ def test_a_status_of_400_or_above_counts_as_an_error_and_makes_the_run_suspect(s
     assert run.summary["errors"] == 10
     assert set(run.requests["status"]) == {400}
     assert run.summary["validity"] == "invalid"
-    assert "no request was answered" in " ".join(run.summary["reasons"])
+    assert "no request was answered with a status below 400" in " ".join(run.summary["reasons"])
 
 
 def test_requests_under_way_when_the_time_is_over_may_finish(server):

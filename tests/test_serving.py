@@ -111,6 +111,28 @@ def test_a_server_that_never_answers_is_an_error_when_the_time_is_over(monkeypat
         serving.Server(lab.SYNC, start_timeout_s=1.0)
 
 
+def test_a_log_of_any_size_does_not_keep_a_server_from_ending(monkeypatch):
+    target = {"wsgi": "tests.chatty:app", "asgi": "tests.chatty:app"}
+    monkeypatch.setitem(configurations.APPLICATIONS, "django", target)
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    with pytest.raises(ServerStartError, match="the last words"):
+        lab.serve(lab.ASYNC)
+
+
+def test_an_interrupt_inside_the_block_does_not_wait_for_answers_under_way():
+    def interrupted() -> None:
+        with lab.serve(lab.SYNC) as server:
+            threading.Thread(target=_ignore_errors, args=(server.url + "/sync/wait/?ms=9000",)).start()
+            time.sleep(0.3)
+            raise KeyboardInterrupt
+
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - before < 4  # the view would have taken nine
+    assert left_after(2.0) == []
+
+
 def test_what_is_not_a_configuration_is_refused():
     with pytest.raises(ConfigurationError, match=r"requestlab\.SYNC"):
         lab.serve("sync")

@@ -28,7 +28,7 @@ def _what_makes_it_invalid(run: Run) -> Iterator[str]:
     if run.about["server_ended"]:
         yield "the server ended during the run"
     if not len(run.response_ms):
-        yield "no request was answered"
+        yield "no request was answered with a status below 400"
 
 
 def _what_makes_it_suspect(run: Run) -> Iterator[str]:

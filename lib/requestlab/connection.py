@@ -204,6 +204,7 @@ class Connection:
         if self.busy:
             self.done = perf_counter_ns()
             self.error = error
+            self.opened = self.opened and error != REFUSED
         self.close()
         if self.busy:
             self._end()

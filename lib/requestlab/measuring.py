@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -67,7 +67,7 @@ def measure(
     """
     machine.require_linux()
     load = closed(users=1) if load is None else load
-    _check(load, seconds, warmup, timeout)
+    check(load, seconds, warmup, timeout)
     if warmup is None:
         warmup = 0.25 if load.each is None else 0.0
     server = target if isinstance(target, Server) else None
@@ -118,13 +118,16 @@ def measure(
 def on_this_machine(host: str) -> bool:
     """Return whether an IP address is a loopback address or one of this machine's own."""
     host = host.partition("%")[0]
-    if ipaddress.ip_address(host).is_loopback:
+    address = ipaddress.ip_address(host)
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback or address.is_unspecified:
         return True
     own = (address.address for addresses in psutil.net_if_addrs().values() for address in addresses)
     return host in {address.partition("%")[0] for address in own}
 
 
-def _check(load: object, seconds: float, warmup: float | None, timeout: float) -> None:
+def check(load: object, seconds: float, warmup: float | None, timeout: float) -> None:
+    """Raise ConfigurationError for arguments of measure() that cannot work."""
     if not isinstance(load, Closed):
         raise ConfigurationError(f"load={load!r}: expected a load such as requestlab.closed(users=10)")
     _between("seconds", seconds, 0.01, MOST_SECONDS)
@@ -149,9 +152,12 @@ def _url(target: Server | str, path: str) -> httpx.URL:
     else:
         raise ConfigurationError(f"measure() takes a server of serve() or an address, not {target!r}")
     try:
-        return httpx.URL(base + path)
-    except httpx.InvalidURL as problem:
-        raise ConfigurationError(f"{base + path!r} is not an address: {problem}") from None
+        url = httpx.URL(base + path)
+    except (httpx.InvalidURL, UnicodeError) as problem:
+        raise ConfigurationError(f"{(base + path)[:200]!r} is not an address: {problem}") from None
+    if url.userinfo:
+        raise ConfigurationError("an address with a user name in it is not supported: the load sends no credentials")
+    return url
 
 
 def _stretch(marks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -211,15 +217,17 @@ def _generator(plan: Plan) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
         )
         try:
             assert process.stdin is not None
-            process.stdin.write(plan.to_json())
-            process.stdin.flush()
+            with suppress(BrokenPipeError):  # it has died already, and its words say why
+                process.stdin.write(plan.to_json())
+                process.stdin.flush()
             yield process, words
         finally:
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):
+                        pipe.close()
 
 
 def _count_threads(pids: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:

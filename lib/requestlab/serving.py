@@ -83,6 +83,8 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._supervisor.kill()  # and with it the server: whoever interrupts does not want to wait for the last answer
         self.stop()
 
     def __repr__(self) -> str:

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from requestlab import lifeline
 
 LOG_LINES = 40
+LOG_BYTES = 8_000  # escaped as JSON it still fits into a pipe, which nobody may be reading
 FAILED_LOAD_PATIENCE_S = 1.0
 """How long a server that cannot load its application may take to say so by its own exit status."""
 
@@ -130,7 +131,9 @@ def _signal(process: Any, number: int) -> None:
 
 def _report(returncode: int | None, log: Path) -> None:
     with contextlib.suppress(OSError):  # of a notebook that is gone, say
-        lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        with log.open("rb") as file:
+            file.seek(-min(LOG_BYTES, log.stat().st_size), os.SEEK_END)
+            lines = file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
         print(json.dumps({"returncode": returncode, "log": lines}), flush=True)
 
 

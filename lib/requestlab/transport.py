@@ -35,15 +35,27 @@ def encode(request: httpx.Request) -> bytes:
 
 
 def resolve(url: httpx.URL) -> tuple[int, tuple[Any, ...]]:
-    """Return the family and the address of a socket for this URL, or raise ConfigurationError."""
-    if url.scheme != "http" or not url.host or not 0 < (url.port or 80) < 65_536:
+    """Return the family and the address of a socket for this URL, or raise ConfigurationError.
+
+    Where the name has several addresses, as `localhost` may, it is the first that accepts a connection.
+    """
+    port = 80 if url.port is None else url.port
+    if url.scheme != "http" or not url.host or not 0 < port < 65_536:
         raise ConfigurationError(f"{str(url)!r}: expected an address such as http://127.0.0.1:8000/ (plain HTTP only)")
     try:
-        found = socket.getaddrinfo(url.host, url.port or 80, type=socket.SOCK_STREAM)
-    except OSError as problem:
-        raise ConfigurationError(f"{str(url)!r}: the host {url.host!r} cannot be found ({problem.strerror})") from None
-    family, _, _, _, address = found[0]
-    return family, address
+        found = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as problem:
+        raise ConfigurationError(f"{str(url)[:200]!r}: the host {url.host!r} cannot be found ({problem})") from None
+    candidates = [(family, address) for family, _, _, _, address in found]
+    if len(candidates) == 1:
+        return candidates[0]
+    return next((candidate for candidate in candidates if _accepts(*candidate)), candidates[0])
+
+
+def _accepts(family: int, address: tuple[Any, ...]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+        attempt.settimeout(1.0)
+        return attempt.connect_ex(address) == 0
 
 
 class RulerTransport(httpx.AsyncBaseTransport):
