@@ -17,9 +17,10 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from requestlab import cli, doctor, machine, serving
-from requestlab.doctor import Examination, Ruler, Surroundings, about_the_machine, about_the_ruler
+from requestlab import cli, doctor, machine, serving, surroundings
+from requestlab.doctor import Examination, Ruler, about_the_machine, about_the_ruler
 from requestlab.load import MOST_USERS
+from requestlab.surroundings import SLOWING, Surroundings
 
 QUIET = Surroundings(
     memory=16 * 10**9,
@@ -178,11 +179,11 @@ def test_each_trouble_of_the_ruler_gets_one_sentence(ruler, keep_alive_p50, stea
 
 
 def test_variables_that_slow_python_down_are_found_where_they_are_not_empty(monkeypatch):
-    for name in doctor._SLOWING:
+    for name in SLOWING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     monkeypatch.setenv("PYTHONDEVMODE", "")
-    assert doctor.surroundings().slowing == ("PYTHONASYNCIODEBUG",)
+    assert surroundings.surroundings().slowing == ("PYTHONASYNCIODEBUG",)
 
 
 # Limits of containers
@@ -194,13 +195,13 @@ def groups(monkeypatch, tmp_path):
     own = tmp_path / "own"
     own.write_text("1:name=systemd:/elsewhere\n0::/pod/lab\n")
     (tmp_path / "tree" / "pod" / "lab").mkdir(parents=True)
-    monkeypatch.setattr(doctor, "CONTROL_GROUPS", tmp_path / "tree")
-    monkeypatch.setattr(doctor, "OWN_GROUP", own)
+    monkeypatch.setattr(surroundings, "CONTROL_GROUPS", tmp_path / "tree")
+    monkeypatch.setattr(surroundings, "OWN_GROUP", own)
     return tmp_path / "tree"
 
 
 def test_without_control_groups_there_is_no_limit(groups):
-    around = doctor.surroundings()
+    around = surroundings.surroundings()
     assert (around.cpu_limit, around.memory_limit) == (None, None)
 
 
@@ -209,7 +210,7 @@ def test_the_tightest_limit_on_the_way_up_counts(groups):
     (groups / "pod" / "memory.max").write_text("1000000000\n")
     (groups / "pod" / "lab" / "cpu.max").write_text("max 100000\n")
     (groups / "pod" / "lab" / "memory.max").write_text("500000000\n")
-    around = doctor.surroundings()
+    around = surroundings.surroundings()
     assert (around.cpu_limit, around.memory_limit) == (1.5, 500_000_000)
 
 
@@ -221,7 +222,7 @@ def test_limits_of_the_first_version_of_control_groups_count_too(groups):
     ):
         (groups / folder).mkdir(exist_ok=True)
         (groups / folder / name).write_text(text)
-    around = doctor.surroundings()
+    around = surroundings.surroundings()
     assert (around.cpu_limit, around.memory_limit) == (0.5, 700_000_000)
 
 
@@ -233,7 +234,7 @@ def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups
     ):
         (groups / folder).mkdir(exist_ok=True)
         (groups / folder / name).write_text(text)
-    around = doctor.surroundings()
+    around = surroundings.surroundings()
     assert (around.cpu_limit, around.memory_limit) == (None, None)
 
 

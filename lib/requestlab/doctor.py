@@ -7,12 +7,9 @@ the ceiling, nor to take less time than the floor.
 from __future__ import annotations
 
 import math
-import os
-import resource
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -24,6 +21,7 @@ from requestlab.load import MOST_USERS, closed
 from requestlab.measuring import measure
 from requestlab.runs import Run
 from requestlab.serving import Server, serve
+from requestlab.surroundings import SLOWING, Surroundings, surroundings
 
 USERS = (1, 10, 50)
 ROUNDS = 3
@@ -39,17 +37,6 @@ MUCH_STEAL = 0.05
 MUCH_SPREAD = 0.25
 
 TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application="bare", middleware="none")
-
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
-OWN_GROUP = Path("/proc/self/cgroup")
-
-_SLOWING = {
-    "PYTHONASYNCIODEBUG": "every event loop runs in debug mode",
-    "PYTHONDEVMODE": "every Python process runs in development mode",
-    "PYTHONMALLOC": "memory may be allocated with debugging",
-    "PYTHONTRACEMALLOC": "every allocation is traced",
-    "COVERAGE_PROCESS_START": "every line that runs is recorded",
-}
 
 
 @dataclass(frozen=True)
@@ -68,25 +55,6 @@ class Ruler:
     generator_cpu_per_request: float
     generator_share: float
     spread: float
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What else decides how fast things are here. Sizes in bytes; None where the system does not say, or sets no limit.
-
-    `cpu_limit` is in cores, `load_average` that of the last minute, `cpu_pressure` the percentage of the last ten seconds in
-    which something waited for a core, `slowing` the names of variables that slow every Python process down.
-    """
-
-    memory: int
-    memory_available: int
-    memory_limit: int | None
-    cpu_limit: float | None
-    open_files: int | None
-    load_average: float
-    cpu_pressure: float | None
-    governor: str | None
-    slowing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -134,23 +102,6 @@ def steps() -> int:
     return ROUNDS * (len(USERS) + 1)
 
 
-def surroundings() -> Surroundings:
-    """Read what the system says about memory, limits, and what else it is doing."""
-    memory = psutil.virtual_memory()
-    open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return Surroundings(
-        memory=memory.total,
-        memory_available=memory.available,
-        memory_limit=_memory_limit(memory.total),
-        cpu_limit=_cpu_limit(),
-        open_files=None if open_files == resource.RLIM_INFINITY else open_files,
-        load_average=os.getloadavg()[0],
-        cpu_pressure=_pressure(),
-        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        slowing=tuple(name for name in _SLOWING if os.environ.get(name)),
-    )
-
-
 def _measure_all(step: Callable[[str], None]) -> tuple[dict[int, list[Run]], list[Run]]:
     """Measure in rounds, so that a bad moment of the machine falls on one slice of each kind and not on all of one."""
     slices: dict[int, list[Run]] = {users: [] for users in USERS}
@@ -192,7 +143,7 @@ def about_the_machine(facts: dict[str, Any], around: Surroundings) -> Iterator[s
     if around.cpu_limit is not None and around.cpu_limit < cores:
         yield f"limited to {around.cpu_limit:g} of {cores} cores: whoever uses more is halted for tens of milliseconds"
     for name in around.slowing:
-        yield f"{name} is set: {_SLOWING[name]}, servers included; unset it before you measure"
+        yield f"{name} is set: {SLOWING[name]}, servers included; unset it before you measure"
     if around.load_average > BUSY_LOAD * facts["cores"]:
         yield f"the load average was {around.load_average:.1f} on {facts['cores']} cores: something else may be running"
     if around.cpu_pressure is not None and around.cpu_pressure > BUSY_PRESSURE:
@@ -226,35 +177,3 @@ def _steal(before: Any, after: Any) -> float:
     names = before._fields
     counted = sum(time for name, time in zip(names, spent, strict=True) if not name.startswith("guest"))
     return spent[names.index("steal")] / counted if counted > 0 and "steal" in names else 0.0
-
-
-def _memory_limit(total: int) -> int | None:
-    texts = [*_of_control_group("memory.max"), _read(CONTROL_GROUPS / "memory/memory.limit_in_bytes")]
-    limits = [int(text) for text in texts if text and text.isdecimal()]
-    return min((limit for limit in limits if limit < total), default=None)
-
-
-def _cpu_limit() -> float | None:
-    old = [_read(CONTROL_GROUPS / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
-    pairs = [*(text.split() for text in _of_control_group("cpu.max")), [text or "" for text in old]]
-    return min((int(quota) / int(period) for quota, period in pairs if quota.isdecimal()), default=None)
-
-
-def _of_control_group(name: str) -> list[str]:
-    """Return what this process's control group (version 2) and those above it say."""
-    own = next((line[3:] for line in (_read(OWN_GROUP) or "").splitlines() if line.startswith("0::")), "/")
-    group = CONTROL_GROUPS / own.lstrip("/")
-    said = [_read(folder / name) for folder in (group, *group.parents) if folder.is_relative_to(CONTROL_GROUPS)]
-    return [text for text in said if text]
-
-
-def _pressure() -> float | None:
-    words = (_read("/proc/pressure/cpu") or "").split()
-    return next((float(word[6:]) for word in words if word.startswith("avg10=")), None)
-
-
-def _read(path: str | Path) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None

@@ -1,0 +1,110 @@
+"""`requestlab doctor`: examine this machine, and show what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from requestlab.cli.options import json_option
+from requestlab.cli.output import figure, gigabytes, percent, print_columns, print_json, print_table
+
+if TYPE_CHECKING:
+    from requestlab.doctor import Examination
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Look at this machine, and at how good the ruler is on it.
+
+    Measures the load process against a server that does next to nothing: its ceiling and its floor. Exits with 1 where the
+    self-test of keep-alive connections fails.
+    """
+    from requestlab.machine import require_linux
+
+    require_linux()
+    from requestlab.doctor import examine, steps
+
+    with _steps(steps()) as step:
+        found = examine(step)
+    if as_json:
+        print_json({**dataclasses.asdict(found), "floor": dataclasses.asdict(found.floor), "trapped": found.trapped})
+    else:
+        _print_examination(found)
+    if found.trapped:
+        sys.exit(1)
+
+
+@contextmanager
+def _steps(count: int) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done and how much is left; the line is taken away at the end."""
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    done = width = 0
+
+    def show(line: str) -> None:
+        nonlocal width
+        if shown:
+            click.echo("\r" + line.ljust(width), err=True, nl=False)
+            width = len(line)
+
+    def step(what: str) -> None:
+        nonlocal done
+        done += 1
+        show(f"measuring {done} of {count}: {what}")
+
+    try:
+        yield step
+    finally:
+        show("")
+        show("\r")
+
+
+def _print_examination(found: Examination) -> None:
+    print_table(_machine_rows(found))
+    click.echo("\nThe ruler, against a server that does next to nothing:\n")
+    _print_ruler(found)
+    verdict = "FAILED" if found.trapped else "passed"
+    click.echo(f"\nkeep-alive self-test: {verdict}, two small writes arrive after {figure(found.keep_alive_p50)} ms")
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}")
+
+
+def _machine_rows(found: Examination) -> Iterator[tuple[str, str]]:
+    facts, around = found.machine, found.surroundings
+    cpu = "no limit" if around.cpu_limit is None else f"limited to {around.cpu_limit:g}"
+    memory = "no limit" if around.memory_limit is None else f"limited to {gigabytes(around.memory_limit)}"
+    yield "processor", facts["processor"]
+    yield "cores", f"{facts['usable_cores']} usable of {facts['cores']}, {cpu}"
+    yield "governor", around.governor or "unknown"
+    yield "memory", f"{gigabytes(around.memory)}, {gigabytes(around.memory_available)} available, {memory}"
+    yield "open files", "no limit" if around.open_files is None else f"at most {around.open_files:,}"
+    yield "load average", f"{around.load_average:.2f}"
+    yield "CPU pressure", "unknown" if around.cpu_pressure is None else f"{around.cpu_pressure:.1f}%"
+    yield "CPU steal", percent(found.steal)
+    yield "system", facts["system"]
+    yield "python", f"{facts['python']} ({facts['implementation']}, GIL {'on' if facts['gil'] else 'off'})"
+    yield from facts["limits"].items()
+    for package, version in facts["versions"].items():
+        yield package, version or "not installed"
+
+
+def _print_ruler(found: Examination) -> None:
+    heads = ("users", "requests /s", "p50 ms", "p99 ms", "CPU ms/request", "of its core", "slices apart")
+    rows = [
+        (
+            str(row.users),
+            figure(row.throughput),
+            figure(row.p50),
+            figure(row.p99),
+            figure(row.generator_cpu_per_request),
+            percent(row.generator_share),
+            percent(row.spread),
+        )
+        for row in found.ruler
+    ]
+    print_columns(heads, rows)

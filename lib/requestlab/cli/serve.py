@@ -1,0 +1,57 @@
+"""`requestlab serve`: one configuration, until somebody stops it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from requestlab import servers
+from requestlab.cli.addresses import DEFAULT_PATH
+from requestlab.cli.options import configuration, json_option, serving_options
+from requestlab.cli.output import print_json, print_table
+from requestlab.configurations import NAMED
+
+if TYPE_CHECKING:
+    from requestlab.serving import Server
+
+_LOOK_S = 0.1
+
+
+@click.command()
+@click.argument("name", metavar=f"[{'|'.join(NAMED)}]", type=click.Choice(list(NAMED)), default="sync")
+@serving_options
+@json_option
+def serve(name: str, as_json: bool, **options: Any) -> None:
+    """Run one configuration until Ctrl-C, for a browser or another load tool.
+
+    Exits with 1 where the server ends by itself.
+    """
+    from requestlab.machine import require_linux
+
+    require_linux()
+    from requestlab import serving
+
+    with serving.serve(configuration(name, options)) as server:
+        _print_server(server, as_json)
+        while server.alive:
+            time.sleep(_LOOK_S)
+        server.check()
+
+
+def _print_server(server: Server, as_json: bool) -> None:
+    asked = server.configuration
+    if as_json:
+        facts = {"url": server.url, "pids": list(server.pids), "pid": os.getpid(), "label": asked.label}
+        print_json({**facts, "configuration": dataclasses.asdict(asked)})
+        return
+    rows = {
+        "serving": f"{asked.label} ({servers.find(asked.server).title})",
+        "address": server.url + DEFAULT_PATH[asked.name],
+        "workers": ", ".join(map(str, server.pids)),
+        "to stop": f"Ctrl-C, or: kill {os.getpid()}",
+    }
+    print_table(rows.items())
