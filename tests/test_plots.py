@@ -591,3 +591,15 @@ def test_real_runs_show_who_ran_their_views(tmp_path):
     assert len(lanes(runs[1])) == 8
     assert picture.save(tmp_path / "threads.png").stat().st_size > 10_000
     assert ecdf(*runs).alt.startswith("Half of the requests took less than ")
+
+
+def test_threads_alive_are_drawn_only_as_long_as_they_were_counted():
+    counted = [(-5, 7, 1), (5, 7, 3), (40, 7, 9), (60, 7, 1)]  # the last answer came after 10 ms
+    short = made(lab.MIXED, [{"thread": 11}, {"thread": 12}], alive=counted)
+    long = one_after_another(20)
+    picture = threads(short, long)
+    top = picture.figure.axes[0]
+    line = next(line for line in top.get_lines() if len(line.get_xdata()) > 1)
+    assert max(line.get_xdata()) == 60
+    assert line.get_ydata()[-1] == 1
+    assert "peak 3" in words_of(picture)  # and not what was seen after the last answer
