@@ -20,10 +20,7 @@ async def page(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def wait(request: HttpRequest) -> HttpResponse:
-    """Wait `ms`, as a view does that asks a slow service; the event loop is free meanwhile.
-
-    uvloop rounds timers to the nearest millisecond and can end this up to half a millisecond early.
-    """
+    """Wait `ms`, as a view does that asks a slow service; the event loop is free meanwhile."""
     ms = wait_ms(request)
     await asyncio.sleep(ms / 1000)
     return plain_text(f"Waited {ms} ms.")

@@ -312,19 +312,33 @@ def test_the_curve_is_the_share_that_took_no_longer():
 
 
 def prediction_lines(axes):
-    dashed = [line for line in axes.lines if line.get_linestyle() == "--" and line.get_color() == look.INK]
-    return [float(line.get_ydata()[0]) for line in dashed]
+    level = [line for line in axes.lines if line.get_color() == look.INK and len(set(line.get_ydata())) == 1]
+    return [float(line.get_ydata()[0]) for line in level]
+
+
+def test_a_prediction_of_threads_that_ran_stands_beside_their_count_and_nowhere_else():
+    picture = threads(one_after_another(60), a_thread_each(60), predicted=1)
+    assert words_of(picture).count("your prediction: 1") == 2
+    assert [prediction_lines(above) for above in picture.figure.axes[::2]] == [[], []]
+
+
+def test_of_threads_alive_the_title_gives_the_peaks():
+    picture = threads(a_thread_each(60), on_one_loop(60), predicted=1, of="alive")
+    assert picture.alt == "60 requests at once: 61 threads alive under mixed and 61 threads alive under async."
+    assert words_of(picture).count("your prediction: 1") == 2
+    with pytest.raises(ConfigurationError, match="expected one of: ran, alive"):
+        threads(a_thread_each(3), of="running")
 
 
 def test_a_prediction_is_drawn_in_every_panel_of_threads_alive():
-    picture = threads(one_after_another(60), a_thread_each(60), predicted=1)
+    picture = threads(one_after_another(60), a_thread_each(60), predicted=1, of="alive")
     for above in picture.figure.axes[::2]:
         assert prediction_lines(above) == [1.0]
         assert "your prediction: 1" in [text.get_text() for text in above.texts]
 
 
 def test_a_prediction_by_label_is_drawn_where_it_belongs():
-    picture = threads(one_after_another(3), a_thread_each(3), predicted={"mixed": 40, "sync": None})
+    picture = threads(one_after_another(3), a_thread_each(3), predicted={"mixed": 40, "sync": None}, of="alive")
     sync, _, mixed, _ = picture.figure.axes
     assert (prediction_lines(sync), prediction_lines(mixed)) == ([], [40.0])
     assert mixed.get_ylim()[1] > 40

@@ -21,7 +21,7 @@ MOST_WORKERS = 32
 MOST_THREADS = 256
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Configuration:
     """How the app is served.
 
@@ -50,11 +50,19 @@ class Configuration:
         _within("threads", self.threads, MOST_THREADS)
         if self.threads != 1 and "threads" not in row.takes:
             takers = ", ".join(other.name for other in servers.SERVERS.values() if "threads" in other.takes)
-            raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} takes threads=…")
+            raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} takes threads")
         if self.loop is not None:
             _one_of("loop", self.loop, LOOPS)
             if "loop" not in row.takes:
-                raise ConfigurationError(f"server {self.server!r} runs no event loop; leave loop=None")
+                raise ConfigurationError(f"server {self.server!r} runs no event loop; give it none")
+
+    def __repr__(self) -> str:
+        said = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name in ("name", "workers", "middleware") or getattr(self, field.name) != field.default
+        ]
+        return f"Configuration({', '.join(said)})"
 
     def replace(self, **changes: Any) -> Configuration:
         """Return a copy with some fields changed; an unknown field raises ConfigurationError."""

@@ -16,6 +16,10 @@ from __future__ import annotations
 class LabError(Exception):
     """Base of all errors a user of the lab can act on; the message says what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Show the message alone in a notebook: the lab's own lines above it would only hide it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigurationError(LabError, ValueError):
     """A value that cannot work: says what was given, what was expected."""

@@ -47,7 +47,8 @@ def command(folder: Path, more: Sequence[str], *, root: bool, browser: bool) -> 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which `Python 3` is this interpreter, whatever kernels the user or JUPYTER_PATH has."""
-    changed = {**variables, "JUPYTER_PREFER_ENV_PATH": "1"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", os.defpath)])
+    changed = {**variables, "JUPYTER_PREFER_ENV_PATH": "1", "PATH": path}  # JupyterLab's terminals find requestlab too
     if others := variables.get("JUPYTER_PATH"):  # searched before everything else
         changed["JUPYTER_PATH"] = os.pathsep.join([str(Path(sys.prefix, "share", "jupyter")), others])
     return changed

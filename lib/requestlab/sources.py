@@ -14,24 +14,22 @@ from requestlab.errors import ConfigurationError
 class Source:
     """A piece of source code; in a notebook it is shown with its colours."""
 
-    name: str
     code: str
 
     def __repr__(self) -> str:
-        return f"# {self.name}\n{self.code}"
+        return self.code
 
     def _repr_markdown_(self) -> str:
         return f"```python\n{self!r}\n```"
 
 
 def source(*names: str) -> Source:
-    """Return the source of functions or classes, such as `labapp.sync_views.wait`, decorators included.
+    """Return the source of functions or classes, such as `labapp.sync_views.wait`, each beneath its name.
 
     The module is read, not imported: the notebook stays free of Django. Raises ConfigurationError for a name that is not
     there.
     """
-    pieces = [_find(name) for name in names]
-    return Source(", ".join(names), "\n\n\n".join(pieces))
+    return Source("\n\n\n".join(f"# {name}\n{_find(name)}" for name in names))
 
 
 def _find(name: str) -> str:

@@ -96,6 +96,7 @@ def test_solutions_are_collapsed_and_guesses_are_left_to_the_reader(path):
     solutions = [cell for cell in cells if "solution" in cell.metadata.get("tags", [])]
     assert solutions
     assert all(cell.metadata["jupyter"]["source_hidden"] for cell in solutions)
+    assert all(cell.source.startswith("# Solution:") for cell in solutions)  # JupyterLab shows the first line
     for cell in cells:
         if cell.id.startswith("predict"):
             assert "None" in cell.source
@@ -113,12 +114,15 @@ def test_a_lesson_leads_to_its_neighbours_and_to_the_contents(position):
     last = read(LESSONS[position]).cells[-1].source
     before = f"({LESSONS[position - 1].name})" if position else None
     after = f"({LESSONS[position + 1].name})" if position + 1 < len(LESSONS) else None
-    assert "(../README.md#the-lessons)" in last
+    assert "(README.md)" in last
     links = re.findall(r"\(([^)]*\.ipynb)\)", last)
     assert [f"({link})" for link in links] == [link for link in (before, after) if link]
 
 
-def test_the_contents_name_every_lesson():
-    contents = (FOLDER.parent / "README.md").read_text()
+def test_the_contents_and_the_readme_name_every_lesson():
+    contents = (FOLDER / "README.md").read_text()
+    readme = (FOLDER.parent / "README.md").read_text()
     for path in LESSONS:
-        assert f"(notebooks/{path.name})" in contents
+        title = read(path).cells[0].source.partition("\n")[0].removeprefix("# ")
+        assert f"[{title}]({path.name})" in contents
+        assert f"[{title}](notebooks/{path.name})" in readme

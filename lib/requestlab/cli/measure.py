@@ -49,8 +49,9 @@ def measure(
 ) -> None:
     """Put one load on TARGET and say how it fared.
 
-    TARGET is a named configuration (sync, mixed, …), served for the time of the measurement, or an address on this machine,
-    such as http://127.0.0.1:8000/path/. Exits with 1 where the run is invalid: where nothing was answered, say.
+    TARGET is an address on this machine, such as http://127.0.0.1:8000/path/, or a named configuration of the bundled app,
+    served for the time of the measurement: sync (WSGI), mixed (ASGI, Django's default middleware), async (ASGI, no
+    middleware), null (no application at all). PATH is the app's page unless said otherwise. Exits with 1 where the run is invalid: where nothing was answered, say.
     """
     from requestlab.machine import require_linux
 
@@ -130,7 +131,7 @@ def _run_rows(run: Run, save: Path | None) -> Iterator[tuple[str, str]]:
     yield "server CPU", f"{figure(summary['cpu_per_request'])} ms/request"
     generator = f"{figure(run.generator_cpu_per_request)} ms/request, {percent(run.generator_share)} of its core"
     yield "generator CPU", generator
-    yield "connections", f"{run.connections:,} opened"
+    yield "connections", f"{run.connections:,} opened, warm-up included"
     for pid, share in _shares(run).items():
         yield f"worker {pid}", f"served {percent(share)}"
     yield "validity", summary["validity"]

@@ -76,7 +76,7 @@ def draw(axes: Axes, contender: Contender, drawn: View, expected: float | None) 
     series = alive(contender.run, drawn.span_ms)
     labels = Labels(axes)
     if expected is not None:
-        axes.axhline(expected, color=look.INK, linestyle=(0, (4, 3)), linewidth=1.3, zorder=3)
+        axes.axhline(expected, color=look.INK, linestyle=(0, (1, 2)), linewidth=1.3, zorder=3)
         labels.avoid(np.array(axes.get_xlim()), np.full(2, expected))
     for one in series:
         _draw_line(axes, labels, contender, one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,11 +22,13 @@ MOST_COLUMNS = 4
 ALIKE = 4.0
 """How much longer one run may be than another for the two to be drawn on one time axis."""
 
+_AFTERWARDS_MS = 30.0  # how much is shown of what becomes of the threads after the last answer
+_COUNTS = ("ran", "alive")
 _ALIVE_IN = 1.35
 _BESIDE_IN, _APART_IN = 0.78, 0.17
 
 
-def threads(*runs: Runs, predicted: Predicted = None) -> Picture:
+def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Picture:
     """Draw the threads of one to four runs, side by side: alive over time above, and below, who ran which request.
 
     >>> with lab.serve(lab.SYNC, probe=True) as server:
@@ -34,22 +36,36 @@ def threads(*runs: Runs, predicted: Predicted = None) -> Picture:
     >>> lab.plots.threads(run, predicted=1)
 
     Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. `predicted` is the
-    number of threads that the reader expects, for all runs or by label; it is drawn beside what was measured. A bar runs
-    from sent to answered as the client saw it, so it holds whatever time the request waited for its thread.
+    number that the reader expects, for all runs or by label; it is drawn beside what was measured: `of` the threads that
+    `"ran"` requests, or `of` those `"alive"` at the peak, which the title then states. A bar runs from sent to answered as
+    the client saw it, so it holds whatever time the request waited for its thread.
     """
+    if of not in _COUNTS:
+        raise ConfigurationError(f"of={of!r}: expected one of: {', '.join(_COUNTS)}")
     contenders = gather(runs, "threads", MOST_COLUMNS)
     for contender in contenders:
         _require_probe(contender)
     expected = predictions(predicted, contenders, "a number of threads")
     drawn = swimlanes.views([contender.run for contender in contenders], ALIKE)
-    title = finding(contenders, drawn)
+    guesses = {count: expected if count == of else [None] * len(contenders) for count in _COUNTS}
+    title = finding(contenders, drawn) if of == "ran" else finding_alive(contenders, drawn)
     with look.style():
-        return Picture(_drawn(contenders, drawn, expected, title), f"{title}.")
+        return Picture(_drawn(contenders, drawn, guesses, title), f"{title}.")
 
 
 def finding(contenders: Sequence[Contender], drawn: Sequence[View]) -> str:
     """Say how many threads or event loops ran the requests of each run."""
     found = [f"{who(view.lanes)} under {c.label}{c.failures}" for c, view in zip(contenders, drawn, strict=True)]
+    return f"{_occasion(contenders)}: {words.joined(found)}"
+
+
+def finding_alive(contenders: Sequence[Contender], drawn: Sequence[View]) -> str:
+    """Say how many threads were alive at the peak of each run."""
+    found = []
+    for contender, view in zip(contenders, drawn, strict=True):
+        peaks = [one.peak for one in alive.alive(contender.run, view.span_ms)]
+        workers = f" in {len(peaks)} workers" if len(peaks) > 1 else ""
+        found.append(f"{words.counted(sum(peaks), 'thread')} alive{workers} under {contender.label}")
     return f"{_occasion(contenders)}: {words.joined(found)}"
 
 
@@ -79,7 +95,10 @@ def _require_probe(contender: Contender) -> None:
 
 
 def _drawn(
-    contenders: Sequence[Contender], drawn: Sequence[View], expected: Sequence[float | None], title: str
+    contenders: Sequence[Contender],
+    drawn: Sequence[View],
+    guesses: Mapping[str, Sequence[float | None]],
+    title: str,
 ) -> Figure:
     explained = wrapped(_explanation(drawn), look.WIDTH_IN - 2 * look.MARGIN_IN, 9)
     below_in = 0.56 + 0.15 * len(explained)
@@ -87,17 +106,19 @@ def _drawn(
     panel_in = column_in - _BESIDE_IN - _APART_IN
     headings = [_heading(contender, column_in - _APART_IN) for contender in contenders]
     lanes_in = swimlanes.height_in(drawn)
-    summaries = [_summary(view, number, column_in - _APART_IN) for view, number in zip(drawn, expected, strict=True)]
+    summaries = [
+        _summary(view, number, column_in - _APART_IN) for view, number in zip(drawn, guesses["ran"], strict=True)
+    ]
     between_in = max(map(height_in, summaries)) + (0.32 if any(one.partial for one in drawn) else 0.14)
     above_in = below_in + lanes_in + between_in
     frame = look.Frame(above_in + _ALIVE_IN + max(map(height_in, headings)) + 0.1, title, small_print(contenders))
-    top = alive.ceiling(contenders, drawn, expected)
+    top = alive.ceiling(contenders, drawn, guesses["alive"])
     for i, (contender, view) in enumerate(zip(contenders, drawn, strict=True)):
         left_in = look.MARGIN_IN + i * column_in + _BESIDE_IN
         above = frame.axes(left_in, above_in, panel_in, _ALIVE_IN)
         below = frame.axes(left_in, below_in, panel_in, lanes_in)
         _set_axes(above, below, view, top, panel_in)
-        alive.draw(above, contender, view, expected[i])
+        alive.draw(above, contender, view, guesses["alive"][i])
         swimlanes.draw(below, view, lanes_in)
         write_above(above, headings[i], _BESIDE_IN)
         write_above(below, summaries[i], _BESIDE_IN)
@@ -130,7 +151,7 @@ def _summary(view: View, expected: float | None, most_in: float) -> list[Line]:
 
 def _set_axes(above: Axes, below: Axes, view: View, top: float, panel_in: float) -> None:
     margin = alive.MARGIN * view.span_ms
-    above.set_xlim(-margin, view.span_ms + margin)
+    above.set_xlim(-margin, view.span_ms + max(margin, min(_AFTERWARDS_MS, view.span_ms / 4)))
     above.set_ylim(0, top)
     above.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     below.set_xlim((0, view.until_ms) if view.partial else above.get_xlim())
