@@ -324,7 +324,7 @@ def test_a_prediction_of_threads_that_ran_stands_beside_their_count_and_nowhere_
 
 def test_of_threads_alive_the_title_gives_the_peaks():
     picture = threads(a_thread_each(60), on_one_loop(60), predicted=1, of="alive")
-    assert picture.alt == "60 requests at once: 61 threads alive under mixed and 61 threads alive under async."
+    assert picture.alt == "60 requests at once: 61 threads alive under mixed, 61 threads alive under async."
     assert words_of(picture).count("your prediction: 1") == 2
     with pytest.raises(ConfigurationError, match="expected one of: ran, alive"):
         threads(a_thread_each(3), of="running")
