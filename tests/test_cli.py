@@ -177,7 +177,7 @@ def test_the_table_says_units_and_why_a_figure_is_weak():
     for name in ("p50", "p95", "p99", "max"):
         assert rows[name].endswith(" ms")
     assert rows["errors"] == "0 of 5 requests"
-    assert rows["connections"] == "5 opened"
+    assert rows["connections"] == "5 opened, warm-up included"
     assert rows["validity"] == "valid"
     assert "too few requests for p95 and p99" in done.stdout
     assert done.returncode == 0
