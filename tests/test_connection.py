@@ -112,7 +112,7 @@ def test_a_connection_is_kept_where_the_server_keeps_it_and_opened_anew_where_no
     assert run.summary["errors"] == 0
 
 
-def test_the_client_closes_at_once_when_the_answer_says_so():
+def test_the_client_closes_when_the_answer_says_so():
     after: list[float] = []
 
     def linger(connection: socket.socket) -> None:
@@ -171,3 +171,29 @@ def _get(url: str) -> httpx.Response:
             return await client.get(url)
 
     return asyncio.run(get())
+
+
+def test_bytes_after_a_closed_answer_do_not_spoil_the_next_request():
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"
+    with tiny_server(answering(closing + b"surplus", close=True)) as server:
+        run = measured(server, each=5)
+    assert list(run.requests["error"]) == [""] * 10
+
+
+def test_an_answer_that_nobody_asked_for_is_no_answer():
+    with tiny_server(answering(OK + OK)) as server:
+        requests = measured(server, each=4).requests
+    assert (requests["first_byte"][requests["error"] == ""] > 0).all()
+    assert "answer not understood" in set(requests["error"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2000 + b"\r\n",
+    ],
+)
+def test_an_upgrade_and_endless_headers_are_not_understood(answer):
+    with tiny_server(answering(answer)) as server:
+        assert set(measured(server).requests["error"]) == {"answer not understood"}

@@ -72,7 +72,7 @@ def test_cpu_is_measured_as_cpu(server):
 def test_warm_up_is_kept_apart_and_in_no_summary(server):
     run = lab.measure(server, "/sync/page/", lab.closed(users=2), seconds=0.3, warmup=0.2)
     assert len(run.warmup) > 0
-    assert run.warmup["planned"].max() < run.about["start"] <= run.requests["planned"].min()
+    assert run.warmup["done"].max() < run.about["start"] <= run.requests["done"].min()
     assert len(run.warmup) + len(run.requests) == len(run.samples)
     assert 0.25 < run.seconds < 3
 
@@ -112,6 +112,7 @@ def test_versions_and_machine_travel_with_the_run(server):
         ({"seconds": "2"}, "from 0.01 to 600"),
         ({"timeout": 1e9}, "from 0.01 to 120"),
         ({"warmup": -1}, "from 0 to 600"),
+        ({"warmup": 0.5}, "has no warm-up"),
         ({"target": 8000}, "a server of serve"),
         ({"target": "http://127.0.0.1:99999"}, "not an address|expected an address"),
         ({"target": "https://127.0.0.1"}, "plain HTTP only"),

@@ -70,6 +70,8 @@ def made(configuration, rows, *, alive=(), users=None, each=1, path="/sync/wait/
         "start": START,
         "end": START + 1000 * MS,
         "generator_cpu_ns": 100 * MS,
+        "generator_wait_ns": 0,
+        "worker_ended": False,
         "server_cpu_ns": 100 * MS,
         "server_ended": False,
         "machine": MACHINE,

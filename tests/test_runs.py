@@ -24,6 +24,10 @@ ABOUT = {
     "start": START,
     "end": END,
     "generator_cpu_ns": 100_000_000,
+    "generator_wait_ns": 0,
+    "worker_ended": False,
+    "users": 1,
+    "each": None,
     "server_cpu_ns": 500_000_000,
     "server_ended": False,
 }
@@ -88,6 +92,30 @@ def test_a_busy_generator_makes_a_run_suspect():
     assert busy.summary["validity"] == "suspect"
     assert "bottleneck" in busy.summary["reasons"][0]
     assert made(rows, generator_cpu_ns=int((audit.BUSY_GENERATOR - 0.01) * 1e9)).summary["validity"] == "valid"
+
+
+def test_a_generator_that_waits_for_a_core_is_no_better_than_a_busy_one():
+    starved = made([{}] * 10, generator_wait_ns=int(audit.BUSY_GENERATOR * 1e9))
+    assert starved.summary["validity"] == "suspect"
+    assert "waited for it" in starved.summary["reasons"][0]
+
+
+def test_a_request_planned_in_the_warm_up_that_ends_later_is_counted():
+    frozen = made([{"planned": START - 500_000_000, "done": START + 500_000_000}, {}])
+    assert frozen.summary["max"] == 1000
+    late = made([{"planned": START - 500_000_000, "done": START + 500_000_000, "error": 1}, {}])
+    assert late.summary["errors"] == 1
+    assert len(made([{"planned": START - 5, "done": START - 1}, {}]).warmup) == 1
+
+
+def test_a_load_that_was_cut_short_says_so():
+    cut = made([{}] * 3, users=2, each=5)
+    assert cut.summary["validity"] == "suspect"
+    assert "only 3 of 10 requests were sent" in cut.summary["reasons"][0]
+
+
+def test_a_worker_that_ended_makes_a_run_invalid():
+    assert made([{}], worker_ended=True).summary["validity"] == "invalid"
 
 
 def test_a_percentile_says_how_little_it_rests_on():

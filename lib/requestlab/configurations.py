@@ -51,6 +51,8 @@ class Configuration:
         if self.threads != 1 and "threads" not in row.takes:
             takers = ", ".join(other.name for other in servers.SERVERS.values() if "threads" in other.takes)
             raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} takes threads")
+        if self.server == "null" and self.workers != 1:
+            raise ConfigurationError("server 'null' has one worker")
         if self.loop is not None:
             _one_of("loop", self.loop, LOOPS)
             if "loop" not in row.takes:

@@ -19,6 +19,8 @@ import httptools
 _CONNECTING = (0, errno.EINPROGRESS)
 _CHUNK = 65_536
 
+MOST_HEADERS = 1_000
+
 ERRORS = (
     "",
     "timeout",
@@ -151,10 +153,12 @@ class Connection:
             return
         if not self.first_byte:
             self.first_byte = perf_counter_ns()
+        parser = self._parser
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._fail(NOT_HTTP)
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if parser is self._parser:  # else: bytes after the end of an answer, whose connection is closed already
+                self._fail(NOT_HTTP)
 
     def _closed_by_server(self) -> None:
         if not self.first_byte:
@@ -171,6 +175,8 @@ class Connection:
     # What httptools calls while it reads.
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) == MOST_HEADERS:
+            raise ValueError("too many headers")
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -189,8 +195,10 @@ class Connection:
         if self.status < 200:  # an interim answer such as 100 Continue
             self.status = 0
             self.headers = []
-        elif self.busy:
+        elif self.busy and self.first_byte:
             self._complete(self._parser.should_keep_alive())
+        else:  # nobody had asked
+            self._fail(NOT_HTTP)
 
     # How an exchange ends.
 

@@ -166,6 +166,7 @@ class ClosedLoop:
             {
                 "time_ns": time.perf_counter_ns(),
                 "generator_cpu_ns": time.process_time_ns(),
+                "generator_wait_ns": waited_for_a_core_ns(),
                 "server_cpu_ns": [cpu_time_ns(pid) for pid in self._plan.pids],
             }
         )
@@ -179,6 +180,12 @@ def _served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int]:
     return 0, 0, -1
 
 
+def waited_for_a_core_ns() -> int:
+    """Return how long this process has been ready to run without a core to run on: see sched-stats of the Linux kernel."""
+    with open("/proc/self/schedstat") as statistics:
+        return int(statistics.read().split()[1])
+
+
 def cpu_time_ns(pid: int) -> int | None:
     """Return the CPU time of a process, its ended threads included; None if it is gone.
 
@@ -190,6 +197,11 @@ def cpu_time_ns(pid: int) -> int | None:
         return None
 
 
+def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    print(context.get("message"), repr(context.get("exception")), file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 def main() -> None:
     """Read the plan, carry it out, write the samples."""
     lifeline.die_with_parent()
@@ -199,6 +211,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     gc.disable()  # a pause of the collector would show up as latency; the hot path makes no cycles
     loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_give_up)  # a defect must not pass for a slow server
     loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # nothing more is sent: what arrives is the end
     load = ClosedLoop(plan, loop)
     loop.run_until_complete(load.run())

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import math
 import os
+import resource
 import selectors
 import subprocess
 import sys
@@ -33,6 +34,9 @@ MOST_SECONDS = 600.0
 MOST_TIMEOUT = 120.0
 SAMPLING_S = 0.01
 """How often the threads of each worker are counted, where the probe is on."""
+
+SPARE_DESCRIPTORS = 50
+"""Files that the load process has open besides its connections, with room to spare."""
 
 AFTERMATH_S = 0.1
 """How much longer they are counted after the last answer: threads may end with their request."""
@@ -130,10 +134,15 @@ def check(load: object, seconds: float, warmup: float | None, timeout: float) ->
     """Raise ConfigurationError for arguments of measure() that cannot work."""
     if not isinstance(load, Closed):
         raise ConfigurationError(f"load={load!r}: expected a load such as requestlab.closed(users=10)")
+    most_users = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_DESCRIPTORS
+    if load.users > most_users >= 0:
+        raise ConfigurationError(f"{load.users} users need as many open files; this system allows {most_users} users")
     _between("seconds", seconds, 0.01, MOST_SECONDS)
     _between("timeout", timeout, 0.01, MOST_TIMEOUT)
     if warmup is not None:
         _between("warmup", warmup, 0.0, MOST_SECONDS)
+    if load.each is not None and warmup:
+        raise ConfigurationError("a load of a fixed number of requests has no warm-up; leave out warmup or each")
 
 
 def _between(name: str, value: object, least: float, most: float) -> None:
@@ -168,6 +177,8 @@ def _stretch(marks: list[dict[str, Any]]) -> dict[str, Any]:
         "start": first["time_ns"],
         "end": last["time_ns"],
         "generator_cpu_ns": last["generator_cpu_ns"] - first["generator_cpu_ns"],
+        "generator_wait_ns": last["generator_wait_ns"] - first["generator_wait_ns"],
+        "worker_ended": bool(pairs) and not known,
         "server_cpu_ns": sum(after - before for before, after in pairs) if known else None,
     }
 
@@ -209,7 +220,7 @@ def _generator(plan: Plan) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
     """Start the load process; it is gone when the block is left, however that happens."""
     with tempfile.TemporaryFile("w+", errors="replace") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "requestlab.generator"],
+            [sys.executable, "-P", "-m", "requestlab.generator"],  # -P: the folder of the notebook may hold any names
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=words,

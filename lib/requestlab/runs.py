@@ -6,7 +6,6 @@ import json
 import math
 import os
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,18 +45,18 @@ class Run:
 
     @cached_property
     def requests(self) -> pd.DataFrame:
-        """One row a request of the measured stretch, in the order in which they were planned.
+        """One row a request that ended, well or not, after the measured stretch had begun, in the order of planning.
 
         `planned`, `sent`, `first_byte`, `done` in ns of CLOCK_MONOTONIC (0: it did not come to that), `status`, `error` (empty:
         none), `size` of the body in bytes, `user`, `opened` (a connection had to be opened), and, where the probe was on,
         `pid`, `thread` (native id) and `on_loop` (that thread ran an event loop); else these are <NA>.
         """
-        return self._table(self._planned >= self.about["start"])
+        return self._table(self._done >= self.about["start"])
 
     @cached_property
     def warmup(self) -> pd.DataFrame:
-        """The requests that were planned before the measured stretch began; in no summary."""
-        return self._table(self._planned < self.about["start"])
+        """The requests that had ended before the measured stretch began; in no summary."""
+        return self._table(self._done < self.about["start"])
 
     @cached_property
     def threads(self) -> pd.DataFrame:
@@ -107,6 +106,11 @@ class Run:
         return float(self.about["generator_cpu_ns"]) / 1e9 / self.seconds
 
     @property
+    def generator_wait(self) -> float:
+        """The share of the measured stretch in which the generator could have run, but had no core, 0 to 1."""
+        return float(self.about["generator_wait_ns"]) / 1e9 / self.seconds
+
+    @property
     def generator_cpu_per_request(self) -> float:
         """CPU time that the generator spent on each answer, in ms."""
         return self._cpu_ms(self.about["generator_cpu_ns"])
@@ -141,8 +145,8 @@ class Run:
         )
 
     @property
-    def _planned(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return self.samples[:, COLUMNS.index("planned")]
+    def _done(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return self.samples[:, COLUMNS.index("done")]
 
     def _cpu_ms(self, cpu_ns: int | None) -> float:
         return cpu_ns / 1e6 / self.answered_in_time if cpu_ns is not None and self.answered_in_time else math.nan
@@ -170,11 +174,13 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             samples, thread_samples = file["samples"], file["thread_samples"]
+        version = about.pop("format", None)
     except FileNotFoundError:
         raise RunFormatError(f"there is no file {os.fspath(path)!r}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # a damaged file can fail in any layer: zip, deflate, numpy's header, JSON
         raise RunFormatError(f"{os.fspath(path)!r} is not a saved run; expected a file written by Run.save") from None
-    version = about.pop("format", None)
     if version != FORMAT:
         raise RunFormatError(f"{os.fspath(path)!r} has format {version}; this version of the lab reads format {FORMAT}")
+    if samples.shape[1:] != (len(COLUMNS),) or thread_samples.shape[1:] != (len(THREAD_COLUMNS),):
+        raise RunFormatError(f"{os.fspath(path)!r} has tables of another shape than a run's")
     return Run(samples, thread_samples, about)

@@ -21,6 +21,10 @@ BACKLOG = 2048
 """Length of the accept queue: gunicorn's and uvicorn's own default, set for every server."""
 
 
+MOST_CONNECTIONS = 10_000
+"""Connections that a worker may have open, where the server has such a limit; uvicorn has none."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One server: `arguments(configuration, fd)` follows the Python interpreter on the command line.
@@ -40,7 +44,8 @@ class Server:
 def _gunicorn(configuration: Configuration, fd: int, *more: str) -> list[str]:
     workers = str(configuration.workers)
     quiet = ["--log-level", "warning", "--no-control-socket"]
-    return ["-m", "gunicorn", "--bind", f"fd://{fd}", "--workers", workers, *quiet, *more, APPLICATION]
+    open_to_all = ["--worker-connections", str(MOST_CONNECTIONS)]
+    return ["-m", "gunicorn", "--bind", f"fd://{fd}", "--workers", workers, *open_to_all, *quiet, *more, APPLICATION]
 
 
 def _gunicorn_sync(configuration: Configuration, fd: int) -> list[str]:

@@ -73,7 +73,7 @@ class Server:
             except NotReady as problem:
                 raise self._start_error(str(problem)) from None
             except BaseException:
-                self._supervisor.kill()  # nothing has been served that would need an orderly end, and somebody is waiting
+                self._supervisor.terminate()  # at once: nothing has been served that would need an orderly end
                 self.stop()
                 raise
 
@@ -84,7 +84,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, KeyboardInterrupt):
-            self._supervisor.kill()  # and with it the server: whoever interrupts does not want to wait for the last answer
+            self._supervisor.terminate()  # at once: whoever interrupts does not want to wait for the last answer
         self.stop()
 
     def __repr__(self) -> str:
@@ -94,8 +94,11 @@ class Server:
     @property
     def alive(self) -> bool:
         """Whether the server still runs: its supervisor says nothing until the end, and is not heard of thereafter."""
-        said = self._supervisor.stdout
-        return self._end is None and said is not None and not select.select([said], [], [], 0)[0]
+        if self._end is not None or self._supervisor.stdout is None:
+            return False
+        said = select.poll()
+        said.register(self._supervisor.stdout)
+        return not said.poll(0)
 
     @property
     def log(self) -> str:
@@ -126,7 +129,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self._supervisor.kill()  # and with it the server
             report, _ = self._supervisor.communicate()
-        self._end = _understand(report)
+        self._end = _understand(report, Path(self._directory, "supervisor.log"))
         shutil.rmtree(self._directory, ignore_errors=True)  # in case the supervisor was killed
 
     def _wait(self, nonce: str, timeout_s: float) -> tuple[int, ...]:
@@ -146,15 +149,16 @@ class Server:
             "owner": os.getpid(),
             "grace_s": GRACE_S,
         }
-        return subprocess.Popen(
-            [sys.executable, "-m", "requestlab.supervisor", json.dumps(spec)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=variables,
-            pass_fds=[fd],
-            start_new_session=True,
-        )
+        with open(Path(self._directory, "supervisor.log"), "wb") as words:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "requestlab.supervisor", json.dumps(spec)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                env=variables,
+                pass_fds=[fd],
+                start_new_session=True,
+            )
 
     def _start_error(self, problem: str) -> ServerStartError:
         self.stop()
@@ -222,13 +226,13 @@ def _variables(configuration: Configuration, nonce: str) -> dict[str, str]:
     }
 
 
-def _understand(report: bytes) -> dict[str, Any]:
-    text = report.decode(errors="replace")
+def _understand(report: bytes, words: Path) -> dict[str, Any]:
     try:
-        end = json.loads(text.splitlines()[-1])
+        end = json.loads(report)
         return {"returncode": end["returncode"], "log": end["log"]}
-    except (IndexError, ValueError, KeyError, TypeError):
-        return {"returncode": None, "log": ["(the supervisor left no report)", *text.splitlines()]}
+    except ValueError:
+        said = words.read_text(errors="replace").splitlines() if words.exists() else []
+        return {"returncode": None, "log": ["(the supervisor left no report)", *said]}
 
 
 def _status(returncode: int) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -47,6 +48,9 @@ def main() -> None:
             server = _start(spec, output)
         os.close(spec["fd"])  # a port must not outlive its server
         returncode = _wait_for_the_end(server, spec["owner"])
+    except SystemExit:  # told by a signal: at once
+        spec["grace_s"] = 0.0
+        raise
     finally:
         for number in _ENDINGS:
             signal.signal(number, signal.SIG_IGN)
@@ -63,9 +67,15 @@ def _leave(number: int, frame: object) -> NoReturn:
 
 
 def _start(spec: dict[str, Any], output: Any) -> subprocess.Popen[bytes]:
+    supervisor = os.getpid()
+
     def before_exec() -> None:
         lifeline.die_with_parent()
+        if os.getppid() != supervisor:
+            os._exit(1)  # it was killed in this very moment
         os.sched_setaffinity(0, spec["cores"])
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection is a file
 
     return subprocess.Popen(
         spec["command"],

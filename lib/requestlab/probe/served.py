@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import threading
 from typing import Any
 
@@ -76,10 +77,10 @@ def note_threads_of_django_views() -> None:
     `BaseHandler.make_view_atomic` is the one method through which the sync and the async handler both pass the view just
     before they call it, after they decided nothing yet about threads: a wrapper put on there runs where the view runs.
     """
-    try:
-        from django.core.handlers.base import BaseHandler
-    except ImportError:
+    if "django.core" not in sys.modules:  # the application has been imported by now
         return
+    from django.core.handlers.base import BaseHandler
+
     original = BaseHandler.make_view_atomic
 
     def make_view_atomic(self: Any, view: Any) -> Any:
