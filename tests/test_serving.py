@@ -235,3 +235,22 @@ def _ignore_errors(url: str) -> None:
         httpx.get(url, timeout=15)
     except httpx.HTTPError:
         pass
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, None])
+def test_what_an_application_has_started_ends_with_its_server(end, monkeypatch):
+    monkeypatch.setitem(configurations.APPLICATIONS, "bare", {"wsgi": "tests.spawning:app"})
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+
+    def visit() -> None:
+        with lab.serve(lab.SYNC, application="bare"):
+            assert any("sleep" in process.cmdline() for process in marked_processes())
+            if end is not None:
+                raise end
+
+    if end is None:
+        visit()
+    else:
+        with pytest.raises(end):
+            visit()
+    assert left_after(2.0) == []
