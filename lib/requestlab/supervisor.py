@@ -26,8 +26,8 @@ from typing import Any, NoReturn
 
 from requestlab import lifeline
 
-LOG_LINES = 40
-LOG_BYTES = 8_000  # escaped as JSON it still fits into a pipe, which nobody may be reading
+LOG_LINES = 100
+LOG_BYTES = 10_000  # escaped as JSON it still fits into a pipe, which nobody may be reading
 FAILED_LOAD_PATIENCE_S = 1.0
 """How long a server that cannot load its application may take to say so by its own exit status."""
 
