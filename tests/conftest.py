@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -55,6 +58,20 @@ def nobody_listens_on(port: int, *, within_s: float = 2.0) -> bool:
                 return True
         time.sleep(0.005)
     return False
+
+
+def seconds_to_interrupt(code: str, *, after_s: float, environment: Mapping[str, str] | None = None) -> float:
+    """Run a script that prints a line when it begins and time.monotonic() when interrupted; return how long that took."""
+    script = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    assert script.stdout is not None
+    script.stdout.readline()
+    time.sleep(after_s)
+    before = time.monotonic()
+    script.send_signal(signal.SIGINT)
+    after = float(script.stdout.readline())
+    script.wait(10)
+    script.stdout.close()
+    return after - before
 
 
 @pytest.fixture(scope="session", autouse=True)

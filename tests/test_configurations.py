@@ -69,6 +69,13 @@ def test_capacity_is_what_the_server_can_hold_at_once():
     assert lab.ASYNC.capacity is None
 
 
+def test_the_event_loop_is_named_as_it_is():
+    named = [
+        configuration.event_loop for configuration in (lab.SYNC, lab.MIXED, lab.MIXED.replace(loop="uvloop"), lab.NULL)
+    ]
+    assert named == [None, "asyncio", "uvloop", "uvloop"]
+
+
 def test_every_server_builds_a_command_line_with_the_descriptor():
     for name in servers.SERVERS:
         arguments = servers.find(name).arguments(lab.SYNC.replace(server=name), 17)

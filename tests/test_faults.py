@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from jupyter_client.manager import KernelManager
 
 import requestlab as lab
 from requestlab.errors import ServerGoneError
-from tests.conftest import left_after, marked_processes, nobody_listens_on
+from tests.conftest import left_after, marked_processes, nobody_listens_on, seconds_to_interrupt
 
 SERVE = """
 import requestlab as lab
@@ -222,14 +220,5 @@ def test_an_interrupted_start_ends_within_half_a_second_and_leaves_nothing():
         "    print(time.monotonic(), flush=True)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    script = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
-    assert script.stdout is not None
-    script.stdout.readline()
-    time.sleep(1.5)
-    before = time.monotonic()
-    script.send_signal(signal.SIGINT)
-    after = float(script.stdout.readline())
-    script.wait(10)
-    script.stdout.close()
-    assert after - before < 0.5
+    assert seconds_to_interrupt(code, after_s=1.5, environment=environment) < 0.5
     assert left_after(2.0) == []

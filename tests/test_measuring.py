@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
-import time
 
 import pytest
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError, GeneratorError, RemoteTargetError
 from requestlab.measuring import on_this_machine
-from tests.conftest import left_after, marked_processes
+from tests.conftest import left_after, marked_processes, seconds_to_interrupt
 from tests.tiny_server import answering, read_request, tiny_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -154,16 +151,7 @@ def test_an_interrupt_ends_a_measurement_within_half_a_second_and_leaves_nothing
         "        print(time.monotonic(), flush=True)\n"
     )
     before_all = {process.pid for process in marked_processes()}
-    script = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert script.stdout is not None
-    script.stdout.readline()
-    time.sleep(1.0)
-    before = time.monotonic()
-    script.send_signal(signal.SIGINT)
-    after = float(script.stdout.readline())
-    script.wait(10)
-    script.stdout.close()
-    assert after - before < 0.5
+    assert seconds_to_interrupt(code, after_s=1.0) < 0.5
     assert left_after(2.0, besides=before_all) == []
 
 

@@ -87,7 +87,8 @@ class Configuration:
     @property
     def event_loop(self) -> str | None:
         """The loop's name, or None for a server without one."""
-        return (self.loop or "asyncio") if self.interface == "asgi" else None
+        row = servers.find(self.server)
+        return (self.loop or row.own_loop) if row.interface == "asgi" else None
 
     @property
     def capacity(self) -> int | None:

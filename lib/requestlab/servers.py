@@ -30,7 +30,7 @@ class Server:
     """One server: `arguments(configuration, fd)` follows the Python interpreter on the command line.
 
     `takes` names the fields of a configuration that mean something to it, `packages` the distributions whose versions
-    decide how it behaves.
+    decide how it behaves, `own_loop` the event loop of an ASGI server where nobody chooses another.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Server:
     arguments: Callable[[Configuration, int], list[str]]
     takes: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
+    own_loop: str = "asyncio"
 
 
 def _gunicorn(configuration: Configuration, fd: int, *more: str) -> list[str]:
@@ -107,7 +108,7 @@ SERVERS = {
             packages=("gunicorn", "uvloop"),
         ),
         Server("uvicorn", "uvicorn", "asgi", _uvicorn, takes=_LOOP, packages=("uvicorn", "uvloop", "httptools")),
-        Server("null", "null server: one constant answer", "asgi", _null, packages=("uvloop",)),
+        Server("null", "null server: one constant answer", "asgi", _null, packages=("uvloop",), own_loop="uvloop"),
     )
 }
 
