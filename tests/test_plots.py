@@ -41,11 +41,21 @@ MACHINE = {
 }
 
 
-def made(configuration, rows, *, alive=(), users=None, each=1, path="/sync/wait/", probe=True):
+def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="/sync/wait/", probe=True):
     """A run of hand-made rows: dicts with times in ms from the start, the rest as in a good answer after 10 ms."""
     filled = []
     for user, row in enumerate(rows):
-        cells = {"user": user, "planned": 0, "status": 200, "error": 0, "size": 5, "opened": 0, "pid": 7, "thread": 7}
+        cells = {
+            "user": user,
+            "planned": 0,
+            "status": 200,
+            "error": 0,
+            "size": 5,
+            "body": 0,
+            "opened": 0,
+            "pid": 7,
+            "thread": 7,
+        }
         cells |= {"on_loop": 0 if probe else -1} | row
         cells.setdefault("sent", cells["planned"])
         cells.setdefault("done", cells["sent"] + 10)
@@ -63,9 +73,19 @@ def made(configuration, rows, *, alive=(), users=None, each=1, path="/sync/wait/
         "configuration": dataclasses.asdict(configuration.replace(probe=probe)),
         "capacity": configuration.capacity,
         "path": path,
-        "load": f"{users} users",
-        "users": users,
+        "load": f"{rate:g} requests/s" if rate else f"{users} users",
+        "users": None if rate else users,
+        "rate": rate,
         "each": each,
+        "nonce": True,
+        "counts": {},
+        "started": len(filled),
+        "held_back": 0,
+        "connections": users,
+        "cores_shared": False,
+        "cores_watched": 1,
+        "cores_ns": {"busy": 0, "idle": 1000 * MS, "steal": 0},
+        "pressure_ns": None,
         "pids": sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)}),
         "start": START,
         "end": START + 1000 * MS,

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from requestlab import plots
+    from requestlab.comparing import compare
+    from requestlab.comparison import Comparison
     from requestlab.configurations import ASYNC, MIXED, NULL, SYNC, Configuration
     from requestlab.errors import LabError
-    from requestlab.load import closed
+    from requestlab.freezing import freeze
+    from requestlab.load import closed, open
     from requestlab.machine import describe_machine
     from requestlab.measuring import measure
-    from requestlab.pace import seconds
+    from requestlab.other_tools import Said, hey, wrk
+    from requestlab.pace import rounds, seconds
+    from requestlab.ramp import Ramp
     from requestlab.runs import Run, load_run
     from requestlab.serving import Server, serve, stop_all
     from requestlab.sources import source
@@ -24,19 +29,28 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ASYNC": "configurations",
+    "Comparison": "comparison",
     "Configuration": "configurations",
     "LabError": "errors",
     "MIXED": "configurations",
     "NULL": "configurations",
     "RulerTransport": "transport",
+    "Ramp": "ramp",
     "Run": "runs",
     "SYNC": "configurations",
     "Server": "serving",
     "closed": "load",
+    "compare": "comparing",
+    "open": "load",
     "describe_machine": "machine",
     "load_run": "runs",
     "measure": "measuring",
+    "Said": "other_tools",
+    "freeze": "freezing",
+    "hey": "other_tools",
+    "rounds": "pace",
     "seconds": "pace",
+    "wrk": "other_tools",
     "serve": "serving",
     "source": "sources",
     "stop_all": "serving",
@@ -47,20 +61,29 @@ __all__ = [
     "MIXED",
     "NULL",
     "SYNC",
+    "Comparison",
     "Configuration",
     "LabError",
+    "Ramp",
     "RulerTransport",
     "Run",
+    "Said",
     "Server",
     "closed",
+    "compare",
     "describe_machine",
+    "freeze",
+    "hey",
     "load_run",
     "measure",
+    "open",
     "plots",
+    "rounds",
     "seconds",
     "serve",
     "source",
     "stop_all",
+    "wrk",
 ]
 
 

@@ -1,9 +1,18 @@
-"""Is this run fit to be believed? Valid, suspect or invalid, with reasons in words."""
+"""Is this run fit to be believed? Valid, suspect or invalid, with reasons in words.
+
+Invalid: the figures are not those of the server under this load. Suspect: they are, but something else had a part in them, or
+they mean less than they seem to. Each check says what it saw.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from requestlab.connection import ERRORS, WRONG_BODY
+from requestlab.plan import COLUMNS
 
 if TYPE_CHECKING:
     from requestlab.runs import Run
@@ -11,42 +20,257 @@ if TYPE_CHECKING:
 BUSY_GENERATOR = 0.6
 """Share of the time, spent running or waiting for a core, above which the generator itself may be what was measured."""
 
+STARVED_GENERATOR = 0.1
+"""Share of the time in which the generator could have run and had no core, although one is set apart for it."""
+
+LATE_MS = 1.0
+"""A request that is sent later than this after it was planned is late."""
+
+LITTLE = 0.02
+"""How far the requests under way may be from the users, by Little's law, before something is wrong with the load."""
+
+MUCH_STEAL = 0.05
+MUCH_FOREIGN = 0.1
+"""Shares of the time of the server's cores that went to other machines on the host, and to other processes."""
+
+HARMLESS_IDLE = 0.5
+"""Other processes do no harm where the server's cores are idle for that share of the time."""
+
+MUCH_PRESSURE = 0.2
+"""Share of the time in which something waited for a core, where neither server nor load has reason to."""
+
+TICKS_NS = 20_000_000
+"""The system counts the use of cores in steps of 10 ms; both ends of a stretch may be wrong by one."""
+
+UNEVEN = 1.25
+"""How many times an even share of the work the busiest worker may have done."""
+
+DELAYED_ACK_MS = (35.0, 60.0)
+"""How long the rest of an answer takes behind its first byte where Nagle's algorithm waits for a delayed acknowledgement."""
+
+TRAPPED = 0.1
+"""Share of such answers that cannot be chance."""
+
 TAIL = 20
 """Requests that should lie beyond a percentile before it means anything."""
 
 
 def judge(run: Run) -> tuple[str, list[str]]:
     """Return `valid`, `suspect` or `invalid`, and the reasons; a valid run may have remarks on its percentiles."""
-    invalid = list(_what_makes_it_invalid(run))
-    suspect = list(_what_makes_it_suspect(run))
-    remarks = list(_remarks(run))
+    invalid = [reason for check in _INVALID for reason in check(run)]
+    suspect = [reason for check in _SUSPECT for reason in check(run)]
+    remarks = list(_weak_percentiles(run))
     validity = "invalid" if invalid else "suspect" if suspect else "valid"
     return validity, [*invalid, *suspect, *remarks]
 
 
-def _what_makes_it_invalid(run: Run) -> Iterator[str]:
+def outside(run: Run) -> str:
+    """Return what evidence there is that something outside of server and load disturbed the run, in a few words; or nothing.
+
+    It looks at no response time: a slice may be left out for this, never for being slow.
+    """
+    checks = {"steal": _stolen, "other processes": _foreign, "generator starved": _starved}
+    return ", ".join(name for name, check in checks.items() if any(check(run)))
+
+
+# What makes it invalid.
+
+
+def _ended(run: Run) -> Iterator[str]:
     if run.about["server_ended"]:
         yield "the server ended during the run"
     elif run.about["worker_ended"]:
         yield "a worker of the server ended, before the run or during it"
+
+
+def _unanswered(run: Run) -> Iterator[str]:
     if not len(run.response_ms):
         yield "no request was answered with a status below 400"
 
 
-def _what_makes_it_suspect(run: Run) -> Iterator[str]:
+def _somebody_else(run: Run) -> Iterator[str]:
+    if run.about["nonce"] is False:
+        yield "somebody else answers at the server's address: the answers may not be its own"
+
+
+def _lost(run: Run) -> Iterator[str]:
+    rows = int((run.samples[:, COLUMNS.index("sent")] > 0).sum())
+    if rows != run.about["started"]:
+        yield f"{run.about['started']:,} requests were sent, and {rows:,} were answered or failed"
+
+
+def _counted_otherwise(run: Run) -> Iterator[str]:
+    """What the server has counted lies between the answers and the requests; what failed may or may not have reached it."""
+    if not run.about["counts"]:
+        return
+    counted = sum(run.about["counts"].values())
+    answers = int((run.samples[:, COLUMNS.index("status")] > 0).sum())
+    if counted > run.about["started"]:
+        yield f"the server counted {counted:,} requests, and {run.about['started']:,} were sent: somebody else asked too"
+    elif counted < answers:
+        yield f"{answers:,} answers came, and the application counted {counted:,} requests: it did not give all of them"
+
+
+# What makes it suspect.
+
+
+def _failed(run: Run) -> Iterator[str]:
     failed = len(run.requests) - len(run.response_ms)
     if failed:
-        yield f"{failed} of {len(run.requests)} requests failed"
-    if run.generator_share + run.generator_wait > BUSY_GENERATOR:
+        wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
+        bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""
+        yield f"{failed:,} of {len(run.requests):,} requests failed{bodies}"
+
+
+def _odd_bodies(run: Run) -> Iterator[str]:
+    good = run.requests[(run.requests["error"] == "") & (run.requests["status"] < 400)]
+    if not len(good):
+        return
+    most = int(good["body"].value_counts().iloc[0])
+    if 0.5 < most / len(good) < 1:
+        yield f"{len(good) - most:,} of {len(good):,} answers had another body than the rest"
+
+
+def _busy(run: Run) -> Iterator[str]:
+    if run.generator_was_busy:
         waited = f" and waited for it for another {run.generator_wait:.0%}" if run.generator_wait > 0.01 else ""
         yield f"the generator used {run.generator_share:.0%} of its core{waited}: it may have been the bottleneck"
-    planned = (run.about["each"] or 0) * run.about["users"]
+
+
+def _starved(run: Run) -> Iterator[str]:
+    if not run.about["cores_shared"] and run.generator_wait > STARVED_GENERATOR and not run.generator_was_busy:
+        yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: something else ran there"
+
+
+def _unfinished(run: Run) -> Iterator[str]:
+    planned = (run.about["each"] or 0) * (run.about["users"] or 0)
     if len(run.samples) < planned:
-        yield f"only {len(run.samples)} of {planned} requests were sent before the time was over; give it more seconds"
+        yield f"only {len(run.samples):,} of {planned:,} requests were sent before the time was over; give it more seconds"
 
 
-def _remarks(run: Run) -> Iterator[str]:
+def _behind_schedule(run: Run) -> Iterator[str]:
+    if run.about["rate"] is None or not len(run.late_ms):
+        return
+    late, last = int((run.late_ms > LATE_MS).sum()), float(np.percentile(run.late_ms, 99))
+    if run.about["held_back"]:
+        yield (
+            f"all {run.about['connections']:,} connections were in use: {run.about['held_back']:,} requests were held back "
+            "until one was free"
+        )
+    elif last > LATE_MS:
+        yield (
+            f"{late:,} of {len(run.late_ms):,} requests were sent more than {LATE_MS:g} ms after they were planned (p99 "
+            f"{last:.2g} ms): the generator did not keep its schedule"
+        )
+
+
+def _overtaken(run: Run) -> Iterator[str]:
+    if run.about["rate"] is None:
+        return
+    planned = int(
+        ((run.requests["planned"] >= run.about["start"]) & (run.requests["planned"] <= run.about["end"])).sum()
+    )
+    if run.answered_in_time < planned - max(TAIL, 0.05 * planned):
+        yield (
+            f"{run.answered_in_time:,} answers came in the time in which {planned:,} requests were due: the server did not "
+            "keep up, and response times depend on how long the run lasted"
+        )
+
+
+def _littles_law(run: Run) -> Iterator[str]:
+    """J. D. C. Little, A proof for the queuing formula L = λW, Operations Research 9 (1961): here over the stretch itself,
+    with the parts of requests that lie in it, so that it holds exactly and for any length."""
+    users = run.about["users"]
+    if users is None or run.about["each"] is not None or not len(run.samples):
+        return
+    under_way = run.mean_under_way
+    if abs(under_way / users - 1) > LITTLE:
+        yield (
+            f"on average {under_way:.3g} requests were under way, and {users:,} users should have one each (Little's law): "
+            "this was not the load that was asked for"
+        )
+
+
+def _users_without_an_answer(run: Run) -> Iterator[str]:
+    users = run.about["users"]
+    if users is None or run.about["each"] is not None:
+        return
+    done = run.requests["done"]
+    served = run.requests["user"][(run.requests["status"] > 0) & (done <= run.about["end"])].nunique()
+    if served < users:
+        yield f"{users - served:,} of {users:,} users had no answer in {run.seconds:.3g} s: too short for so many, or unfair"
+
+
+def _stolen(run: Run) -> Iterator[str]:
+    if (share := _share_of_cores(run, run.about["cores_ns"].get("steal", 0))) > MUCH_STEAL:
+        yield f"other machines on the same host took {share:.0%} of the time of the server's cores (steal)"
+
+
+def _foreign(run: Run) -> Iterator[str]:
+    if run.about["server_cpu_ns"] is None or not run.about["cores_watched"]:
+        return
+    own = run.about["server_cpu_ns"] + (run.about["generator_cpu_ns"] if run.about["cores_shared"] else 0)
+    share = _share_of_cores(run, run.about["cores_ns"]["busy"] - own)
+    idle = run.about["cores_ns"]["idle"] / 1e9 / run.seconds / run.about["cores_watched"]
+    if share > MUCH_FOREIGN and idle < HARMLESS_IDLE:
+        yield f"other processes used {share:.0%} of the time of the server's cores"
+
+
+def _pressed(run: Run) -> Iterator[str]:
+    pressure = run.about["pressure_ns"]
+    if pressure is None or run.about["capacity"] != 1 or run.about["cores_shared"] or any(_starved(run)):
+        return
+    if (share := pressure / 1e9 / run.seconds) > MUCH_PRESSURE:
+        yield f"something on this machine waited for a core for {share:.0%} of the time (CPU pressure)"
+
+
+def _uneven(run: Run) -> Iterator[str]:
+    counts = sorted(run.about["counts"].values(), reverse=True)
+    even = sum(counts) / len(counts) if counts else 0
+    if len(counts) > 1 and even >= TAIL and counts[0] > UNEVEN * even + 3 * even**0.5:
+        each = ", ".join(f"{count:,}" for count in counts)
+        yield f"the workers did not share the work evenly: {each} requests, where an even share is {even:,.0f}"
+
+
+def _delayed_acknowledgements(run: Run) -> Iterator[str]:
+    good = run.requests[(run.requests["error"] == "") & (run.requests["first_byte"] > 0)]
+    behind = (good["done"] - good["first_byte"]) / 1e6
+    low, high = DELAYED_ACK_MS
+    trapped = int(((behind > low) & (behind < high)).sum())
+    if trapped and trapped > TRAPPED * len(good):
+        yield (
+            f"in {trapped:,} of {len(good):,} answers the rest came some 40 ms behind the first byte: Nagle's algorithm was "
+            "waiting for a delayed acknowledgement (the server should set TCP_NODELAY)"
+        )
+
+
+def _weak_percentiles(run: Run) -> Iterator[str]:
     beyond = len(run.response_ms)
     weak = [f"p{q}" for q in (95, 99) if 0 < beyond * (100 - q) / 100 < TAIL]
     if weak:
         yield f"too few requests for {' and '.join(weak)}: fewer than {TAIL} lie beyond"
+
+
+def _share_of_cores(run: Run, used_ns: Any) -> float:
+    cores = run.about["cores_watched"]
+    return float(max(0, used_ns - TICKS_NS) / 1e9 / run.seconds / cores) if cores else 0.0
+
+
+_Check = Callable[["Run"], Iterator[str]]
+_INVALID: tuple[_Check, ...] = (_ended, _somebody_else, _unanswered, _lost, _counted_otherwise)
+_SUSPECT: tuple[_Check, ...] = (
+    _failed,
+    _odd_bodies,
+    _busy,
+    _starved,
+    _unfinished,
+    _behind_schedule,
+    _overtaken,
+    _littles_law,
+    _users_without_an_answer,
+    _delayed_acknowledgements,
+    _uneven,
+    _stolen,
+    _foreign,
+    _pressed,
+)

@@ -172,7 +172,9 @@ class Comparison:
         found = []
         invalid = [run for run in runs if run.summary["validity"] == "invalid"]
         if invalid:
-            found.append(f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {invalid[0].summary['reasons'][0]}")
+            found.append(
+                f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {invalid[0].summary['reasons'][0]}"
+            )
         if 2 * sum(run.generator_was_busy for run in runs) > len(runs):
             found.append(f"the generator was busy for most of the time under {label}: it may be what was measured")
         sent = sum(len(run.requests) for run in runs)
@@ -210,7 +212,9 @@ class Comparison:
 
     def _beyond(self, label: str, metric: str) -> float:
         share = (100 - int(metric[1:])) / 100
-        return share * sum(len(part.run.response_ms) for part in self.slices if part.label == label and not part.dropped)
+        return share * sum(
+            len(part.run.response_ms) for part in self.slices if part.label == label and not part.dropped
+        )
 
     @staticmethod
     def _figure(run: Run, metric: str) -> float:
@@ -222,5 +226,3 @@ class Comparison:
 def _one_of(metric: object) -> None:
     if metric not in METRICS:
         raise ConfigurationError(f"metric={metric!r} is not known; expected one of: {', '.join(METRICS)}")
-
-

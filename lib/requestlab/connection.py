@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
+from zlib import crc32
 
 import httptools
 
@@ -30,10 +31,12 @@ ERRORS = (
     "answer cut short",
     "answer not understood",
     "other network error",
+    "wrong body",
+    "no free port or file here",
 )
 """What a request can fail with; a row keeps the position in this tuple, and 0 is no error."""
 
-TIMEOUT, REFUSED, RESET, NO_ANSWER, CUT_SHORT, NOT_HTTP, OTHER = range(1, len(ERRORS))
+TIMEOUT, REFUSED, RESET, NO_ANSWER, CUT_SHORT, NOT_HTTP, OTHER, WRONG_BODY, EXHAUSTED = range(1, len(ERRORS))
 
 
 class Connection:
@@ -43,9 +46,9 @@ class Connection:
     >>> connection.exchange(b"GET / HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
 
     `on_end(connection)` is called once per exchange, answered or failed. It then finds the stamps `sent`, `first_byte` and
-    `done` (nanoseconds of CLOCK_MONOTONIC, 0 where that did not happen), `status`, `headers`, `size` of the body in bytes,
-    `error` (a position in ERRORS), and `opened`, whether a connection had to be opened. It may start the next exchange.
-    Not more than one exchange at a time. With `keep_body`, the body is kept in `body`.
+    `done` (nanoseconds of CLOCK_MONOTONIC, 0 where that did not happen), `status`, `headers`, `size` of the body in bytes and
+    its `checksum` (CRC-32), `error` (a position in ERRORS), and `opened`, whether a connection had to be opened. It may start
+    the next exchange. Not more than one exchange at a time. With `keep_body`, the body is kept in `body`.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Connection:
         self._forget()
 
     def _forget(self) -> None:
-        self.sent = self.first_byte = self.done = self.status = self.size = self.error = 0
+        self.sent = self.first_byte = self.done = self.status = self.size = self.checksum = self.error = 0
         self.opened = False
         self.headers: list[tuple[bytes, bytes]] = []
         if self._chunks is not None:
@@ -188,6 +191,7 @@ class Connection:
 
     def on_body(self, body: bytes) -> None:
         self.size += len(body)
+        self.checksum = crc32(body, self.checksum)
         if self._chunks is not None:
             self._chunks.append(body)
 
@@ -227,4 +231,6 @@ def _kind(problem: OSError) -> int:
         return REFUSED
     if problem.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
         return RESET
+    if problem.errno in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL):
+        return EXHAUSTED
     return OTHER

@@ -6,7 +6,9 @@ LabError
 │   ├── ServerStartError    the server ended, or did not answer, before it was ready
 │   └── ServerGoneError     the server ended while it was needed
 ├── GeneratorError          the load process failed
+├── LedgerFormatError       a file that is not a ledger of claims, or is one of another version
 ├── RemoteTargetError       the address is not on this machine
+├── ReportError             a report that cannot be written where it was asked for
 └── RunFormatError          a file that is not a saved run, or is one of another version
 """
 
@@ -43,6 +45,14 @@ class GeneratorError(LabError):
 
 class RemoteTargetError(LabError):
     """The address is not on this machine, and nobody said that it may be."""
+
+
+class LedgerFormatError(LabError):
+    """The file is not a ledger of claims that this version can read: names the line."""
+
+
+class ReportError(LabError):
+    """The report cannot be written there: says what is in the way."""
 
 
 class RunFormatError(LabError):

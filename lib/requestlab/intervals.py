@@ -68,7 +68,9 @@ def ratio(over: Sequence[float], under: Sequence[float], confidence: float = CON
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.asarray(over, dtype=float)) - np.log(np.asarray(under, dtype=float))
     found = _interval(_known(logs), confidence)
-    return Interval(math.exp(found.value), math.exp(found.low), math.exp(found.high), found.rounds, confidence, found.why)
+    return Interval(
+        math.exp(found.value), math.exp(found.low), math.exp(found.high), found.rounds, confidence, found.why
+    )
 
 
 def _interval(values: np.ndarray, confidence: float) -> Interval:
@@ -84,5 +86,4 @@ def _interval(values: np.ndarray, confidence: float) -> Interval:
 
 
 def _known(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    array = np.asarray(values, dtype=float)
-    return array[np.isfinite(array)]
+    return np.array([value for value in values if math.isfinite(value)], dtype=float)

@@ -79,7 +79,9 @@ def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: b
     Raises ConfigurationError for numbers out of bounds.
     """
     if isinstance(users, Sequence) and not isinstance(users, str):
-        return Steps(tuple(closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users", users)))
+        return Steps(
+            tuple(closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users", users))
+        )
     _within("closed(users", users, MOST_USERS)
     if each is not None:
         _within("closed(each", each, MOST_EACH)

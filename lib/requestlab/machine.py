@@ -7,6 +7,7 @@ import platform
 import random
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,18 @@ class Cores:
 
 
 def split_cores() -> Cores:
-    """Set one core apart for the generator where there are two or more.
+    """Set one core apart for the generator where there are two or more; the same one for as long as this process lives.
 
-    Which one is left to chance: on a machine with many labs, always taking the last would pile them up there.
+    Which one is left to chance: on a machine with many labs, always taking the last would pile them up there. Within one lab
+    it stays, since cores differ, and servers that are compared must not.
     """
-    usable = sorted(os.sched_getaffinity(0))
+    return _split(tuple(sorted(os.sched_getaffinity(0))))
+
+
+@lru_cache
+def _split(usable: tuple[int, ...]) -> Cores:
     if len(usable) < 2:
-        return Cores(server=tuple(usable), generator=None)
+        return Cores(server=usable, generator=None)
     generator = random.choice(usable)
     return Cores(server=tuple(core for core in usable if core != generator), generator=generator)
 

@@ -1,68 +1,104 @@
-"""measure(): one slice of load on one server, by the load process, into a Run."""
+"""measure(): one slice of load on one server, by the load process, into a Run; or a slice for each step of a ramp."""
 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
 import math
-import os
 import resource
-import selectors
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
-
-import httpx
-import numpy as np
-import psutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, overload
 
 from requestlab import machine
-from requestlab.errors import ConfigurationError, GeneratorError, RemoteTargetError
-from requestlab.generator import COLUMNS, Plan
-from requestlab.load import Closed, closed
+from requestlab.aiming import Aim, aim
+from requestlab.connection import TIMEOUT
+from requestlab.errors import ConfigurationError
+from requestlab.load import MOST_USERS, Closed, Load, Open, Steps, closed
+from requestlab.loading import Outcome, carry_out
+from requestlab.plan import COLUMNS, Plan
 from requestlab.progress import Progress
-from requestlab.runs import THREAD_COLUMNS, Run
+from requestlab.ramp import Ramp
+from requestlab.runs import Run
 from requestlab.serving import Server
-from requestlab.transport import encode, resolve
 
 MOST_SECONDS = 600.0
 MOST_TIMEOUT = 120.0
-SAMPLING_S = 0.01
-"""How often the threads of each worker are counted, where the probe is on."""
+MOST_REQUESTS = 2_000_000
+WARMUP_S = 0.25
+MOST_SETTLING_S = 30.0
+CLIENTS = ("ruler", "httpx")
 
 SPARE_DESCRIPTORS = 50
 """Files that the load process has open besides its connections, with room to spare."""
 
-AFTERMATH_S = 0.1
-"""How much longer they are counted after the last answer: threads may end with their request."""
 
-_PATIENCE_S = 5.0
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How long a slice takes, and what each answer must hold; `warmup` None: as the load needs it."""
+
+    seconds: float = 2.0
+    warmup: float | None = None
+    timeout: float = 10.0
+    expect: str | None = None
+    client: str = "ruler"
+
+    def warmup_of(self, load: Load) -> float:
+        """Return the seconds of load before the measured stretch; none for a fixed number of requests."""
+        if self.warmup is not None:
+            return self.warmup
+        return 0.0 if isinstance(load, Closed) and load.each is not None else WARMUP_S
 
 
+@overload
 def measure(
     target: Server | str,
     path: str = "/",
-    load: Closed | None = None,
+    load: Load | None = None,
     *,
     seconds: float = 2.0,
     warmup: float | None = None,
     timeout: float = 10.0,
     remote: bool = False,
-) -> Run:
+    expect: str | None = None,
+    client: str = "ruler",
+) -> Run: ...
+@overload
+def measure(
+    target: Server | str,
+    path: str,
+    load: Steps,
+    *,
+    seconds: float = 2.0,
+    warmup: float | None = None,
+    timeout: float = 10.0,
+    remote: bool = False,
+    expect: str | None = None,
+    client: str = "ruler",
+) -> Ramp: ...
+def measure(
+    target: Server | str,
+    path: str = "/",
+    load: Load | Steps | None = None,
+    *,
+    seconds: float = 2.0,
+    warmup: float | None = None,
+    timeout: float = 10.0,
+    remote: bool = False,
+    expect: str | None = None,
+    client: str = "ruler",
+) -> Run | Ramp:
     """Put `load` on `target` for `seconds` and return every request as a row.
 
     >>> run = measure(server, "/sync/wait/?ms=50", closed(users=10), seconds=2)
 
     `target` is a server of `serve()`, or the address of any other on this machine (`http://127.0.0.1:8000`); on another
-    machine only with `remote=True`. `load` is one user in a closed loop unless said otherwise. The load begins `warmup`
-    seconds before the measured stretch (0.25; none for a load of a fixed number of requests); what was planned then is kept
-    apart. After the stretch, requests under way may finish. `timeout` seconds end a request, which becomes a row with an
-    error, as does every other failure.
+    machine only with `remote=True`. `load` is one user in a closed loop unless said otherwise; with steps, each of them
+    takes that long, and the answer is a Ramp. The load begins `warmup` seconds before the measured stretch (0.25; none for a
+    load of a fixed number of requests); what ended before is kept apart. After the stretch, requests under way may finish.
+    `timeout` seconds after it was planned a request ends and becomes a row with an error, as does every other failure; so
+    does an answer whose body does not hold `expect`. `client="httpx"` sends with a plain httpx.AsyncClient instead of the
+    ruler, to show what that does to the figures.
 
     Raises ConfigurationError for values that cannot work, RemoteTargetError, ServerGoneError where the server has ended before,
     and GeneratorError. May be interrupted at any time.
@@ -71,78 +107,124 @@ def measure(
     """
     machine.require_linux()
     load = closed(users=1) if load is None else load
-    check(load, seconds, warmup, timeout)
-    if warmup is None:
-        warmup = 0.25 if load.each is None else 0.0
-    server = target if isinstance(target, Server) else None
-    if server is not None:
-        server.check()
-    request = httpx.Request("GET", _url(target, path), headers={"user-agent": "requestlab", "accept": "*/*"})
-    family, address = resolve(request.url)
-    if not remote and not on_this_machine(address[0]):
-        raise RemoteTargetError(f"{request.url.host} is not this machine; load on others needs remote=True (--remote)")
-    plan = Plan(
-        family=family,
-        address=address,
-        request=encode(request).decode("latin-1"),
-        users=load.users,
-        each=load.each,
-        seconds=seconds,
-        warmup_s=warmup,
-        timeout_s=timeout,
-        pids=server.pids if server else (),
-        core=(server.cores if server else machine.split_cores()).generator,
-    )
-    label = server.configuration.label if server else str(request.url.copy_with(path="", query=None))
+    settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect, client=client)
+    check(load, settings)
+    target_of = aim(target, path, remote)
+    if isinstance(load, Steps):
+        expected = sum(_expected_s(step, settings) or 0 for step in load.loads)
+        with Progress(f"{target_of.label} {path}, {load}", expected or None) as progress:
+            return Ramp(tuple(take(target_of, step, settings, progress.tick) for step in load.loads))
+    with Progress(f"{target_of.label} {path}, {load}", _expected_s(load, settings)) as progress:
+        return take(target_of, load, settings, progress.tick)
+
+
+def take(at: Aim, load: Load, settings: Settings, tick: Callable[[], None] = lambda: None) -> Run:
+    """Take one slice; its load and settings have been checked."""
+    server = at.server
+    plan = _plan(at, load, settings)
     watched = server.pids if server and server.configuration.probe else ()
-    expected = None if load.each else warmup + seconds
-    with Progress(f"{label} {path}, {load}", expected) as progress:
-        head, table, threads = _carry_out(plan, watched, progress)
+    before = server.counts if server else {}
+    outcome = carry_out(plan, watched, tick)
+    if server and (outcome.samples[:, COLUMNS.index("error")] == TIMEOUT).any():
+        server.settle(MOST_SETTLING_S)  # or the next run would begin behind the requests that this one has given up
     about = {
-        "label": label,
+        "label": at.label,
         "configuration": dataclasses.asdict(server.configuration) if server else None,
         "capacity": server.configuration.capacity if server else None,
-        "url": str(request.url),
-        "path": path,
-        "load": str(load),
-        "users": load.users,
-        "each": load.each,
-        "seconds": seconds,
-        "warmup": warmup,
-        "timeout": timeout,
+        "url": str(at.url),
+        "path": at.path,
+        "load": str(load) if settings.client == "ruler" else f"{load}, with stock httpx",
+        **{
+            name: getattr(plan, name) for name in ("users", "each", "rate", "arrivals", "seed", "connections", "client")
+        },
+        "keep_alive": load.keep_alive,
+        "expect": settings.expect,
+        "seconds": settings.seconds,
+        "warmup": plan.warmup_s,
+        "timeout": settings.timeout,
         "pids": list(plan.pids),
         "cores": dataclasses.asdict(server.cores) if server else None,
         "server_ended": server is not None and not server.alive,
+        "nonce": server.is_itself() if server and server.alive else None,
+        "counts": _counted(before, server.counts if server else {}),
+        "started": outcome.head["started"],
+        "held_back": outcome.head["held_back"],
         "machine": machine.facts(),
-        **_stretch(head["marks"]),
+        **_stretch(outcome.head["marks"], plan),
     }
-    return Run(table, threads, json.loads(json.dumps(about)))
+    return _run(outcome, about)
 
 
-def on_this_machine(host: str) -> bool:
-    """Return whether an IP address is a loopback address or one of this machine's own."""
-    host = host.partition("%")[0]
-    address = ipaddress.ip_address(host)
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_loopback or address.is_unspecified:
-        return True
-    own = (address.address for addresses in psutil.net_if_addrs().values() for address in addresses)
-    return host in {address.partition("%")[0] for address in own}
-
-
-def check(load: object, seconds: float, warmup: float | None, timeout: float) -> None:
+def check(load: object, settings: Settings) -> None:
     """Raise ConfigurationError for arguments of measure() that cannot work."""
-    if not isinstance(load, Closed):
+    if not isinstance(load, Closed | Open | Steps):
         raise ConfigurationError(f"load={load!r}: expected a load such as requestlab.closed(users=10)")
-    most_users = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_DESCRIPTORS
-    if load.users > most_users >= 0:
-        raise ConfigurationError(f"{load.users} users need as many open files; this system allows {most_users} users")
-    _between("seconds", seconds, 0.01, MOST_SECONDS)
-    _between("timeout", timeout, 0.01, MOST_TIMEOUT)
-    if warmup is not None:
-        _between("warmup", warmup, 0.0, MOST_SECONDS)
-    if load.each is not None and warmup:
-        raise ConfigurationError("a load of a fixed number of requests has no warm-up; leave out warmup or each")
+    _between("seconds", settings.seconds, 0.01, MOST_SECONDS)
+    _between("timeout", settings.timeout, 0.01, MOST_TIMEOUT)
+    if settings.warmup is not None:
+        _between("warmup", settings.warmup, 0.0, MOST_SECONDS)
+    if settings.expect is not None and (not isinstance(settings.expect, str) or not settings.expect):
+        raise ConfigurationError(f"expect={settings.expect!r}: expected a text that each answer holds, or None")
+    if settings.client not in CLIENTS:
+        raise ConfigurationError(f"client={settings.client!r} is not known; expected one of: {', '.join(CLIENTS)}")
+    for step in load.loads if isinstance(load, Steps) else (load,):
+        _check_one(step, settings)
+
+
+def _check_one(load: Load, settings: Settings) -> None:
+    if isinstance(load, Closed):
+        most_users = _most_connections()
+        if load.users > most_users:
+            raise ConfigurationError(
+                f"{load.users} users need as many open files; this system allows {most_users} users"
+            )
+        if load.each is not None and settings.warmup:
+            raise ConfigurationError("a load of a fixed number of requests has no warm-up; leave out warmup or each")
+    elif load.rate * settings.seconds > MOST_REQUESTS:
+        raise ConfigurationError(
+            f"{load} for {settings.seconds:g} s are more than {MOST_REQUESTS:,} requests; ask for less"
+        )
+    if settings.client == "httpx" and (isinstance(load, Open) or not load.keep_alive):
+        raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
+
+
+def _plan(at: Aim, load: Load, settings: Settings) -> Plan:
+    server = at.server
+    cores = server.cores if server else machine.split_cores()
+    if isinstance(load, Closed):
+        kind: dict[str, Any] = {"users": load.users, "each": load.each, "connections": load.users}
+    else:
+        kind = {"rate": load.rate, "arrivals": load.arrivals, "seed": load.seed}
+        kind["connections"] = min(MOST_USERS, _most_connections())
+    return Plan(
+        **kind,
+        family=at.family,
+        address=at.address,
+        request=at.request(load.keep_alive),
+        seconds=settings.seconds,
+        warmup_s=settings.warmup_of(load),
+        timeout_s=settings.timeout,
+        client=settings.client,
+        expect=(settings.expect or "").encode().decode("latin-1"),
+        pids=server.pids if server else (),
+        cores=cores.server,
+        core=cores.generator,
+    )
+
+
+def _run(outcome: Outcome, about: dict[str, Any]) -> Run:
+    return Run(outcome.samples, outcome.thread_samples, json.loads(json.dumps(about)))
+
+
+def _expected_s(load: Load, settings: Settings) -> float | None:
+    if isinstance(load, Closed) and load.each is not None:
+        return None
+    return settings.warmup_of(load) + settings.seconds
+
+
+def _most_connections() -> int:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return MOST_USERS if most == resource.RLIM_INFINITY else most - SPARE_DESCRIPTORS
 
 
 def _between(name: str, value: object, least: float, most: float) -> None:
@@ -151,28 +233,16 @@ def _between(name: str, value: object, least: float, most: float) -> None:
         raise ConfigurationError(f"{name}={value!r}: expected seconds from {least:g} to {most:g}")
 
 
-def _url(target: Server | str, path: str) -> httpx.URL:
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise ConfigurationError(f"path={path!r}: expected a path that begins with a slash, such as /sync/page/")
-    if isinstance(target, Server):
-        base = target.url
-    elif isinstance(target, str):
-        base = target.rstrip("/")
-    else:
-        raise ConfigurationError(f"measure() takes a server of serve() or an address, not {target!r}")
-    try:
-        url = httpx.URL(base + path)
-    except (httpx.InvalidURL, UnicodeError) as problem:
-        raise ConfigurationError(f"{(base + path)[:200]!r} is not an address: {problem}") from None
-    if url.userinfo:
-        raise ConfigurationError("an address with a user name in it is not supported: the load sends no credentials")
-    return url
+def _counted(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
+    """Return how many requests each worker has counted in between."""
+    return {pid: count - before.get(pid, 0) for pid, count in after.items()}
 
 
-def _stretch(marks: list[dict[str, Any]]) -> dict[str, Any]:
+def _stretch(marks: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
     first, last = marks
     pairs = list(zip(first["server_cpu_ns"], last["server_cpu_ns"], strict=True))
     known = bool(pairs) and all(before is not None and after is not None for before, after in pairs)
+    pressure = None if last["pressure_ns"] is None else last["pressure_ns"] - first["pressure_ns"]
     return {
         "start": first["time_ns"],
         "end": last["time_ns"],
@@ -180,71 +250,8 @@ def _stretch(marks: list[dict[str, Any]]) -> dict[str, Any]:
         "generator_wait_ns": last["generator_wait_ns"] - first["generator_wait_ns"],
         "worker_ended": bool(pairs) and not known,
         "server_cpu_ns": sum(after - before for before, after in pairs) if known else None,
+        "cores_watched": len(plan.cores),
+        "cores_shared": plan.core is None,
+        "cores_ns": {name: last["cores_ns"][name] - first["cores_ns"][name] for name in first["cores_ns"]},
+        "pressure_ns": pressure,
     }
-
-
-def _carry_out(plan: Plan, watched: tuple[int, ...], progress: Progress) -> tuple[dict[str, Any], Any, Any]:
-    """Run the load process; return what it said, its samples, and the thread counts sampled meanwhile."""
-    deadline = time.monotonic() + plan.warmup_s + plan.seconds + plan.timeout_s + _PATIENCE_S
-    output = bytearray()
-    threads: list[tuple[int, int, int]] = []
-    with _generator(plan) as (process, words):
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                if selector.select(SAMPLING_S if watched else 0.1):
-                    data = os.read(process.stdout.fileno(), 1 << 20)
-                    if not data:
-                        break
-                    output += data
-                threads += _count_threads(watched)
-                progress.tick()
-                if time.monotonic() > deadline:
-                    raise GeneratorError("the load process did not finish in time; is the machine overloaded?")
-        status = process.wait()
-        end = time.monotonic() + AFTERMATH_S
-        while watched and time.monotonic() < end:
-            time.sleep(SAMPLING_S)
-            threads += _count_threads(watched)
-        head, _, rows = bytes(output).partition(b"\n")
-        if status != 0 or not head:
-            words.seek(0)
-            raise GeneratorError(f"the load process failed with status {status}: {words.read().strip()}")
-    table = np.frombuffer(rows, dtype=np.int64).reshape(-1, len(COLUMNS))
-    return json.loads(head), table, np.array(threads, dtype=np.int64).reshape(-1, len(THREAD_COLUMNS))
-
-
-@contextmanager
-def _generator(plan: Plan) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
-    """Start the load process; it is gone when the block is left, however that happens."""
-    with tempfile.TemporaryFile("w+", errors="replace") as words:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "requestlab.generator"],  # -P: the folder of the notebook may hold any names
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=words,
-            start_new_session=True,  # an interrupt in the notebook reaches only the notebook
-        )
-        try:
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # it has died already, and its words say why
-                process.stdin.write(plan.to_json())
-                process.stdin.flush()
-            yield process, words
-        finally:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with suppress(BrokenPipeError):
-                        pipe.close()
-
-
-def _count_threads(pids: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    for pid in pids:
-        try:
-            count = len(os.listdir(f"/proc/{pid}/task"))
-        except OSError:
-            continue
-        yield time.perf_counter_ns(), pid, count

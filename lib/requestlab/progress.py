@@ -13,7 +13,7 @@ _EVERY_S = 0.2
 
 
 class Progress:
-    """A line such as `sync /sync/page/, 10 users: 3 s of 10 s`, in a terminal (standard error) and in a notebook.
+    """A line such as `sync /sync/page/, 10 users: 3 s, 7 s left`, in a terminal (standard error) and in a notebook.
 
     `seconds` is how long it should take, or None where nobody knows. Says nothing in the first moments of what is short, nor
     where nobody looks: with the output piped to a file.
@@ -33,8 +33,14 @@ class Progress:
         if self._out is None or now - self._last < _EVERY_S or max(self._seconds or 0, elapsed) <= SILENT_S:
             return
         self._last = now
-        whole = "" if self._seconds is None else f" of {self._seconds:.0f} s"
-        self._write(f"{self._what}: {elapsed:.0f} s{whole}")
+        left = "" if self._seconds is None else f", {max(0, self._seconds - elapsed):.0f} s left"
+        self._write(f"{self._what}: {elapsed:.0f} s{left}")
+
+    def step(self, what: str, left_s: float | None) -> None:
+        """Say what is being done now, and how long all of it will take from now on."""
+        self._what = what
+        self._seconds = None if left_s is None else time.monotonic() - self._start + left_s
+        self.tick()
 
     def close(self) -> None:
         """Take the line away."""

@@ -59,6 +59,20 @@ def wait_until_ready(
     return tuple(sorted(pids))
 
 
+def who_answers(address: tuple[str, int], nonce: str, patience_s: float = 1.0) -> bool | None:
+    """Return whether the answer at that address carries this nonce; None where there is none in time."""
+    question = f"GET {READY_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+    received = b""
+    try:
+        with socket.create_connection(address, timeout=patience_s) as connection:
+            connection.sendall(question)
+            while _worker(received, nonce) is None and (more := connection.recv(65536)):
+                received += more
+    except OSError:
+        return None
+    return _worker(received, nonce) is not None if received else None
+
+
 def _ask(selector: selectors.BaseSelector, address: tuple[str, int], question: bytes) -> socket.socket:
     connection = socket.create_connection(address, timeout=5)
     connection.sendall(question)

@@ -17,9 +17,9 @@ import pandas as pd
 from requestlab import audit
 from requestlab.connection import ERRORS
 from requestlab.errors import RunFormatError
-from requestlab.generator import COLUMNS
+from requestlab.plan import COLUMNS
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file; a reader refuses any other."""
 
 THREAD_COLUMNS = ("time", "pid", "threads")
@@ -31,7 +31,8 @@ class Run:
 
     `samples` is the raw table, int64, shape (requests, len(generator.COLUMNS)), warm-up included; `thread_samples` has one
     row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds plain values:
-    `label`, `configuration`, `path`, `load`, `start` and `end` of the measured stretch in ns, CPU times, machine facts.
+    `label`, `configuration`, `path`, `load`, `start` and `end` of the measured stretch in ns, CPU times, the server's own
+    `counts` of requests by worker, machine facts.
     """
 
     samples: np.ndarray[Any, np.dtype[np.int64]]
@@ -48,7 +49,8 @@ class Run:
         """One row a request that ended, well or not, after the measured stretch had begun, in the order of planning.
 
         `planned`, `sent`, `first_byte`, `done` in ns of CLOCK_MONOTONIC (0: it did not come to that), `status`, `error` (empty:
-        none), `size` of the body in bytes, `user`, `opened` (a connection had to be opened), and, where the probe was on,
+        none), `size` of the body in bytes and its CRC-32 (`body`), `user` (in an open loop: the connection), `opened` (it had
+        to be opened), and, where the probe was on,
         `pid`, `thread` (native id) and `on_loop` (that thread ran an event loop); else these are <NA>.
         """
         return self._table(self._done >= self.about["start"])
@@ -66,22 +68,35 @@ class Run:
     @property
     def response_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Response time of each answered request, from planned to done, in ms."""
-        good = self.requests[answered(self.requests)]
-        return ((good["done"] - good["planned"]) / 1e6).to_numpy(dtype=np.float64)
+        return self._times_ms("planned")
+
+    @property
+    def service_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Service time of each answered request, from sent to done, in ms: without the time in which it was late."""
+        return self._times_ms("sent")
+
+    @cached_property
+    def late_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """How late each request was sent, from planned to sent, in ms; one that never was is as late as it is old."""
+        sent = self.requests["sent"].where(self.requests["sent"] > 0, self.requests["done"])
+        return ((sent - self.requests["planned"]) / 1e6).to_numpy(dtype=np.float64)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `errors` (requests that failed
-        or were answered with a status of 400 or above), `cpu_per_request` (the workers', in ms), `validity` and `reasons`.
+        """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `service_p50`, `service_p95`,
+        `service_p99` (service time in ms), `late` (requests sent more than `audit.LATE_MS` after they were planned),
+        `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered with a status of 400 or
+        above), `cpu_per_request` (the workers', in ms), `validity` and `reasons`.
 
         Throughput counts the answers that arrived in the measured stretch. A figure without evidence is NaN.
         """
-        times = self.response_ms
-        quantiles = np.percentile(times, [50, 95, 99, 100]) if len(times) else [math.nan] * 4
         validity, reasons = audit.judge(self)
         return {
             "throughput": self.answered_in_time / self.seconds,
-            **dict(zip(("p50", "p95", "p99", "max"), map(float, quantiles), strict=True)),
+            **_quantiles(self.response_ms, {"p50": 50, "p95": 95, "p99": 99, "max": 100}),
+            **_quantiles(self.service_ms, {"service_p50": 50, "service_p95": 95, "service_p99": 99}),
+            "late": int((self.late_ms > audit.LATE_MS).sum()),
+            **_quantiles(self.late_ms, {"late_p99": 99}),
             "errors": int((~answered(self.requests)).sum()),
             "cpu_per_request": self._cpu_ms(self.about["server_cpu_ns"]),
             "validity": validity,
@@ -100,6 +115,13 @@ class Run:
         good = (self.samples[:, COLUMNS.index("error")] == 0) & (self.samples[:, COLUMNS.index("status")] < 400)
         return int((good & (done >= self.about["start"]) & (done <= self.about["end"])).sum())
 
+    @cached_property
+    def mean_under_way(self) -> float:
+        """How many requests were under way, planned and not yet done, on average over the measured stretch."""
+        planned, done = (self.samples[:, COLUMNS.index(name)] for name in ("planned", "done"))
+        inside = np.minimum(done, self.about["end"]) - np.maximum(planned, self.about["start"])
+        return float(np.clip(inside, 0, None).sum() / (self.about["end"] - self.about["start"]))
+
     @property
     def generator_share(self) -> float:
         """The generator's share of one core in the measured stretch, 0 to 1."""
@@ -109,6 +131,11 @@ class Run:
     def generator_wait(self) -> float:
         """The share of the measured stretch in which the generator could have run, but had no core, 0 to 1."""
         return float(self.about["generator_wait_ns"]) / 1e9 / self.seconds
+
+    @property
+    def generator_was_busy(self) -> bool:
+        """Whether the generator ran, or waited for a core, for so much of the time that it may be what was measured."""
+        return self.generator_share + self.generator_wait > audit.BUSY_GENERATOR
 
     @property
     def generator_cpu_per_request(self) -> float:
@@ -148,6 +175,10 @@ class Run:
     def _done(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         return self.samples[:, COLUMNS.index("done")]
 
+    def _times_ms(self, since: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        good = self.requests[answered(self.requests)]
+        return ((good["done"] - good[since]) / 1e6).to_numpy(dtype=np.float64)
+
     def _cpu_ms(self, cpu_ns: int | None) -> float:
         return cpu_ns / 1e6 / self.answered_in_time if cpu_ns is not None and self.answered_in_time else math.nan
 
@@ -160,7 +191,12 @@ class Run:
             table[column] = table[column].astype("Int64").where(known)
         table["on_loop"] = (table["on_loop"] == 1).astype("boolean").where(known)
         order = ["planned", "sent", "first_byte", "done", "status", "error", "pid", "thread", "on_loop"]
-        return table[[*order, "user", "size", "opened"]].reset_index(drop=True)
+        return table[[*order, "user", "size", "body", "opened"]].reset_index(drop=True)
+
+
+def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], wanted: dict[str, int]) -> dict[str, float]:
+    found = np.percentile(values, list(wanted.values())) if len(values) else [math.nan] * len(wanted)
+    return dict(zip(wanted, map(float, found), strict=True))
 
 
 def answered(requests: pd.DataFrame) -> pd.Series[bool]:

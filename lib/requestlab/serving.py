@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import Any
 
 from requestlab import machine
+from requestlab.clocks import cpu_time_ns
 from requestlab.configurations import Configuration
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
-from requestlab.probe import environment
+from requestlab.probe import environment, tally
 from requestlab.progress import Progress
-from requestlab.readiness import NotReady, wait_until_ready
+from requestlab.readiness import NotReady, wait_until_ready, who_answers
 from requestlab.servers import BACKLOG, find
 
 START_TIMEOUT_S = 30.0
@@ -31,6 +32,10 @@ GRACE_S = 1.0
 
 PATIENCE_S = 5.0
 """How much longer its supervisor may take before it is killed too."""
+
+SETTLING_S = 0.05
+SETTLED = 0.1
+"""A server has settled when, for so many seconds, its workers used less than that share of a core."""
 
 _OTHER_PEOPLES_SETTINGS = (
     "GUNICORN_CMD_ARGS",
@@ -61,14 +66,16 @@ class Server:
         listener = _listen()
         self.address: tuple[str, int] = listener.getsockname()
         self.url = f"http://{self.address[0]}:{self.address[1]}"
-        nonce = secrets.token_hex(16)
+        self._nonce = secrets.token_hex(16)
         with listener:
             self._command = [sys.executable, *find(configuration.server).arguments(configuration, listener.fileno())]
-            self._supervisor = self._supervise(listener.fileno(), _variables(configuration, nonce))
+            self._supervisor = self._supervise(
+                listener.fileno(), _variables(configuration, self._nonce, self._directory)
+            )
             with _lock:
                 _running.add(self)
             try:
-                self.pids = self._wait(nonce, start_timeout_s)
+                self.pids = self._wait(start_timeout_s)
                 listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
             except NotReady as problem:
                 raise self._start_error(str(problem)) from None
@@ -110,6 +117,29 @@ class Server:
         except OSError:
             return ""
 
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many requests have reached the application in each worker so far, by pid; empty for the null server."""
+        return tally.read(self._directory)
+
+    def is_itself(self) -> bool | None:
+        """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""
+        return who_answers(self.address, self._nonce)
+
+    def settle(self, most_s: float) -> None:
+        """Wait until the workers have nothing left to do, but no longer than that: after requests that were given up, say."""
+        deadline = time.monotonic() + most_s
+        while self._busy() and time.monotonic() < deadline:
+            pass
+
+    def _busy(self) -> bool:
+        before = self._cpu_ns()
+        time.sleep(SETTLING_S)
+        return self._cpu_ns() - before > SETTLED * SETTLING_S * 1e9
+
+    def _cpu_ns(self) -> int:
+        return sum(cpu_time_ns(pid) or 0 for pid in self.pids)
+
     def check(self) -> None:
         """Raise ServerGoneError if the server is no longer there."""
         if not self.alive:
@@ -132,12 +162,12 @@ class Server:
         self._end = _understand(report, Path(self._directory, "supervisor.log"))
         shutil.rmtree(self._directory, ignore_errors=True)  # in case the supervisor was killed
 
-    def _wait(self, nonce: str, timeout_s: float) -> tuple[int, ...]:
+    def _wait(self, timeout_s: float) -> tuple[int, ...]:
         deadline = time.monotonic() + timeout_s
         ending = self._supervisor.stdout
         with Progress(f"starting {self.configuration.label}") as progress:
             return wait_until_ready(
-                self.address, nonce, self.configuration.workers, ending, deadline, tick=progress.tick
+                self.address, self._nonce, self.configuration.workers, ending, deadline, tick=progress.tick
             )
 
     def _supervise(self, fd: int, variables: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -213,13 +243,14 @@ def _listen() -> socket.socket:
     return listener
 
 
-def _variables(configuration: Configuration, nonce: str) -> dict[str, str]:
+def _variables(configuration: Configuration, nonce: str, directory: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_PEOPLES_SETTINGS)}
     return kept | {
         environment.TARGET: configuration.target,
         environment.INTERFACE: configuration.interface,
         environment.PROBE: "1" if configuration.probe else "",
         environment.NONCE: nonce,
+        environment.DIRECTORY: directory,
         "DJANGO_SETTINGS_MODULE": "labapp.settings",
         "LABAPP_MIDDLEWARE": configuration.middleware,
         "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),

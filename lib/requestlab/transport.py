@@ -13,7 +13,18 @@ from typing import Any
 
 import httpx
 
-from requestlab.connection import CUT_SHORT, ERRORS, NO_ANSWER, NOT_HTTP, OTHER, REFUSED, RESET, TIMEOUT, Connection
+from requestlab.connection import (
+    CUT_SHORT,
+    ERRORS,
+    EXHAUSTED,
+    NO_ANSWER,
+    NOT_HTTP,
+    OTHER,
+    REFUSED,
+    RESET,
+    TIMEOUT,
+    Connection,
+)
 from requestlab.errors import ConfigurationError
 
 _EXCEPTIONS: dict[int, type[httpx.TransportError]] = {
@@ -24,6 +35,7 @@ _EXCEPTIONS: dict[int, type[httpx.TransportError]] = {
     CUT_SHORT: httpx.RemoteProtocolError,
     NOT_HTTP: httpx.RemoteProtocolError,
     OTHER: httpx.NetworkError,
+    EXHAUSTED: httpx.ConnectError,
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `requestlab lab | doctor | serve | measure`.
+"""The command line: `requestlab lab | doctor | serve | measure | report | claims`.
 
 Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error. What
 is slow to import is imported by the command that needs it.
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from requestlab.cli import doctor, lab, measure, serve
+from requestlab.cli import claims, doctor, lab, measure, report, serve
 from requestlab.errors import LabError
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -66,5 +66,5 @@ def commands() -> None:
     """Measure what a Django request costs under WSGI and ASGI, on this machine."""
 
 
-for _command in (lab.lab, doctor.doctor, serve.serve, measure.measure):
+for _command in (lab.lab, doctor.doctor, serve.serve, measure.measure, report.report, claims.claims):
     commands.add_command(_command)

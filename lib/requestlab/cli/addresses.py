@@ -11,7 +11,7 @@ import click
 from requestlab.cli.options import given
 from requestlab.configurations import NAMED
 from requestlab.errors import ConfigurationError
-from requestlab.load import Closed
+from requestlab.load import Load
 
 DEFAULT_PATH = {"sync": "/sync/page/", "mixed": "/sync/page/", "async": "/async/page/", "null": "/"}
 """What a named configuration is asked for, unless said otherwise."""
@@ -49,11 +49,11 @@ def parse(address: str) -> SplitResult:
     return parts
 
 
-def announce(base: str, path: str, load: Closed, seconds: float) -> None:
+def announce(base: str, path: str, load: Load, seconds: float) -> None:
     """Say what is about to happen to another machine; Ctrl-C stops it."""
     import httpx
 
-    from requestlab.measuring import on_this_machine
+    from requestlab.aiming import on_this_machine
     from requestlab.transport import resolve
 
     try:

@@ -76,7 +76,7 @@ def measure(
 def _measure_configuration(wanted: Configuration, path: str, load: Closed, settings: dict[str, Any]) -> Run:
     from requestlab import measuring, serving
 
-    measuring.check(load, **settings)  # before a server is started for nothing
+    measuring.check(load, measuring.Settings(**settings))  # before a server is started for nothing
     with serving.serve(wanted) as server:
         return measuring.measure(server, path, load, **settings)
 
@@ -84,7 +84,7 @@ def _measure_configuration(wanted: Configuration, path: str, load: Closed, setti
 def _measure_address(base: str, path: str, load: Closed, settings: dict[str, Any], remote: bool) -> Run:
     from requestlab import measuring
 
-    measuring.check(load, **settings)  # before anything is announced
+    measuring.check(load, measuring.Settings(**settings))  # before anything is announced
     if remote:
         announce(base, path, load, settings["seconds"])
     return measuring.measure(base, path, load, remote=remote, **settings)

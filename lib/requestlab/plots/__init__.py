@@ -2,6 +2,8 @@
 
 from requestlab.plots.ecdf import ecdf
 from requestlab.plots.picture import Picture
+from requestlab.plots.ramp import ramp
+from requestlab.plots.ratios import ratios
 from requestlab.plots.threads import threads
 
-__all__ = ["Picture", "ecdf", "threads"]
+__all__ = ["Picture", "ecdf", "ramp", "ratios", "threads"]

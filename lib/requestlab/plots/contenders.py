@@ -55,13 +55,15 @@ class Contender:
     def circumstances(self) -> list[str]:
         """What was asked for, and how many requests the configuration can hold in hand at once."""
         about = self.run.about
-        capacity = (
-            "no limit of its own"
-            if about["capacity"] is None
-            else f"{words.counted(about['capacity'], 'request')} at once"
-        )
-        known = about["configuration"] is not None
-        return [f"{about['path']}, {about['load']}", f"capacity: {capacity if known else 'unknown'}"]
+        return [f"{about['path']}, {about['load']}", f"capacity: {self.capacity}"]
+
+    @property
+    def capacity(self) -> str:
+        """How many requests the configuration can hold in hand at once, in words."""
+        if self.run.about["configuration"] is None:
+            return "unknown"
+        most = self.run.about["capacity"]
+        return "no limit of its own" if most is None else f"{words.counted(most, 'request')} at once"
 
     @property
     def served_by(self) -> str:
@@ -95,12 +97,21 @@ def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[C
 def predictions(predicted: Predicted, contenders: Sequence[Contender], what: str) -> list[float | None]:
     """Return one prediction for each contender, None where there is none; `what` it is of, for the error's message."""
     if not isinstance(predicted, Mapping):
-        return [_checked(predicted, what)] * len(contenders)
+        return [checked(predicted, what)] * len(contenders)
     labels = [contender.label for contender in contenders]
     unknown = [label for label in predicted if label not in labels]
     if unknown:
         raise ConfigurationError(f"predicted has no run called {unknown[0]!r}; the runs are {', '.join(labels)}")
-    return [_checked(predicted.get(label), what) for label in labels]
+    return [checked(predicted.get(label), what) for label in labels]
+
+
+def checked(value: object, what: str) -> float | None:
+    """Return a reader's prediction as a number of 0 or more, or None; `what` was expected, for the error's message."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
+        raise ConfigurationError(f"predicted={value!r}: expected {what}, a number, or None")
+    return float(value)
 
 
 def small_print(contenders: Sequence[Contender]) -> list[str]:
@@ -108,9 +119,9 @@ def small_print(contenders: Sequence[Contender]) -> list[str]:
     machines = list(dict.fromkeys(machine.caption(contender.run.about["machine"]) for contender in contenders))
     if len(machines) > 1:
         machines.insert(0, "These runs come from different machines or versions:")
-    served: dict[str, list[str]] = {}
+    served: dict[str, dict[str, None]] = {}
     for contender in contenders:
-        served.setdefault(contender.served_by, []).append(contender.label)
+        served.setdefault(contender.served_by, {})[contender.label] = None
     if len(served) == 1:
         return [*machines, *served]
     return [*machines, " · ".join(f"{' and '.join(labels)}: {by}" for by, labels in served.items())]
@@ -137,11 +148,3 @@ def _told_apart(labelled: Sequence[tuple[str, Run]]) -> list[str]:
 def _name(run: Run) -> str:
     configuration = run.about["configuration"]
     return str(configuration["name"]) if configuration else run.label
-
-
-def _checked(value: object, what: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
-        raise ConfigurationError(f"predicted={value!r}: expected {what}, a number, or None")
-    return float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,12 +13,15 @@ from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, N
 from requestlab.audit import TAIL
 from requestlab.plots import look, words
 from requestlab.plots.contenders import Contender
-from requestlab.plots.lanes import evenly
+from requestlab.plots.lanes import Floats, evenly
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 
 PERCENTILES = (50, 95, 99)
 
 _TOP = 103.0
+_QUANTITY = "response time in ms, from planned to answered (logarithmic)"
+_AND_SERVICE = "; thin and dotted: service time, from sent to answered"
+_DOTTED = (0, (1, 1.4))
 _MOST_POINTS = 4000
 
 
@@ -41,16 +45,22 @@ def percentile(contender: Contender, q: float) -> float:
     return float(np.percentile(contender.run.response_ms, q))
 
 
+def scheduled(contender: Contender) -> bool:
+    """Return whether its load was an open loop: only there, a request may be sent later than it was planned."""
+    return contender.run.about.get("rate") is not None
+
+
 def set_axes(axes: Axes, contenders: Sequence[Contender], guesses_ms: Sequence[float]) -> None:
     """Set limits, ticks and labels so that every curve and prediction has its place."""
-    values = np.concatenate([*(contender.run.response_ms for contender in contenders), np.array(guesses_ms)])
+    service = [contender.run.service_ms for contender in contenders if scheduled(contender)]
+    values = np.concatenate([*(contender.run.response_ms for contender in contenders), *service, np.array(guesses_ms)])
     low, high = (float(values.min()), float(values.max())) if values.size else (1.0, 100.0)
     axes.set_xscale("log")
     axes.set_xlim(low / 1.15, high * 1.15)
     axes.xaxis.set_major_locator(_ticks(high / low))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.set_xlabel("response time in ms, from planned to answered (logarithmic)", labelpad=3)
+    axes.set_xlabel(_QUANTITY + (_AND_SERVICE if service else ""), labelpad=3)
     axes.set_ylim(0, _TOP)
     axes.set_yticks([0, 25, 50, 75, 95, 99], ["0 %", "25 %", "50 % (p50)", "75 %", "95 % (p95)", "99 % (p99)"])
     axes.set_ylabel("answered requests that took no longer", labelpad=2)
@@ -67,17 +77,27 @@ def _ticks(ratio: float) -> Locator:
 
 
 def draw(axes: Axes, contender: Contender) -> None:
-    """Draw one curve with steps, and its markers where it crosses the percentiles that mean something."""
-    times = np.sort(contender.run.response_ms)
-    if not times.size:
+    """Draw one curve with steps, and its markers where it crosses the percentiles that mean something.
+
+    For an open loop, the service time is drawn too, thin and dotted.
+    """
+    if not contender.run.response_ms.size:
         return
-    chosen = evenly(times.size, _MOST_POINTS)
-    x = np.concatenate([times[:1], times[chosen]])
-    share = np.concatenate([[0.0], (chosen + 1) * 100 / times.size])
-    axes.step(x, share, where="post", color=contender.look.colour, linestyle=contender.look.line)
+    colour = contender.look.colour
+    if scheduled(contender):
+        _draw_steps(axes, contender.run.service_ms, color=colour, linestyle=_DOTTED, linewidth=1.3)
+    _draw_steps(axes, contender.run.response_ms, color=colour, linestyle=contender.look.line)
     at = marked(contender)
     strokes = contender.look.strokes | {"linestyle": "none", "zorder": 3}
     axes.plot([percentile(contender, q) for q in at], at, **strokes)
+
+
+def _draw_steps(axes: Axes, times_ms: Floats, **how: Any) -> None:
+    times = np.sort(times_ms)
+    chosen = evenly(times.size, _MOST_POINTS)
+    x = np.concatenate([times[:1], times[chosen]])
+    share = np.concatenate([[0.0], (chosen + 1) * 100 / times.size])
+    axes.step(x, share, where="post", **how)
 
 
 def tie(axes: Axes, contender: Contender, height: float) -> None:

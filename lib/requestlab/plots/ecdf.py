@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from requestlab.audit import LATE_MS
 from requestlab.errors import ConfigurationError
 from requestlab.plots import curves, look, words
 from requestlab.plots.contenders import Contender, Predicted, Runs, gather, predictions, small_print
 from requestlab.plots.headings import Line, height_in, lines, write_beside
+from requestlab.plots.lanes import Floats
 from requestlab.plots.picture import Picture
 
 _LEFT_IN, _WIDTH_IN, _BELOW_IN, _LEAST_IN = 1.08, 5.65, 0.5, 3.6
@@ -23,7 +25,7 @@ def ecdf(*runs: Runs, predicted: Predicted = None) -> Picture:
     >>> lab.plots.ecdf(sync_run, mixed_run, predicted={"sync": 50, "mixed": 60})
 
     Takes runs, or one mapping of labels to runs; anything else is a ConfigurationError. Response time counts from planned to
-    done. p50, p95 and p99 are marked, the latter two only where at least `audit.TAIL` requests lie beyond. `predicted` is the
+    done; for an open loop, service time, from sent to done, is drawn beside it. p50, p95 and p99 are marked, the latter two only where at least `audit.TAIL` requests lie beyond. `predicted` is the
     median in ms that the reader expects, for all runs or by label.
     """
     contenders = gather(runs, "ecdf")
@@ -74,15 +76,37 @@ def _drawn(contenders: Sequence[Contender], expected: Sequence[float | None], ti
 def _block(contender: Contender) -> list[Line]:
     """Return what stands beside a curve: whose it is, its percentiles, what speaks against it, what was asked for."""
     at = curves.marked(contender)
-    values = " · ".join(f"p{q} {words.ms(curves.percentile(contender, q))} ms" for q in at)
     weak = " and ".join(f"p{q}" for q in curves.PERCENTILES if q not in at)
     doubts = [f"too few requests for {weak}"] if at and weak else []
-    notes = [*doubts, contender.failures.strip(" ()"), *contender.circumstances]
+    notes = [*doubts, contender.failures.strip(" ()"), *_lateness(contender), *contender.circumstances]
     return [
         *lines(contender.heading, _BESIDE_IN, look.HEADING_PT, contender.look.ink, bold=True),
-        *lines(values or "no request was answered", _BESIDE_IN),
+        *(line for text in _values(contender) for line in lines(text, _BESIDE_IN)),
         *(line for text in notes for line in lines(text, _BESIDE_IN, color=look.GREY)),
     ]
+
+
+def _values(contender: Contender) -> list[str]:
+    """Return the percentiles; those of an open loop twice, as response and as service time."""
+    at = curves.marked(contender)
+    if not at:
+        return ["no request was answered"]
+    response = _percentiles(contender.run.response_ms, at)
+    if not curves.scheduled(contender):
+        return [response]
+    return [f"response: {response}", f"service: {_percentiles(contender.run.service_ms, at)} (dotted)"]
+
+
+def _percentiles(times_ms: Floats, at: Sequence[int]) -> str:
+    return " · ".join(f"p{q} {words.ms(float(np.percentile(times_ms, q)))} ms" for q in at)
+
+
+def _lateness(contender: Contender) -> list[str]:
+    if not curves.scheduled(contender):
+        return []
+    late, total = contender.run.summary["late"], len(contender.run.requests)
+    how = f"more than {LATE_MS:g} ms after they were planned"
+    return [f"{late:,} of {words.counted(total, 'request')} sent {how}" if late else f"none sent {how}"]
 
 
 def _guesses(contenders: Sequence[Contender], expected: Sequence[float | None]) -> list[curves.Guess]:

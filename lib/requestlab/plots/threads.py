@@ -78,10 +78,12 @@ def who(lanes: Sequence[Lane]) -> str:
 
 
 def _occasion(contenders: Sequence[Contender]) -> str:
-    loads = {(contender.run.about["users"], contender.run.about["each"]) for contender in contenders}
-    if len(loads) > 1:
+    abouts = [contender.run.about for contender in contenders]
+    if len({(about["users"], about["each"], about.get("rate")) for about in abouts}) > 1:
         return "Who ran the requests"
-    users, each = next(iter(loads))
+    users, each = abouts[0]["users"], abouts[0]["each"]
+    if users is None:
+        return str(abouts[0]["load"])
     return words.counted(users, "request" if each == 1 else "user") + (" at once" if users > 1 else "")
 
 

@@ -2,7 +2,7 @@
 
 Each worker imports this module after it was forked. It ties the worker's life to the supervisor's, loads the real
 application named in the environment, wraps it in the probe where that was asked for, and answers one path of its own: the
-readiness question. That costs any other request one comparison of strings.
+readiness question. That, and counting what is not that question, costs a request some hundred nanoseconds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from requestlab import lifeline
 from requestlab.probe import environment
 from requestlab.probe.ready import READY_PATH, answer
+from requestlab.probe.tally import Tally
 
 
 def load(target: str) -> Any:
@@ -22,11 +23,12 @@ def load(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def answering_wsgi(inner: Any) -> Any:
-    """Return `inner` with the readiness answer in front of it."""
+def answering_wsgi(inner: Any, tally: Tally) -> Any:
+    """Return `inner` with the readiness answer in front of it, and its requests counted."""
 
     def application(environ: Any, start_response: Any) -> Any:
         if environ["PATH_INFO"] != READY_PATH:
+            tally.one_more()
             return inner(environ, start_response)
         body = answer(environ.get("QUERY_STRING", ""))
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
@@ -35,8 +37,9 @@ def answering_wsgi(inner: Any) -> Any:
     return application
 
 
-def answering_asgi(inner: Any) -> Any:
-    """Return `inner` with the readiness answer in front of it; hands on its coroutine instead of awaiting it."""
+def answering_asgi(inner: Any, tally: Tally) -> Any:
+    """Return `inner` with the readiness answer in front of it, and its requests counted; hands on its coroutine instead of
+    awaiting it."""
 
     async def ready(scope: Any, receive: Any, send: Any) -> None:
         body = answer(scope["query_string"].decode("latin-1"))
@@ -45,7 +48,10 @@ def answering_asgi(inner: Any) -> Any:
         await send({"type": "http.response.body", "body": body})
 
     def application(scope: Any, receive: Any, send: Any) -> Any:
-        if scope.get("path") != READY_PATH:
+        if scope["type"] != "http":
+            return inner(scope, receive, send)
+        if scope["path"] != READY_PATH:
+            tally.one_more()
             return inner(scope, receive, send)
         return ready(scope, receive, send)
 
@@ -60,7 +66,8 @@ def build() -> Any:
         from requestlab.probe import served
 
         inner = served.wrap(inner, interface)
-    return answering_wsgi(inner) if interface == "wsgi" else answering_asgi(inner)
+    tally = Tally(os.environ[environment.DIRECTORY])
+    return answering_wsgi(inner, tally) if interface == "wsgi" else answering_asgi(inner, tally)
 
 
 lifeline.tie_worker_to_supervisor()

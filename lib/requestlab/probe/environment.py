@@ -11,3 +11,6 @@ PROBE = "REQUESTLAB_PROBE"
 
 NONCE = "REQUESTLAB_NONCE"
 """What only this run's workers can answer with."""
+
+DIRECTORY = "REQUESTLAB_DIRECTORY"
+"""The run's own directory, where each worker keeps its count of requests."""

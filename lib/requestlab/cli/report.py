@@ -1,0 +1,97 @@
+"""`requestlab report`: execute notebooks, and write what they found as one page."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from requestlab.cli.options import json_option
+from requestlab.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from requestlab.report import Report
+
+DEFAULT_FOLDER = "report"
+
+_ENOUGH = 0.05
+"""The share that must be done before the time left can be guessed."""
+
+
+@click.command()
+@click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
+@click.option("--full", is_flag=True, help="Let the lessons measure as long as they say, not a quarter of it.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FOLDER,
+    show_default=True,
+    help="Folder to write; a report that is there is replaced.",
+)
+@json_option
+def report(notebooks: tuple[str, ...], full: bool, output: Path, as_json: bool) -> None:
+    """Execute notebooks and write one page: the machine, the ledger of claims, the lessons.
+
+    NOTEBOOK is a lesson such as 02-the-forum-test, its number, or a path; all lessons, unless said otherwise. Exits with 1
+    where one was not executed to its end; the page shows why.
+    """
+    from requestlab.machine import require_linux
+
+    require_linux()
+    from requestlab import jupyter
+    from requestlab.report import find_notebooks, make_report
+
+    paths = find_notebooks(notebooks, jupyter.where(None))
+    with _progress() as tick:
+        made = make_report(paths, output, quick=not full, tick=tick)
+    _print(made, as_json)
+    if made.failed:
+        sys.exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """Show on a terminal what is being executed and about how long it will take; the line is taken away at the end."""
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    start, width = time.monotonic(), 0
+
+    def show(line: str) -> None:
+        nonlocal width
+        if shown:
+            click.echo("\r" + line.ljust(width), err=True, nl=False)
+            width = len(line)
+
+    def tick(what: str, share: float) -> None:
+        elapsed = time.monotonic() - start
+        left = f", about {elapsed * (1 - share) / share:.0f} s left" if share > _ENOUGH else ""
+        show(f"executing {what}: {share:.0%} of all cells, {elapsed:.0f} s{left}")
+
+    try:
+        yield tick
+    finally:
+        show("")
+        show("\r")
+
+
+def _print(made: Report, as_json: bool) -> None:
+    from requestlab.ledgers import as_json as verdict_as_json
+    from requestlab.report import PAGE
+
+    page = made.folder / PAGE
+    if as_json:
+        notebooks = [{"name": one.name, "seconds": one.seconds, "error": one.error} for one in made.executed]
+        verdicts = [verdict_as_json(verdict) for one in made.ledgers for verdict in one.verdicts]
+        print_json({"page": str(page), "machine": made.machine, "notebooks": notebooks, "verdicts": verdicts})
+        return
+    print_table([(one.name, one.error or f"{one.seconds:.0f} s") for one in made.executed])
+    for one in made.ledgers:
+        click.echo("")
+        print_table(
+            [(id, word) for id, word in ((v.claim.id, v.verdict) for v in one.verdicts)] or [("claims", "none judged")]
+        )
+    click.echo(f"\n{page}")

@@ -1,0 +1,95 @@
+"""What Linux can tell about time: who used how much of which core, and an alarm that is late by microseconds only."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Sequence
+
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def waited_for_a_core_ns() -> int:
+    """Return how long this process has been ready to run without a core to run on: see sched-stats of the Linux kernel."""
+    with open("/proc/self/schedstat") as statistics:
+        return int(statistics.read().split()[1])
+
+
+def cpu_time_ns(pid: int) -> int | None:
+    """Return the CPU time of a process, its ended threads included; None if it is gone.
+
+    Every Linux process has a clock that others may read, finer than the ticks of /proc: see clock_getcpuclockid(3).
+    """
+    try:
+        return time.clock_gettime_ns((~pid << 3) | 2)
+    except OSError:
+        return None
+
+
+def use_of_cores(cores: Sequence[int]) -> dict[str, int]:
+    """Return how long these cores have been `busy` (programs of any kind), `idle`, and taken away by other machines on the
+    same host (`steal`), in ns since the system started, in steps of 10 ms; see proc_stat(5)."""
+    wanted = {f"cpu{core}" for core in cores}
+    busy = idle = steal = 0
+    with open("/proc/stat") as statistics:
+        for line in statistics:
+            name, *ticks = line.split()
+            if name in wanted:
+                user, nice, system, unused, waiting, _, _, stolen = map(int, ticks[:8])
+                busy += user + nice + system
+                idle += unused + waiting
+                steal += stolen
+    return {"busy": busy * _TICK_NS, "idle": idle * _TICK_NS, "steal": steal * _TICK_NS}
+
+
+def pressure_ns() -> int | None:
+    """Return how long something on this machine has been waiting for a core, in ns; None where the kernel does not say."""
+    try:
+        with open("/proc/pressure/cpu") as pressure:
+            return int(pressure.readline().rpartition("=")[2]) * 1_000
+    except (OSError, ValueError):
+        return None
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+
+
+class _Setting(ctypes.Structure):
+    _fields_ = [("interval", _Timespec), ("at", _Timespec)]
+
+
+class Alarm:
+    """A timer that becomes readable at a time of CLOCK_MONOTONIC: see timerfd_create(2).
+
+    The timeouts of epoll and of event loops are rounded to whole milliseconds, which is too coarse for a schedule of a
+    thousand requests per second. Python has had this call since 3.13 only.
+    """
+
+    _ABSOLUTE = 1
+
+    def __init__(self) -> None:
+        self._fd: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def set(self, at_ns: int) -> None:
+        """Ring at that time, at once if it has passed."""
+        setting = _Setting(at=_Timespec(*divmod(max(at_ns, 1), 1_000_000_000)))
+        if _libc.timerfd_settime(self._fd, self._ABSOLUTE, ctypes.byref(setting), None) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+
+    def heard(self) -> None:
+        """Stop being readable."""
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,255 @@
+"""compare(): the same load on several contenders, in many short rounds, into a Comparison.
+
+Machines lose much of a core to their neighbours, in phases of seconds. Slices that stand beside each other in time share such
+a phase; slices a minute apart do not. Hence rounds: every contender once, in an order that chance decides, all alive from
+the first round to the last.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from requestlab import audit, machine
+from requestlab.aiming import Aim, aim
+from requestlab.comparison import Comparison, Slice
+from requestlab.configurations import Configuration
+from requestlab.errors import ConfigurationError
+from requestlab.intervals import LEAST_ROUNDS
+from requestlab.load import Closed, Load, Open, closed
+from requestlab.measuring import Settings, check
+from requestlab.measuring import take as take_slice
+from requestlab.progress import Progress
+from requestlab.serving import Server, serve
+
+MOST_CONTENDERS = 12
+MOST_ROUNDS = 500
+MOST_BUDGET_S = 3_600.0
+
+RAMP_S = 0.5
+"""Load on each contender before the first round, which is thrown away: code is compiled, templates are loaded, memory grows."""
+
+SPARE_ROUNDS = 0.5
+"""So many more rounds, as a share of those wanted, may replace the ones in which a slice was dropped."""
+
+LEAST_ROUNDS_BY_WIDTH = 6
+"""No comparison ends because its intervals are narrow before it has so many rounds: early widths are luck."""
+
+OVERHEAD_S = 0.1
+"""What a slice takes beyond its load: starting the load process, reading its rows. For the time that is left, only."""
+
+_T = TypeVar("_T")
+Target = Configuration | Server | str
+
+
+@dataclass(frozen=True)
+class _Contender:
+    label: str
+    aim: Aim
+    load: Load
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """When to stop: all of it fixed before the first round."""
+
+    rounds: int
+    budget_s: float | None
+    width: float | None
+
+
+def compare(
+    contenders: Mapping[str, Target],
+    path: str | Mapping[str, str] = "/",
+    load: Load | Mapping[str, Load] | None = None,
+    *,
+    rounds: int = 8,
+    budget: float | None = None,
+    width: float | None = None,
+    control: bool = False,
+    seconds: float = 1.0,
+    warmup: float | None = None,
+    timeout: float = 10.0,
+    seed: int | None = None,
+    expect: str | None = None,
+    remote: bool = False,
+) -> Comparison:
+    """Measure every contender once a round, in shuffled order, and return all slices as a Comparison.
+
+    >>> result = compare({"sync": SYNC, "mixed": MIXED}, "/sync/page/", closed(users=10))
+    >>> result.ratio("sync", "mixed", "throughput")
+
+    `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the first
+    is the baseline. `path` and `load` are for all of them, or by label. There are `rounds` of them, fewer if `budget` seconds
+    would be exceeded, or as soon as the interval of every contender's throughput over the baseline's is narrower than `width`
+    (0.05: its ends lie 5 % apart); never because a difference was found. With `control`, the baseline takes part a second
+    time, from a server of its own: what the lab makes of no difference. A slice is dropped for evidence from outside only
+    (`audit.outside`); up to half as many rounds are added for such. `seed` makes the same orders again.
+
+    Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
+
+    Resources: all servers at once, and one load process at a time; all are gone when this returns or raises.
+    """
+    machine.require_linux()
+    _check_contenders(contenders, control)
+    paths = _by_label(path, contenders, "path")
+    loads: dict[str, Load] = _by_label(closed(users=1) if load is None else load, contenders, "load")
+    settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
+    for one in loads.values():
+        _check_load(one, settings)
+    limits = _limits(rounds, budget, width)
+    seed = random.randrange(2**32) if seed is None else seed
+    with ExitStack() as stack, Progress("comparing") as progress:
+        field = [
+            _Contender(label, aim(_served(contenders[name], stack), paths[name], remote), loads[name])
+            for label, name in _lineup(contenders, control).items()
+        ]
+        course = _Course(field, settings, limits, random.Random(seed), progress)
+        about = {
+            "paths": {one.label: one.aim.path for one in field},
+            "loads": {one.label: str(one.load) for one in field},
+            "seed": seed,
+            "seconds": seconds,
+            "wanted": rounds,
+            "budget": budget,
+            "width": width,
+            "machine": machine.facts(),
+        }
+        return course.run(tuple(contenders), _control(contenders) if control else None, json.loads(json.dumps(about)))
+
+
+class _Course:
+    """The rounds, one after the other."""
+
+    def __init__(
+        self, field: list[_Contender], settings: Settings, limits: _Limits, chance: random.Random, progress: Progress
+    ) -> None:
+        self._field = field
+        self._settings = settings
+        self._limits = limits
+        self._chance = chance
+        self._progress = progress
+        self._slices: list[Slice] = []
+        self._round_s = sum(_seconds_of(one.load, settings) for one in field)
+
+    def run(self, labels: tuple[str, ...], control: str | None, about: dict[str, Any]) -> Comparison:
+        """Ramp up, then go round until a limit is met."""
+        self._begin = time.monotonic()
+        self._warm_up()
+        number = 0
+        while True:
+            result = Comparison(tuple(self._slices), labels, control, about)
+            if stopped := self._why_stop(result, number):
+                return replace(result, about={**about, "stopped": stopped})
+            number += 1
+            started = time.monotonic()
+            self._slices += self._round(number, result)
+            self._round_s = time.monotonic() - started
+
+    def _warm_up(self) -> None:
+        short = replace(self._settings, seconds=min(RAMP_S, self._settings.seconds), warmup=0.0)
+        for one in self._field:
+            self._progress.step(f"warming up {one.label}", self._left_s(0))
+            if not (isinstance(one.load, Closed) and one.load.each is not None):
+                take_slice(one.aim, one.load, short, self._progress.tick)
+
+    def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
+        order = self._chance.sample(self._field, len(self._field))
+        for position, one in enumerate(order):
+            done = position / len(order)
+            self._progress.step(
+                f"round {number} of {self._limits.rounds}, {one.label}", self._left_s(so_far.complete + done)
+            )
+            run = take_slice(one.aim, one.load, self._settings, self._progress.tick)
+            yield Slice(number, position, one.label, run, audit.outside(run))
+
+    def _why_stop(self, result: Comparison, number: int) -> str:
+        complete = result.complete if number else 0
+        limits = self._limits
+        if complete >= limits.rounds:
+            return f"{complete} rounds were wanted"
+        if number >= limits.rounds + math.ceil(SPARE_ROUNDS * limits.rounds):
+            return f"{number} rounds were tried, and something from outside disturbed {number - complete} of them"
+        elapsed = time.monotonic() - self._begin
+        if limits.budget_s is not None and number and elapsed + self._round_s > limits.budget_s:
+            return f"another round would not fit into the budget of {limits.budget_s:g} s"
+        if limits.width is not None and complete >= LEAST_ROUNDS_BY_WIDTH and _widest(result) <= limits.width:
+            return f"every interval was narrower than {limits.width:.0%}"
+        return ""
+
+    def _left_s(self, rounds_done: float) -> float:
+        left = max(0.0, self._limits.rounds - rounds_done) * self._round_s
+        if self._limits.budget_s is not None:
+            left = min(left, max(0.0, self._limits.budget_s - (time.monotonic() - self._begin)))
+        return left
+
+
+def _widest(result: Comparison) -> float:
+    others = [*result.labels[1:], *([result.control] if result.control else [])]
+    return max(result.ratio(label, result.labels[0]).interval.width for label in others)
+
+
+def _lineup(contenders: Mapping[str, Target], control: bool) -> dict[str, str]:
+    """Return each label with the contender that stands behind it; the control is the baseline once more."""
+    lineup = {label: label for label in contenders}
+    return lineup | ({_control(contenders): next(iter(contenders))} if control else {})
+
+
+def _control(contenders: Mapping[str, Target]) -> str:
+    return f"{next(iter(contenders))} again"
+
+
+def _served(target: Target, stack: ExitStack) -> Server | str:
+    return stack.enter_context(serve(target)) if isinstance(target, Configuration) else target
+
+
+def _seconds_of(load: Load, settings: Settings) -> float:
+    return settings.warmup_of(load) + settings.seconds + OVERHEAD_S
+
+
+def _check_contenders(contenders: object, control: bool) -> None:
+    if not isinstance(contenders, Mapping) or not all(isinstance(label, str) and label for label in contenders):
+        raise ConfigurationError(f"compare() takes a mapping of labels to contenders, not {contenders!r}")
+    least = 1 if control else 2
+    if not least <= len(contenders) <= MOST_CONTENDERS:
+        what = "contender" if least == 1 else "contenders"
+        raise ConfigurationError(f"compare() takes {least} to {MOST_CONTENDERS} {what}, not {len(contenders)}")
+    for label, target in contenders.items():
+        if not isinstance(target, Configuration | Server | str):
+            raise ConfigurationError(
+                f"contender {label!r}: expected a configuration, a server of serve() or an address, not {target!r}"
+            )
+    if control and _control(contenders) in contenders:
+        raise ConfigurationError(f"{_control(contenders)!r} is what the control is called; choose another label")
+
+
+def _by_label(value: _T | Mapping[str, _T], contenders: Mapping[str, Target], what: str) -> dict[str, _T]:
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(contenders, value)
+    if set(value) != set(contenders):
+        raise ConfigurationError(f"{what} names {', '.join(value)}; the contenders are {', '.join(contenders)}")
+    return dict(value)
+
+
+def _check_load(load: object, settings: Settings) -> None:
+    if not isinstance(load, Closed | Open):
+        raise ConfigurationError(f"load={load!r}: compare() takes one load, such as requestlab.closed(users=10)")
+    check(load, settings)
+
+
+def _limits(rounds: object, budget: object, width: object) -> _Limits:
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or not 1 <= rounds <= MOST_ROUNDS:
+        raise ConfigurationError(
+            f"rounds={rounds!r}: expected a whole number from 1 to {MOST_ROUNDS}; verdicts need {LEAST_ROUNDS}"
+        )
+    for name, value, most in (("budget", budget, MOST_BUDGET_S), ("width", width, 10.0)):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and (not number or not 0 < value <= most):  # type: ignore[operator]
+            raise ConfigurationError(f"{name}={value!r}: expected a number above 0 and up to {most:g}, or None")
+    return _Limits(rounds, budget, width)  # type: ignore[arg-type]

@@ -1,0 +1,151 @@
+"""How evidence becomes a verdict: what a rule takes from it, and where its interval lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from numbers import Real
+from typing import Any
+
+from requestlab import machine
+from requestlab.claims import Claim, Rule
+from requestlab.comparison import ALIKE, Comparison, Ratio
+from requestlab.comparison import CANNOT_TELL as NO_WINNER
+from requestlab.errors import ConfigurationError
+from requestlab.intervals import Interval
+from requestlab.verdicts import CANNOT_TELL, REFUTED, SUPPORTED, Finding, Verdict
+
+
+def judge(claim: Claim, evidence: Any, note: str = "") -> Verdict:
+    """Return the verdict on a claim, without recording it; see `Claim.judge`."""
+    findings = tuple(_find(claim, name, part, rule) for name, part, rule in _cases(claim, evidence))
+    verdict = _overall([finding.verdict for finding in findings], claim.any_case)
+    time = datetime.now(UTC).isoformat("T", "seconds")
+    return Verdict(claim, verdict, findings, _reason(findings, verdict), note, machine.facts(), time)
+
+
+def _reason(findings: Sequence[Finding], verdict: str) -> str:
+    """Return why, each reason once, after the names of its cases."""
+    reasons: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.verdict == verdict:
+            reasons.setdefault(finding.reason, []).append(finding.name)
+    return "; ".join(f"{', '.join(names)}: {why}" if any(names) else why for why, names in reasons.items())
+
+
+def _cases(claim: Claim, evidence: Any) -> list[tuple[str, Any, Rule]]:
+    """Return name, evidence and rule of each case."""
+    if not isinstance(evidence, Mapping):
+        if claim.rule is None:
+            raise ConfigurationError(f"{_wants(claim)}; this is {_kind_of(evidence)}")
+        return [("", evidence, claim.rule)]
+    if claim.rule is None and set(evidence) != set(claim.cases):
+        raise ConfigurationError(f"{_wants(claim)}; these are: {', '.join(map(str, evidence)) or 'none'}")
+    if not evidence:
+        raise ConfigurationError(f"{_wants(claim)}; this mapping is empty")
+    return [(str(name), part, claim.rule or claim.cases[name]) for name, part in evidence.items()]
+
+
+def _overall(verdicts: Sequence[str], any_case: bool) -> str:
+    decisive, other = (SUPPORTED, REFUTED) if any_case else (REFUTED, SUPPORTED)
+    if decisive in verdicts:
+        return decisive
+    return other if set(verdicts) == {other} else CANNOT_TELL
+
+
+def _find(claim: Claim, name: str, evidence: Any, rule: Rule) -> Finding:
+    found, doubts = _figure(claim, evidence, rule)
+    word, reason = _judge(found, doubts, rule)
+    return Finding(name, found.value, found.low, found.high, rule.unit, found.rounds, word, reason)
+
+
+def _judge(found: Interval, doubts: Sequence[str], rule: Rule) -> tuple[str, str]:
+    if doubts:
+        return CANNOT_TELL, "; ".join(doubts)
+    if not found.known:
+        return CANNOT_TELL, found.why or "there is no figure"
+    apart = 1 + ALIKE if rule.what == "ratio" else 1
+    held = rule.judge(found.low / apart, found.high * apart)
+    if held is not None:
+        word = SUPPORTED if held else REFUTED
+        return word, f"the {'interval' if found.rounds else 'number'} lies where the claim is {word}"
+    if rule.judge(found.low, found.high) is not None:
+        return (
+            CANNOT_TELL,
+            f"the interval comes within {ALIKE:.0%} of the limit, as far as two equal processes may lie apart",
+        )
+    if found.low == found.high:
+        return CANNOT_TELL, "such a number speaks neither for the claim nor against it"
+    return CANNOT_TELL, "the interval is neither wholly where the claim is supported nor wholly where it is refuted"
+
+
+def _figure(claim: Claim, evidence: Any, rule: Rule) -> tuple[Interval, Sequence[str]]:
+    """Return what the rule takes from the evidence, and what speaks against any verdict on it."""
+    if isinstance(evidence, Interval) and rule.what != "count":
+        return evidence, ()
+    if isinstance(evidence, Ratio) and rule.what == "ratio":
+        return _of_ratio(claim, evidence, rule)
+    if isinstance(evidence, Comparison) and rule.metric:
+        return _of_comparison(claim, evidence, rule)
+    if _is_number(evidence) and (rule.what == "count" or rule.alone):
+        return _counted(evidence), ()
+    raise ConfigurationError(f"{_wants(claim)}; this is {_kind_of(evidence)}")
+
+
+def _counted(evidence: Any) -> Interval:
+    number = float(evidence) if isinstance(evidence, Real) else math.nan
+    known = math.isfinite(number)
+    bound = number if known else math.nan
+    return Interval(bound, bound, bound, 0, 1.0, "" if known else f"{evidence} is no figure: nothing was counted")
+
+
+def _of_ratio(claim: Claim, evidence: Ratio, rule: Rule) -> tuple[Interval, Sequence[str]]:
+    fits = evidence.metric == rule.metric and evidence.over in rule.over and evidence.under in rule.under
+    if rule.metric and not fits:
+        raise ConfigurationError(
+            f"{_wants(claim)}; this is the ratio of {evidence.metric}, {evidence.over} / {evidence.under}"
+        )
+    doubtful = evidence.verdict == NO_WINNER and not evidence.reason.startswith("the interval")
+    return evidence.interval, [evidence.reason] if doubtful else ()
+
+
+def _of_comparison(claim: Claim, evidence: Comparison, rule: Rule) -> tuple[Interval, Sequence[str]]:
+    over = next((label for label in rule.over if label in evidence.labels), None)
+    under = next((label for label in rule.under if label in evidence.labels), None)
+    if over is None or under is None:
+        raise ConfigurationError(f"{_wants(claim)}; this comparison is of {', '.join(evidence.labels)}")
+    doubts = [doubt for label in (over, under) for doubt in evidence.doubts(label)]
+    if rule.what == "ratio":
+        return evidence.ratio(over, under, rule.metric).interval, doubts
+    return evidence.difference(over, under, rule.metric), doubts
+
+
+def _is_number(evidence: Any) -> bool:
+    """Return whether it is a number; pandas' NA, the mean of nothing, is one that is not known."""
+    missing = type(evidence).__name__ == "NAType"
+    return missing or (isinstance(evidence, Real) and not isinstance(evidence, bool))
+
+
+def _wants(claim: Claim) -> str:
+    if claim.rule is None:
+        cases = ", ".join(f"{name!r}: {_kinds_for(rule)}" for name, rule in claim.cases.items())
+        return f"the claim {claim.id!r} wants a mapping with these cases: {{{cases}}}"
+    return f"the claim {claim.id!r} wants {_kinds_for(claim.rule)}, or a mapping of such, case by case"
+
+
+def _kinds_for(rule: Rule) -> str:
+    if rule.what == "count":
+        return f"a number: {rule.of}"
+    kinds = ["an Interval over rounds"]
+    if rule.what == "ratio":
+        kinds.append("a Ratio")
+    if rule.metric:
+        kinds.append(f"a Comparison of {' or '.join(rule.over)} with {' or '.join(rule.under)}")
+    if rule.alone:
+        kinds.append("a number")
+    return f"{' or '.join(kinds)}: {rule.figure.rstrip(',')}"
+
+
+def _kind_of(evidence: Any) -> str:
+    return f"the bare number {evidence!r}" if _is_number(evidence) else f"a {type(evidence).__name__}"

@@ -1,0 +1,99 @@
+"""An executed notebook as a piece of a page: its own anchors, nothing that is loaded from elsewhere, solutions folded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import nbformat
+from bs4 import BeautifulSoup, Tag
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+
+CONTENTS = "contents"
+"""The anchor of the page's table of contents."""
+
+_LOADING = ("script", "link", "iframe", "object", "embed", "base", "meta")
+"""Elements that run or load something."""
+
+_ELSEWHERE = re.compile(r"^\s*(?!data:)", re.I)
+
+
+def heading(notebook: nbformat.NotebookNode, name: str) -> str:
+    """Return the first heading of a notebook, or its name."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := re.search(r"^# (.+)$", cell.source, re.M)):
+            return found[1].strip()
+    return name
+
+
+def fragment(notebook: nbformat.NotebookNode, name: str, lessons: Mapping[str, str]) -> str:
+    """Return a notebook as HTML without head and style. `lessons` are the anchors on this page, by the name of the lesson."""
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
+        template_name="basic", exclude_anchor_links=True, exclude_input_prompt=True, exclude_output_prompt=True
+    )
+    body, _ = exporter.from_notebook_node(notebook)
+    page = BeautifulSoup(body, "html.parser")
+    _load_nothing(page)
+    _keep_apart(page, name)
+    _lead_to_this_page(page, lessons)
+    _fold_solutions(page)
+    _lower_headings(page)
+    return str(page)
+
+
+def highlighting() -> str:
+    """Return the styles of the highlighted code."""
+    return str(HtmlFormatter(style="default").get_style_defs(".highlight"))
+
+
+def _load_nothing(page: BeautifulSoup) -> None:
+    """Take out what runs, and what would be loaded; an image that is not inside the page leaves its description."""
+    for element in page.find_all(_LOADING):
+        element.decompose()
+    for element in page.find_all(src=_ELSEWHERE):
+        element.replace_with(f"[{element.get('alt') or 'an image that is not part of the page'}]")
+    for element in page.find_all(True):
+        for attribute in [each for each in element.attrs if each.lower().startswith("on") or each.lower() == "srcset"]:
+            del element[attribute]
+    for style in page.find_all("style"):
+        if re.search(r"@import|url\(", style.get_text()):
+            style.decompose()
+
+
+def _keep_apart(page: BeautifulSoup, name: str) -> None:
+    """Let each anchor begin with the name of its lesson: lessons have headings in common."""
+    for element in page.find_all(id=True):
+        element["id"] = f"{name}--{element['id']}"
+    for link in page.find_all("a", href=re.compile("^#")):
+        link["href"] = f"#{name}--{str(link['href'])[1:]}"
+
+
+def _lead_to_this_page(page: BeautifulSoup, lessons: Mapping[str, str]) -> None:
+    """Let links between lessons lead to this page; where a lesson is not on it, only the words stay."""
+    for link in page.find_all("a", href=True):
+        target = str(link["href"]).partition("#")[0]
+        if re.match(r"[a-z][a-z+.-]*:", target, re.I) or not target:
+            continue
+        stem = re.sub(r"\.(ipynb|html|md)$", "", target.rpartition("/")[2])
+        anchor = CONTENTS if stem == "README" else lessons.get(stem)
+        if anchor is None:
+            link.unwrap()
+        else:
+            link["href"] = f"#{anchor}"
+
+
+def _fold_solutions(page: BeautifulSoup) -> None:
+    for cell in page.find_all(class_="celltag_solution"):
+        details = page.new_tag("details", attrs={"class": "solution"})
+        summary = page.new_tag("summary")
+        summary.string = "Solution"
+        cell.wrap(details)
+        details.insert(0, summary)
+
+
+def _lower_headings(page: BeautifulSoup) -> None:
+    """Make each heading one step smaller: the page has one of its own."""
+    for found in page.find_all(re.compile("^h[1-5]$")):
+        if isinstance(found, Tag):
+            found.name = f"h{int(found.name[1]) + 1}"

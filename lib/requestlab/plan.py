@@ -1,0 +1,66 @@
+"""What the load process is told to do, and the table that it answers with: values only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+COLUMNS = (
+    "user",
+    "planned",
+    "sent",
+    "first_byte",
+    "done",
+    "status",
+    "error",
+    "size",
+    "body",
+    "opened",
+    "pid",
+    "thread",
+    "on_loop",
+)
+"""One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that; `error` as in connection.ERRORS; `body`
+is the CRC-32 of the answer's body; `pid`, `thread` and `on_loop` are 0, 0 and -1 where the probe is off or nothing was
+answered. `user` is the number of the connection: in a closed loop, each user has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the load process is to do. `address` and `family` are those of a socket, `request` is what is sent, in latin-1.
+
+    Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
+    `connections` at once. The first `warmup_s` seconds come before the measured stretch. `pids` are the server's workers,
+    whose CPU time is read at both ends of that stretch; `cores` are those of the server, whose use by others is read too;
+    `core` is the generator's own, or None. `expect` is what each answer's body must hold, in latin-1; empty: anything.
+    """
+
+    family: int
+    address: tuple[Any, ...]
+    request: str
+    users: int | None = None
+    each: int | None = None
+    rate: float | None = None
+    arrivals: str = "constant"
+    seed: int = 0
+    connections: int = 1
+    seconds: float
+    warmup_s: float
+    timeout_s: float
+    client: str = "ruler"
+    expect: str = ""
+    pids: tuple[int, ...] = ()
+    cores: tuple[int, ...] = ()
+    core: int | None = None
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Plan:
+        fields = json.loads(line)
+        for name in ("address", "pids", "cores"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
