@@ -3,6 +3,7 @@
 #   make test PYTHON=python3.13                     another interpreter, in the same environment, which is made anew
 #   make test PYTHON=python3.13 VENV=.venv-3.13     another interpreter, in an environment beside the first
 #   make test ARGS='-k serve -x'                    arguments for pytest
+#   make report ARGS='02 --output there'            arguments for requestlab report
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,7 +26,7 @@ endif
 
 ANEW := $(shell $(SOUND) || echo yes)
 
-.PHONY: help .venv lab test lint bench figures lock clean ANEW
+.PHONY: help .venv lab test lint bench report figures lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
@@ -45,6 +46,9 @@ lint: $(READY) ## style, format and types
 
 bench: $(READY) ## what the lab itself costs
 	@$(BIN)/python tests/benchmarks/run.py
+
+report: $(READY) ## executes all lessons and writes what they found on this machine to report/index.html
+	@$(BIN)/requestlab report --full $(ARGS)
 
 figures: $(READY) ## the figure of the README, measured on this machine
 	@$(BIN)/python docs/figures.py

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import requestlab as lab
+from requestlab.aiming import on_this_machine
 from requestlab.errors import ConfigurationError, GeneratorError, RemoteTargetError
-from requestlab.measuring import on_this_machine
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
 from tests.tiny_server import answering, read_request, tiny_server
 

@@ -330,6 +330,45 @@ def test_the_curve_is_the_share_that_took_no_longer():
     assert picture.figure.axes[0].get_xscale() == "log"
 
 
+# Open loops
+
+
+def scheduled(**kwargs):
+    """An open loop in which every tenth request is sent 40 ms late and is answered 5 ms later."""
+    rows = [{"planned": i, "sent": i + (40 if i % 10 == 0 else 0)} for i in range(20 * TAIL)]
+    rows = [row | {"done": row["sent"] + 5} for row in rows]
+    return made(lab.SYNC, rows, rate=1000, each=None, **kwargs)
+
+
+def test_an_open_loop_shows_response_and_service_time():
+    picture = ecdf(scheduled())
+    service, response = [line for line in picture.figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert set(service.get_xdata()) == {5.0}
+    assert service.get_linewidth() < response.get_linewidth()
+    assert set(response.get_xdata()) == {5.0, 45.0}
+    text = " ".join(words_of(picture))
+    assert "response: p50 5.0 ms · p95 45 ms" in text
+    assert "service: p50 5.0 ms · p95 5.0 ms (dotted)" in text
+    assert "/sync/wait/, 1000 requests/s" in text
+    assert "40 of 400 requests sent more than 1 ms after they were" in text
+    assert "from sent to answered" in picture.figure.axes[0].get_xlabel()
+    assert_legible(picture)
+
+
+def test_an_open_loop_in_time_says_so_and_a_closed_loop_shows_neither():
+    rows = [{"planned": i} for i in range(9)]
+    assert any(
+        "none sent more than 1 ms after" in text for text in words_of(ecdf(made(lab.SYNC, rows, rate=9, each=None)))
+    )
+    assert not any("sent more" in text or "service" in text for text in words_of(ecdf(made(lab.SYNC, rows))))
+
+
+def test_an_open_loop_is_told_by_its_rate():
+    rows = [{"planned": i, "thread": i + 1} for i in range(3)]
+    run = made(lab.MIXED, rows, rate=200, each=None)
+    assert threads(run).alt == "200 requests/s: 3 threads under mixed."
+
+
 # Predictions
 
 
@@ -464,7 +503,11 @@ def busy_pictures():
 
 @pytest.mark.parametrize("number", range(6))
 def test_no_text_is_cut_off_or_small_or_on_another(number):
-    picture = next(itertools.islice(busy_pictures(), number, None))
+    assert_legible(next(itertools.islice(busy_pictures(), number, None)))
+
+
+def assert_legible(picture):
+    """No text of the picture is cut off, small, or on another."""
     placed = drawn_texts(picture)
     points = 72 * picture.figure.get_size_inches()
     for text, box in placed:

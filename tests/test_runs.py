@@ -13,36 +13,9 @@ from hypothesis.extra import numpy as hnp
 import requestlab as lab
 from requestlab import audit
 from requestlab.errors import RunFormatError
-from requestlab.generator import COLUMNS
+from requestlab.plan import COLUMNS
 from requestlab.runs import Run
-
-START, END = 1_000_000_000, 2_000_000_000
-ABOUT = {
-    "label": "sync",
-    "path": "/",
-    "load": "1 user",
-    "start": START,
-    "end": END,
-    "generator_cpu_ns": 100_000_000,
-    "generator_wait_ns": 0,
-    "worker_ended": False,
-    "users": 1,
-    "each": None,
-    "server_cpu_ns": 500_000_000,
-    "server_ended": False,
-}
-
-
-def made(rows, **about):
-    """A run of hand-made rows: dicts of columns, the rest as in a good answer that took 10 ms."""
-    filled = [
-        {"user": 0, "planned": START, "sent": START, "first_byte": START + 1, "done": START + 10_000_000, "status": 200}
-        | {"error": 0, "size": 5, "opened": 0, "pid": 0, "thread": 0, "on_loop": -1}
-        | row
-        for row in rows
-    ]
-    samples = np.array([[row[name] for name in COLUMNS] for row in filled], dtype=np.int64).reshape(-1, len(COLUMNS))
-    return Run(samples, np.zeros((0, 3), dtype=np.int64), ABOUT | about)
+from tests.made_runs import ABOUT, END, START, made
 
 
 def test_the_summary_is_computed_from_the_rows():
@@ -55,7 +28,8 @@ def test_the_summary_is_computed_from_the_rows():
     assert summary["errors"] == 0
     assert summary["cpu_per_request"] == 5.0
     assert set(summary) == {
-        *("throughput", "p50", "p95", "p99", "max", "errors", "cpu_per_request", "validity", "reasons")
+        *("throughput", "p50", "p95", "p99", "max", "service_p50", "service_p95", "service_p99", "late", "late_p99"),
+        *("errors", "cpu_per_request", "validity", "reasons"),
     }
 
 
@@ -195,5 +169,5 @@ def test_a_run_of_another_format_is_refused_with_both_numbers(tmp_path):
     about = np.frombuffer(json.dumps({"format": 99}).encode(), dtype=np.uint8)
     with path.open("wb") as file:
         np.savez_compressed(file, samples=np.zeros((0, 12)), thread_samples=np.zeros((0, 3)), about=about)
-    with pytest.raises(RunFormatError, match="format 99; this version of the lab reads format 1"):
+    with pytest.raises(RunFormatError, match="format 99; this version of the lab reads format 2"):
         lab.load_run(path)

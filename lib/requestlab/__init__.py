@@ -11,49 +11,59 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from requestlab import plots
+    from requestlab.claims import claim, claims
     from requestlab.comparing import compare
     from requestlab.comparison import Comparison
     from requestlab.configurations import ASYNC, MIXED, NULL, SYNC, Configuration
     from requestlab.errors import LabError
     from requestlab.freezing import freeze
+    from requestlab.intervals import Interval, interval
+    from requestlab.ledgers import ledger
     from requestlab.load import closed, open
     from requestlab.machine import describe_machine
     from requestlab.measuring import measure
     from requestlab.other_tools import Said, hey, wrk
     from requestlab.pace import rounds, seconds
     from requestlab.ramp import Ramp
+    from requestlab.resolving import resolution
     from requestlab.runs import Run, load_run
     from requestlab.serving import Server, serve, stop_all
     from requestlab.sources import source
     from requestlab.transport import RulerTransport
 
 _HOME = {
-    "ASYNC": "configurations",
     "Comparison": "comparison",
     "Configuration": "configurations",
+    "Interval": "intervals",
     "LabError": "errors",
     "MIXED": "configurations",
     "NULL": "configurations",
-    "RulerTransport": "transport",
     "Ramp": "ramp",
+    "RulerTransport": "transport",
     "Run": "runs",
     "SYNC": "configurations",
+    "Said": "other_tools",
     "Server": "serving",
+    "claim": "claims",
+    "claims": "claims",
     "closed": "load",
     "compare": "comparing",
-    "open": "load",
     "describe_machine": "machine",
-    "load_run": "runs",
-    "measure": "measuring",
-    "Said": "other_tools",
     "freeze": "freezing",
     "hey": "other_tools",
+    "interval": "intervals",
+    "ledger": "ledgers",
+    "load_run": "runs",
+    "measure": "measuring",
+    "open": "load",
+    "resolution": "resolving",
     "rounds": "pace",
     "seconds": "pace",
-    "wrk": "other_tools",
     "serve": "serving",
     "source": "sources",
     "stop_all": "serving",
+    "wrk": "other_tools",
+    "ASYNC": "configurations",
 }
 
 __all__ = [
@@ -63,21 +73,27 @@ __all__ = [
     "SYNC",
     "Comparison",
     "Configuration",
+    "Interval",
     "LabError",
     "Ramp",
     "RulerTransport",
     "Run",
     "Said",
     "Server",
+    "claim",
+    "claims",
     "closed",
     "compare",
     "describe_machine",
     "freeze",
     "hey",
+    "interval",
+    "ledger",
     "load_run",
     "measure",
     "open",
     "plots",
+    "resolution",
     "rounds",
     "seconds",
     "serve",

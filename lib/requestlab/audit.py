@@ -69,8 +69,8 @@ def outside(run: Run) -> str:
 
     It looks at no response time: a slice may be left out for this, never for being slow.
     """
-    checks = {"steal": _stolen, "other processes": _foreign, "generator starved": _starved}
-    return ", ".join(name for name, check in checks.items() if any(check(run)))
+    found = {"steal": any(_stolen(run)), "other processes": any(_foreign(run)), "generator starved": _was_starved(run)}
+    return ", ".join(name for name, seen in found.items() if seen)
 
 
 # What makes it invalid.
@@ -94,7 +94,7 @@ def _somebody_else(run: Run) -> Iterator[str]:
 
 
 def _lost(run: Run) -> Iterator[str]:
-    rows = int((run.samples[:, COLUMNS.index("sent")] > 0).sum())
+    rows = int((run.samples[:, COLUMNS.index("user")] >= 0).sum())  # the others never had a connection
     if rows != run.about["started"]:
         yield f"{run.about['started']:,} requests were sent, and {rows:,} were answered or failed"
 
@@ -138,8 +138,12 @@ def _busy(run: Run) -> Iterator[str]:
 
 
 def _starved(run: Run) -> Iterator[str]:
-    if not run.about["cores_shared"] and run.generator_wait > STARVED_GENERATOR and not run.generator_was_busy:
+    if _was_starved(run) and not run.generator_was_busy:
         yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: something else ran there"
+
+
+def _was_starved(run: Run) -> bool:
+    return not run.about["cores_shared"] and run.generator_wait > STARVED_GENERATOR
 
 
 def _unfinished(run: Run) -> Iterator[str]:
@@ -218,7 +222,7 @@ def _foreign(run: Run) -> Iterator[str]:
 
 def _pressed(run: Run) -> Iterator[str]:
     pressure = run.about["pressure_ns"]
-    if pressure is None or run.about["capacity"] != 1 or run.about["cores_shared"] or any(_starved(run)):
+    if pressure is None or run.about["capacity"] != 1 or run.about["cores_shared"] or _was_starved(run):
         return
     if (share := pressure / 1e9 / run.seconds) > MUCH_PRESSURE:
         yield f"something on this machine waited for a core for {share:.0%} of the time (CPU pressure)"

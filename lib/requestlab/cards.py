@@ -36,7 +36,7 @@ _SMALL = "color:#555555;font-size:12px"
 def html_card(verdict: Verdict) -> str:
     """Return a verdict as a card."""
     claim = verdict.claim
-    rows = [("Asked", escape(_asked(claim)))] if claim.question else []
+    rows = [("Asked", escape(_asked(claim)))] if claim.asked else []
     rows += [("Rule", code(claim.words)), ("Measured", _html_measured(verdict)), ("Why", escape(verdict.reason))]
     rows += [("Answer", code(verdict.answer))] if verdict.answer else []
     rows += [("Note", escape(verdict.note))] if verdict.note else []
@@ -60,7 +60,7 @@ def plain_card(verdict: Verdict) -> str:
     rows = [
         ("claim", _quoted(claim.sentence)),
         ("source", f"{claim.source} {claim.url}".strip()),
-        *([("asked", _asked(claim))] if claim.question else []),
+        *([("asked", _asked(claim))] if claim.asked else []),
         ("rule", claim.words),
         *[("" if number else "measured", line) for number, line in enumerate(_plain_measured(verdict))],
         ("verdict", f"{verdict.verdict}: {verdict.reason}"),
@@ -182,7 +182,7 @@ def _plain_measured(verdict: Verdict) -> list[str]:
 
 
 def _asked(claim: Claim) -> str:
-    return f"{claim.question}: {claim.asked or claim.sentence}"
+    return f"{claim.question}: {claim.asked}"
 
 
 def _quoted(sentence: str) -> str:

@@ -38,6 +38,10 @@ RAMP_S = 0.5
 SPARE_ROUNDS = 0.5
 """So many more rounds, as a share of those wanted, may replace the ones in which a slice was dropped."""
 
+LEAST_LEFT = 0.5
+"""Where leaving out what was disturbed would leave less than this share of the rounds, the machine is like that: then nothing
+is left out. The disturbance falls on all contenders by chance, and the intervals are as wide as it makes them."""
+
 LEAST_ROUNDS_BY_WIDTH = 6
 """No comparison ends because its intervals are narrow before it has so many rounds: early widths are luck."""
 
@@ -107,8 +111,8 @@ def compare(
     seed = random.randrange(2**32) if seed is None else seed
     with ExitStack() as stack, Progress("comparing") as progress:
         field = [
-            _Contender(label, aim(_served(contenders[name], stack), paths[name], remote), loads[name])
-            for label, name in _lineup(contenders, control).items()
+            _Contender(label, aim(_served(target, stack), paths[name], remote), loads[name])
+            for label, name, target in _lineup(contenders, control)
         ]
         course = _Course(field, settings, limits, random.Random(seed), progress)
         about = {
@@ -146,7 +150,7 @@ class _Course:
         while True:
             result = Comparison(tuple(self._slices), labels, control, about)
             if stopped := self._why_stop(result, number):
-                return replace(result, about={**about, "stopped": stopped})
+                return _with_enough(replace(result, about={**about, "stopped": stopped}), number)
             number += 1
             started = time.monotonic()
             self._slices += self._round(number, result)
@@ -164,16 +168,19 @@ class _Course:
         for position, one in enumerate(order):
             done = position / len(order)
             self._progress.step(
-                f"round {number} of {self._limits.rounds}, {one.label}", self._left_s(so_far.complete + done)
+                f"round {number} ({self._limits.rounds} wanted), {one.label}", self._left_s(so_far.complete + done)
             )
             run = take_slice(one.aim, one.load, self._settings, self._progress.tick)
-            yield Slice(number, position, one.label, run, audit.outside(run))
+            evidence = audit.outside(run)
+            yield Slice(number, position, one.label, run, evidence, bool(evidence))
 
     def _why_stop(self, result: Comparison, number: int) -> str:
         complete = result.complete if number else 0
         limits = self._limits
         if complete >= limits.rounds:
             return f"{complete} rounds were wanted"
+        if number >= limits.rounds and complete < LEAST_LEFT * number:
+            return f"{number} rounds were done, and something from outside disturbed {number - complete} of them"
         if number >= limits.rounds + math.ceil(SPARE_ROUNDS * limits.rounds):
             return f"{number} rounds were tried, and something from outside disturbed {number - complete} of them"
         elapsed = time.monotonic() - self._begin
@@ -190,15 +197,25 @@ class _Course:
         return left
 
 
+def _with_enough(result: Comparison, rounds: int) -> Comparison:
+    if result.complete >= LEAST_LEFT * rounds:
+        return result
+    return replace(result, slices=tuple(replace(part, dropped=False) for part in result.slices))
+
+
 def _widest(result: Comparison) -> float:
     others = [*result.labels[1:], *([result.control] if result.control else [])]
     return max(result.ratio(label, result.labels[0]).interval.width for label in others)
 
 
-def _lineup(contenders: Mapping[str, Target], control: bool) -> dict[str, str]:
-    """Return each label with the contender that stands behind it; the control is the baseline once more."""
-    lineup = {label: label for label in contenders}
-    return lineup | ({_control(contenders): next(iter(contenders))} if control else {})
+def _lineup(contenders: Mapping[str, Target], control: bool) -> Iterator[tuple[str, str, Target]]:
+    """Yield each label, the contender that stands behind it, and what that is; the control is the baseline once more, served
+    anew where the lab can do that."""
+    for label, target in contenders.items():
+        yield label, label, target
+    if control:
+        name, target = next(iter(contenders.items()))
+        yield _control(contenders), name, target.configuration if isinstance(target, Server) else target
 
 
 def _control(contenders: Mapping[str, Target]) -> str:

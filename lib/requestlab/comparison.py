@@ -32,13 +32,15 @@ FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 
 @dataclass(frozen=True)
 class Slice:
-    """One contender in one round. `dropped` says what evidence from outside spoke against it; empty: it counts."""
+    """One contender in one round. `disturbed` says what evidence from outside speaks against it, if any, and `dropped`
+    whether it was left out for that."""
 
     round: int
     position: int
     label: str
     run: Run
-    dropped: str = ""
+    disturbed: str = ""
+    dropped: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,24 +91,30 @@ class Comparison:
     @cached_property
     def rounds(self) -> pd.DataFrame:
         """One row a slice, in the order of time: `round`, `position` in it, `contender`, its figures, `errors`, `validity`,
-        `reasons`, and `dropped` (empty: it counts)."""
+        `reasons`, what it was `disturbed` by, and whether it was `dropped` for that."""
         rows = []
         for part in self.slices:
             summary = part.run.summary
             figures = {name: summary[name] for name in (*METRICS, "errors", "validity")}
             where = {"round": part.round, "position": part.position, "contender": part.label}
-            rows.append({**where, **figures, "reasons": "; ".join(summary["reasons"]), "dropped": part.dropped})
+            rows.append({**where, **figures, "reasons": "; ".join(summary["reasons"])})
+            rows[-1] |= {"disturbed": part.disturbed, "dropped": part.dropped}
         return pd.DataFrame(rows)
 
     @property
     def dropped(self) -> int:
         """How many slices do not count, because of evidence from outside."""
-        return sum(bool(part.dropped) for part in self.slices)
+        return sum(part.dropped for part in self.slices)
 
     @property
     def dropped_why(self) -> dict[str, int]:
         """That evidence, and how many slices each kind of it took."""
-        return dict(Counter(part.dropped for part in self.slices if part.dropped))
+        return dict(Counter(part.disturbed for part in self.slices if part.dropped))
+
+    @property
+    def disturbed(self) -> dict[str, int]:
+        """Evidence against slices that count all the same, because it speaks against so many: how many, by kind."""
+        return dict(Counter(part.disturbed for part in self.slices if part.disturbed and not part.dropped))
 
     @property
     def complete(self) -> int:

@@ -108,18 +108,29 @@ async def _one(notebook: nbformat.NotebookNode, variables: Mapping[str, str], st
         kernel = _kernel(Path(scratch, "kernel.json"))
         client = NotebookClient(notebook, km=kernel, timeout=CELL_TIMEOUT_S, startup_timeout=STARTUP_TIMEOUT_S)
         try:
-            # nbclient's own execute() takes over SIGINT and SIGTERM for good; its parts leave them alone.
-            await client.async_start_new_kernel(cwd=str(work), env={**os.environ, **variables})
-            await client.async_start_new_kernel_client()
+            await _start(client, work, {**os.environ, **variables})
             for state.cell, cell in enumerate(notebook.cells):
                 await _execute_cell(client, cell, state.cell)
         except _Failed as problem:
             return str(problem)
-        except RuntimeError as problem:  # of a kernel that does not start
-            return f"the kernel did not start: {problem}"
         finally:
             await _end(client, kernel)
     return ""
+
+
+async def _start(client: NotebookClient, work: Path, environment: dict[str, str]) -> None:
+    """Start the kernel, its standard error kept for when it does not: what cells write there comes with their outputs.
+
+    nbclient's own execute() would take over SIGINT and SIGTERM for good; its parts leave them alone.
+    """
+    log = work.with_name("kernel.log")
+    try:
+        with log.open("wb") as said:
+            await client.async_start_new_kernel(cwd=str(work), env=environment, stderr=said)
+        await client.async_start_new_kernel_client()
+    except RuntimeError as problem:
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-6:]
+        raise _Failed("; ".join([f"the kernel did not start: {problem}", *last])) from None
 
 
 def _kernel(connection: Path) -> AsyncKernelManager:

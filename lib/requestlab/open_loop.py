@@ -86,6 +86,12 @@ class OpenLoop(Drive):
 
     def ended(self, connection: Connection) -> None:
         self.record(connection, self._numbers[connection], self._under_way.pop(connection))
+        if connection.error and self._held:
+            self.loop.call_soon(self._go_on, connection)  # a server that is gone refuses at once, each time in here
+        else:
+            self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
         if self._held:
             self._exchange(connection, self._held.popleft())
         else:
@@ -93,11 +99,11 @@ class OpenLoop(Drive):
             self._finish_if_over()
 
     def fail_overdue(self, before_ns: int) -> None:
+        while self._held and self._held[0] < before_ns:
+            self._record_unsent(self._held.popleft())
         for connection, planned in list(self._under_way.items()):
             if planned < before_ns and connection.busy:
                 connection.fail_with_timeout()
-        while self._held and self._held[0] < before_ns:
-            self._record_unsent(self._held.popleft())
         self._finish_if_over()
 
     def _record_unsent(self, planned: int) -> None:

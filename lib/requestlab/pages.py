@@ -30,7 +30,7 @@ def heading(notebook: nbformat.NotebookNode, name: str) -> str:
 def fragment(notebook: nbformat.NotebookNode, name: str, lessons: Mapping[str, str]) -> str:
     """Return a notebook as HTML without head and style. `lessons` are the anchors on this page, by the name of the lesson."""
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
-        template_name="basic", exclude_anchor_links=True, exclude_input_prompt=True, exclude_output_prompt=True
+        template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True
     )
     body, _ = exporter.from_notebook_node(notebook)
     page = BeautifulSoup(body, "html.parser")
@@ -63,6 +63,8 @@ def _load_nothing(page: BeautifulSoup) -> None:
 
 def _keep_apart(page: BeautifulSoup, name: str) -> None:
     """Let each anchor begin with the name of its lesson: lessons have headings in common."""
+    for sign in page.find_all(class_="anchor-link"):  # with them come the anchors of the headings
+        sign.decompose()
     for element in page.find_all(id=True):
         element["id"] = f"{name}--{element['id']}"
     for link in page.find_all("a", href=re.compile("^#")):

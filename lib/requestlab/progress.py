@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TextIO
 
 SILENT_S = 2.0
 """What is over by then is not worth a line; what will take longer is shown from the start."""
+
+UNWATCHED_VARIABLE = "REQUESTLAB_UNWATCHED"
+"""Set to anything, it says that nobody looks: for notebooks that are executed to be read later."""
 
 _EVERY_S = 0.2
 
@@ -62,6 +66,8 @@ class Progress:
 
 
 def _where() -> TextIO | None:
+    if os.environ.get(UNWATCHED_VARIABLE):
+        return None
     if "ipykernel" in sys.modules and type(sys.stdout).__module__.startswith("ipykernel"):
         return sys.stdout
     return sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None

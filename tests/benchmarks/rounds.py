@@ -6,7 +6,9 @@ import random
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+T = TypeVar("T")
 ROUNDS = 7
 """With six rounds or more, the smallest and the largest ratio bracket the median with a probability above 96 %."""
 
@@ -25,7 +27,12 @@ class Ratio:
 
 def interleave(slices: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Call every slice once a round, in shuffled order; return the figures of each, round by round."""
-    figures: dict[str, list[float]] = {name: [] for name in slices}
+    return interleave_records(slices, rounds)
+
+
+def interleave_records(slices: Mapping[str, Callable[[], T]], rounds: int = ROUNDS) -> dict[str, list[T]]:
+    """The same for slices with several figures each."""
+    figures: dict[str, list[T]] = {name: [] for name in slices}
     for _ in range(rounds):
         for name in random.sample(list(slices), len(slices)):
             figures[name].append(slices[name]())

@@ -1,11 +1,10 @@
-"""What the lab itself costs, against what it promises: `make bench`. Takes some three minutes; leave the machine alone.
+"""What the lab itself costs, against what it promises: `make bench`. Takes some five minutes; leave the machine alone.
 
 Every figure is a ratio within one run of interleaved slices. Exits with 1 where a promise is not kept.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import socket
 import statistics
@@ -21,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import requestlab as lab
 from requestlab import machine, servers
+from requestlab.audit import LATE_MS
 from requestlab.servers import BACKLOG
 from requestlab.serving import Server
-from tests.benchmarks.rounds import Ratio, interleave, ratio
+from tests.benchmarks.rounds import Ratio, interleave, interleave_records, ratio
 
 SLICE_S = 1.0
 ASYNC_PAGE = "/async/page/"
@@ -45,8 +45,9 @@ class Line:
         return above and (self.most is None or self.ratio.value <= self.most)
 
     def __str__(self) -> str:
-        reach = f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
-        word = "" if self.least is None and self.most is None else f"{reach}: {'reached' if self.kept else 'MISSED'}"
+        least = [] if self.least is None else [f"at least {self.least:g}"]
+        most = [] if self.most is None else [f"at most {self.most:g}"]
+        word = f"{', '.join([*least, *most])}: {'reached' if self.kept else 'MISSED'}" if least or most else ""
         return f"{self.what:<72}{self.ratio!s:<34}{word}"
 
 
@@ -71,44 +72,97 @@ def _run(server: Server, path: str, users: int) -> lab.Run:
 
 def ceiling() -> list[Line]:
     with lab.serve(lab.NULL) as server:
-        script = str(Path(__file__).with_name("stock_httpx.py"))
-        command = [sys.executable, script, server.url, "50", str(SLICE_S), str(server.cores.generator)]
-
-        def stock() -> float:
-            return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-        figures = interleave({"ruler": partial(throughput, server, "/", 50), "stock": stock})
+        slices = {client: partial(_ceiling, server, client) for client in ("ruler", "httpx")}
+        figures = interleave(slices)
     print(_medians(figures, "/s"))
     return [
-        Line("ceiling at 50 users over stock httpx.AsyncClient's, null server", ratio(figures, "ruler", "stock"), 40)
+        Line("ceiling at 50 users over stock httpx.AsyncClient's, null server", ratio(figures, "ruler", "httpx"), 40)
     ]
 
 
+def _ceiling(server: Server, client: str) -> float:
+    return float(lab.measure(server, "/", lab.closed(50), seconds=SLICE_S, client=client).summary["throughput"])
+
+
+THREE_SERVERS = (
+    (lab.SYNC, SYNC_PAGE),
+    (lab.SYNC.replace(server="gunicorn-gthread", threads=4), SYNC_PAGE),
+    (lab.ASYNC, ASYNC_PAGE),
+)
+
+
 def against_wrk() -> list[Line]:
-    if shutil.which("wrk") is None:
-        print("wrk is not installed (Debian package wrk): left out")
+    return _against("wrk", lambda server, path: lab.wrk(server, path, users=10, seconds=SLICE_S), 0.95, (0.9, 1.1))
+
+
+def against_hey() -> list[Line]:
+    """hey is itself a part of what it measures: it takes several times the ruler's CPU time for a request."""
+    return _against("hey", lambda server, path: lab.hey(server, path, users=10, seconds=SLICE_S), 0.95, (0.7, 1.1))
+
+
+def _against(
+    tool: str, ask: Callable[[Server, str], lab.Said | None], least: float, p50: tuple[float, float]
+) -> list[Line]:
+    if shutil.which(tool) is None:
+        print(f"{tool} is not installed (Debian package {tool}): left out")
         return []
     lines = []
-    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
+    for configuration, path in THREE_SERVERS:
         with lab.serve(configuration) as server:
-            wrk = partial(_wrk, server, path)
-            figures = interleave({"ruler": partial(throughput, server, path, 10), "wrk": wrk})
-        print(_medians(figures, "/s"))
-        what = f"throughput over wrk's, Django page, 10 users, {configuration.server}"
-        lines.append(Line(what, ratio(figures, "ruler", "wrk"), 0.95))
+            slices = {"ruler": partial(_ruler_says, server, path), tool: partial(_tool_says, ask, server, path)}
+            said = interleave_records(slices)
+        rates = {name: [one[0] for one in values] for name, values in said.items()}
+        medians = {name: [one[1] for one in values] for name, values in said.items()}
+        print(_medians(rates, "/s"), _medians(medians, "ms"), sep="\n")
+        where = f"{tool}'s, Django page, 10 users, {configuration.server}"
+        lines.append(Line(f"throughput over {where}", ratio(rates, "ruler", tool), least))
+        lines.append(Line(f"p50 over {where}", ratio(medians, "ruler", tool), *p50))
     return lines
 
 
-def _wrk(server: Server, path: str) -> float:
-    core = server.cores.generator
-    pinned = [] if core is None else ["taskset", "-c", str(core)]
-    command = [*pinned, "wrk", "-t1", "-c10", f"-d{SLICE_S:.0f}s", server.url + path]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said:
-        raise SystemExit(f"wrk had errors: {said}")
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert found is not None
-    return float(found[1])
+def _ruler_says(server: Server, path: str) -> tuple[float, float]:
+    summary = _run(server, path, 10).summary
+    return float(summary["throughput"]), float(summary["p50"])
+
+
+def _tool_says(ask: Callable[[Server, str], lab.Said | None], server: Server, path: str) -> tuple[float, float]:
+    said = ask(server, path)
+    assert said is not None
+    return said.throughput, said.p50
+
+
+def schedule() -> list[Line]:
+    """Lateness of an open loop at 1,000 requests per second: how much of the millisecond that is allowed it takes."""
+    with lab.serve(lab.NULL) as server:
+        runs = [lab.measure(server, "/", lab.open(rate=1000), seconds=2 * SLICE_S) for _ in range(7)]
+        spread = [
+            lab.measure(server, "/", lab.open(rate=1000, arrivals="poisson"), seconds=2 * SLICE_S) for _ in range(7)
+        ]
+    lines = []
+    for name, some in (("constant", runs), ("poisson", spread)):
+        late = [float(run.summary["late_p99"]) for run in some]
+        print(_medians({f"99 % sent within, {name}": late}, "ms"))
+        shares = {"late": late, "allowed": [LATE_MS] * len(late)}
+        lines.append(
+            Line(f"lateness at 1,000 /s, {name}: p99 over {LATE_MS:g} ms", ratio(shares, "late", "allowed"), None, 1.0)
+        )
+    return lines
+
+
+def same_twice() -> list[Line]:
+    """A/A: a configuration beside itself; the lab must call no winner."""
+    lines = []
+    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
+        result = lab.compare({"once": configuration}, path, lab.closed(10), rounds=8, seconds=SLICE_S / 2, control=True)
+        found = result.ratio("once again", "once")
+        print(f"    {configuration.server}: {found}")
+        called = 0.0 if found.verdict == "cannot tell" else 1.0
+        lines.append(
+            Line(
+                f"A/A calls a winner (1) or none (0), {configuration.server}", Ratio(called, called, called), None, 0.0
+            )
+        )
+    return lines
 
 
 def cpu_at_many_users() -> list[Line]:
@@ -203,6 +257,9 @@ def main() -> None:
     chapters: list[Callable[[], list[Line]]] = [
         ceiling,
         against_wrk,
+        against_hey,
+        schedule,
+        same_twice,
         cpu_at_many_users,
         cpu_beside_the_server,
         starting,

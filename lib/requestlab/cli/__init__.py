@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from requestlab.cli import claims, doctor, lab, measure, report, serve
+from requestlab.cli import claims, compare, doctor, lab, measure, report, serve
 from requestlab.errors import LabError
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -66,5 +66,5 @@ def commands() -> None:
     """Measure what a Django request costs under WSGI and ASGI, on this machine."""
 
 
-for _command in (lab.lab, doctor.doctor, serve.serve, measure.measure, report.report, claims.claims):
+for _command in (lab.lab, doctor.doctor, serve.serve, measure.measure, compare.compare, report.report, claims.claims):
     commands.add_command(_command)

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import click
 
-from requestlab.cli.options import given
 from requestlab.configurations import NAMED
 from requestlab.errors import ConfigurationError
-from requestlab.load import Load
 
 DEFAULT_PATH = {"sync": "/sync/page/", "mixed": "/sync/page/", "async": "/async/page/", "null": "/"}
 """What a named configuration is asked for, unless said otherwise."""
 
 
-def split(target: str, path: str | None, options: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the base of an address and the path, from TARGET and PATH; an address takes no options of a configuration."""
+def neither(target: str) -> click.UsageError:
+    """Return the error for what is no target at all."""
     known = ", ".join(NAMED)
+    return click.UsageError(
+        f"{target!r} is neither a configuration ({known}) nor an address such as http://127.0.0.1:8000/"
+    )
+
+
+def split(target: str, path: str | None) -> tuple[str, str]:
+    """Return the base of an address and the path, from TARGET and PATH; only one of them may say a path."""
     if "://" not in target:
-        raise click.UsageError(
-            f"{target!r} is neither a configuration ({known}) nor an address such as http://127.0.0.1:8000/"
-        )
-    if taken := next(iter(given(options)), None):
-        raise click.UsageError(f"--{taken} is for a configuration ({known}), which the lab serves itself")
+        raise neither(target)
     parts = parse(target)
     own = parts._replace(scheme="", netloc="", fragment="").geturl()
     if path is not None and own not in ("", "/"):
@@ -49,7 +48,7 @@ def parse(address: str) -> SplitResult:
     return parts
 
 
-def announce(base: str, path: str, load: Load, seconds: float) -> None:
+def announce(base: str, path: str, what: str) -> None:
     """Say what is about to happen to another machine; Ctrl-C stops it."""
     import httpx
 
@@ -62,8 +61,4 @@ def announce(base: str, path: str, load: Load, seconds: float) -> None:
         return  # measure() will say so
     address = resolve(url)[1][0]
     if not on_this_machine(address):
-        click.echo(
-            f"About to load another machine, {url.host} ({address}): {load}, for {seconds:g} s and the warm-up before. "
-            "Ctrl-C stops it.",
-            err=True,
-        )
+        click.echo(f"About to load another machine, {url.host} ({address}): {what}. Ctrl-C stops it.", err=True)

@@ -71,6 +71,6 @@ def _as_json(one: Ledger) -> dict[str, Any]:
     for claim in one.claims:
         verdict = one.verdict(claim.id)
         verdicts[claim.id] = (
-            {**as_json(verdict), "opposite_earlier": bool(one.opposite(claim.id))} if verdict else NOT_TRIED
+            {**as_json(verdict), "earlier": one.opposite(claim.id) or None} if verdict else {"verdict": NOT_TRIED}
         )
     return {"name": one.name, "machine": one.machine, "verdicts": verdicts}

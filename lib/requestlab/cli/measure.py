@@ -1,47 +1,55 @@
-"""`requestlab measure`: one load on one target, and a report of how it fared."""
+"""`requestlab measure`: one load on one target, or a ramp of loads, and a report of how it fared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from requestlab.cli.addresses import DEFAULT_PATH, announce, split
-from requestlab.cli.options import configuration, json_option, serving_options
-from requestlab.cli.output import figure, percent, print_json, print_table
+from requestlab.cli.options import (
+    configuration,
+    given,
+    json_option,
+    load_of,
+    load_options,
+    remote_option,
+    serving_options,
+    slice_options,
+)
+from requestlab.cli.output import demand_folder
 from requestlab.configurations import NAMED, Configuration
-from requestlab.load import MOST_EACH, MOST_USERS, Closed, closed
+from requestlab.load import Load, Steps
 
 if TYPE_CHECKING:
+    from requestlab.ramp import Ramp
     from requestlab.runs import Run
 
 
 @click.command()
 @click.argument("target")
 @click.argument("path", required=False)
-@click.option(
-    "--users", type=click.IntRange(1, MOST_USERS), default=1, show_default=True, help="Clients in a closed loop."
-)
-@click.option("--each", type=click.IntRange(1, MOST_EACH), help="Requests of each user.  [default: until time is over]")
-@click.option("--seconds", type=float, default=2.0, show_default=True, help="Length of the measured stretch.")
-@click.option("--warmup", type=float, help="Seconds of load before it.  [default: 0.25; with --each 0]")
-@click.option(
-    "--timeout", type=float, default=10.0, show_default=True, help="Seconds after which a request has failed."
-)
+@load_options
+@click.option("--seed", type=click.IntRange(min=0), help="Makes the same poisson arrivals again.  [default: 0]")
+@slice_options(seconds=2.0)
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Keep every request in this file.")
-@click.option("--remote", is_flag=True, help="TARGET is another machine, and its owner agrees.")
+@remote_option
 @serving_options
 @json_option
 def measure(
     target: str,
     path: str | None,
-    users: int,
+    users: tuple[int, ...] | None,
     each: int | None,
+    rate: tuple[float, ...] | None,
+    arrivals: str | None,
+    no_keep_alive: bool,
+    seed: int | None,
     seconds: float,
     warmup: float | None,
     timeout: float,
+    expect: str | None,
     save: Path | None,
     remote: bool,
     as_json: bool,
@@ -51,109 +59,72 @@ def measure(
 
     TARGET is an address on this machine, such as http://127.0.0.1:8000/path/, or a named configuration of the bundled app,
     served for the time of the measurement: sync (WSGI), mixed (ASGI, Django's default middleware), async (ASGI, no
-    middleware), null (no application at all). PATH is the app's page unless said otherwise. Exits with 1 where the run is invalid: where nothing was answered, say.
+    middleware), null (no application at all). PATH is the app's page unless said otherwise.
+
+    The load is a closed loop of --users, each of whom waits for an answer before asking again, or an open loop at a --rate.
+    Several of them, as in --users 1,10,50, make a ramp: a table with one row for each, which took --seconds.
+
+    Exits with 1 where a run is invalid: where nothing was answered, say.
     """
     from requestlab.machine import require_linux
 
     require_linux()
-    load = closed(users, each=each)
-    settings = {"seconds": seconds, "warmup": warmup, "timeout": timeout}
-    _demand_folder(save)
+    from requestlab.cli import telling
+
+    if seed is not None and arrivals != "poisson":
+        raise click.UsageError("--seed is for --arrivals poisson; all other loads leave nothing to chance")
+    load = load_of(users, each, rate, arrivals, no_keep_alive, seed)
+    settings = {"seconds": seconds, "warmup": warmup, "timeout": timeout, "expect": expect}
+    demand_folder("--save", save)
+    if save is not None and isinstance(load, Steps):
+        raise click.UsageError(f"--save keeps one run, and this ramp makes {len(load.loads)}; leave it out")
     if target in NAMED:
         if remote:
             raise click.UsageError("--remote is for an address; a configuration is served on this machine")
-        run = _measure_configuration(configuration(target, options), path or DEFAULT_PATH[target], load, settings)
+        found = _measure_configuration(configuration(target, options), path or DEFAULT_PATH[target], load, settings)
     else:
-        run = _measure_address(*split(target, path, options), load, settings, remote)
-    problem = _save(run, save)
-    _report(run, None if problem else save, as_json)
+        found = _measure_address(target, path, options, load, settings, remote)
+    problem = _save(found, save)
+    telling.tell(found, None if problem else save, as_json)
     if problem:
         raise click.ClickException(problem)
-    if run.summary["validity"] == "invalid":
-        raise click.ClickException(_why_invalid(run))
+    if why := telling.why_invalid(found):
+        raise click.ClickException(why)
 
 
-def _measure_configuration(wanted: Configuration, path: str, load: Closed, settings: dict[str, Any]) -> Run:
+def _measure_configuration(
+    wanted: Configuration, path: str, load: Load | Steps, settings: dict[str, Any]
+) -> Run | Ramp:
     from requestlab import measuring, serving
 
     measuring.check(load, measuring.Settings(**settings))  # before a server is started for nothing
     with serving.serve(wanted) as server:
-        return measuring.measure(server, path, load, **settings)
+        return measuring.measure(server, path, load, **settings)  # type: ignore[arg-type]
 
 
-def _measure_address(base: str, path: str, load: Closed, settings: dict[str, Any], remote: bool) -> Run:
+def _measure_address(
+    target: str, path: str | None, options: dict[str, Any], load: Load | Steps, settings: dict[str, Any], remote: bool
+) -> Run | Ramp:
     from requestlab import measuring
 
+    base, path = split(target, path)
+    if taken := next(iter(given(options)), None):
+        raise click.UsageError(f"--{taken} is for a configuration ({', '.join(NAMED)}), which the lab serves itself")
     measuring.check(load, measuring.Settings(**settings))  # before anything is announced
     if remote:
-        announce(base, path, load, settings["seconds"])
-    return measuring.measure(base, path, load, remote=remote, **settings)
+        announce(base, path, f"{load}, for {settings['seconds']:g} s{_each(load)} and the warm-up before")
+    return measuring.measure(base, path, load, remote=remote, **settings)  # type: ignore[arg-type]
 
 
-def _demand_folder(save: Path | None) -> None:
-    if save is None:
-        return
-    if save.is_dir():
-        raise click.UsageError(f"--save {save}: that is a folder; name a file in it")
-    if not save.parent.is_dir():
-        raise click.UsageError(f"--save {save}: there is no folder {str(save.parent)!r}")
+def _each(load: Load | Steps) -> str:
+    return " each" if isinstance(load, Steps) else ""
 
 
-def _save(run: Run, save: Path | None) -> str | None:
+def _save(found: Run | Ramp, save: Path | None) -> str | None:
     """Save the run where that was asked for; return what went wrong."""
     try:
         if save is not None:
-            run.save(save)
+            found.save(save)  # type: ignore[union-attr]
         return None
     except OSError as problem:
         return f"the run could not be saved in {str(save)!r}: {problem.strerror}"
-
-
-def _report(run: Run, save: Path | None, as_json: bool) -> None:
-    if not as_json:
-        print_table(_run_rows(run, save))
-        return
-    told = {name: run.about[name] for name in ("label", "url", "path", "load", "users", "each")}
-    generator = {"generator_cpu_per_request": run.generator_cpu_per_request, "generator_share": run.generator_share}
-    rest = {"connections": run.connections, "workers": _shares(run), "saved": save and str(save)}
-    print_json({**told, "seconds": run.seconds, **run.summary, **generator, **rest, "machine": run.about["machine"]})
-
-
-def _run_rows(run: Run, save: Path | None) -> Iterator[tuple[str, str]]:
-    summary = run.summary
-    yield "run", f"{run.label}, {run.about['path']}, {run.about['load']}, {run.seconds:.3g} s"
-    yield "throughput", f"{figure(summary['throughput'])} answers/s"
-    for name in ("p50", "p95", "p99", "max"):
-        yield name, f"{figure(summary[name])} ms"
-    yield "errors", f"{summary['errors']:,} of {len(run.requests):,} requests"
-    for kind, count in _failures(run).items():
-        yield "", f"{count:,} × {kind}"
-    yield "server CPU", f"{figure(summary['cpu_per_request'])} ms/request"
-    generator = f"{figure(run.generator_cpu_per_request)} ms/request, {percent(run.generator_share)} of its core"
-    yield "generator CPU", generator
-    yield "connections", f"{run.connections:,} opened, warm-up included"
-    for pid, share in _shares(run).items():
-        yield f"worker {pid}", f"served {percent(share)}"
-    yield "validity", summary["validity"]
-    for reason in summary["reasons"]:
-        yield "", reason
-    if save is not None:
-        yield "saved", str(save)
-
-
-def _failures(run: Run) -> dict[str, int]:
-    """Return how often each kind of failure happened, the most frequent first."""
-    failed = run.requests[(run.requests["error"] != "") | (run.requests["status"] >= 400)]
-    kinds = failed["error"].astype(str).where(failed["error"] != "", "status " + failed["status"].astype(str))
-    return {str(kind): int(count) for kind, count in kinds.value_counts().items()}
-
-
-def _shares(run: Run) -> dict[int, float]:
-    """Return each worker's share of the answers; empty where the probe was off."""
-    shares = run.requests["pid"].dropna().value_counts(normalize=True)
-    return {int(pid): float(shares[pid]) for pid in shares.index}
-
-
-def _why_invalid(run: Run) -> str:
-    kinds = ", ".join(f"{count:,} × {kind}" for kind, count in _failures(run).items())
-    return f"the run is invalid: {'; '.join(run.summary['reasons'])}" + (f" ({kinds})" if kinds else "")

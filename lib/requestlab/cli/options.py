@@ -1,4 +1,4 @@
-"""Options that several commands share, and the configuration that they make."""
+"""Options that several commands share, and the values that they make: configurations and loads."""
 
 from __future__ import annotations
 
@@ -7,10 +7,23 @@ from typing import Any
 
 import click
 
-from requestlab import servers
+from requestlab import load, servers
 from requestlab.configurations import APPLICATIONS, LOOPS, MIDDLEWARE, MOST_THREADS, MOST_WORKERS, NAMED, Configuration
+from requestlab.load import ARRIVALS, MOST_EACH, MOST_RATE, MOST_USERS, Load, Steps
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON instead of a table.")
+remote_option = click.option("--remote", is_flag=True, help="TARGET is another machine, and its owner agrees.")
+
+
+class _List(click.ParamType):
+    """One value, or several with commas between them: `1,10,50`."""
+
+    def __init__(self, one: click.ParamType) -> None:
+        self.one = one
+        self.name = f"{one.name}s"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return tuple(self.one.convert(part.strip(), param, ctx) for part in str(value).split(","))
 
 
 def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,11 +43,84 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a load; `load_of` makes it from them."""
+    for option in (
+        click.option("--no-keep-alive", is_flag=True, help="Open a new connection for each request."),
+        click.option("--arrivals", type=click.Choice(ARRIVALS), help="How they are spaced.  [default: constant]"),
+        click.option(
+            "--rate",
+            type=_List(click.FloatRange(0, MOST_RATE, min_open=True)),
+            metavar="NUMBER[,NUMBER...]",
+            help="Requests per second in an open loop: due whether or not those before are answered.",
+        ),
+        click.option("--each", type=click.IntRange(1, MOST_EACH), help="Requests of each user.  [default: no limit]"),
+        click.option(
+            "--users",
+            type=_List(click.IntRange(1, MOST_USERS)),
+            metavar="NUMBER[,NUMBER...]",
+            help="Clients in a closed loop: each waits for an answer before it asks again.  [default: 1]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def slice_options(seconds: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options of a measured stretch, which takes so many `seconds` unless said otherwise."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--expect", metavar="TEXT", help="What the body of each answer must hold; else it has failed."
+            ),
+            click.option(
+                "--timeout",
+                type=float,
+                default=10.0,
+                show_default=True,
+                help="Seconds after which a request has failed.",
+            ),
+            click.option("--warmup", type=float, help="Seconds of load before it.  [default: 0.25; with --each 0]"),
+            click.option(
+                "--seconds", type=float, default=seconds, show_default=True, help="Length of the measured stretch."
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def configuration(name: str, options: Mapping[str, Any]) -> Configuration:
     """Return the named configuration with the options that were given."""
     return NAMED[name].replace(**given(options))
 
 
+def load_of(
+    users: tuple[int, ...] | None,
+    each: int | None,
+    rate: tuple[float, ...] | None,
+    arrivals: str | None,
+    no_keep_alive: bool,
+    seed: int | None,
+) -> Load | Steps:
+    """Return the load that those options ask for; with several users or rates, a ramp."""
+    if rate is None:
+        if arrivals is not None:
+            raise click.UsageError("--arrivals is for an open loop; give it a --rate")
+        return load.closed(_one_or_all(users or (1,)), each=each, keep_alive=not no_keep_alive)
+    if users is not None:
+        raise click.UsageError("--users makes a closed loop and --rate an open one; give one of them")
+    if each is not None:
+        raise click.UsageError("--each is for the --users of a closed loop; an open one ends after --seconds")
+    return load.open(_one_or_all(rate), arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
+
+
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that stand on the command line."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _one_or_all(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else values

@@ -79,6 +79,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 
 def _print(made: Report, as_json: bool) -> None:
+    from requestlab.cards import word
     from requestlab.ledgers import as_json as verdict_as_json
     from requestlab.report import PAGE
 
@@ -90,8 +91,7 @@ def _print(made: Report, as_json: bool) -> None:
         return
     print_table([(one.name, one.error or f"{one.seconds:.0f} s") for one in made.executed])
     for one in made.ledgers:
+        judged = [(claim.id, word(one, claim)) for claim in one.claims if one.verdict(claim.id)]
         click.echo("")
-        print_table(
-            [(id, word) for id, word in ((v.claim.id, v.verdict) for v in one.verdicts)] or [("claims", "none judged")]
-        )
+        print_table(judged or [("claims", "none judged")])
     click.echo(f"\n{page}")

@@ -4,6 +4,7 @@ from requestlab.plots.ecdf import ecdf
 from requestlab.plots.picture import Picture
 from requestlab.plots.ramp import ramp
 from requestlab.plots.ratios import ratios
+from requestlab.plots.stack import stack
 from requestlab.plots.threads import threads
 
-__all__ = ["Picture", "ecdf", "ramp", "ratios", "threads"]
+__all__ = ["Picture", "ecdf", "ramp", "ratios", "stack", "threads"]

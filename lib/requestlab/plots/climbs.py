@@ -87,28 +87,34 @@ class Climb:
         return best
 
     @property
+    def turn(self) -> float | None:
+        """The load that the finding is about: the knee, or up to which the answers kept up."""
+        return self.kept_up if self.open else self.knee
+
+    @property
     def finding(self) -> str:
         """Where its throughput stops growing, or how far it keeps up, in words that follow the label."""
         if not self.peak:
-            return "no request was answered"
+            return "answered nothing"
         if self.open:
             return self._finding_of_rates()
         if len(self.steps) == 1:
             return f"{self._rate(self.peak)} at {self.at(self.steps[0])}"
         if self.knee is None:
-            return f"still grows at {self.at(self.steps.max())}, {self._rate(self.peak)}"
-        return f"grows no more from {self.at(self.knee)} on, peak {self._rate(self.peak)}"
+            return f"still grows at {self.at(self.steps.max())} ({self._rate(self.peak)})"
+        return f"stops growing at {self.at(self.knee)} (peak {self._rate(self.peak)})"
 
     def at(self, step: float) -> str:
         """Return a step in words: `1 user`, `200 requests/s`."""
         return f"{step:,g} requests/s" if self.open else words.counted(int(step), "user")
 
     def _finding_of_rates(self) -> str:
+        peak = f" (peak {self._rate(self.peak)})"
         if self.kept_up is None:
-            return f"does not keep up with {self.at(self.steps.min())}, peak {self._rate(self.peak)}"
+            return f"falls behind {self.at(self.steps.min())}{peak}"
         if self.kept_up == self.steps.max():
-            return f"keeps up with all of {self.at(self.kept_up)}"
-        return f"keeps up to {self.at(self.kept_up)}, peak {self._rate(self.peak)}"
+            return f"keeps up with the highest, {self.at(self.kept_up)}"
+        return f"keeps up with {self.at(self.kept_up)}, not with more{peak}"
 
     @staticmethod
     def _rate(value: float) -> str:
@@ -119,7 +125,11 @@ def climbs(ramps: Sequence[Any]) -> list[Climb]:
     """Return the ramps of a figure with labels and looks; ConfigurationError for anything else, and for unlike loads."""
     mapping = ramps[0] if len(ramps) == 1 and isinstance(ramps[0], Mapping) else None
     given = list(ramps if mapping is None else mapping.values())
-    wrong = [repr(one) for one in given if not (isinstance(one, Ramp) and len(one))]
+    wrong = [
+        "an empty one" if isinstance(one, Ramp) else repr(one)
+        for one in given
+        if not (isinstance(one, Ramp) and len(one))
+    ]
     if wrong or not given:
         what = wrong[0] if wrong else "nothing"
         raise ConfigurationError(

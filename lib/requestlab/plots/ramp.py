@@ -15,8 +15,9 @@ from requestlab.plots.lettering import wrapped
 from requestlab.plots.picture import Picture
 
 MOST_NOTES = 4
+MOST_TOLD = 3
 
-_LEFT_IN, _WIDTH_IN, _BESIDE_IN = 0.85, 5.75, 3.05
+_LEFT_IN, _WIDTH_IN, _BESIDE_IN = 0.85, 5.75, slopes.BESIDE_IN
 _LEAST_IN, _TIMES_IN, _BETWEEN_IN, _AXIS_IN = 2.5, 2.2, 0.2, 0.5
 _EXPLAINED_PT = 9.0
 
@@ -28,7 +29,7 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     >>> lab.plots.ramp(steps, predicted=800)
 
     Takes ramps, or one mapping of labels to ramps, either all of users or all of rates; else ConfigurationError. The title says
-    from which load on throughput grows by less than `climbs.GROWTH`, or, for open loops, up to which planned rate the answers
+    from which load on throughput gains less than `climbs.GROWTH`, or, for open loops, up to which planned rate the answers
     keep up. Steps that are suspect or invalid are crossed. `predicted` is the highest throughput per second that the reader
     expects, for all ramps or by label.
     """
@@ -40,10 +41,13 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
 
 
 def finding(found: Sequence[Climb]) -> str:
-    """Say where the throughput of each ramp stops growing, or how far its answers keep up."""
+    """Say where the throughput of each ramp stops growing, or how far its answers keep up; of many, who comes how far."""
     what = "Answers against the planned rate" if found[0].open else "Throughput"
-    told = [f"{climb.label} {climb.finding}" for climb in found]
-    return f"{what}: {words.joined(told)}"
+    if len(found) <= MOST_TOLD:
+        return f"{what}: {words.joined([f'{climb.label} {climb.finding}' for climb in found])}"
+    ranked = sorted(found, key=lambda climb: climb.peak)
+    most, least = (f"{climb.peak:,.0f} requests/s under {climb.label}" for climb in (ranked[-1], ranked[0]))
+    return f"{what}: of {len(found)} peaks, the highest is {most}; the lowest is {least}"
 
 
 def _drawn(found: Sequence[Climb], expected: Sequence[float | None], title: str) -> Figure:
@@ -102,10 +106,10 @@ def _explained(found: Sequence[Climb]) -> list[str]:
     rule = (
         f"“Keeps up”: no more than {GROWTH:.0%} of what was planned is missing."
         if found[0].open
-        else f"“Grows no more”: by less than {GROWTH:.0%}, up to the highest load."
+        else f"“Stops growing”: no higher load brings {GROWTH:.0%} more."
     )
     texts = [
-        f"Each point is one run. {rule} Below: p50 thick, p95 thin and dotted, where at least {TAIL} requests lie beyond it."
+        f"Each point is one run. {rule} Below: p50 thick, p95 thin and dotted, where {TAIL} requests lie beyond it."
     ]
     doubts = [
         f"{climb.label}, {climb.at(climb.steps[i])}: {run.summary['validity']}, {run.summary['reasons'][0]}."

@@ -19,11 +19,12 @@ from requestlab.plots.ratio_rows import Row
 _LEAST = math.log(1.12)
 _LEAST_SHARE = 0.24  # of the axis, to either side of 1, so that the words at its ends have their place
 _FURTHER = 0.5  # how much further than the rounds themselves an interval is followed before it is cut off
+_DIGITS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3))
 _STEPS = (
     tuple(round(0.05 * i, 2) for i in range(10, 41)),
     tuple(round(0.1 * i, 1) for i in range(2, 21)),
     (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5),
-    *(tuple(10.0**power * digit for power in range(-9, 10) for digit in digits) for digits in ((1, 2, 5), (1, 3))),
+    *(tuple(10.0**power * digit for power in range(-9, 10) for digit in digits) for digits in _DIGITS),
     *(tuple(10.0**power for power in range(-9 * step, 10 * step, step)) for step in (1, 2, 3)),
 )
 
@@ -59,16 +60,17 @@ def set_axis(axes: Axes, ends: Limits, panel_in: float, labelled: bool, baseline
     axes.set_xscale("log")
     axes.set_xlim(ends.low, ends.high)
     at = ticks(ends, panel_in)
-    same = f"1\nthe same as {baseline}"
-    if width_in(same.splitlines()[1], look.NOTE_PT) > 2 * _LEAST_SHARE * panel_in:
-        same = "1\nthe same"
     axes.xaxis.set_major_locator(FixedLocator(at))
-    axes.xaxis.set_major_formatter(FixedFormatter([same if tick == 1 else f"{tick:,.10g}" for tick in at]))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:,.10g}" for tick in at]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(labelbottom=labelled, length=3 if labelled else 0)
     axes.grid(axis="x", linewidth=0.6, color="#E4E4E4")
     axes.axvspan(1 / (1 + ALIKE), 1 + ALIKE, color="#000000", alpha=0.12, linewidth=0, zorder=0.6)
     axes.axvline(1, color=look.INK, linewidth=0.9, zorder=1)
+    if labelled:
+        same = f"the same as {baseline}"
+        same = same if width_in(same, look.NOTE_PT) < 2 * _LEAST_SHARE * panel_in else "the same"
+        axes.annotate(same, (1, 0), (0, -17), ("data", "axes fraction"), "offset points", ha="center", va="top")
 
 
 def ticks(ends: Limits, panel_in: float) -> list[float]:

@@ -148,8 +148,9 @@ def _draw_row(axes: Axes, place: Placed, ends: Limits) -> None:
 def _draw_interval(axes: Axes, row: Row, middle: float, ends: Limits) -> None:
     low, high = row.ratio.low, row.ratio.high
     cut = ends.cuts(low, high)
+    faint = 0.45 if row.doubts else 1.0
     shown = (max(low, ends.low), min(high, ends.high))
-    axes.plot(shown, (middle, middle), color=row.face.colour, linewidth=3.2, solid_capstyle="butt", zorder=3)
+    axes.plot(shown, (middle, middle), color=row.face.colour, linewidth=3.2, alpha=faint, zorder=3)
     for at, beyond, arrow in zip(shown, cut, "<>", strict=True):
         mark = arrow if beyond else "|"
         axes.plot(

@@ -50,13 +50,22 @@ def _rounds(result: Comparison) -> str:
 
 def _dropped(result: Comparison) -> str:
     suspect = sum(part.run.summary["validity"] == "suspect" for part in result.slices if not part.dropped)
-    doubt = f"; of the others, {suspect:,} are suspect" if suspect else ""
-    kinds = sorted(result.dropped_why.items(), key=lambda kind: -kind[1])
-    reasons = [f"{why.replace(', ', ' and ')} ({number:,})" for why, number in kinds[:MOST_REASONS]]
-    rest = sum(number for _, number in kinds[MOST_REASONS:])
-    more = [f"other reasons ({rest:,})"] if rest else []
-    why = f", because of {', '.join([*reasons, *more])}" if reasons else ""
-    return f"{result.dropped:,} of {len(result.slices):,}{why}{doubt}"
+    kept, dropped = result.disturbed, result.dropped_why
+    return "; ".join(
+        [
+            f"{result.dropped:,} of {len(result.slices):,}" + (f", because of {_kinds(dropped)}" if dropped else ""),
+            *([f"disturbed, but counted, since so many are: {_kinds(kept)}"] if kept else []),
+            *([f"suspect: {suspect:,}"] if suspect else []),
+        ]
+    )
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    """`steal (12), other processes (3)`, the most frequent first."""
+    ranked = sorted(counts.items(), key=lambda kind: -kind[1])
+    said = [f"{why.replace(', ', ' and ')} ({number:,})" for why, number in ranked[:MOST_REASONS]]
+    rest = sum(number for _, number in ranked[MOST_REASONS:])
+    return ", ".join([*said, *([f"other reasons ({rest:,})"] if rest else [])])
 
 
 def _connections(result: Comparison) -> dict[str, str]:

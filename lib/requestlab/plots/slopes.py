@@ -16,6 +16,8 @@ from requestlab.plots.lanes import Floats
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 
 PERCENTILES = (50, 95)
+BESIDE_IN = 3.05
+"""How wide the words beside the panels may be."""
 
 _DECADE = 10.0
 _LINE_IN = 0.165
@@ -96,6 +98,9 @@ def draw_throughput(axes: Axes, climbs: Sequence[Climb], expected: Sequence[floa
     labels = Labels(axes)
     for climb in climbs:
         _draw_line(axes, climb, climb.throughput)
+        if climb.turn is not None and len(climb.steps) > 1:
+            height = float(climb.throughput[np.flatnonzero(climb.steps == climb.turn)[0]])
+            axes.plot([climb.turn] * 2, [0, height], color=climb.contender.look.colour, linestyle=_THIN, linewidth=1.1)
         labels.avoid(climb.steps, climb.throughput)
     if climbs[0].open:
         _draw_planned(axes, labels)
@@ -115,7 +120,7 @@ def draw_times(axes: Axes, climbs: Sequence[Climb], panel_in: float) -> None:
             known = np.flatnonzero(np.isfinite(times))
             if known.size:
                 last = known[climb.steps[known].argmax()]
-                text = f"p{q} {climb.label}: {words.ms(float(times[last]))} ms at {climb.at(climb.steps[last])}"
+                text = f"p{q} {words.ms(float(times[last]))} ms {climb.contender.look.glyph} {climb.label}"
                 ends.append((float(climb.steps[last]), float(times[last]), text, climb.contender.look.ink))
     _name_ends(axes, ends, panel_in)
 
@@ -125,15 +130,15 @@ def _draw_line(axes: Axes, climb: Climb, values: Floats, **how: Any) -> None:
     order = np.argsort(climb.steps, kind="stable")
     axes.plot(climb.steps[order], values[order], **strokes)
     at = climb.doubted
-    hollow = strokes | {"linestyle": "none", "markerfacecolor": "white", "zorder": 3}
+    hollow = strokes | {"linestyle": "none", "markerfacecolor": "white", "zorder": 3, "clip_on": False}
     axes.plot(climb.steps[at], values[at], **hollow)
-    axes.plot(climb.steps[at], values[at], "x", color=look.INK, markersize=7, markeredgewidth=1.2, zorder=4)
+    axes.plot(climb.steps[at], values[at], "x", color=look.INK, ms=7, markeredgewidth=1.2, zorder=4, clip_on=False)
 
 
 def _draw_planned(axes: Axes, labels: Labels) -> None:
     load = np.geomspace(max(axes.get_xlim()[0], 1e-9), axes.get_xlim()[1], 200) if axes.get_xlim()[0] > 0 else None
     load = np.linspace(0, axes.get_xlim()[1], 200) if load is None else load
-    axes.plot(load, load, color=look.GREY, linewidth=0.9, zorder=1)
+    axes.plot(load, load, color=look.INK, linestyle=_THIN, linewidth=1.0, zorder=2.5)
     seen = load[load <= axes.get_ylim()[1]]
     labels.avoid(seen, seen)
     if seen.size:
@@ -151,13 +156,20 @@ def _guesses(climbs: Sequence[Climb], expected: Sequence[float | None]) -> list[
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], panel_in: float) -> None:
     """Write each name beside the panel, as close to its curve's end as the others allow, tied to it by a thin line."""
     ranked = sorted(ends, key=lambda end: end[1])
+    wide_in = axes.get_position().width * look.WIDTH_IN
     low, high = (float(axes.transScale.transform((1, limit))[1]) for limit in axes.get_ylim())
     wanted = [panel_in * (float(axes.transScale.transform((1, y))[1]) - low) / (high - low) for _, y, _, _ in ranked]
     for (x, y, text, ink), at_in in zip(ranked, spread(wanted, _LINE_IN, panel_in), strict=True):
         tie(axes, (x, y), at_in / panel_in, ink)
-        place = (0.03 * axes.bbox.width / axes.get_figure(root=True).dpi * POINTS_PER_INCH, 0)  # type: ignore[union-attr]
-        how = {"fontsize": look.NOTE_PT, "color": ink, "va": "center", "annotation_clip": False}
-        axes.annotate(text, (1, at_in / panel_in), place, "axes fraction", "offset points", **how)
+        place = (0.03 * wide_in * POINTS_PER_INCH, 0)
+        how: dict[str, Any] = {"fontsize": look.NOTE_PT, "color": ink, "va": "center", "annotation_clip": False}
+        axes.annotate(_short(text), (1, at_in / panel_in), place, "axes fraction", "offset points", **how)
+
+
+def _short(text: str) -> str:
+    while width_in(text, look.NOTE_PT) > BESIDE_IN:
+        text = f"{text[:-2]}…"
+    return text
 
 
 def tie(axes: Axes, at: tuple[float, float], height: float, colour: str) -> None:

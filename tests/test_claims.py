@@ -1,0 +1,442 @@
+"""Claims, what judges them, and the ledger that keeps the verdicts."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from requestlab import cli, ledgers
+from requestlab.claims import KINDS, MEASURES, claim, claims
+from requestlab.comparison import ALIKE, Comparison, Ratio, Slice
+from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
+from requestlab.intervals import Interval
+from requestlab.intervals import ratio as ratio_of
+from requestlab.ledgers import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger, read, read_all
+from requestlab.verdicts import CANNOT_TELL, NOT_TRIED, REFUTED, SUPPORTED
+
+NAMED_IN_THE_LIST = {
+    *(
+        "crossing-1ms",
+        "crossing-tens-of-us",
+        "crossing-grows",
+        "switch-once",
+        "middleware-position",
+        "no-python-threads",
+    ),
+    *("thread-per-request", "brand-new-thread", "sync-wins-static", "gap-is-the-server", "asgi-adds-15ms"),
+    *("async-beats-threads-waiting", "sync-faster-under-asgi", "silent-client", "slow-clients", "gil-cap"),
+    *("cpu-asgi-loses", "sleep-in-async", "sync-stream-buffers", "async-under-wsgi", "orm-is-threads", "uvloop-fades"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _an_empty_ledger(monkeypatch):
+    monkeypatch.setattr(ledgers, "_given", [])
+    monkeypatch.delenv(LEDGER_VARIABLE, raising=False)
+
+
+def between(low, high, rounds=8):
+    return Interval((low + high) / 2, low, high, rounds)
+
+
+def compared(figures, *, errors=0, validity="valid", busy=False):
+    """A comparison of hand-made figures: for each label, the throughput of each round; p50 is a thousand times its inverse."""
+    slices = []
+    for label, rates in figures.items():
+        for number, rate in enumerate(rates):
+            summary = {"throughput": rate, "p50": 1000 / rate, "p95": math.nan, "p99": math.nan, "errors": errors}
+            summary |= {"cpu_per_request": 1.0, "validity": validity, "reasons": ["a reason"]}
+            run = SimpleNamespace(
+                summary=summary, response_ms=[1.0] * 100, requests=[None] * 100, generator_was_busy=busy
+            )
+            slices.append(Slice(number, 0, label, run))
+    return Comparison(tuple(slices), tuple(figures), None, {})
+
+
+FASTER_SYNC = {"sync": [2000.0, 2010.0, 1990.0, 2005.0, 2000.0], "asgi": [1000.0, 1005.0, 1000.0, 995.0, 1001.0]}
+
+
+# The list
+
+
+def test_every_question_of_the_thread_and_every_named_claim_is_there():
+    assert {one.question for one in claims()} - {""} == {f"Q{number}" for number in range(1, 16)}
+    assert {one.id for one in claims()} >= NAMED_IN_THE_LIST
+
+
+def test_a_claim_is_complete():
+    assert len({one.id for one in claims()}) == len(claims())
+    for one in claims():
+        assert re.fullmatch(r"[a-z0-9-]+", one.id)
+        assert one.sentence.rstrip("”").endswith(".")
+        assert one.source
+        assert one.url == "" or one.url.startswith("https://")
+        assert re.fullmatch(r"\d\d-[a-z-]+", one.notebook)
+        assert one.kind in KINDS
+        assert set(one.answers) <= {SUPPORTED, REFUTED, CANNOT_TELL}
+        for rule in [one.rule] if one.rule else one.cases.values():
+            assert rule.what in MEASURES
+            assert rule.supported.low <= rule.supported.high
+            assert bool(rule.metric) == bool(rule.over) == bool(rule.under)
+            assert rule.words
+
+
+def test_claims_are_in_the_order_of_the_lessons():
+    lessons = [one.notebook for one in claims()]
+    assert lessons == sorted(lessons)
+
+
+def test_structure_is_decided_by_counts_alone_and_time_by_intervals():
+    for one in claims():
+        measures = {rule.what for rule in ([one.rule] if one.rule else one.cases.values())}
+        assert measures == {"count"} if one.kind == "structure" else measures != {"count"}
+
+
+def test_a_claim_is_found_by_its_name_and_by_its_question():
+    assert claim("sync-wins-static") is claim("Q3") is claim("q3")
+
+
+def test_an_unknown_claim_names_those_that_are_near():
+    with pytest.raises(ConfigurationError, match="did you mean sync-wins-static"):
+        claim("sync-wins-statik")
+    with pytest.raises(ConfigurationError, match=r"there are .*one-run-is-enough"):
+        claim("zzz")
+
+
+# Judging
+
+
+def test_an_interval_wholly_in_a_region_decides_and_one_across_the_limit_does_not():
+    one = claim("asgi-adds-15ms")
+    assert one.judge(between(3.5, 20)).verdict == SUPPORTED
+    assert one.judge(between(0.2, 2.9)).verdict == REFUTED
+    assert one.judge(between(2.9, 3.1)).verdict == CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("id", "limit"),
+    [
+        *(("sync-wins-static", 1), ("sync-faster-under-asgi", 2), ("cpu-asgi-loses", 0.95), ("crossing-grows", 1.5)),
+        *(("near-zero-overhead", 1.1), ("orm-is-threads", 1.5)),
+    ],
+)
+def test_a_ratio_has_to_be_farther_from_the_limit_than_two_equal_processes_may_lie_apart(id, limit):
+    below = claim(id).judge(between(limit * 0.8, limit / (1 + ALIKE) * 0.999)).verdict
+    above = claim(id).judge(between(limit * (1 + ALIKE) * 1.001, limit * 1.3)).verdict
+    assert {below, above} == {SUPPORTED, REFUTED}
+    for near in (between(limit * 0.8, limit * 0.99), between(limit * 1.01, limit * 1.3)):
+        verdict = claim(id).judge(near)
+        assert verdict.verdict == CANNOT_TELL
+        assert "two equal processes" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("id", "supporting", "refuting"),
+    [
+        *(("Q1", 1, 2), ("Q4", 1, 60), ("Q7", 0, 0.01), ("thread-per-request", 0, -59), ("no-python-threads", 0, 1)),
+        *(("switch-once", 1, 2), ("middleware-position", 2, 0), ("brand-new-thread", 0, 1), ("Q11", 0, 1)),
+        ("Q15", 0.02, 0.12),
+    ],
+)
+def test_a_count_decides_exactly(id, supporting, refuting):
+    assert claim(id).judge(supporting).verdict == SUPPORTED
+    assert claim(id).judge(np.int64(refuting) if refuting == int(refuting) else refuting).verdict == REFUTED
+
+
+@pytest.mark.parametrize("nothing", [math.nan, math.inf, pd.NA])
+def test_what_is_no_number_decides_nothing(nothing):
+    verdict = claim("Q7").judge(nothing)
+    assert verdict.verdict == CANNOT_TELL
+    assert "nothing was counted" in verdict.reason
+
+
+def test_no_thread_at_all_is_no_evidence_that_there_was_one():
+    assert claim("Q1").judge(0).verdict == CANNOT_TELL
+
+
+def test_an_interval_without_bounds_decides_nothing_and_says_why():
+    few = ratio_of([2, 2], [1, 1])
+    verdict = claim("sync-wins-static").judge(few)
+    assert verdict.verdict == CANNOT_TELL
+    assert "2 rounds have a figure" in verdict.reason
+
+
+def test_a_comparison_is_judged_by_the_metric_and_the_contenders_of_the_rule():
+    result = compared(FASTER_SYNC)
+    verdict = claim("sync-wins-static").judge(result)
+    assert verdict.verdict == SUPPORTED
+    assert verdict.value == pytest.approx(2, rel=0.01)
+    assert (verdict.low, verdict.high) == (result.ratio("sync", "asgi").low, result.ratio("sync", "asgi").high)
+    assert verdict.rounds == 5
+    assert claim("sync-faster-under-asgi").judge(result).verdict == REFUTED
+    assert claim("asgi-adds-15ms").judge(result).value == pytest.approx(0.5, rel=0.02)
+    assert claim("asgi-adds-15ms").judge(result).verdict == REFUTED
+
+
+def test_a_comparison_without_the_rules_contenders_is_refused():
+    with pytest.raises(
+        ConfigurationError, match=r"sync with asgi or mixed or async.*this comparison is of sync, other"
+    ):
+        claim("sync-wins-static").judge(compared({"sync": [1.0] * 4, "other": [1.0] * 4}))
+    with pytest.raises(ConfigurationError, match="a Comparison"):
+        claim("crossing-grows").judge(compared(FASTER_SYNC))
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [({"busy": True}, "generator"), ({"errors": 50}, "requests failed"), ({"validity": "invalid"}, "invalid")],
+)
+def test_a_doubtful_contender_gives_no_verdict_in_any_form(how, why):
+    result = compared(FASTER_SYNC, **how)
+    for id, evidence in (
+        ("sync-wins-static", result),
+        ("asgi-adds-15ms", result),
+        ("sync-wins-static", result.ratio("sync", "asgi")),
+        ("near-zero-overhead", result.ratio("asgi", "sync", "cpu_per_request")),
+    ):
+        verdict = claim(id).judge(evidence)
+        assert verdict.verdict == CANNOT_TELL
+        assert why in verdict.reason
+
+
+def test_a_ratio_of_something_else_is_refused():
+    found = Ratio("sync", "asgi", "throughput", between(1.4, 1.6), "faster", "the interval lies on one side")
+    assert claim("sync-wins-static").judge(found).verdict == SUPPORTED
+    assert claim("crossing-grows").judge(Ratio("50", "1", "p50", between(2, 3), "slower", "")).verdict == SUPPORTED
+    for id in ("Q8", "sync-faster-under-asgi", "asgi-adds-15ms"):
+        with pytest.raises(ConfigurationError, match=r"wants .* this is"):
+            claim(id).judge(found)
+
+
+@pytest.mark.parametrize(
+    ("cases", "verdict"),
+    [
+        ([(1.4, 1.6), (1.2, 1.3)], SUPPORTED),
+        ([(1.4, 1.6), (0.9, 1.1)], CANNOT_TELL),
+        ([(1.4, 1.6), (0.9, 1.1), (0.5, 0.6)], REFUTED),
+    ],
+)
+def test_all_cases_must_be_supported_and_one_refutes(cases, verdict):
+    evidence = {f"{number} users": between(*case) for number, case in enumerate(cases)}
+    judged = claim("sync-wins-static").judge(evidence)
+    assert judged.verdict == verdict
+    assert [finding.name for finding in judged.findings] == list(evidence)
+
+
+@pytest.mark.parametrize(
+    ("cases", "verdict"),
+    [
+        ([(0.5, 0.6), (1.2, 1.3)], SUPPORTED),
+        ([(0.5, 0.6), (0.9, 1.1)], CANNOT_TELL),
+        ([(0.5, 0.6), (0.7, 0.8)], REFUTED),
+    ],
+)
+def test_where_the_claim_says_that_there_is_a_case_one_supports_and_all_must_refute(cases, verdict):
+    assert claim("Q13").judge({str(number): between(*case) for number, case in enumerate(cases)}).verdict == verdict
+
+
+def test_cases_may_have_rules_of_their_own():
+    one = claim("uvloop-fades")
+    assert one.judge({"bare": between(1.4, 1.6), "Django": between(1.0, 1.1)}).verdict == SUPPORTED
+    assert one.judge({"bare": between(1.4, 1.6), "Django": between(1.4, 1.6)}).verdict == REFUTED
+    mixed = {"debug mode at 90 ms": 0, "debug mode at 110 ms": 3}
+    mixed |= {"victims at 90 ms": between(0.9, 1.05), "victims at 110 ms": between(0.9, 1.05)}
+    assert claim("sleep-in-async").judge(mixed).verdict == SUPPORTED
+
+
+@pytest.mark.parametrize("evidence", [{}, {"bare": between(1, 2)}, between(1, 2), {"bare": 1, "Django": 2, "more": 3}])
+def test_each_case_of_a_rule_wants_its_evidence(evidence):
+    with pytest.raises(ConfigurationError, match=r"'bare'.*'Django'"):
+        claim("uvloop-fades").judge(evidence)
+
+
+@pytest.mark.parametrize(
+    ("id", "evidence"),
+    [
+        *(("asgi-adds-15ms", 0.4), ("gap-is-the-server", 0.7), ("sync-wins-static", 1.5)),  # a time without an interval
+        *(("Q1", between(1, 1)), ("Q1", "one"), ("Q1", True), ("Q1", None), ("sync-wins-static", {})),
+        ("sync-wins-static", {"1 user": {"again": between(1, 2)}}),
+    ],
+)
+def test_evidence_of_a_wrong_kind_says_what_the_claim_wants(id, evidence):
+    with pytest.raises(ConfigurationError, match=f"the claim '{claim(id).id}' wants "):
+        claim(id).judge(evidence)
+    assert ledgers.ledger().verdicts == ()
+
+
+# Cards
+
+
+def test_a_card_shows_the_sentence_its_source_the_rule_the_figure_the_verdict_and_the_machine():
+    verdict = claim("asgi-adds-15ms").judge(between(0.2, 0.6), note="one worker")
+    for card in (repr(verdict), str(verdict), re.sub("<[^>]+>", " ", verdict._repr_html_())):
+        text = " ".join(card.split())
+        for part in ("ASGI adds about 15 ms", "topic 30344", "is above 3 ms", "0.4 ms (0.2 ms to 0.6 ms)", "8 rounds"):
+            assert part in text
+        for part in ("refuted", "one worker", "Python", "asgiref", "UTC"):
+            assert part in text
+
+
+def test_a_card_is_legible_on_any_background_and_escapes_what_it_is_given():
+    card = claim("Q1").judge({"<b>": 60}, note="<script>x</script>")._repr_html_()
+    assert "background:#ffffff" in card
+    assert "color:#1a1a1a" in card
+    assert "&lt;b&gt;" in card
+    assert "<script>" not in card
+    assert "No. Each has a thread of its own" in card
+
+
+def test_a_plain_card_fits_a_terminal():
+    one = claim("sleep-in-async")
+    evidence = {name: 3 if rule.what == "count" else between(1, 2) for name, rule in one.cases.items()}
+    assert max(map(len, repr(one.judge(evidence)).splitlines())) <= 100
+
+
+# The ledger
+
+
+def test_the_ledger_holds_all_claims_and_the_latest_verdict_on_each():
+    claim("Q1").judge(1)
+    claim("Q1").judge(60)
+    book = ledgers.ledger()
+    assert book.verdict("many-requests-one-thread").verdict == REFUTED
+    assert book.verdict("switch-once") is None
+    lines = repr(book).splitlines()
+    assert len(lines) == len(claims())
+    assert f"{REFUTED} (earlier: {SUPPORTED})" in lines[0]
+    assert NOT_TRIED in lines[1]
+    page = book._repr_html_()
+    assert page.count("<tr id=") == len(claims())
+    assert page.count(NOT_TRIED) == len(claims()) - 1
+    assert f"earlier: {SUPPORTED}" in page
+
+
+def test_without_the_variable_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    claim("Q1").judge(60)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verdicts_are_written_as_strict_json_and_come_back(tmp_path, monkeypatch):
+    folder = tmp_path / "new"
+    monkeypatch.setenv(LEDGER_VARIABLE, str(folder))
+    given = [
+        claim("Q1").judge(math.nan),
+        claim("sync-wins-static").judge({"1 user": between(1.4, 1.6), "10 users": ratio_of([1], [1])}, "µ\n"),
+        claim("uvloop-fades").judge({"bare": between(1.4, 1.6), "Django": between(1.0, 1.1)}),
+    ]
+    lines = (folder / FILE).read_text().splitlines()
+    assert len(lines) == 3
+    assert not re.search("NaN|Infinity", "".join(lines))
+    [book] = read(folder)
+    assert list(map(repr, book.verdicts)) == list(map(repr, given))
+    assert book.machine == given[0].machine
+
+
+def test_a_verdict_that_cannot_be_recorded_says_where(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(LEDGER_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(LabError, match=LEDGER_VARIABLE):
+        claim("Q1").judge(60)
+
+
+def written(folder, monkeypatch, **machine):
+    """A folder with one verdict in its ledger, from a machine with these facts changed."""
+    verdict = claim("Q1").judge(60)
+    verdict.machine.update(machine)
+    ledgers.append(folder, verdict)
+    return folder
+
+
+def test_a_damaged_ledger_names_the_line(tmp_path, monkeypatch):
+    folder = written(tmp_path / "one", monkeypatch)
+    good = (folder / FILE).read_text()
+    row = json.loads(good)
+    broken = [
+        good[:40],
+        "[]",
+        "null",
+        "\xff",
+        *(json.dumps(row | change) for change in ({"findings": []}, {"verdict": "won"}, {"machine": {}}, {"time": 3})),
+        json.dumps({name: value for name, value in row.items() if name != "note"}),
+        good.replace("60.0", "NaN"),
+    ]
+    for line in broken:
+        (folder / FILE).write_text(good + line)
+        with pytest.raises(LedgerFormatError, match=r"line 2 of .*damaged"):
+            read(folder)
+    (folder / FILE).write_text(json.dumps(row | {"format": 99}))
+    with pytest.raises(LedgerFormatError, match="format 99"):
+        read(folder)
+    (folder / FILE).write_text(json.dumps(row | {"claim": "from-the-future"}))
+    with pytest.raises(LedgerFormatError, match="from-the-future"):
+        read(folder)
+
+
+def test_a_folder_without_a_ledger_is_refused(tmp_path):
+    with pytest.raises(LedgerFormatError, match="there is no ledger"):
+        read(tmp_path)
+
+
+def test_ledgers_of_different_machines_are_never_made_one(tmp_path, monkeypatch):
+    shared = written(tmp_path / "hub", monkeypatch)
+    written(shared, monkeypatch, processor="another")
+    other = written(tmp_path / "deep" / "hub", monkeypatch)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / FILE).touch()
+    books = read_all([shared, other, empty, shared])
+    assert [book.name for book in books] == [f"{shared} #1", f"{shared} #2", str(other), "empty"]
+    assert [len(book.verdicts) for book in books] == [1, 1, 1, 0]
+    assert books[1].machine["processor"] == "another"
+
+
+def test_a_report_in_which_nothing_was_judged_still_knows_its_machine(tmp_path):
+    (tmp_path / FILE).touch()
+    facts = claim("Q1").judge(60).machine
+    (tmp_path / MACHINE_FILE).write_text(json.dumps(facts))
+    assert read(tmp_path)[0].machine == facts
+    (tmp_path / MACHINE_FILE).write_text("{")
+    assert read(tmp_path) == (Ledger((), tmp_path.name, None),)
+
+
+# The command
+
+
+def ran(*arguments):
+    return CliRunner().invoke(cli.commands, ["claims", *map(str, arguments)])
+
+
+def test_the_command_lists_all_claims():
+    text = ran().output.splitlines()
+    assert len(text) == len(claims()) + 1
+    assert all(one.id in line and one.sentence in line for one, line in zip(claims(), text[1:], strict=True))
+    listed = json.loads(ran("--json").output)["claims"]
+    assert [row["id"] for row in listed] == [one.id for one in claims()]
+
+
+def test_the_command_shows_one_ledger_and_merges_several(tmp_path, monkeypatch):
+    one, two = written(tmp_path / "one", monkeypatch), written(tmp_path / "two", monkeypatch, processor="Other CPU")
+    assert "refuted" in ran(one).output.splitlines()[0]
+    merged = ran(one, two).output
+    assert "Other CPU" in merged
+    table = merged.partition("\n\n")[2].splitlines()
+    assert table[0].split() == ["claim", "one", "two"]
+    assert table[1].split() == ["many-requests-one-thread", "refuted", "refuted"]
+    assert len(table) == len(claims()) + 1
+    found = json.loads(ran(one, two, "--json").output)["ledgers"]
+    assert [book["verdicts"]["many-requests-one-thread"]["verdict"] for book in found] == [REFUTED, REFUTED]
+    assert found[0]["verdicts"]["switch-once"] == {"verdict": NOT_TRIED}
+
+
+def test_the_command_refuses_a_folder_without_a_ledger(tmp_path):
+    result = ran(tmp_path / "none")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: there is no ledger")

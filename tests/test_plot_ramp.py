@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import requestlab as lab
+from requestlab.audit import TAIL
+from requestlab.errors import ConfigurationError
+from requestlab.plots import ramp, slopes
+from requestlab.ramp import Ramp
+from tests.test_plot_ratios import THREADS, slice_of
+from tests.test_plots import assert_legible, words_of
+
+
+def ramp_of(configuration, steps, *, rates=False, **about):
+    """A ramp of hand-made runs: steps are load -> what `slice_of` takes."""
+    runs = []
+    for load, takes in steps.items():
+        asked = (
+            {"users": None, "rate": load, "load": f"{load:,g} requests/s"} if rates else {"users": load, "rate": None}
+        )
+        each = {"users": load, "load": f"{load} users"} if not rates else {}
+        runs.append(slice_of(configuration, **{"each": 1 if not rates else None} | asked | each | takes | about))
+    return Ramp(tuple(runs))
+
+
+def saturating(configuration, most, loads=(1, 2, 5, 10, 20, 50, 100), alone_ms=5.0, **about):
+    """A ramp that climbs until `most` answers per second, as a server with so much capacity does."""
+    steps = {}
+    for users in loads:
+        per_s = min(users * 1000 / alone_ms, most)
+        steps[users] = {"per_s": per_s, "ms": 1000 * users / per_s if users * 1000 / per_s < 90 else 90.0}
+    return ramp_of(configuration, steps, **about)
+
+
+def by_rate(configuration, most):
+    loads = (100, 200, 300, 400, 600, 800)
+    return ramp_of(configuration, {rate: {"per_s": min(rate, most), "ms": 3.0} for rate in loads}, rates=True)
+
+
+def faulty():
+    """A ramp whose last three steps are invalid, suspect, and invalid again."""
+    steps = {users: {"per_s": 200 * users} for users in (1, 2)}
+    return ramp_of(lab.SYNC, steps | {5: {"per_s": 0}, 10: {"failed": 300}, 20: {"per_s": 900, "server_ended": True}})
+
+
+def said(picture):
+    return " ".join(text.replace("\n", " ") for text in words_of(picture))
+
+
+def crosses(axes):
+    lines = [line for line in axes.lines if line.get_marker() == "x"]
+    return sorted({float(x) for line in lines for x, y in zip(*line.get_data(), strict=True) if np.isfinite(y)})
+
+
+# The finding in words
+
+
+def test_the_title_says_where_throughput_stops_growing():
+    picture = ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 20_000, loads=(1, 2, 5)))
+    finding = "sync stops growing at 5 users (peak 900 requests/s), async still grows at 5 users (1,000 requests/s)"
+    assert picture.alt == f"Throughput: {finding}."
+    assert finding in said(picture)
+
+
+def test_growth_below_the_threshold_is_none():
+    flat = ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})
+    assert "stops growing at 1 user (peak 1,040 requests/s)" in ramp(flat).alt
+
+
+def test_an_open_loop_says_how_far_it_keeps_up():
+    picture = ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900), by_rate(lab.MIXED, 50))
+    assert "sync keeps up with 400 requests/s, not with more (peak 420 requests/s)" in picture.alt
+    assert "async keeps up with the highest, 800 requests/s" in picture.alt
+    assert "mixed falls behind 100 requests/s (peak 50 requests/s)" in picture.alt
+
+
+def test_one_step_and_no_answer_are_findings_too():
+    assert ramp(ramp_of(lab.SYNC, {10: {}})).alt == "Throughput: sync 400 requests/s at 10 users."
+    nothing = ramp(ramp_of(lab.SYNC, {1: {"per_s": 0}, 4: {"per_s": 0}}))
+    assert nothing.alt == "Throughput: sync answered nothing."
+    assert "no request was answered" in words_of(nothing)
+
+
+def test_of_many_ramps_the_title_names_the_highest_and_the_lowest():
+    peaks = {f"server {most}": saturating(lab.SYNC, most, loads=(1, 20)) for most in (300, 400, 500, 600)}
+    assert ramp(peaks).alt == (
+        "Throughput: of 4 peaks, the highest is 600 requests/s under server 600; the lowest is 300 requests/s under server 300."
+    )
+
+
+def test_an_invalid_step_is_no_peak():
+    assert "stops growing at 2 users (peak 400 requests/s)" in ramp(faulty()).alt
+
+
+# What is drawn
+
+
+def test_both_panels_show_each_step_on_one_axis_of_load():
+    climbing = saturating(lab.SYNC, 900)
+    above, below = ramp(climbing).figure.axes
+    assert above.get_xlim() == below.get_xlim()
+    assert above.lines[0].get_xdata().tolist() == climbing.steps
+    assert above.lines[0].get_ydata() == pytest.approx(climbing.table["throughput"].tolist())
+    assert below.lines[0].get_ydata() == pytest.approx(climbing.table["p50"].tolist())
+
+
+def test_the_load_is_logarithmic_only_where_it_spans_much():
+    assert ramp(saturating(lab.SYNC, 900)).figure.axes[0].get_xscale() == "log"
+    assert ramp(saturating(lab.SYNC, 900, loads=(1, 5, 10))).figure.axes[0].get_xscale() == "linear"
+    assert [tick.get_text() for tick in ramp(saturating(lab.SYNC, 900)).figure.axes[1].get_xticklabels()] == [
+        *("1", "2", "5", "10", "20", "50", "100")
+    ]
+
+
+def test_the_95th_percentile_is_drawn_only_where_enough_requests_lie_beyond():
+    weak = ramp(ramp_of(lab.SYNC, {1: {"per_s": 20 * TAIL - 1}, 2: {"per_s": 20 * TAIL}})).figure.axes[1]
+    tail = next(line for line in weak.lines if line.get_linewidth() < 1.5)
+    assert np.isfinite(tail.get_ydata()).tolist() == [False, True]
+
+
+def test_the_curves_are_named_at_their_ends():
+    text = said(ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 2400)))
+    for expected in ("● sync", "▲ async", "p50 90 ms ● sync", "p95 130 ms ● sync", "capacity: 1 request at once"):
+        assert expected in text
+
+
+def test_the_planned_rate_is_drawn_for_open_loops_only():
+    assert "planned rate" in words_of(ramp(by_rate(lab.SYNC, 420)))
+    assert "planned rate" not in words_of(ramp(saturating(lab.SYNC, 900)))
+
+
+def test_steps_that_are_not_to_be_trusted_are_crossed_and_explained():
+    picture = ramp(faulty())
+    assert [crosses(axes) for axes in picture.figure.axes] == [[5.0, 10.0, 20.0], [10.0, 20.0]]
+    text = said(picture)
+    assert "crossed: 5 users, 10 users, 20 users" in text
+    assert "× sync, 10 users: suspect, 300 of 400 requests failed." in text
+    assert "× sync, 20 users: invalid, the server ended during the run." in text
+    assert crosses(ramp(saturating(lab.SYNC, 900)).figure.axes[0]) == []
+
+
+def test_predictions_of_the_peak_are_drawn():
+    picture = ramp(saturating(lab.SYNC, 900), predicted=5000)
+    assert "your prediction: peak 5,000 requests/s" in words_of(picture)
+    assert picture.figure.axes[0].get_ylim()[1] > 5000
+    by_label = ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 2400), predicted={"async": 100})
+    assert "your prediction for async: peak 100 requests/s" in words_of(by_label)
+    assert "prediction" not in said(ramp(saturating(lab.SYNC, 900)))
+
+
+def test_names_beside_a_panel_stand_apart_and_inside():
+    for wanted in ([0.0, 0.01, 0.02], [1.0, 1.0, 1.0], [0.2, 0.5, 0.9], []):
+        places = slopes.spread(wanted, 0.2, 1.0)
+        assert len(places) == len(wanted)
+        assert all(after - before >= 0.2 - 1e-9 for before, after in pairwise(places))
+        assert all(0 <= place <= 1 for place in places)
+    assert slopes.spread([0.2, 0.5, 0.9], 0.2, 1.0) == [0.2, 0.5, 0.9]
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        lambda: ramp(saturating(lab.SYNC, 900), predicted=1200),
+        lambda: ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900), predicted={"sync": 500, "async": 510}),
+        lambda: ramp(faulty(), saturating(lab.MIXED, 600)),
+        lambda: ramp(
+            *(saturating(one, 900, alone_ms=ms) for ms, one in enumerate((lab.SYNC, lab.MIXED, lab.ASYNC, THREADS), 4)),
+            saturating(lab.ASYNC.replace(workers=4, loop="uvloop", middleware="startproject"), 3000),
+        ),
+        lambda: ramp(
+            {"a name that is far too long " * 4: saturating(lab.SYNC, 9), "x" * 80: ramp_of(lab.MIXED, {7: {}})}
+        ),
+        lambda: ramp(saturating(lab.SYNC, 900, loads=range(1, 31))),
+    ],
+)
+def test_no_text_is_cut_off_or_small_or_on_another(picture):
+    assert_legible(picture())
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize("wrong", [(), ({},), ([],), (None,), (slice_of(lab.SYNC),), ({"a": 1},), (Ramp(()),)])
+def test_what_is_not_a_ramp_is_refused(wrong):
+    with pytest.raises(ConfigurationError, match="takes ramps, as measure"):
+        ramp(*wrong)
+
+
+def test_users_and_rates_do_not_share_an_axis():
+    with pytest.raises(ConfigurationError, match="either users or requests/s"):
+        ramp(saturating(lab.SYNC, 900), by_rate(lab.SYNC, 420))
+
+
+@pytest.mark.parametrize("predicted", ["1", -1, float("nan"), {"nobody": 1}])
+def test_a_prediction_that_is_no_number_is_refused(predicted):
+    with pytest.raises(ConfigurationError, match="predicted"):
+        ramp(saturating(lab.SYNC, 900), predicted=predicted)
