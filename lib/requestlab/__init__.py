@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from requestlab import plots
-    from requestlab.claims import claim, claims
+    from requestlab.claims import claim
     from requestlab.comparing import compare
     from requestlab.comparison import Comparison
     from requestlab.configurations import ASYNC, MIXED, NULL, SYNC, Configuration
@@ -45,7 +45,6 @@ _HOME = {
     "Said": "other_tools",
     "Server": "serving",
     "claim": "claims",
-    "claims": "claims",
     "closed": "load",
     "compare": "comparing",
     "describe_machine": "machine",
@@ -81,7 +80,6 @@ __all__ = [
     "Said",
     "Server",
     "claim",
-    "claims",
     "closed",
     "compare",
     "describe_machine",

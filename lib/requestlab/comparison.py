@@ -48,7 +48,7 @@ class Ratio:
     """How many times one contender's figure is another's.
 
     `value`, `low` and `high` are those of `interval`; `verdict` says whether `over` is faster than `under`, slower, or that
-    this cannot be told, and `reason` why.
+    this cannot be told, and `reason` why. `doubts` speak against any verdict on the two, see `Comparison.doubts`.
     """
 
     over: str
@@ -57,6 +57,7 @@ class Ratio:
     interval: Interval
     verdict: str
     reason: str
+    doubts: tuple[str, ...] = ()
 
     @property
     def value(self) -> float:
@@ -151,8 +152,11 @@ class Comparison:
         self._demand(over, under)
         table = self.figures(metric)
         found = intervals.ratio(list(table[over]), list(table[under]))
-        verdict, reason = self._judge(found, (over, under), metric)
-        return Ratio(over, under, metric, found, verdict, reason)
+        doubts = tuple(doubt for label in (over, under) for doubt in self.doubts(label))
+        if self.control not in (None, over, under):
+            doubts += self._doubts_by_control(metric)
+        verdict, reason = _judge(found, doubts, metric)
+        return Ratio(over, under, metric, found, verdict, reason, doubts)
 
     def difference(self, over: str, under: str, metric: str = "p50") -> Interval:
         """Return by how much the figure of `over` exceeds that of `under`, in its unit, with its interval."""
@@ -200,23 +204,20 @@ class Comparison:
     def _all(self) -> tuple[str, ...]:
         return (*self.labels, *([self.control] if self.control else []))
 
+    def _doubts_by_control(self, metric: str) -> tuple[str, ...]:
+        """A lab that tells a thing from itself cannot be believed about others."""
+        assert self.control is not None
+        same = self.ratio(self.control, self.labels[0], metric)
+        return (
+            ()
+            if same.verdict == CANNOT_TELL
+            else (f"the A/A control found a winner where there is none: {same.interval}",)
+        )
+
     def _demand(self, *labels: str) -> None:
         for label in labels:
             if label not in self._all:
                 raise ConfigurationError(f"there is no contender {label!r}; there are {', '.join(self._all)}")
-
-    def _judge(self, found: Interval, labels: Sequence[str], metric: str) -> tuple[str, str]:
-        doubts = [doubt for label in labels for doubt in self.doubts(label)]
-        if doubts:
-            return CANNOT_TELL, "; ".join(doubts)
-        if not found.known:
-            return CANNOT_TELL, found.why
-        if found.low > 1 + ALIKE or found.high < 1 / (1 + ALIKE):
-            more = found.low > 1
-            return (FASTER if more == (METRICS[metric] > 0) else SLOWER), "the interval lies on one side"
-        if found.low <= 1 <= found.high:
-            return CANNOT_TELL, "the interval holds 1"
-        return CANNOT_TELL, f"the interval comes within {ALIKE:.0%} of 1, as far as two equal processes may lie apart"
 
     def _beyond(self, label: str, metric: str) -> float:
         share = (100 - int(metric[1:])) / 100
@@ -234,3 +235,16 @@ class Comparison:
 def _one_of(metric: object) -> None:
     if metric not in METRICS:
         raise ConfigurationError(f"metric={metric!r} is not known; expected one of: {', '.join(METRICS)}")
+
+
+def _judge(found: Interval, doubts: Sequence[str], metric: str) -> tuple[str, str]:
+    if doubts:
+        return CANNOT_TELL, "; ".join(doubts)
+    if not found.known:
+        return CANNOT_TELL, found.why
+    if found.low > 1 + ALIKE or found.high < 1 / (1 + ALIKE):
+        more = found.low > 1
+        return (FASTER if more == (METRICS[metric] > 0) else SLOWER), "the interval lies on one side"
+    if found.low <= 1 <= found.high:
+        return CANNOT_TELL, "the interval holds 1"
+    return CANNOT_TELL, f"the interval comes within {ALIKE:.0%} of 1, as far as two equal processes may lie apart"

@@ -1,4 +1,5 @@
-"""What this machine is, and how good the ruler is on it: facts, the ruler's ceiling and floor, warnings in words.
+"""What this machine is, and how good the ruler is on it: facts, the ruler's ceiling and floor, what can be told today, warnings
+in words.
 
 The ruler is measured against a server that does next to nothing: nothing on this machine can be seen to be faster than
 the ceiling, nor to take less time than the floor.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +20,19 @@ from requestlab.audit import TAIL
 from requestlab.configurations import NULL, Configuration
 from requestlab.load import MOST_USERS, closed
 from requestlab.measuring import measure
+from requestlab.progress import Progress
+from requestlab.resolving import BUDGET_S, Resolution, resolution
 from requestlab.runs import Run
-from requestlab.serving import Server, serve
+from requestlab.serving import serve
 from requestlab.surroundings import SLOWING, Surroundings, surroundings
 
 USERS = (1, 10, 50)
 ROUNDS = 3
 SLICE_S = 0.4
 WARMUP_S = 0.1
+OVERHEAD_S = 0.15
+STARTING_S = 1.0
+"""What a slice takes beyond its load, and two servers to start. For the time that is left, only."""
 
 TRAP_MS = 20.0
 """A keep-alive answer of two small writes that takes longer has met Nagle's algorithm and the delayed acknowledgement."""
@@ -59,13 +65,15 @@ class Ruler:
 
 @dataclass(frozen=True)
 class Examination:
-    """What `examine` found. `keep_alive_p50` in ms; `steal` is the part of all CPU time that went to other machines."""
+    """What `examine` found. `keep_alive_p50` in ms; `steal` is the part of all CPU time that went to other machines;
+    `resolution` says which differences a comparison can tell today."""
 
     machine: dict[str, Any]
     surroundings: Surroundings
     ruler: tuple[Ruler, ...]
     keep_alive_p50: float
     steal: float
+    resolution: Resolution
     warnings: tuple[str, ...]
 
     @property
@@ -79,45 +87,46 @@ class Examination:
         return not self.keep_alive_p50 < TRAP_MS
 
 
-def examine(step: Callable[[str], None] = lambda what: None) -> Examination:
-    """Look at this machine and measure the ruler on it; some ten seconds. `step` is told what is measured, `steps()` times.
+def examine() -> Examination:
+    """Look at this machine, measure the ruler on it, and what it can tell today; some twenty seconds.
 
     Raises what `serve` and `measure` raise.
 
-    Resources: two servers and the load process for the time of the call.
+    Resources: two servers at a time and the load process for the time of the call.
     """
     around = surroundings()
     before = psutil.cpu_times()
-    slices, keep_alive = _measure_all(step)
+    slices, keep_alive = _measure_all()
+    able = resolution()
     steal = _steal(before, psutil.cpu_times())
     ruler = tuple(_ruler(users, runs) for users, runs in slices.items())
     facts = machine.facts()
     p50 = statistics.median(run.summary["p50"] for run in keep_alive)
-    warnings = [*about_the_machine(facts, around), *about_the_ruler(ruler, p50, steal)]
-    return Examination(facts, around, ruler, p50, steal, tuple(warnings))
+    warnings = [
+        *about_the_machine(facts, around),
+        *about_the_ruler(ruler, p50, steal),
+        *about_the_resolution(able),
+    ]
+    return Examination(facts, around, ruler, p50, steal, able, tuple(warnings))
 
 
-def steps() -> int:
-    """Return how many measurements `examine` makes."""
-    return ROUNDS * (len(USERS) + 1)
-
-
-def _measure_all(step: Callable[[str], None]) -> tuple[dict[int, list[Run]], list[Run]]:
+def _measure_all() -> tuple[dict[int, list[Run]], list[Run]]:
     """Measure in rounds, so that a bad moment of the machine falls on one slice of each kind and not on all of one."""
     slices: dict[int, list[Run]] = {users: [] for users in USERS}
-    keep_alive = []
-    with serve(NULL) as null, serve(TWO_WRITES) as uvicorn:
-        for _ in range(ROUNDS):
-            for users in USERS:
-                slices[users].append(_slice(null, users, step))
-            keep_alive.append(_slice(uvicorn, 1, step))
+    keep_alive: list[Run] = []
+    with Progress("the ruler") as progress, serve(NULL) as null, serve(TWO_WRITES) as uvicorn:
+        plan = [(server, users) for _ in range(ROUNDS) for server, users in (*((null, n) for n in USERS), (uvicorn, 1))]
+        for done, (server, users) in enumerate(plan):
+            what = f"measuring the ruler, {server.configuration.label}, {closed(users=users)}"
+            progress.step(what, _left_s(len(plan) - done))
+            run = measure(server, "/", closed(users=users), seconds=SLICE_S, warmup=WARMUP_S)
+            (slices[users] if server is null else keep_alive).append(run)
     return slices, keep_alive
 
 
-def _slice(server: Server, users: int, step: Callable[[str], None]) -> Run:
-    load = closed(users=users)
-    step(f"{server.configuration.label}, {load}")
-    return measure(server, "/", load, seconds=SLICE_S, warmup=WARMUP_S)
+def _left_s(slices: int) -> float:
+    """Return how long so many slices will take, and what comes after them."""
+    return slices * (SLICE_S + WARMUP_S + OVERHEAD_S) + STARTING_S + BUDGET_S
 
 
 def _ruler(users: int, runs: list[Run]) -> Ruler:
@@ -170,6 +179,15 @@ def about_the_ruler(ruler: tuple[Ruler, ...], keep_alive_p50: float, steal: floa
     spread = max((row.spread for row in ruler if not math.isnan(row.spread)), default=0.0)
     if spread > MUCH_SPREAD:
         yield f"equal slices lay up to {spread:.0%} apart, and so will single measurements: compare over many rounds"
+
+
+def about_the_resolution(able: Resolution) -> Iterator[str]:
+    """Yield one sentence where a configuration seemed to differ from itself, and where nothing could be said of it."""
+    if able.differed:
+        ratio = f"{able.control.value:.2f} times ({able.control.low:.2f} to {able.control.high:.2f})"
+        yield f"one configuration answered {ratio} as fast as itself (A/A): trust no difference as small on this machine today"
+    if able.why:
+        yield f"it is not known which differences can be told today: {able.why}"
 
 
 def _steal(before: Any, after: Any) -> float:

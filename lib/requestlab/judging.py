@@ -11,7 +11,6 @@ from typing import Any
 from requestlab import machine
 from requestlab.claims import Claim, Rule
 from requestlab.comparison import ALIKE, Comparison, Ratio
-from requestlab.comparison import CANNOT_TELL as NO_WINNER
 from requestlab.errors import ConfigurationError
 from requestlab.intervals import Interval
 from requestlab.verdicts import CANNOT_TELL, REFUTED, SUPPORTED, Finding, Verdict
@@ -106,8 +105,7 @@ def _of_ratio(claim: Claim, evidence: Ratio, rule: Rule) -> tuple[Interval, Sequ
         raise ConfigurationError(
             f"{_wants(claim)}; this is the ratio of {evidence.metric}, {evidence.over} / {evidence.under}"
         )
-    doubtful = evidence.verdict == NO_WINNER and not evidence.reason.startswith("the interval")
-    return evidence.interval, [evidence.reason] if doubtful else ()
+    return evidence.interval, evidence.doubts
 
 
 def _of_comparison(claim: Claim, evidence: Comparison, rule: Rule) -> tuple[Interval, Sequence[str]]:

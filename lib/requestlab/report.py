@@ -21,6 +21,7 @@ from requestlab.errors import ConfigurationError, ReportError
 from requestlab.executing import Executed, Tick
 from requestlab.ledgers import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger
 from requestlab.pace import QUICK_VARIABLE
+from requestlab.progress import UNWATCHED_VARIABLE
 from requestlab.verdicts import NOT_TRIED, WORDS
 
 PAGE = "index.html"
@@ -172,7 +173,8 @@ def _put(new: Path, target: Path, aside: Path) -> None:
 
 def _variables(folder: Path, quick: bool) -> dict[str, str]:
     """Return the environment of the kernels."""
-    return {**jupyter.environment(os.environ), LEDGER_VARIABLE: str(folder), QUICK_VARIABLE: "1" if quick else ""}
+    own = {LEDGER_VARIABLE: str(folder), QUICK_VARIABLE: "1" if quick else "", UNWATCHED_VARIABLE: "1"}
+    return jupyter.environment(os.environ) | own
 
 
 def _caption(one: Ledger) -> str:

@@ -21,7 +21,7 @@ USERS = 10
 ROUNDS = 8
 SLICE_S = 0.3
 SHORT_WARMUP_S = 0.1
-BUDGET_S = 8.0
+BUDGET_S = 9.0
 """How long the rounds may take, the ramp before them included; starting two servers comes on top of it."""
 
 CONTENDERS = 2

@@ -27,7 +27,7 @@ _KNOCK_S = 2.0
 @click.command()
 @click.argument("targets", metavar="TARGET [TARGET...]", nargs=-1, required=True)
 @click.option("--path", help="What all are asked for.  [default: the app's page; of an address, its own path]")
-@load_options
+@load_options(ramps=False)
 @click.option(
     "--rounds", type=click.IntRange(min=1), help=f"Rounds.  [default: {ROUNDS}; with --budget as many as fit]"
 )
@@ -46,9 +46,9 @@ _KNOCK_S = 2.0
 def compare(
     targets: tuple[str, ...],
     path: str | None,
-    users: tuple[int, ...] | None,
+    users: int | None,
     each: int | None,
-    rate: tuple[float, ...] | None,
+    rate: float | None,
     arrivals: str | None,
     no_keep_alive: bool,
     rounds: int | None,
@@ -92,7 +92,8 @@ def compare(
     field = contenders(targets, path)
     if len(field) < 2 and not control:
         raise click.UsageError("there is one target; give two or more, or --control to compare it with itself")
-    load = _one_load(load_of(users, each, rate, arrivals, no_keep_alive, seed))
+    load = load_of(users, each, rate, arrivals, no_keep_alive, seed)
+    assert not isinstance(load, Steps)
     settings = measuring.Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
     measuring.check(load, settings)
     _check_limits(rounds, budget, width)
@@ -118,14 +119,6 @@ def compare(
     findings.tell(result, None if problem else figure, as_json)
     if problem or (problem := findings.why_not(result)):
         raise click.ClickException(problem)
-
-
-def _one_load(load: Load | Steps) -> Load:
-    if isinstance(load, Steps):
-        raise click.UsageError(
-            "all contenders are compared under one load; give one number, or one comparison for each"
-        )
-    return load
 
 
 def _check_limits(rounds: int | None, budget: float | None, width: float | None) -> None:

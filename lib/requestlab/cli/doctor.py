@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -15,23 +14,24 @@ from requestlab.cli.output import figure, gigabytes, percent, print_columns, pri
 
 if TYPE_CHECKING:
     from requestlab.doctor import Examination
+    from requestlab.intervals import Interval
 
 
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Look at this machine, and at how good the ruler is on it.
+    """Look at this machine, at how good the ruler is on it, and at what it can tell today.
 
-    Measures the load process against a server that does next to nothing: its ceiling and its floor. Exits with 1 where the
-    self-test of keep-alive connections fails.
+    Measures the load process against a server that does next to nothing, its ceiling and its floor; then a configuration
+    against itself (A/A), from which follows how small a difference a comparison of 60 s can tell. Takes some twenty seconds.
+    Exits with 1 where the self-test of keep-alive connections fails.
     """
     from requestlab.machine import require_linux
 
     require_linux()
-    from requestlab.doctor import examine, steps
+    from requestlab.doctor import examine
 
-    with _steps(steps()) as step:
-        found = examine(step)
+    found = examine()
     if as_json:
         print_json({**dataclasses.asdict(found), "floor": dataclasses.asdict(found.floor), "trapped": found.trapped})
     else:
@@ -40,38 +40,22 @@ def doctor(as_json: bool) -> None:
         sys.exit(1)
 
 
-@contextmanager
-def _steps(count: int) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done and how much is left; the line is taken away at the end."""
-    shown = sys.stderr is not None and sys.stderr.isatty()
-    done = width = 0
-
-    def show(line: str) -> None:
-        nonlocal width
-        if shown:
-            click.echo("\r" + line.ljust(width), err=True, nl=False)
-            width = len(line)
-
-    def step(what: str) -> None:
-        nonlocal done
-        done += 1
-        show(f"measuring {done} of {count}: {what}")
-
-    try:
-        yield step
-    finally:
-        show("")
-        show("\r")
-
-
 def _print_examination(found: Examination) -> None:
     print_table(_machine_rows(found))
     click.echo("\nThe ruler, against a server that does next to nothing:\n")
     _print_ruler(found)
     verdict = "FAILED" if found.trapped else "passed"
     click.echo(f"\nkeep-alive self-test: {verdict}, two small writes arrive after {figure(found.keep_alive_p50)} ms")
+    click.echo(f"resolution: {found.resolution}{_control(found.resolution.control)}")
     for warning in found.warnings:
         click.echo(f"warning: {warning}")
+
+
+def _control(interval: Interval) -> str:
+    """Return what the A/A saw, in brackets, where it saw anything."""
+    if not interval.known:
+        return ""
+    return f" (A/A: ratio {interval.value:.2f}, {interval.low:.2f} to {interval.high:.2f})"
 
 
 def _machine_rows(found: Examination) -> Iterator[tuple[str, str]]:

@@ -115,6 +115,8 @@ def _rows(result: Comparison, saved: Path | None) -> Iterator[tuple[str, str]]:
     yield "rounds", f"{tried}{whole}; {how}; above are medians of rounds"
     yield "stopped", f"because {about['stopped']}"
     yield "dropped", _dropped(result)
+    if result.disturbed:
+        yield "disturbed", f"but counted, since so many are: {_kinds(result.disturbed)}"
     suspect = [part.run for part in result.slices if not part.dropped and part.run.summary["validity"] == "suspect"]
     if suspect:
         yield (
@@ -141,10 +143,12 @@ def _control(result: Comparison) -> str:
 
 
 def _dropped(result: Comparison) -> str:
-    kinds = ", ".join(f"{count:,} × {why}" for why, count in result.dropped_why.items())
-    return f"{result.dropped:,} of {len(result.slices):,} slices" + (
-        f" for evidence from outside: {kinds}" if kinds else ""
-    )
+    why = f" for evidence from outside: {_kinds(result.dropped_why)}" if result.dropped else ""
+    return f"{result.dropped:,} of {len(result.slices):,} slices{why}"
+
+
+def _kinds(counts: dict[str, int]) -> str:
+    return "; ".join(f"{count:,} × {kind}" for kind, count in counts.items())
 
 
 def _alike(texts: dict[str, str]) -> str:
@@ -169,6 +173,7 @@ def _facts(result: Comparison) -> dict[str, Any]:
         "rounds": result.rounds.to_dict("records"),
         "dropped": result.dropped,
         "dropped_why": result.dropped_why,
+        "disturbed": result.disturbed,
         **about,
     }
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("target")
 @click.argument("path", required=False)
-@load_options
+@load_options(ramps=True)
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the same poisson arrivals again.  [default: 0]")
 @slice_options(seconds=2.0)
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Keep every request in this file.")
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 def measure(
     target: str,
     path: str | None,
-    users: tuple[int, ...] | None,
+    users: int | list[int] | None,
     each: int | None,
-    rate: tuple[float, ...] | None,
+    rate: float | list[float] | None,
     arrivals: str | None,
     no_keep_alive: bool,
     seed: int | None,
@@ -99,7 +99,7 @@ def _measure_configuration(
 
     measuring.check(load, measuring.Settings(**settings))  # before a server is started for nothing
     with serving.serve(wanted) as server:
-        return measuring.measure(server, path, load, **settings)  # type: ignore[arg-type]
+        return measuring.measure(server, path, load, **settings)
 
 
 def _measure_address(
@@ -113,7 +113,7 @@ def _measure_address(
     measuring.check(load, measuring.Settings(**settings))  # before anything is announced
     if remote:
         announce(base, path, f"{load}, for {settings['seconds']:g} s{_each(load)} and the warm-up before")
-    return measuring.measure(base, path, load, remote=remote, **settings)  # type: ignore[arg-type]
+    return measuring.measure(base, path, load, remote=remote, **settings)
 
 
 def _each(load: Load | Steps) -> str:

@@ -15,15 +15,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One line of 
 remote_option = click.option("--remote", is_flag=True, help="TARGET is another machine, and its owner agrees.")
 
 
-class _List(click.ParamType):
-    """One value, or several with commas between them: `1,10,50`."""
+def _several(one: click.ParamType[Any]) -> Callable[[str], Any]:
+    """Return a type for one value, or for several with commas between them: `1,10,50`."""
 
-    def __init__(self, one: click.ParamType) -> None:
-        self.one = one
-        self.name = f"{one.name}s"
+    def number_or_numbers(text: str) -> Any:
+        values = [one.convert(part.strip(), None, None) for part in text.split(",")]
+        return values[0] if len(values) == 1 else values
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return tuple(self.one.convert(part.strip(), param, ctx) for part in str(value).split(","))
+    return number_or_numbers
 
 
 def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,27 +42,36 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a load; `load_of` makes it from them."""
-    for option in (
-        click.option("--no-keep-alive", is_flag=True, help="Open a new connection for each request."),
-        click.option("--arrivals", type=click.Choice(ARRIVALS), help="How they are spaced.  [default: constant]"),
-        click.option(
-            "--rate",
-            type=_List(click.FloatRange(0, MOST_RATE, min_open=True)),
-            metavar="NUMBER[,NUMBER...]",
-            help="Requests per second in an open loop: due whether or not those before are answered.",
-        ),
-        click.option("--each", type=click.IntRange(1, MOST_EACH), help="Requests of each user.  [default: no limit]"),
-        click.option(
-            "--users",
-            type=_List(click.IntRange(1, MOST_USERS)),
-            metavar="NUMBER[,NUMBER...]",
-            help="Clients in a closed loop: each waits for an answer before it asks again.  [default: 1]",
-        ),
-    ):
-        command = option(command)
-    return command
+def load_options(*, ramps: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options of a load, or of a ramp of loads; `load_of` makes it from them."""
+    rate: click.ParamType[Any] = click.FloatRange(0, MOST_RATE, min_open=True)
+    users: click.ParamType[Any] = click.IntRange(1, MOST_USERS)
+    metavar = "NUMBER[,NUMBER...]" if ramps else None
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option("--no-keep-alive", is_flag=True, help="Open a new connection for each request."),
+            click.option("--arrivals", type=click.Choice(ARRIVALS), help="How they are spaced.  [default: constant]"),
+            click.option(
+                "--rate",
+                type=_several(rate) if ramps else rate,
+                metavar=metavar,
+                help="Requests per second in an open loop: due whether or not those before are answered.",
+            ),
+            click.option(
+                "--each", type=click.IntRange(1, MOST_EACH), help="Requests of each user.  [default: no limit]"
+            ),
+            click.option(
+                "--users",
+                type=_several(users) if ramps else users,
+                metavar=metavar,
+                help="Clients in a closed loop: each waits for an answer before it asks again.  [default: 1]",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
 
 
 def slice_options(seconds: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -98,9 +106,9 @@ def configuration(name: str, options: Mapping[str, Any]) -> Configuration:
 
 
 def load_of(
-    users: tuple[int, ...] | None,
+    users: int | list[int] | None,
     each: int | None,
-    rate: tuple[float, ...] | None,
+    rate: float | list[float] | None,
     arrivals: str | None,
     no_keep_alive: bool,
     seed: int | None,
@@ -109,18 +117,14 @@ def load_of(
     if rate is None:
         if arrivals is not None:
             raise click.UsageError("--arrivals is for an open loop; give it a --rate")
-        return load.closed(_one_or_all(users or (1,)), each=each, keep_alive=not no_keep_alive)
+        return load.closed(1 if users is None else users, each=each, keep_alive=not no_keep_alive)
     if users is not None:
         raise click.UsageError("--users makes a closed loop and --rate an open one; give one of them")
     if each is not None:
         raise click.UsageError("--each is for the --users of a closed loop; an open one ends after --seconds")
-    return load.open(_one_or_all(rate), arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
+    return load.open(rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that stand on the command line."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _one_or_all(values: tuple[Any, ...]) -> Any:
-    return values[0] if len(values) == 1 else values

@@ -21,7 +21,7 @@ from requestlab.cli.addresses import DEFAULT_PATH, neither, split
 from requestlab.configurations import NAMED, Configuration
 from requestlab.errors import ConfigurationError
 
-FIELDS: dict[str, click.ParamType] = {
+FIELDS: dict[str, click.ParamType[Any]] = {
     field.name: {"int": click.INT, "bool": click.BOOL}.get(str(field.type), click.STRING)
     for field in dataclasses.fields(Configuration)
     if field.name != "name"

@@ -121,8 +121,8 @@ def _workers(run: Run) -> Iterator[tuple[str, str]]:
         return
     counts = run.about["counts"]
     for pid, count in sorted(counts.items(), key=lambda row: -row[1]):
-        share = percent(count / sum(counts.values())) if any(counts.values()) else "–"
-        yield f"worker {pid}", f"counted {count:,} requests ({share}), warm-up included"
+        of_all = f" ({percent(count / sum(counts.values()))})" if count else ""
+        yield f"worker {pid}", f"counted {count:,} requests{of_all}, warm-up included"
 
 
 def _sent(run: Run) -> int:

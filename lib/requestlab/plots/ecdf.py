@@ -19,31 +19,35 @@ _LEFT_IN, _WIDTH_IN, _BELOW_IN, _LEAST_IN = 1.08, 5.65, 0.5, 3.6
 _BESIDE_IN, _PREDICTION_IN = 2.95, 0.19
 
 
-def ecdf(*runs: Runs, predicted: Predicted = None) -> Picture:
+def ecdf(*runs: Runs, predicted: Predicted = None, finds: int = 50) -> Picture:
     """Draw which share of the answered requests took no longer than so many ms, a curve for each run.
 
     >>> lab.plots.ecdf(sync_run, mixed_run, predicted={"sync": 50, "mixed": 60})
 
     Takes runs, or one mapping of labels to runs; anything else is a ConfigurationError. Response time counts from planned to
-    done; for an open loop, service time, from sent to done, is drawn beside it. p50, p95 and p99 are marked, the latter two only where at least `audit.TAIL` requests lie beyond. `predicted` is the
-    median in ms that the reader expects, for all runs or by label.
+    done; for an open loop, service time, from sent to done, is drawn beside it. p50, p95 and p99 are marked, the latter two
+    only where at least `audit.TAIL` requests lie beyond. `predicted` is the median in ms that the reader expects, for all
+    runs or by label; `finds` is the percentile that the title tells of, 1 to 99.
     """
     contenders = gather(runs, "ecdf")
     expected = predictions(predicted, contenders, "a median in ms above 0")
     if any(number is not None and number <= 0 for number in expected):
         raise ConfigurationError(f"predicted={predicted!r}: expected a median in ms above 0, a number, or None")
-    title = finding(contenders)
+    if isinstance(finds, bool) or not isinstance(finds, int) or not 1 <= finds <= 99:
+        raise ConfigurationError(f"finds={finds!r}: expected a percentile, a whole number from 1 to 99")
+    title = finding(contenders, finds)
     with look.style():
         return Picture(_drawn(contenders, expected, title), f"{title}.")
 
 
-def finding(contenders: Sequence[Contender]) -> str:
-    """Say what half of the requests of each run stayed below, and which run has no answers."""
+def finding(contenders: Sequence[Contender], percent: int = 50) -> str:
+    """Say what so many percent of the requests of each run stayed below, and which run has no answers."""
     answered = [c for c in contenders if c.run.response_ms.size]
-    found = [f"{words.ms(curves.percentile(c, 50))} ms under {c.label}{c.failures}" for c in answered]
+    found = [f"{words.ms(curves.percentile(c, percent))} ms under {c.label}{c.failures}" for c in answered]
     silent = [f"no request was answered under {c.label}{c.failures}" for c in contenders if c not in answered]
     which = "answered requests" if any(contender.failed for contender in contenders) else "requests"
-    said = [f"Half of the {which} took less than {words.joined(found)}"] if found else []
+    part = "Half" if percent == 50 else f"{percent}\N{NO-BREAK SPACE}%"
+    said = [f"{part} of the {which} took less than {words.joined(found)}"] if found else []
     told = "; ".join([*said, *silent])
     return told[0].upper() + told[1:]
 

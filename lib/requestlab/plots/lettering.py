@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
@@ -24,7 +25,7 @@ def width_in(text: str, points: float, bold: bool = False) -> float:
         return 0.0
     font = FontProperties(family=FAMILY, weight="bold" if bold else "normal")
     path = TextPath((0, 0), text.replace("$", "S"), size=points, prop=font)
-    return _HINTING * float(path.get_extents().width) / POINTS_PER_INCH
+    return _HINTING * float(np.ptp(path.vertices[:, 0])) / POINTS_PER_INCH
 
 
 def wrapped(text: str, most_in: float, points: float, bold: bool = False) -> list[str]:

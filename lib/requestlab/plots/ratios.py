@@ -86,12 +86,13 @@ def _explained(given: Cases, notes: Sequence[str]) -> list[str]:
 
 
 def _resolved(given: Cases) -> str:
-    """Say what differences in throughput the control could not have told from none."""
+    """Say how far apart the throughputs of equals came out."""
     found = [result.resolution for result in given.results.values()]
-    known = [max(1 / one.low, one.high) - 1 for one in found if one is not None and one.known]
+    known = [one for one in found if one is not None and one.known]
     if not known:
-        return "There were too few rounds to say which differences this machine can tell today"
-    return f"So differences below {max(known):.1%} in requests per second cannot be told on this machine today"
+        return "There were too few rounds to say how far apart equals come out today"
+    low, high = (ratio_words.times(bound) for bound in (min(one.low for one in known), max(one.high for one in known)))
+    return f"On this machine today, equals come out at {low} to {high} times each other in requests per second"
 
 
 def _caption(given: Cases) -> list[str]:

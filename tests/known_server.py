@@ -1,0 +1,224 @@
+"""A server whose truth is known: `python -m tests.known_server BEHAVIOUR [NUMBER …]`.
+
+It is a process of its own, so that the test that looks at it does not disturb it. It says its port on its standard output,
+serves each connection in a thread of its own until its standard input ends, and then says in one line of JSON what it did:
+`requests`, how many it read, and `held_ms`, how long it meant to hold each of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from requestlab import lifeline, machine
+
+BODY, OTHER_BODY = b"what was asked for", b"what was not asked"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+Answer = Callable[[socket.socket, int], bool]
+"""Answers the request with that number (from 1) on a connection, and returns whether the connection is to be kept."""
+
+
+class Truth:
+    """What the server did."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count(1)
+        self.seen: list[int] = []
+        self.held_ms: list[float] = []
+        self.began = 0.0
+
+    def one_more(self) -> int:
+        number = next(self.numbers)
+        self.seen.append(number)
+        self.began = self.began or time.monotonic()
+        return number
+
+
+def delay(truth: Truth, ms: float) -> Answer:
+    """Each answer after so long."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        time.sleep(ms / 1_000)
+        connection.sendall(HEAD + BODY)
+        return True
+
+    return answer
+
+
+def exponential(truth: Truth, mean_ms: float, seed: float) -> Answer:
+    """Each answer after an exponential time with that mean."""
+    chance = random.Random(seed)
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        ms = chance.expovariate(1 / mean_ms)
+        truth.held_ms.append(ms)
+        time.sleep(ms / 1_000)
+        connection.sendall(HEAD + BODY)
+        return True
+
+    return answer
+
+
+def freeze(truth: Truth, after_ms: float, for_ms: float, else_ms: float) -> Answer:
+    """Each answer after `else_ms`, but for one time, `after_ms` after the first request, in which none is given."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        time.sleep(else_ms / 1_000)
+        thaws_in = truth.began + (after_ms + for_ms) / 1_000 - time.monotonic()
+        if 0 < thaws_in <= for_ms / 1_000:
+            time.sleep(thaws_in)
+        connection.sendall(HEAD + BODY)
+        return True
+
+    return answer
+
+
+def two_writes(truth: Truth, no_delay: float) -> Answer:
+    """Head and body in two small writes, with TCP_NODELAY or without."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(no_delay))
+        connection.sendall(HEAD)
+        connection.sendall(BODY)
+        return True
+
+    return answer
+
+
+def wrong_body(truth: Truth, every: float) -> Answer:
+    """Every so many-th answer has another body of the same length."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        connection.sendall(HEAD + (BODY if number % every else OTHER_BODY))
+        return True
+
+    return answer
+
+
+def half_sent(truth: Truth, every: float) -> Answer:
+    """Every so many-th answer ends in the middle."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        connection.sendall(HEAD + (BODY if number % every else BODY[:9]))
+        return bool(number % every)
+
+    return answer
+
+
+def reset(truth: Truth, every: float) -> Answer:
+    """Every so many-th request is answered with a reset of the connection."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        if number % every:
+            connection.sendall(HEAD + BODY)
+            return True
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+
+    return answer
+
+
+BEHAVIOURS: dict[str, Callable[..., Answer]] = {
+    behaviour.__name__: behaviour
+    for behaviour in (delay, exponential, freeze, two_writes, wrong_body, half_sent, reset)
+}
+
+
+def _serve(connection: socket.socket, answer: Answer, truth: Truth) -> None:
+    with connection, suppress(OSError):
+        received = b""
+        while more := connection.recv(65_536):
+            received += more
+            if received.endswith(b"\r\n\r\n"):
+                received = b""
+                if not answer(connection, truth.one_more()):
+                    return
+
+
+def main(name: str, *numbers: str) -> None:
+    lifeline.die_with_parent()
+    sys.setswitchinterval(0.0005)
+    truth = Truth()
+    answer = BEHAVIOURS[name](truth, *map(float, numbers))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2_048)
+
+    def accept() -> None:
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=_serve, args=(connection, answer, truth), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    print(listener.getsockname()[1], flush=True)
+    sys.stdin.read()
+    print(json.dumps({"requests": len(truth.seen), "held_ms": truth.held_ms}), flush=True)
+    os._exit(0)
+
+
+class Known:
+    """The running server, for a test: `url`, and after its end `requests` and `held_ms`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self.address = ("127.0.0.1", int(process.stdout.readline()))
+        self.url = f"http://127.0.0.1:{self.address[1]}"
+        self.pid = process.pid
+        self.requests = 0
+        self.held_ms: list[float] = []
+
+
+@contextmanager
+def known_server(behaviour: str, *numbers: float) -> Iterator[Known]:
+    """Run it in a process of its own, on the cores on which the lab would have it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.known_server", behaviour, *map(str, numbers)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    os.sched_setaffinity(process.pid, machine.split_cores().server)
+    with process:
+        try:
+            known = Known(process)
+            yield known
+            said = json.loads(process.communicate(timeout=10)[0])
+            known.requests, known.held_ms = said["requests"], said["held_ms"]
+        finally:
+            process.kill()
+
+
+def one_slow_worker(environ: Any, start_response: Any) -> Any:
+    """A WSGI application that is ten times slower in one worker than in the others: in the first to get there."""
+    time.sleep(0.05 if _slow() else 0.005)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))])
+    return [BODY]
+
+
+def _slow() -> bool:
+    """Whether this worker is the slow one: the first of this run's directory, which has a mark there."""
+    global _is_slow
+    if _is_slow is None:
+        try:
+            Path(os.environ["REQUESTLAB_DIRECTORY"], "the-slow-one").touch(exist_ok=False)
+            _is_slow = True
+        except FileExistsError:
+            _is_slow = False
+    return _is_slow
+
+
+_is_slow: bool | None = None
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,307 @@
+"""The schedule of an open loop: what is due, what was sent, and what could not be."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import requestlab as lab
+from requestlab import audit
+from requestlab.clocks import Alarm
+from requestlab.connection import ERRORS, REFUSED, TIMEOUT
+from requestlab.errors import ConfigurationError
+from requestlab.loading import Outcome, carry_out
+from requestlab.open_loop import schedule
+from requestlab.plan import COLUMNS, Plan
+from tests.known_server import known_server
+
+REQUEST = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+def plan(address: tuple[str, int] = ("127.0.0.1", 9), **changes: Any) -> Plan:
+    fields = {"rate": 100.0, "connections": 50, "seconds": 0.5, "warmup_s": 0.0, "timeout_s": 10.0}
+    return Plan(family=socket.AF_INET, address=address, request=REQUEST, **fields | changes)
+
+
+def table(outcome: Outcome) -> pd.DataFrame:
+    return pd.DataFrame(outcome.samples, columns=list(COLUMNS)).sort_values("planned", kind="stable")
+
+
+# The schedule itself.
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "number"), [(1000, 2.0, 2_000), (3, 1.0, 3), (0.5, 1.0, 1), (0.1, 0.05, 1), (7, 0.3, 3)]
+)
+def test_constant_arrivals_are_one_every_so_many_nanoseconds_and_as_many_as_fit(rate, seconds, number):
+    due = schedule(plan(rate=rate, seconds=seconds))
+    assert due == [int(position * 1e9 / rate) for position in range(number)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.01, 2_000), st.floats(0.01, 3), st.floats(0, 1), st.sampled_from(["constant", "poisson"]))
+def test_every_schedule_is_in_order_and_lies_within_the_time(rate, seconds, warmup_s, arrivals):
+    due = schedule(plan(rate=rate, seconds=seconds, warmup_s=warmup_s, arrivals=arrivals))
+    assert due == sorted(due)
+    assert all(0 <= at < (seconds + warmup_s) * 1e9 for at in due)
+    if arrivals == "constant":
+        assert abs(len(due) - rate * (seconds + warmup_s)) <= 1
+
+
+def test_the_same_seed_makes_the_same_visitors_and_another_seed_others():
+    one, same, other = (schedule(plan(arrivals="poisson", seed=seed, seconds=20.0)) for seed in (5, 5, 6))
+    assert one == same
+    assert one != other
+    longer = schedule(plan(arrivals="poisson", seed=5, seconds=40.0))
+    assert longer[: len(one)] == one
+
+
+def test_gaps_between_poisson_arrivals_are_exponential_and_their_number_is_poissons():
+    due = np.array(schedule(plan(rate=500.0, arrivals="poisson", seed=1, seconds=20.0)))
+    gaps_ms = np.diff(due) / 1e6
+    assert stats.kstest(gaps_ms, stats.expon(scale=2).cdf).pvalue > 0.01
+    assert abs(np.corrcoef(gaps_ms[1:], gaps_ms[:-1])[0, 1]) < 4 / len(gaps_ms) ** 0.5
+    counts = [len(schedule(plan(rate=100.0, arrivals="poisson", seed=seed, seconds=1.0))) for seed in range(400)]
+    assert abs(np.mean(counts) - 100) < 4 * 10 / 400**0.5
+    assert np.var(counts) / np.mean(counts) == pytest.approx(1, abs=4 * (2 / 400) ** 0.5)
+
+
+# What is sent.
+
+
+@pytest.mark.parametrize("arrivals", ["constant", "poisson"])
+def test_every_request_is_planned_for_the_very_time_that_the_schedule_says(arrivals):
+    with lab.serve(lab.NULL) as server:
+        run = lab.measure(server, "/", lab.open(1_000, arrivals=arrivals, seed=4), seconds=1)
+    due = schedule(plan(rate=1_000.0, arrivals=arrivals, seed=4, seconds=1.0, warmup_s=0.25))
+    planned = np.sort(run.samples[:, COLUMNS.index("planned")])
+    assert list(planned - planned[0]) == [at - due[0] for at in due]
+    assert run.about["started"] == len(run.samples) == len(due)
+    assert run.about["held_back"] == 0
+
+
+def test_nothing_is_sent_before_it_is_due_and_what_is_late_is_counted():
+    with lab.serve(lab.NULL) as server:
+        run = lab.measure(server, "/", lab.open(1_000), seconds=0.5)
+    requests = run.requests
+    assert (requests["sent"] >= requests["planned"]).all()
+    assert (requests["first_byte"] > requests["sent"]).all()
+    late_ms = (requests["sent"] - requests["planned"]) / 1e6
+    assert run.summary["late"] == (late_ms > audit.LATE_MS).sum()
+    assert run.summary["late_p99"] == pytest.approx(np.percentile(late_ms, 99))
+    assert np.median(run.response_ms - run.service_ms) == pytest.approx(np.median(late_ms))
+
+
+def test_the_schedule_is_kept_better_than_a_timer_of_whole_milliseconds_would():
+    """Every other request is due half a millisecond after a whole one; such a timer would be 0.5 ms late, each time."""
+    late_ms = []
+    with lab.serve(lab.NULL) as server:
+        for _ in range(5):
+            late_ms.append(np.median(lab.measure(server, "/", lab.open(666.6), seconds=0.3).late_ms))
+    assert min(late_ms) < 0.25
+
+
+def test_a_stretch_without_visitors_lasts_as_long_as_any_other():
+    with known_server("delay", 1) as known:
+        outcome = carry_out(plan(known.address, rate=0.5, seconds=0.4, arrivals="poisson", seed=0), (), lambda: None)
+    assert len(outcome.samples) == known.requests == 0
+    first, last = outcome.head["marks"]
+    assert last["time_ns"] - first["time_ns"] >= 0.99 * 0.4e9
+
+
+def test_a_connection_that_is_free_is_used_again_and_a_new_one_opened_where_none_is():
+    with known_server("delay", 100) as known:
+        run = lab.measure(known.url, "/", lab.open(100), seconds=1, warmup=0)
+    assert 10 <= run.connections <= 40  # ten under way at any time, by Little's law
+    assert run.requests["user"].nunique() == run.connections
+    with known_server("delay", 1) as known:
+        one_each = lab.measure(known.url, "/", lab.open(100, keep_alive=False), seconds=0.5, warmup=0)
+    assert known.requests == 50
+    assert one_each.summary["errors"] == 0
+
+
+def test_who_takes_longer_than_the_schedule_has_more_under_way_and_is_said_to_fall_behind():
+    """A server of one worker that takes 20 ms and is asked for twice as much as it can give."""
+    with lab.serve(lab.SYNC) as server:
+        run = lab.measure(server, "/sync/wait/?ms=20", lab.open(100), seconds=1)
+    assert len(run.samples) == 125
+    assert "the server did not keep up" in " ".join(run.summary["reasons"])
+    assert np.median(run.response_ms[-20:]) > 2 * np.median(run.response_ms[:20])
+    assert "Little's law" not in " ".join(run.summary["reasons"])
+
+
+# What cannot be sent.
+
+
+def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
+    with known_server("delay", 40) as known:
+        outcome = carry_out(plan(known.address, connections=1, rate=50.0), (), lambda: None)
+    rows = table(outcome)
+    assert outcome.head["started"] == known.requests == len(rows) == 25
+    assert outcome.head["held_back"] == 24  # each but the first finds the one before under way
+    assert set(rows["user"]) == {0}
+    assert rows["opened"].sum() == 1
+    assert (rows["sent"].to_numpy()[1:] >= rows["done"].to_numpy()[:-1]).all()
+    assert rows["sent"].is_monotonic_increasing  # first come, first served
+    late_ms = ((rows["sent"] - rows["planned"]) / 1e6).to_numpy()
+    assert (late_ms[1:] >= np.arange(1, 25) * 20 - 1).all()
+
+
+def test_a_request_that_was_never_sent_is_a_row_all_the_same():
+    with known_server("delay", 5_000) as known:
+        outcome = carry_out(plan(known.address, connections=2, rate=50.0, timeout_s=0.3), (), lambda: None)
+    rows = table(outcome)
+    unsent = rows[rows["user"] == -1]
+    assert len(rows) == 25
+    assert len(unsent) == 25 - outcome.head["started"] > 0
+    assert (unsent["sent"] == 0).all()
+    assert (unsent["first_byte"] == 0).all()
+    assert (unsent["error"] == TIMEOUT).all()
+    assert (unsent["done"] - unsent["planned"] >= 0.3e9).all()
+    assert set(rows["error"]) == {TIMEOUT}
+    assert (rows["done"] - rows["planned"] < 2e9).all()
+
+
+def test_a_request_that_is_overdue_is_not_sent_any_more():
+    with known_server("delay", 5_000) as known:
+        outcome = carry_out(plan(known.address, connections=1, rate=200.0, timeout_s=0.2), (), lambda: None)
+    rows = table(outcome)
+    sent = rows[rows["sent"] > 0]
+    assert (sent["sent"] - sent["planned"] < 0.35e9).all()
+
+
+@contextmanager
+def vanishing(after_s: float) -> Iterator[tuple[str, int]]:
+    """A server that accepts and never answers, and is gone after that time."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+    accepted: list[socket.socket] = []
+
+    def accept() -> None:
+        try:
+            while True:
+                accepted.append(listener.accept()[0])
+        except OSError:
+            pass
+
+    def vanish() -> None:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for connection in accepted:
+            connection.close()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    end = threading.Timer(after_s, vanish)
+    end.start()
+    yield listener.getsockname()
+    end.join()
+
+
+def test_thousands_that_wait_for_a_connection_to_a_server_that_vanishes_are_refused_one_by_one():
+    with vanishing(after_s=0.8) as address:
+        outcome = carry_out(plan(address, connections=3, rate=4_000.0, seconds=1.0), (), lambda: None)
+    rows = table(outcome)
+    assert len(rows) == 4_000 == outcome.head["started"]
+    assert outcome.head["held_back"] > 2_000
+    assert (rows["error"] == REFUSED).sum() >= 3_990
+    assert set(rows["error"].map(lambda code: ERRORS[code])) <= {
+        *("connection refused", "connection reset", "closed before the answer")
+    }
+
+
+def test_a_timeout_counts_from_when_a_request_was_planned():
+    with known_server("delay", 1_000) as known:
+        run = lab.measure(known.url, "/", lab.open(20), seconds=0.5, warmup=0, timeout=0.3)
+    assert set(run.requests["error"]) == {"timeout"}
+    took_ms = (run.requests["done"] - run.requests["planned"]) / 1e6
+    assert took_ms.min() >= 300
+    assert run.summary["validity"] == "invalid"
+
+
+# The alarm.
+
+
+@pytest.mark.parametrize("after_ns", [-5_000_000, 0, 300_000, 20_000_000])
+def test_an_alarm_rings_once_and_not_before_its_time(after_ns):
+    alarm = Alarm()
+    try:
+        at = time.perf_counter_ns() + after_ns
+        alarm.set(at)
+        assert _rings(alarm, within_s=1.0)
+        assert time.perf_counter_ns() >= at
+        alarm.heard()
+        assert not _rings(alarm, within_s=0.001)
+        alarm.heard()  # twice does no harm
+    finally:
+        alarm.close()
+
+
+def _rings(alarm: Alarm, within_s: float) -> bool:
+    return bool(select.select([alarm], [], [], within_s)[0])
+
+
+# Ramps.
+
+
+def test_a_list_of_rates_or_of_users_is_a_ramp_with_a_run_for_each_step():
+    with lab.serve(lab.NULL) as server:
+        by_rate = lab.measure(server, "/", lab.open(rate=[50, 100, 200]), seconds=0.3)
+        by_users = lab.measure(server, "/", lab.closed(users=[1, 3]), seconds=0.1)
+    assert isinstance(by_rate, lab.Ramp)
+    assert (by_rate.unit, by_rate.steps) == ("requests/s", [50, 100, 200])
+    assert [run.about["rate"] for run in by_rate] == [50, 100, 200]
+    assert [len(run.samples) for run in by_rate] == [28, 55, 110]
+    assert list(by_rate.table.index) == [50, 100, 200]
+    assert list(by_rate.table["throughput"]) == [run.summary["throughput"] for run in by_rate]
+    assert repr(by_rate) == "<Ramp null, 50, 100, 200 requests/s>"
+    assert (by_users.unit, by_users.steps, len(by_users)) == ("users", [1, 3], 2)
+    assert [run.connections for run in by_users] == [1, 3]
+    ends = [run.samples[:, COLUMNS.index("done")].max() for run in (*by_rate, *by_users)]
+    starts = [run.samples[:, COLUMNS.index("planned")].min() for run in (*by_rate, *by_users)]
+    assert all(end < start for end, start in zip(ends, starts[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: lab.open(0), "above 0 and up to 20,000"),
+        (lambda: lab.open(-1), "above 0"),
+        (lambda: lab.open(20_001), "up to 20,000"),
+        (lambda: lab.open(float("nan")), "above 0"),
+        (lambda: lab.open(True), "above 0"),
+        (lambda: lab.open("100"), "above 0"),
+        (lambda: lab.open(10, arrivals="bursts"), "constant, poisson"),
+        (lambda: lab.open(10, seed=1.5), "a whole number"),
+        (lambda: lab.open(10, keep_alive=1), "True or False"),
+        (lambda: lab.open([]), "1 to 30 steps"),
+        (lambda: lab.open([10] * 31), "1 to 30 steps"),
+        (lambda: lab.open([10, 0]), "above 0"),
+        (lambda: lab.closed([1, 0]), "from 1 to 5000"),
+        (lambda: lab.closed([]), "1 to 30 steps"),
+    ],
+)
+def test_loads_that_cannot_work_are_refused_with_what_was_expected(make, words):
+    with pytest.raises(ConfigurationError, match=words):
+        make()
+
+
+def test_loads_say_in_words_what_they_do():
+    assert str(lab.open(1_000)) == "1,000 requests/s"
+    assert str(lab.open(2.5, arrivals="poisson", keep_alive=False)) == (
+        "2.5 requests/s, poisson arrivals, a new connection for each request"
+    )
+    assert str(lab.open([10, 20, 40])) == "10 requests/s to 40 requests/s in 3 steps"
+    assert str(lab.closed([1, 5])) == "1 user to 5 users in 2 steps"
