@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import re
@@ -22,7 +21,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from requestlab import cli, jupyter, measuring
+from requestlab import aiming, cli, jupyter, measuring
 from requestlab.cli.addresses import DEFAULT_PATH
 from requestlab.configurations import APPLICATIONS, LOOPS, MIDDLEWARE, NAMED, Configuration
 from requestlab.errors import ConfigurationError
@@ -103,6 +102,10 @@ def wait_for(process: subprocess.Popen[str], *words: str) -> list[psutil.Process
     raise AssertionError(f"it never started {words}")
 
 
+def rows_of(table: str) -> dict[str, str]:
+    return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in table.splitlines() if line[0] != " ")
+
+
 # The command itself
 
 
@@ -164,6 +167,7 @@ def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path)
     assert told["cpu_per_request"] > 0
     assert told["seconds"] == pytest.approx(0.2, rel=0.2)
     assert told["connections"] >= 3
+    assert sum(told["counts"].values()) >= told["sent"] == told["planned"]
     assert told["validity"] in ("valid", "suspect")
     assert isinstance(told["reasons"], list)
     assert told["machine"]["versions"]["django"]
@@ -171,14 +175,14 @@ def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path)
 
 def test_the_table_says_units_and_why_a_figure_is_weak():
     done = requestlab("measure", "sync", "--each", "5")
-    rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in done.stdout.splitlines() if line[0] != " ")
+    rows = rows_of(done.stdout)
     assert rows["run"].startswith("sync, /sync/page/, 1 user, 5 requests each, ")
     assert rows["throughput"].endswith(" answers/s")
     for name in ("p50", "p95", "p99", "max"):
         assert rows[name].endswith(" ms")
     assert rows["errors"] == "0 of 5 requests"
     assert rows["connections"] == "5 opened, warm-up included"
-    assert rows["validity"] == "valid"
+    assert rows["validity"] in ("valid", "suspect")
     assert "too few requests for p95 and p99" in done.stdout
     assert done.returncode == 0
 
@@ -212,6 +216,72 @@ def test_the_loop_can_be_chosen():
         strict(requestlab("measure", "async", "--loop", "uvloop", "--json", *SHORT).stdout)["label"]
         == "async, loop=uvloop"
     )
+
+
+def test_an_open_loop_tells_planned_sent_and_late_requests_and_both_times():
+    asked = ("--rate", "200", "--arrivals", "poisson", "--seed", "7", "--seconds", "0.5")
+    rows = rows_of(requestlab("measure", "async", *asked).stdout)
+    planned = int(re.fullmatch(r"(\d+) requests", rows["planned"])[1])  # type: ignore[index]
+    assert 50 < planned < 200
+    assert re.fullmatch(rf"{planned}, \d+ of them more than 1 ms late, 99% within [\d.]+ ms", rows["sent"])
+    for name in ("p50", "p95", "p99"):
+        assert re.fullmatch(r"[\d,.]+ ms response, [\d,.]+ ms service", rows[name])
+    told = strict(requestlab("measure", "async", *asked, "--json").stdout)
+    assert (told["rate"], told["arrivals"], told["seed"]) == (200, "poisson", 7)
+    assert told["planned"] == pytest.approx(planned, abs=20)
+    assert told["service_p50"] <= told["p50"]
+    assert told["late_p99"] >= 0
+
+
+def test_without_the_probe_each_worker_says_how_many_requests_it_has_counted():
+    done = requestlab("measure", "sync", "--workers", "2", "--users", "8", "--each", "10")
+    counted = re.findall(
+        r"^worker \d+ +counted (\d+) requests(?: \(\d+%\))?, warm-up included$", done.stdout, re.MULTILINE
+    )
+    assert len(counted) == 2
+    assert sum(map(int, counted)) == 80
+
+
+def test_without_keep_alive_each_request_has_a_connection_of_its_own():
+    told = strict(requestlab("measure", "async", "--each", "6", "--no-keep-alive", "--json").stdout)
+    assert (told["connections"], told["errors"], told["keep_alive"]) == (6, 0, False)
+
+
+def test_an_answer_without_what_was_expected_has_failed():
+    with listening() as (url, _):
+        good = requestlab("measure", url, "--each", "3", "--expect", "ok")
+        bad = requestlab("measure", url, "--each", "3", "--expect", "welcome")
+    assert (good.returncode, bad.returncode) == (0, 1)
+    assert "errors         3 of 3 requests" in bad.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "steps", "unit", "head"),
+    [
+        ("--users=1,3", ["1", "3"], "users", "users  answers/s  p50 ms  p95 ms  p99 ms  errors  server CPU ms"),
+        (
+            "--rate=50, 99.5",
+            ["50", "99.5"],
+            "requests/s",
+            "requests/s  answers/s  p50 ms  p95 ms  p99 ms  errors  late > 1 ms",
+        ),
+    ],
+)
+def test_several_users_or_rates_make_a_table_with_a_row_for_each(option, steps, unit, head):
+    with listening() as (url, _):
+        table = requestlab("measure", url, option, *SHORT).stdout.splitlines()
+        told = strict(requestlab("measure", url, option, *SHORT, "--json").stdout)
+    assert table[1].startswith(head)
+    assert [line.split()[0] for line in table[2:4]] == steps
+    assert told["unit"] == unit
+    assert [str(step["users"] or f"{step['rate']:g}") for step in told["steps"]] == steps
+
+
+def test_where_one_step_is_invalid_it_is_named_and_the_status_is_1():
+    done = requestlab("measure", "http://127.0.0.1:1/", "--users", "1,2", *SHORT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the run with 1 users is invalid: no request was answered")
+    assert "; the run with 2 users is invalid" in done.stderr
 
 
 @contextmanager
@@ -333,6 +403,20 @@ def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0(
         (["measure", "sync", "--remote"], 2, "--remote is for an address"),
         (["measure", "sync", "--users", "0"], 2, "--users"),
         (["measure", "sync", "--users", "many"], 2, "--users"),
+        (["measure", "sync", "--users", "1,,2"], 2, "--users"),
+        (["measure", "sync", "--users", ""], 2, "--users"),
+        (["measure", "sync", "--users", "5001"], 2, "--users"),
+        (["measure", "sync", "--users", ",".join(["1"] * 31)], 1, "expected a list of 1 to 30 steps"),
+        (["measure", "sync", "--users", "1,2", "--save", "x.run"], 2, "--save keeps one run, and this ramp makes 2"),
+        (["measure", "sync", "--users", "2", "--rate", "5"], 2, "--users makes a closed loop and --rate an open one"),
+        (["measure", "sync", "--each", "2", "--rate", "5"], 2, "--each is for the --users of a closed loop"),
+        (["measure", "sync", "--rate", "0"], 2, "--rate"),
+        (["measure", "sync", "--rate", "nan"], 1, "open(rate=nan)"),
+        (["measure", "sync", "--rate", "20001"], 2, "--rate"),
+        (["measure", "sync", "--arrivals", "poisson"], 2, "--arrivals is for an open loop; give it a --rate"),
+        (["measure", "sync", "--rate", "5", "--arrivals", "late"], 2, "'late' is not one of"),
+        (["measure", "sync", "--rate", "5", "--seed", "1"], 2, "--seed is for --arrivals poisson"),
+        (["measure", "sync", "--expect", ""], 1, "expect=''"),
         (["measure", "sync", "--each", "0"], 2, "--each"),
         (["measure", "sync", "--seconds", "0"], 1, "seconds=0.0"),
         (["measure", "sync", "--seconds", "nan"], 1, "seconds=nan"),
@@ -400,7 +484,7 @@ def test_a_server_that_does_not_start_is_one_message_with_the_end_of_its_log():
 @pytest.fixture
 def elsewhere(monkeypatch):
     """Makes this machine's loopback count as another machine, so that no test loads a real one."""
-    monkeypatch.setattr(measuring, "on_this_machine", lambda host: False)
+    monkeypatch.setattr(aiming, "on_this_machine", lambda host: False)
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -571,33 +655,6 @@ def test_closed_standard_descriptors_do_no_harm():
         line = ["sh", "-c", f'exec "$@" {closing}', "sh", *COMMAND, "measure", "async", "--json", *SHORT]
         done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, timeout=HANG_S)
         assert strict(done.stdout)["errors"] == 0
-
-
-# Progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-    def screen(self) -> str:
-        """What one sees on the line: each carriage return goes back to its beginning."""
-        line: list[str] = []
-        for stretch in self.getvalue().split("\r"):
-            line[: len(stretch)] = stretch
-        return "".join(line).rstrip()
-
-
-def test_steps_are_shown_in_place_and_taken_away(monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with cli.doctor._steps(2) as step:
-        step("something long")
-        assert terminal.screen() == "measuring 1 of 2: something long"
-        step("short")
-        assert terminal.screen() == "measuring 2 of 2: short"
-    assert terminal.screen() == ""
-    assert "\n" not in terminal.getvalue()
 
 
 # lab

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from requestlab.cli.output import figure, print_columns, print_json, print_table, times
+from requestlab.cli.telling import why
 from requestlab.comparison import CANNOT_TELL, FASTER, METRICS, SLOWER, Comparison, Ratio
 from requestlab.intervals import CONFIDENCE
 from requestlab.machine import caption
@@ -17,14 +18,8 @@ from requestlab.machine import caption
 PHRASES = {
     "throughput": ("answers {} times as many requests per second as {}", "requests per second"),
     "p50": ("has {} times the median response time (p50) of {}", "median response time (p50)"),
-    "p95": (
-        "has {} times the 95th percentile of response times (p95) of {}",
-        "95th percentile of response times (p95)",
-    ),
-    "p99": (
-        "has {} times the 99th percentile of response times (p99) of {}",
-        "99th percentile of response times (p99)",
-    ),
+    "p95": ("has {} times the p95 response time of {}", "p95 response time"),
+    "p99": ("has {} times the p99 response time of {}", "p99 response time"),
     "cpu_per_request": ("spends {} times the CPU time per request of {}", "CPU time per request"),
 }
 """Each metric in a sentence, with the ratio and the baseline to fill in, and by itself."""
@@ -42,12 +37,22 @@ def tell(result: Comparison, saved: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({**_facts(result), "figure": saved and str(saved)})
         return
-    heads = ["", "requests/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms/request", "failed", "connections", "at once"]
+    heads = [
+        "",
+        "requests/s",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "CPU ms/request",
+        "failed",
+        "connections / requests",
+        "at once",
+    ]
     print_columns(heads, [_cells(result, label) for label in _all(result)], named=True)
     for label in result.labels[1:]:
         click.echo()
         for metric in METRICS:
-            click.echo(sentence(result, result.ratio(label, result.labels[0], metric)))
+            click.echo(sentence(result, _against(result, label, metric)))
     click.echo()
     print_table(_rows(result, saved))
 
@@ -71,19 +76,24 @@ def why_not(result: Comparison) -> str:
     for label in _all(result):
         runs = result.runs(label)
         if invalid := [run for run in runs if run.summary["validity"] == "invalid"]:
-            why = invalid[0].summary["reasons"][0]
-            found.append(f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {why}")
+            found.append(f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {why(invalid[0])}")
     if not found and not result.complete:
-        found.append(f"in no round do the slices of all contenders count ({_dropped(result)})")
-    return "nothing could be compared: " + "; ".join(found) if found else ""
+        found.append(
+            f"nothing could be compared: in no round do the slices of all contenders count, {_dropped(result)}"
+        )
+    return "; ".join(found)
 
 
 def _all(result: Comparison) -> list[str]:
     return [*result.labels, *([result.control] if result.control else [])]
 
 
+def _against(result: Comparison, label: str, metric: str) -> Ratio:
+    return result.ratio(label, result.labels[0], metric)
+
+
 def _reason(result: Comparison, ratio: Ratio) -> str:
-    if any(result.doubts(label) for label in (ratio.over, ratio.under)):
+    if ratio.doubts:
         return "for the doubts below"
     if ratio.interval.rounds == 0 and result.complete:
         return _LACKING.get(ratio.metric, ratio.reason)
@@ -93,9 +103,9 @@ def _reason(result: Comparison, ratio: Ratio) -> str:
 def _cells(result: Comparison, label: str) -> list[str]:
     runs = result.runs(label)
     middles = [figure(float(result.figures(metric)[label].median())) for metric in METRICS]
-    failed, sent = sum(run.summary["errors"] for run in runs), sum(len(run.requests) for run in runs)
-    connections = sum(run.connections for run in runs)
-    return [label, *middles, f"{failed:,} of {sent:,}", f"{connections:,}", _capacity(result, label)]
+    failed = sum(run.summary["errors"] for run in runs)
+    opened, requests = sum(run.connections for run in runs), sum(len(run.samples) for run in runs)
+    return [label, *middles, f"{failed:,}", f"{opened:,} / {requests:,}", _capacity(result, label)]
 
 
 def _capacity(result: Comparison, label: str) -> str:
@@ -123,8 +133,10 @@ def _rows(result: Comparison, saved: Path | None) -> Iterator[tuple[str, str]]:
             "suspect",
             f"{len(suspect)} of {len(result.slices)} slices, one because {suspect[0].summary['reasons'][0]}",
         )
-    doubts = [doubt for label in _all(result) for doubt in result.doubts(label)]
-    for number, doubt in enumerate(doubts):
+    doubts = [
+        doubt for label in _all(result)[1:] for metric in METRICS for doubt in _against(result, label, metric).doubts
+    ]
+    for number, doubt in enumerate(dict.fromkeys(doubts)):
         yield "" if number else "doubts", doubt
     if result.control:
         yield "A/A", _control(result)
@@ -135,7 +147,7 @@ def _rows(result: Comparison, saved: Path | None) -> Iterator[tuple[str, str]]:
 
 def _control(result: Comparison) -> str:
     assert result.control is not None
-    ratio = result.ratio(result.control, result.labels[0])
+    ratio = _against(result, result.control, "throughput")
     said = sentence(result, ratio)
     if ratio.verdict != CANNOT_TELL:
         return f"{said}, though it is the same: trust no difference as small"
@@ -143,8 +155,8 @@ def _control(result: Comparison) -> str:
 
 
 def _dropped(result: Comparison) -> str:
-    why = f" for evidence from outside: {_kinds(result.dropped_why)}" if result.dropped else ""
-    return f"{result.dropped:,} of {len(result.slices):,} slices{why}"
+    evidence = f" for evidence from outside: {_kinds(result.dropped_why)}" if result.dropped else ""
+    return f"{result.dropped:,} of {len(result.slices):,} slices{evidence}"
 
 
 def _kinds(counts: dict[str, int]) -> str:
@@ -155,17 +167,16 @@ def _alike(texts: dict[str, str]) -> str:
     """Return the text that all have, or each label with its own."""
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
-    return ", ".join(f"{label} {text}" for label, text in texts.items())
+    return "; ".join(f"{label}: {text}" for label, text in texts.items())
 
 
 def _facts(result: Comparison) -> dict[str, Any]:
     about = result.about
     labels = _all(result)
-    baseline = result.labels[0]
-    ratios = [result.ratio(label, baseline, metric) for label in labels[1:] for metric in METRICS]
+    ratios = [_against(result, label, metric) for label in labels[1:] for metric in METRICS]
     return {
         "contenders": {label: _contender(result, label) for label in labels},
-        "baseline": baseline,
+        "baseline": result.labels[0],
         "control": result.control,
         "ratios": [_ratio(ratio) for ratio in ratios],
         "resolution": result.resolution and dataclasses.asdict(result.resolution),
@@ -181,7 +192,7 @@ def _facts(result: Comparison) -> dict[str, Any]:
 def _ratio(ratio: Ratio) -> dict[str, Any]:
     interval = {name: value for name, value in dataclasses.asdict(ratio.interval).items() if name != "why"}
     said = {"over": ratio.over, "under": ratio.under, "metric": ratio.metric}
-    return {**said, **interval, "verdict": ratio.verdict, "reason": ratio.reason}
+    return {**said, **interval, "verdict": ratio.verdict, "reason": ratio.reason, "doubts": ratio.doubts}
 
 
 def _contender(result: Comparison, label: str) -> dict[str, Any]:

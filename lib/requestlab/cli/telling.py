@@ -27,9 +27,15 @@ def tell(found: Run | Ramp, save: Path | None, as_json: bool) -> None:
 def why_invalid(found: Run | Ramp) -> str:
     """Return why figures are not to be believed at all, or nothing."""
     if isinstance(found, Run):
-        return f"the run is invalid: {_why(found)}" if found.summary["validity"] == "invalid" else ""
+        return f"the run is invalid: {why(found)}" if found.summary["validity"] == "invalid" else ""
     invalid = [(step, run) for step, run in zip(found.steps, found, strict=True) if why_invalid(run)]
-    return "; ".join(f"the run with {step:g} {found.unit} is invalid: {_why(run)}" for step, run in invalid)
+    return "; ".join(f"the run with {step:g} {found.unit} is invalid: {why(run)}" for step, run in invalid)
+
+
+def why(run: Run) -> str:
+    """Return the reasons why a run is not valid, and how often each kind of failure happened."""
+    kinds = ", ".join(f"{count:,} × {kind}" for kind, count in _failures(run).items())
+    return "; ".join(run.summary["reasons"]) + (f" ({kinds})" if kinds else "")
 
 
 def _tell_ramp(ramp: Ramp, as_json: bool) -> None:
@@ -140,8 +146,3 @@ def _shares(run: Run) -> dict[int, float]:
     """Return each worker's share of the answers; empty where the probe was off."""
     shares = run.requests["pid"].dropna().value_counts(normalize=True)
     return {int(pid): float(shares[pid]) for pid in shares.index}
-
-
-def _why(run: Run) -> str:
-    kinds = ", ".join(f"{count:,} × {kind}" for kind, count in _failures(run).items())
-    return "; ".join(run.summary["reasons"]) + (f" ({kinds})" if kinds else "")

@@ -1,0 +1,328 @@
+"""`requestlab compare`: how contenders are written, what is said of them, how it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from typing import Any, NoReturn
+
+import click
+import psutil
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from requestlab import aiming, cli
+from requestlab.cli.findings import PHRASES, sentence
+from requestlab.cli.targets import FIELDS, contender, contenders
+from requestlab.comparison import METRICS, Comparison, Ratio
+from requestlab.configurations import ASYNC, MIXED, NAMED, SYNC, Configuration
+from requestlab.intervals import Interval
+from tests.test_cli import GONE_S, HANG_S, left_of, requestlab, running, strict, wait_for
+from tests.tiny_server import answering, read_request, tiny_server
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+QUICK = ("--rounds", "4", "--seconds", "0.1", "--warmup", "0.05")
+SHORT = ("--rounds", "1", "--seconds", "0.05", "--warmup", "0")
+
+
+# Targets
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "target", "path"),
+    [
+        ("sync", "sync", SYNC, "/sync/page/"),
+        ("async", "async", ASYNC, "/async/page/"),
+        ("a=sync", "a", SYNC, "/sync/page/"),
+        ("two words = sync", "two words", None, None),
+        ("sync:workers=4", "sync:workers=4", SYNC.replace(workers=4), "/sync/page/"),
+        (
+            "asgi=mixed:server=gunicorn-uvicorn,workers=2",
+            "asgi",
+            MIXED.replace(server="gunicorn-uvicorn", workers=2),
+            "/sync/page/",
+        ),
+        ("mixed:probe=yes", "mixed:probe=yes", MIXED.replace(probe=True), "/sync/page/"),
+        ("mixed/async/page/", "mixed/async/page/", MIXED, "/async/page/"),
+        ("x=mixed:workers=2/a/?b=c:d,e=http://f", "x", MIXED.replace(workers=2), "/a/?b=c:d,e=http://f"),
+        ("mixed/a/?b=c", "mixed/a/?b=c", MIXED, "/a/?b=c"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "http://127.0.0.1:8000", "/"),
+        ("http://127.0.0.1:8000/a/?b=c:d", "http://127.0.0.1:8000/a/?b=c:d", "http://127.0.0.1:8000", "/a/?b=c:d"),
+        ("new=http://[::1]:80/?x=y=z", "new", "http://[::1]:80", "/?x=y=z"),
+        ("old=HTTP://localhost/", "old", "http://localhost", "/"),
+    ],
+)
+def test_a_target_is_read_as_label_what_to_ask_and_path(text, label, target, path):
+    if target is None:
+        with pytest.raises(click.UsageError, match="' sync' is neither"):
+            contender(text, None)
+        return
+    found = contender(text, None)
+    assert (found.label, found.target, found.path) == (label, target, path)
+
+
+def test_a_common_path_is_for_all_that_have_none_of_their_own():
+    found = contenders(["sync", "http://127.0.0.1:1/"], "/a/")
+    assert [one.path for one in found.values()] == ["/a/", "/a/"]
+    for text in ("sync/b/", "http://127.0.0.1:1/b/"):
+        with pytest.raises(click.UsageError, match="has a path already"):
+            contender(text, "/a/")
+
+
+def test_each_field_of_a_configuration_can_be_varied():
+    assert {"name", *FIELDS} == {field.name for field in dataclasses.fields(Configuration)}
+
+
+@given(
+    st.text(st.characters(exclude_characters=":/=", exclude_categories=("C", "Z")), min_size=1),
+    st.sampled_from([*NAMED, "http://127.0.0.1:8000"]),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#@[]")),
+)
+def test_any_label_and_any_path_come_back_as_they_were_written(label, target, path):
+    found = contender(f"{label}={target}/{path}", None)
+    assert (found.label, found.path) == (label, f"/{path}")
+    assert found.target == NAMED.get(target, target)
+
+
+@given(st.text())
+def test_free_text_is_a_contender_or_a_usage_error(text):
+    try:
+        found = contender(text, None)
+    except (click.UsageError, ValueError):
+        return
+    assert found.label
+    assert found.path.startswith("/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "Missing argument 'TARGET"),
+        (["sync"], 2, "there is one target; give two or more, or --control"),
+        (["sync", "sync"], 2, "'sync' stands there twice; give one of them a label (again=sync), or use --control"),
+        (["x=sync", "x=mixed"], 2, "two contenders are called 'x'"),
+        (["=sync", "mixed"], 2, "expected a label before the =, as in again=sync"),
+        (["sync", "nonsense"], 2, "'nonsense' is neither a configuration (sync, mixed, async, null) nor an address"),
+        (["sync", ""], 2, "'' is neither a configuration"),
+        (["sync", "127.0.0.1:8000"], 2, "nor an address such as http://127.0.0.1:8000/"),
+        (["sync,mixed"], 2, "'sync,mixed' is neither"),
+        (["sync:", "mixed"], 2, "'' is not FIELD=VALUE"),
+        (["sync:name=x", "mixed"], 2, "'name=x' is not FIELD=VALUE; expected, as in sync:workers=2"),
+        (["sync:workers=many", "mixed"], 2, "'sync:workers=many': workers: 'many' is not a valid integer"),
+        (["sync:workers=99", "mixed"], 2, "workers=99: expected a whole number from 1 to 32"),
+        (["sync:workers=1,workers=2", "mixed"], 2, "'workers' stands there twice"),
+        (["sync:threads=2", "mixed"], 2, "has no threads of its own"),
+        (["sync:probe=maybe", "mixed"], 2, "probe: 'maybe' is not a valid boolean"),
+        (["sync", "a\rb=mixed"], 2, "control characters"),
+        (["sync", "http://127.0.0.1:0/"], 1, "no server has port 0"),
+        (["sync", "https://127.0.0.1/"], 1, "plain HTTP only"),
+        (["sync", "http://me:secret@127.0.0.1/"], 1, "sends no credentials"),
+        (["sync", "http://no.such.host.invalid/"], 1, "cannot be found"),
+        (["sync", "http://192.0.2.1/"], 1, "192.0.2.1 is not this machine"),
+        (["sync", "http://127.0.0.1:1/"], 1, "nobody answers at http://127.0.0.1:1: Connection refused"),
+        (["sync", "mixed", "--path", "page"], 1, "path='page'"),
+        (["sync", "mixed", "--users", "0"], 2, "--users"),
+        (["sync", "mixed", "--users", "1,2"], 2, "'1,2' is not a valid integer"),
+        (["sync", "mixed", "--users", "2", "--rate", "2"], 2, "--users makes a closed loop and --rate an open one"),
+        (["sync", "mixed", "--rate", "nan"], 1, "open(rate=nan)"),
+        (["sync", "mixed", "--rounds", "0"], 2, "--rounds"),
+        (["sync", "mixed", "--rounds", "501"], 2, "--rounds 501: expected a number above 0 and up to 500"),
+        (["sync", "mixed", "--budget", "nan"], 2, "--budget nan"),
+        (["sync", "mixed", "--budget", "-1"], 2, "--budget -1"),
+        (["sync", "mixed", "--width", "0"], 2, "--width 0"),
+        (["sync", "mixed", "--seconds", "0"], 1, "seconds=0.0"),
+        (["sync", "mixed", "--expect", ""], 1, "expect=''"),
+        (["sync", "mixed", "--save-figure", "/no/such/x.png"], 2, "there is no folder '/no/such'"),
+        (["sync", "mixed", "--save-figure", "x.gif"], 2, "expected a name that ends in .png, .svg, .pdf"),
+        (["sync", "sync again=mixed", "--control"], 1, "is what the control is called"),
+        (["sync", *(f"{letter}=sync" for letter in "abcdefghijkl")], 1, "2 to 12 contenders, not 13"),
+    ],
+)
+def test_bad_input_is_one_message_before_anything_is_started(arguments, status, message, monkeypatch):
+    def refuse(line: list[str], **more: Any) -> NoReturn:
+        raise AssertionError(f"started: {line}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    result = CliRunner().invoke(cli.commands, ["compare", *arguments])
+    assert (result.exit_code, result.stdout) == (status, ""), result.exception
+    assert message in result.stderr
+    assert len(re.findall(r"^Error: ", result.stderr, re.MULTILINE)) == 1
+
+
+# What is said
+
+
+def ratio(metric: str, value: float, low: float, high: float, verdict: str, reason: str = "", rounds: int = 8) -> Ratio:
+    return Ratio("mixed", "sync", metric, Interval(value, low, high, rounds), verdict, reason)
+
+
+class Whole(Comparison):
+    complete = 8
+
+
+def test_findings_are_sentences_that_end_with_a_verdict():
+    quiet = Whole((), ("sync", "mixed"), None, {})
+    assert sentence(quiet, ratio("throughput", 0.31, 0.29, 0.33, "slower")) == (
+        "mixed answers 0.310 times as many requests per second as sync (0.290 to 0.330): slower"
+    )
+    assert sentence(quiet, ratio("cpu_per_request", 3.0, 2.9, 3.1, "slower")).endswith("(2.90 to 3.10): more CPU")
+    assert sentence(quiet, ratio("cpu_per_request", 0.5, 0.4, 0.6, "faster")).endswith(": less CPU")
+    assert sentence(quiet, ratio("p50", 1.0, 0.9, 1.1, "cannot tell", "the interval holds 1")) == (
+        "mixed has 1.00 times the median response time (p50) of sync (0.900 to 1.10): cannot tell, the interval holds 1"
+    )
+    nan = float("nan")
+    assert sentence(quiet, ratio("p99", nan, nan, nan, "cannot tell", "no round has a figure", rounds=0)) == (
+        "mixed against sync, p99 response time: cannot tell, too few requests lie beyond it"
+    )
+
+
+def test_every_metric_has_its_words():
+    assert set(PHRASES) == set(METRICS)
+
+
+def unhurried(connection: socket.socket) -> None:
+    """Answer after 10 ms: slow enough for the generator to be idle for most of the time."""
+    while read_request(connection):
+        time.sleep(0.01)
+        connection.sendall(ANSWER)
+
+
+@pytest.fixture(scope="module")
+def urls() -> Iterator[tuple[str, str]]:
+    with tiny_server(unhurried) as one, tiny_server(unhurried) as two:
+        yield one.url, two.url
+
+
+def test_two_configurations_are_compared_and_everything_is_told_in_strict_json():
+    done = requestlab("compare", "sync", "asgi=mixed", "--users", "3", "--control", "--seed", "5", "--json", *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    told = strict(done.stdout)
+    assert list(told["contenders"]) == ["sync", "asgi", "sync again"]
+    assert (told["baseline"], told["control"], told["seed"]) == ("sync", "sync again", 5)
+    assert told["contenders"]["asgi"]["configuration"]["server"] == "uvicorn"
+    assert (told["contenders"]["sync"]["capacity"], told["contenders"]["asgi"]["capacity"]) == (1, None)
+    assert {(row["over"], row["metric"]) for row in told["ratios"]} == {
+        (label, metric) for label in ("asgi", "sync again") for metric in METRICS
+    }
+    for row in told["ratios"]:
+        assert row["verdict"] in ("faster", "slower", "cannot tell")
+        assert row["reason"]
+    throughput = next(row for row in told["ratios"] if row["metric"] == "throughput")
+    assert throughput["low"] < throughput["value"] < throughput["high"]
+    assert told["resolution"]["low"] < told["resolution"]["high"]
+    assert len(told["rounds"]) == 3 * max(row["round"] for row in told["rounds"])
+    assert told["dropped"] == sum(told["dropped_why"].values())
+    assert told["machine"]["versions"]["django"]
+    assert told["stopped"]
+
+
+def test_the_table_has_a_row_for_each_contender_and_a_sentence_for_each_metric(urls, tmp_path):
+    figure = tmp_path / "ratios.svg"
+    done = requestlab("compare", f"old={urls[0]}", f"new={urls[1]}/a/", "--save-figure", str(figure), *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    table, sentences, rest = done.stdout.split("\n\n")
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["old", "new"]
+    assert sentences.count("\n") == len(METRICS) - 1
+    assert sentences.startswith("new answers ")
+    assert "CPU time per request: cannot tell, it is not known for addresses" in sentences
+    for row in ("asked ", "rounds ", "stopped ", "dropped ", "machine ", "figure "):
+        assert re.search(f"^{row}", rest, re.MULTILINE)
+    assert "old: /; new: /a/ under 1 user" in rest
+    assert figure.read_text().startswith("<?xml")
+
+
+def test_too_few_rounds_cannot_tell_and_that_is_no_failure(urls):
+    done = requestlab("compare", *urls, *SHORT)
+    assert done.returncode == 0
+    assert re.search(r": cannot tell, 1 rounds? have a figure, and an interval needs 4$", done.stdout, re.MULTILINE)
+
+
+def test_a_contender_whose_slices_are_invalid_ends_with_1_and_its_failures(urls):
+    missing = answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    with tiny_server(missing) as server:
+        done = requestlab("compare", urls[0], f"gone={server.url}", *SHORT)
+    assert done.returncode == 1
+    assert "cannot tell, for the doubts below" in done.stdout
+    assert re.search(
+        r"^Error: 1 of 1 slices of gone are invalid: no request was answered .*× status 404\)$", done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_budget_allows_as_many_rounds_as_fit_and_ends_them(urls):
+    begin = time.monotonic()
+    told = strict(requestlab("compare", *urls, "--budget", "4", "--seconds", "0.1", "--warmup", "0", "--json").stdout)
+    assert time.monotonic() - begin < 15
+    assert "budget of 4 s" in told["stopped"]
+    assert told["wanted"] == 20
+
+
+def test_the_same_seed_makes_the_same_order(urls):
+    def order(seed: str) -> list[str]:
+        told = strict(requestlab("compare", "a=" + urls[0], "b=" + urls[1], "--seed", seed, "--json", *QUICK).stdout)
+        return [row["contender"] for row in told["rounds"] if row["round"] <= 4]
+
+    assert order("3") == order("3")
+
+
+def test_load_on_another_machine_is_announced_before_the_first_connection(monkeypatch):
+    monkeypatch.setattr(aiming, "on_this_machine", lambda host: False)
+    with tiny_server(answering(ANSWER)) as server:
+        refused = CliRunner().invoke(cli.commands, ["compare", server.url, f"b={server.url}", *SHORT])
+        assert server.accepted == 0
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        done = CliRunner().invoke(cli.commands, ["compare", server.url, f"b={server.url}", "--remote", *SHORT])
+    assert done.exit_code == 0
+    line = "About to load another machine, 127.0.0.1 (127.0.0.1): 1 user, in 1 rounds of 0.05 s each. Ctrl-C stops it."
+    assert done.stderr.splitlines() == [line, line]
+
+
+# How it ends
+
+
+@pytest.mark.parametrize("words", [["requestlab.supervisor"], ["requestlab.generator", "uvicorn"]])
+def test_ctrl_c_leaves_nothing(words):
+    with running("compare", "sync", "async", "--users", "5") as process:
+        wait_for(process, *words)
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=GONE_S) == ("", "")
+    assert process.returncode == 130
+    assert left_of(family) == []
+
+
+def test_a_server_killed_half_way_is_said_and_ends_with_1():
+    with running("compare", "sync", "async", "--rounds", "4", "--seconds", "0.3") as process:
+        family = wait_for(process, "requestlab.generator", "uvicorn")
+        time.sleep(2.0)  # well past the ramp
+        [server] = [one for one in family if "uvicorn" in one.cmdline()]
+        server.kill()
+        said, problem = process.communicate(timeout=HANG_S)
+    assert process.returncode == 1
+    assert re.match(r"Error: \d of \d slices of async are invalid: the server ended during the run", problem)
+    assert "for the doubts below" in said
+    assert "Traceback" not in problem
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback(urls):
+    with running("compare", *urls, *SHORT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(HANG_S) == 1
+
+
+def test_a_figure_that_cannot_be_saved_is_said_after_the_report(urls):
+    done = requestlab("compare", *urls, "--save-figure", "/proc/no.svg", "--json", *SHORT)
+    assert done.returncode == 1
+    assert strict(done.stdout)["figure"] is None
+    assert done.stderr.startswith("Error: the figure could not be saved in '/proc/no.svg': ")

@@ -1,0 +1,554 @@
+"""Comparisons: the rules of the verdict on slices made by hand, the course of the rounds, and real servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import requestlab as lab
+from requestlab import audit, comparing
+from requestlab.comparison import ALIKE, METRICS, Comparison, Slice
+from requestlab.errors import ConfigurationError, RemoteTargetError, ServerGoneError
+from requestlab.intervals import FALSE_ALARMS, LEAST_ROUNDS
+from requestlab.runs import Run
+from tests.conftest import left_after, seconds_to_interrupt
+from tests.known_server import known_server
+from tests.made_runs import MS, made, simulated
+from tests.tiny_server import answering, tiny_server
+
+MANY = made([{}] * 300)
+"""A slice with answers enough for its percentiles."""
+
+BARE = lab.SYNC.replace(application="bare")
+
+
+def slice_of(figures: dict[str, float], run: Run = MANY, **summary: Any) -> Run:
+    """Return a run that has these figures, whatever its rows say."""
+    copy = dataclasses.replace(run)
+    copy.__dict__["requests"] = run.requests
+    copy.__dict__["summary"] = run.summary | figures | summary
+    return copy
+
+
+def comparison(figures: dict[str, np.ndarray], control: str | None = None) -> Comparison:
+    """Return a comparison whose contenders had these figures: shape (rounds,), all metrics alike, or (rounds, metrics)."""
+    slices = []
+    for position, (label, rounds) in enumerate(figures.items()):
+        for number, row in enumerate(np.asarray(rounds, dtype=float)):
+            each = dict(zip(METRICS, np.broadcast_to(row, len(METRICS)), strict=True))
+            slices.append(Slice(number + 1, position, label, slice_of(each)))
+    labels = tuple(label for label in figures if label != control)
+    return Comparison(tuple(slices), labels, control, {})
+
+
+def changed(result: Comparison, label: str, rounds: set[int], **changes: Any) -> Comparison:
+    """Return the comparison with that contender's slices in those rounds changed."""
+    slices = [
+        dataclasses.replace(part, **changes) if part.label == label and part.round in rounds else part
+        for part in result.slices
+    ]
+    return dataclasses.replace(result, slices=tuple(slices))
+
+
+def around(middle: float, rounds: int = 8, spread: float = 0.01) -> np.ndarray:
+    """Figures that scatter a little, so that their mean logarithm is that of `middle`."""
+    return middle * np.exp(spread * np.resize([1, -1], rounds))
+
+
+# The rules of the verdict.
+
+
+@pytest.mark.parametrize(
+    ("ratio", "throughput", "p50"),
+    [
+        (1.3, "faster", "slower"),
+        (1 / 1.3, "slower", "faster"),
+        (1.0, "cannot tell", "cannot tell"),
+        (1.02, "cannot tell", "cannot tell"),
+    ],
+)
+def test_a_verdict_is_on_the_first_of_two_and_more_is_faster_only_for_throughput(ratio, throughput, p50):
+    result = comparison({"base": around(100.0, spread=0.005), "other": around(100 * ratio, spread=-0.005)})
+    assert result.verdict("other", "base") == throughput
+    for metric in ("p50", "p95", "p99", "cpu_per_request"):
+        assert result.verdict("other", "base", metric) == p50
+    assert result.ratio("other", "base").value == pytest.approx(ratio)
+    assert result.ratio("base", "other").value == pytest.approx(1 / ratio)
+
+
+def test_a_ratio_is_called_only_where_its_interval_is_further_from_one_than_equal_processes_may_be():
+    for factor, verdict in ((1.001, "faster"), (0.999, "cannot tell")):
+        result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 100 * (1 + ALIKE) * factor)})
+        assert result.verdict("other", "base") == verdict
+        assert result.verdict("base", "other") == {"faster": "slower"}.get(verdict, verdict)
+    near = result.ratio("other", "base")
+    assert near.low > 1
+    assert near.reason == "the interval comes within 3% of 1, as far as two equal processes may lie apart"
+
+
+def test_a_wide_interval_that_holds_one_tells_nothing():
+    result = comparison({"base": np.full(8, 100.0), "other": np.resize([80.0, 180.0], 8)})
+    found = result.ratio("other", "base")
+    assert found.low < 1 < found.value
+    assert (found.verdict, found.reason) == ("cannot tell", "the interval holds 1")
+
+
+def test_fewer_than_four_rounds_tell_nothing_and_say_why():
+    result = comparison({"base": np.full(3, 100.0), "other": np.full(3, 200.0)})
+    found = result.ratio("other", "base")
+    assert found.value == pytest.approx(2)
+    assert np.isnan(found.low)
+    assert (found.verdict, found.reason) == (
+        "cannot tell",
+        f"3 rounds have a figure, and an interval needs {LEAST_ROUNDS}",
+    )
+
+
+def test_a_slice_that_was_dropped_takes_its_partner_with_it_in_the_same_round():
+    base, other = np.array([100.0, 100, 100, 100, 1, 100]), np.array([200.0, 200, 200, 200, 200, 1])
+    result = comparison({"base": base, "other": other, "third": base})
+    dropped = changed(result, "base", {5}, disturbed="steal", dropped=True)
+    dropped = changed(dropped, "other", {6}, disturbed="generator starved", dropped=True)
+    found = dropped.ratio("other", "base")
+    assert (found.interval.rounds, found.value) == (4, pytest.approx(2))
+    assert dropped.ratio("third", "base").interval.rounds == 5
+    assert dropped.ratio("third", "base").value == pytest.approx(1)
+    assert dropped.complete == 4
+    assert dropped.dropped == 2
+    assert dropped.dropped_why == {"steal": 1, "generator starved": 1}
+    assert len(dropped.runs("base")) == len(dropped.runs("other")) == 5
+    assert list(dropped.rounds["dropped"]).count(True) == 2
+
+
+def test_evidence_against_slices_that_count_all_the_same_is_told_apart():
+    result = changed(comparison({"a": np.full(4, 1.0), "b": np.full(4, 1.0)}), "a", {1, 2}, disturbed="steal")
+    assert (result.dropped, result.dropped_why, result.disturbed) == (0, {}, {"steal": 2})
+    assert result.complete == 4
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (
+            slice_of({}, validity="invalid", reasons=["the server ended during the run"]),
+            "1 of 8 slices of other are invalid: the server ended during the run",
+        ),
+        (
+            slice_of({}, made([{"error": 1, "status": 0}] * 25 + [{}] * 275)),
+            "25 of 2,400 requests failed under other",
+        ),
+    ],
+    ids=["invalid", "failures"],
+)
+def test_one_slice_can_be_reason_enough_to_doubt(run, words):
+    result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0), "third": np.full(8, 200.0)})
+    run = slice_of({"throughput": 200.0}, run, errors=run.summary["errors"], validity=run.summary["validity"])
+    result = changed(result, "other", {3}, run=run)
+    assert result.doubts("other") == [words]
+    found = result.ratio("other", "base")
+    assert (found.verdict, found.reason, found.doubts) == ("cannot tell", words, (words,))
+    assert result.verdict("base", "other") == "cannot tell"
+    assert result.verdict("third", "base") == "faster"
+
+
+def test_one_failure_in_a_hundred_is_no_doubt():
+    result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
+    few = slice_of({"throughput": 200.0}, made([{"error": 1, "status": 0}] * 24 + [{}] * 276))
+    assert changed(result, "other", {3}, run=few).doubts("other") == []
+
+
+def test_a_generator_that_was_busy_in_most_slices_is_a_doubt():
+    result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
+    busy = slice_of({"throughput": 200.0}, made([{}] * 300, generator_cpu_ns=700 * MS))
+    assert changed(result, "base", set(range(1, 5)), run=busy).doubts("base") == []
+    doubted = changed(result, "base", set(range(1, 6)), run=busy)
+    assert doubted.doubts("base") == [
+        "the generator was busy for most of the time under base: it may be what was measured"
+    ]
+    assert doubted.verdict("other", "base") == "cannot tell"
+
+
+def test_a_contender_without_a_slice_that_counts_is_a_doubt():
+    result = comparison({"base": np.full(5, 100.0), "other": np.full(5, 200.0)})
+    gone = changed(result, "other", set(range(1, 6)), disturbed="steal", dropped=True)
+    assert gone.doubts("other") == ["no slice of other counts"]
+    assert gone.verdict("other", "base") == "cannot tell"
+    assert gone.complete == 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "rounds", "p95", "p99"),
+    [
+        (300, 8, True, True),
+        (200, 10, True, True),
+        (200, 9, True, False),
+        (199, 20, True, False),
+        (39, 20, False, False),
+    ],
+)
+def test_a_tail_is_compared_only_where_enough_requests_lie_beyond_it(answers, rounds, p95, p99):
+    """Two in each slice, twenty in all."""
+    run = made([{}] * answers)
+    slices = [
+        Slice(number, position, label, dataclasses.replace(run))
+        for number in range(1, rounds + 1)
+        for position, label in enumerate("ab")
+    ]
+    result = Comparison(tuple(slices), ("a", "b"), None, {})
+    assert bool(result.figures("p95").notna().all(axis=None)) is p95
+    assert bool(result.figures("p99").notna().all(axis=None)) is p99
+    assert result.ratio("a", "b", "p99").interval.known is p99
+    assert result.ratio("a", "b", "p50").interval.known
+
+
+def test_a_difference_is_in_the_unit_of_its_figure():
+    result = comparison({"base": np.full(6, 10.0), "other": np.full(6, 25.0)})
+    found = result.difference("other", "base", "p50")
+    assert (found.value, found.low, found.high) == pytest.approx((15, 15, 15))
+
+
+def test_the_resolution_is_what_the_control_made_of_no_difference():
+    result = comparison({"base": np.full(6, 100.0), "other": np.full(6, 200.0), "again": np.full(6, 101.0)}, "again")
+    assert result.labels == ("base", "other")
+    assert result.resolution is not None
+    assert result.resolution.value == pytest.approx(1.01)
+    assert comparison({"a": np.full(6, 1.0), "b": np.full(6, 1.0)}).resolution is None
+
+
+def test_a_control_that_found_a_winner_takes_every_verdict_in_that_figure_back():
+    fair, off = np.full((6, len(METRICS)), 100.0), np.full((6, len(METRICS)), 100.0)
+    off[:, list(METRICS).index("p50")] = 150
+    result = comparison({"base": fair, "other": 2 * fair, "third": 4 * fair, "again": off}, "again")
+    words = "the A/A control found a winner where there is none: 1.5 (1.5 to 1.5)"
+    assert result.ratio("other", "base", "p50").doubts == (words,)
+    assert result.verdict("third", "other", "p50") == "cannot tell"
+    assert result.verdict("other", "base", "throughput") == "faster"
+    assert result.ratio("again", "base", "p50").verdict == "slower"  # what is said of the control itself stays
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda result: result.ratio("c", "a"), "there is no contender 'c'; there are a, b"),
+        (lambda result: result.runs("c"), "there is no contender 'c'"),
+        (lambda result: result.doubts("c"), "there is no contender 'c'"),
+        (lambda result: result.difference("a", "c"), "there is no contender 'c'"),
+        (
+            lambda result: result.ratio("a", "b", "latency"),
+            "metric='latency' is not known; expected one of: throughput",
+        ),
+        (lambda result: result.figures("errors"), "metric='errors' is not known"),
+    ],
+)
+def test_what_there_is_not_is_refused_with_what_there_is(ask, words):
+    with pytest.raises(ConfigurationError, match=words):
+        ask(comparison({"a": np.full(4, 1.0), "b": np.full(4, 1.0)}))
+
+
+# The null test, simulated, and what it costs in power.
+
+
+def call(result: Comparison) -> dict[str, str]:
+    """Return the figures in which the second contender is called faster or slower than the first."""
+    first, second = result.labels
+    verdicts = {metric: result.verdict(second, first, metric) for metric in METRICS}
+    return {metric: verdict for metric, verdict in verdicts.items() if verdict != "cannot tell"}
+
+
+@pytest.mark.parametrize("apart", [0.0, ALIKE / 3])
+def test_of_a_hundred_simulated_comparisons_of_a_thing_with_itself_no_more_than_stated_call_a_winner(apart):
+    """Five figures each, which go together, on a machine that drifts; without and with processes that differ for good."""
+    chance = np.random.default_rng(11)
+    called = [
+        call(comparison(dict(zip(("a", "b"), simulated(chance, 8, 1.0, apart=apart), strict=True)))) for _ in range(100)
+    ]
+    assert sum(bool(figures) for figures in called) <= FALSE_ALARMS * 100
+
+
+def test_a_true_difference_of_a_half_is_called_in_nearly_all_simulated_comparisons_and_never_the_wrong_way():
+    chance = np.random.default_rng(12)
+    verdicts = Counter(
+        comparison(dict(zip(("b", "a"), simulated(chance, 8, 1.5), strict=True))).verdict("b", "a") for _ in range(50)
+    )
+    assert verdicts["faster"] >= 40
+    assert verdicts["slower"] == 0
+
+
+# The course of the rounds, with slices that take no time.
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with tiny_server(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as tiny:
+        yield tiny.url
+
+
+class Slices:
+    """Takes the place of `measuring.take`: gives runs made by hand, and keeps what it was asked for."""
+
+    def __init__(self, takes_s: float = 0.0) -> None:
+        self.asked: list[tuple[str, str, float]] = []
+        self.takes_s = takes_s
+
+    def __call__(self, aim: Any, load: Any, settings: Any, tick: Any) -> Run:
+        self.asked.append((aim.path, str(load), settings.seconds))
+        time.sleep(self.takes_s)
+        tick()
+        return slice_of({"throughput": 100.0})
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> Slices:
+    slices = Slices()
+    monkeypatch.setattr(comparing, "take_slice", slices)
+    return slices
+
+
+def order(result: Comparison) -> list[tuple[str, ...]]:
+    table = result.rounds.sort_values(["round", "position"])
+    return [tuple(part["contender"]) for _, part in table.groupby("round")]
+
+
+def test_every_contender_is_measured_once_a_round_in_an_order_that_the_seed_decides(slices, address):
+    contenders = dict.fromkeys("abcd", address)
+    one = lab.compare(contenders, rounds=12, seed=3)
+    orders = order(one)
+    assert len(orders) == 12
+    assert all(sorted(each) == list("abcd") for each in orders)
+    assert len(set(orders)) > 4
+    assert order(lab.compare(contenders, rounds=12, seed=3)) == orders
+    assert order(lab.compare(contenders, rounds=12, seed=4)) != orders
+    unseeded = lab.compare(contenders, rounds=12)
+    assert order(lab.compare(contenders, rounds=12, seed=unseeded.about["seed"])) == order(unseeded)
+
+
+def test_over_many_rounds_every_contender_has_every_position_equally_often(slices, address):
+    result = lab.compare(dict.fromkeys("abc", address), rounds=90, seed=1)
+    counts = result.rounds.groupby(["contender", "position"]).size()
+    assert counts.min() > 15  # 30 on average, 4.5 the standard deviation
+    assert counts.sum() == 270
+
+
+def test_a_ramp_comes_before_the_first_round_and_is_thrown_away(slices, address):
+    result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"}, rounds=2, seconds=1.0)
+    assert [asked[0] for asked in slices.asked[:2]] == ["/a", "/b"]
+    assert {asked[2] for asked in slices.asked[:2]} == {comparing.RAMP_S}
+    assert {asked[2] for asked in slices.asked[2:]} == {1.0}
+    assert len(result.slices) == 4 == len(slices.asked) - 2
+
+
+def test_paths_and_loads_go_by_label_and_the_control_has_those_of_the_baseline(slices, address):
+    loads = {"a": lab.closed(2), "b": lab.open(50)}
+    result = lab.compare(
+        {"a": address, "b": address}, {"a": "/a", "b": "/b"}, loads, rounds=2, seconds=0.1, control=True
+    )
+    assert result.control == "a again"
+    assert result.about["paths"] == {"a": "/a", "b": "/b", "a again": "/a"}
+    assert result.about["loads"] == {"a": "2 users", "b": "50 requests/s", "a again": "2 users"}
+    assert Counter(slices.asked) == {("/a", "2 users", 0.1): 6, ("/b", "50 requests/s", 0.1): 3}
+    assert sorted(order(result)[0]) == ["a", "a again", "b"]
+
+
+def test_it_stops_when_the_rounds_that_were_wanted_are_complete(slices, address):
+    result = lab.compare({"a": address, "b": address}, rounds=5)
+    assert result.complete == 5
+    assert result.about["stopped"] == "5 rounds were wanted"
+
+
+def test_it_stops_when_every_interval_is_narrow_but_not_before_six_rounds(slices, address):
+    result = lab.compare({"a": address, "b": address}, rounds=50, width=0.05)
+    assert result.complete == comparing.LEAST_ROUNDS_BY_WIDTH == 6
+    assert result.about["stopped"] == "every interval was narrower than 5%"
+
+
+def test_a_control_whose_interval_is_wide_keeps_it_going(monkeypatch, address):
+    figures = itertools.cycle([100.0, 150.0, 80.0])
+
+    def take(aim: Any, load: Any, settings: Any, tick: Any) -> Run:
+        return slice_of({"throughput": next(figures) if aim.path == "/wide" else 100.0})
+
+    monkeypatch.setattr(comparing, "take_slice", take)
+    result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/wide"}, rounds=15, width=0.05)
+    assert result.complete == 15
+
+
+def test_it_stops_before_a_round_that_would_exceed_the_budget(monkeypatch, address):
+    monkeypatch.setattr(comparing, "take_slice", Slices(takes_s=0.05))
+    before = time.monotonic()
+    result = lab.compare({"a": address, "b": address}, rounds=100, budget=1.0)
+    assert time.monotonic() - before < 2
+    assert 1 <= result.complete <= 9
+    assert result.about["stopped"] == "another round would not fit into the budget of 1 s"
+    assert lab.compare({"a": address, "b": address}, rounds=3, budget=0.001).complete == 1
+
+
+def disturbing(monkeypatch: pytest.MonkeyPatch, evidence: Iterator[str]) -> None:
+    monkeypatch.setattr(audit, "outside", lambda run: next(evidence))
+
+
+def test_rounds_with_a_dropped_slice_are_made_up_for_and_counted(monkeypatch, slices, address):
+    disturbing(monkeypatch, itertools.chain(["", "steal", "", "", "generator starved", ""], itertools.repeat("")))
+    result = lab.compare({"a": address, "b": address}, rounds=6)
+    assert result.about["stopped"] == "6 rounds were wanted"
+    assert len(result.slices) == 2 * 8
+    assert result.complete == 6
+    assert result.dropped == 2
+    assert result.dropped_why == {"steal": 1, "generator starved": 1}
+    assert result.ratio("a", "b").interval.rounds == 6
+
+
+def test_no_more_than_half_as_many_rounds_again_are_spent_on_making_up(monkeypatch, slices, address):
+    every_third = ["", "", "", "", "steal", ""]
+    disturbing(monkeypatch, itertools.cycle(every_third))
+    result = lab.compare({"a": address, "b": address}, rounds=8)
+    assert (result.complete, len(result.slices)) == (8, 2 * 11)
+    every_second = ["", "", "", "steal"]
+    disturbing(monkeypatch, itertools.cycle(every_second))
+    result = lab.compare({"a": address, "b": address}, rounds=8)
+    assert (result.complete, len(result.slices), result.dropped) == (6, 2 * 12, 6)
+    assert result.about["stopped"] == "12 rounds were tried, and something from outside disturbed 6 of them"
+
+
+def test_where_most_rounds_are_disturbed_all_of_them_count_and_that_is_said(monkeypatch, slices, address):
+    disturbing(monkeypatch, itertools.cycle(["steal", "", "steal"]))
+    result = lab.compare({"a": address, "b": address}, rounds=6)
+    assert result.dropped == 0
+    assert result.complete == 6
+    assert result.disturbed == {"steal": 8}
+    assert "something from outside disturbed 6 of them" in result.about["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"contenders": {"a": "X"}}, "takes 2 to 12 contenders, not 1"),
+        ({"contenders": {}, "control": True}, "takes 1 to 12 contender, not 0"),
+        ({"contenders": {str(number): "X" for number in range(13)}}, "not 13"),
+        ({"contenders": ["X", "X"]}, "a mapping of labels to contenders"),
+        ({"contenders": {"a": "X", "": "X"}}, "a mapping of labels to contenders"),
+        ({"contenders": {"a": "X", "b": 8000}}, "contender 'b': expected a configuration, a server of serve"),
+        ({"contenders": {"a": "X", "a again": "X"}, "control": True}, "choose another label"),
+        ({"path": {"a": "/"}}, "path names a; the contenders are a, b"),
+        ({"path": "page"}, "begins with a slash"),
+        ({"load": {"a": lab.closed(1), "c": lab.closed(1)}}, "load names a, c"),
+        ({"load": lab.closed([1, 2])}, "takes one load"),
+        ({"load": 10}, "takes one load"),
+        ({"rounds": 0}, "from 1 to 500; verdicts need 4"),
+        ({"rounds": True}, "from 1 to 500"),
+        ({"rounds": 2.5}, "from 1 to 500"),
+        ({"budget": 0}, "budget=0: expected a number above 0"),
+        ({"budget": float("nan")}, "budget=nan"),
+        ({"budget": 1e9}, "up to 3600"),
+        ({"width": "narrow"}, "width='narrow'"),
+        ({"width": -0.1}, "width=-0.1"),
+        ({"seconds": 0}, "from 0.01 to 600"),
+        ({"expect": ""}, "a text that each answer holds"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_before_anything_is_started(change, words, slices, address):
+    arguments: dict[str, Any] = {"contenders": {"a": "X", "b": "X"}} | change
+    contenders = arguments.pop("contenders")
+    if isinstance(contenders, dict):
+        contenders = {label: address if target == "X" else target for label, target in contenders.items()}
+    with pytest.raises(ConfigurationError, match=words):
+        lab.compare(contenders, **arguments)
+    assert slices.asked == []
+
+
+def test_another_machine_is_refused_unless_somebody_says_so():
+    with pytest.raises(RemoteTargetError, match="remote=True"):
+        lab.compare({"here": "http://127.0.0.1:9", "there": "http://192.0.2.1"})
+
+
+# With real servers.
+
+
+def test_a_contender_that_is_slower_by_three_milliseconds_in_ten_is_called_slower_each_time():
+    with known_server("delay", 10) as quick, known_server("delay", 13) as late:
+        for _ in range(3):
+            result = lab.compare(
+                {"quick": quick.url, "late": late.url}, "/", lab.closed(4), rounds=5, seconds=0.15, warmup=0.05
+            )
+            assert result.verdict("late", "quick") == "slower"
+            assert result.verdict("late", "quick", "p50") == "slower"
+            assert result.verdict("quick", "late", "p50") == "faster"
+            assert result.ratio("late", "quick", "p50").low > 1.15
+
+
+def test_configurations_are_served_for_the_time_of_the_call_and_the_control_from_a_server_of_its_own():
+    result = lab.compare({"a": BARE}, "/", lab.closed(2), rounds=1, seconds=0.1, control=True)
+    assert left_after(2.0) == []
+    one, again = (result.runs(label)[0] for label in ("a", "a again"))
+    assert one.about["pids"] != again.about["pids"]
+    assert one.about["configuration"] == again.about["configuration"]
+    assert result.complete == 1
+
+
+def test_servers_that_were_running_before_go_on_running():
+    with lab.serve(BARE) as server:
+        result = lab.compare({"mine": server, "bare": BARE}, "/", lab.closed(1, each=5), rounds=2)
+        assert server.alive
+        assert {tuple(run.about["pids"]) for run in result.runs("mine")} == {server.pids}
+    assert result.complete == 2
+
+
+def test_requests_go_where_they_should_and_all_of_them_are_in_the_slices():
+    with known_server("delay", 1) as one, known_server("delay", 1) as other:
+        loads = {"one": lab.closed(2, each=5), "other": lab.closed(1, each=7)}
+        result = lab.compare({"one": one.url, "other": other.url}, "/", loads, rounds=3)
+    assert [len(run.samples) for run in result.runs("one")] == [10, 10, 10]
+    assert [len(run.samples) for run in result.runs("other")] == [7, 7, 7]
+    assert (one.requests, other.requests) == (30, 21)
+
+
+def test_a_contender_that_dies_on_the_way_is_doubted_and_does_not_hold_up_the_rest():
+    with lab.serve(lab.MIXED, application="bare") as doomed, lab.serve(BARE) as fine:
+        threading.Timer(2.0, os.kill, (doomed.pids[0], signal.SIGKILL)).start()
+        before = time.monotonic()
+        result = lab.compare({"fine": fine, "doomed": doomed}, "/", lab.closed(2), rounds=8, seconds=0.2, warmup=0.05)
+        assert time.monotonic() - before < 30
+        with pytest.raises(ServerGoneError, match="killed by signal 9"):
+            lab.compare({"fine": fine, "doomed": doomed})
+    assert "slices of doomed are invalid: the server ended during the run" in result.doubts("doomed")[0]
+    assert result.verdict("doomed", "fine") == "cannot tell"
+    assert result.ratio("fine", "doomed").doubts
+    assert all(len(run.samples) == run.about["started"] for run in (*result.runs("doomed"), *result.runs("fine")))
+
+
+def test_an_interrupt_ends_a_comparison_and_leaves_nothing_within_two_seconds():
+    code = (
+        "import requestlab as lab, time\n"
+        "print('begins', flush=True)\n"
+        "try:\n"
+        "    lab.compare({'sync': lab.SYNC, 'mixed': lab.MIXED}, '/sync/page/', lab.closed(10), rounds=100)\n"
+        "except KeyboardInterrupt:\n"
+        "    print(time.monotonic(), flush=True)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    assert seconds_to_interrupt(code, after_s=6.0, environment=environment) < 2
+    assert left_after(2.0) == []
+
+
+def test_of_twenty_real_comparisons_of_a_thing_with_itself_no_more_than_stated_call_a_winner():
+    """Five pairs of processes, so that what makes two processes differ for good has its part in it."""
+    called = []
+    for _ in range(5):
+        with ExitStack() as stack:
+            pair = {label: stack.enter_context(lab.serve(BARE)) for label in ("one", "same")}
+            for _ in range(4):
+                result = lab.compare(pair, "/", lab.closed(4), rounds=5, seconds=0.08, warmup=0.03)
+                called.append({metric: str(result.ratio("same", "one", metric)) for metric in call(result)})
+    assert len(called) == 20
+    assert sum(bool(figures) for figures in called) <= FALSE_ALARMS * 20, called
