@@ -2,7 +2,7 @@
 
 It is a process of its own, so that the test that looks at it does not disturb it. It says its port on its standard output,
 serves each connection in a thread of its own until its standard input ends, and then says in one line of JSON what it did:
-`requests`, how many it read, and `held_ms`, how long it meant to hold each of them.
+`requests`, how many it read, and `held_ms`, how long it held each of them where chance decided on that.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def exponential(truth: Truth, mean_ms: float, seed: float) -> Answer:
     chance = random.Random(seed)
 
     def answer(connection: socket.socket, number: int) -> bool:
-        ms = chance.expovariate(1 / mean_ms)
-        truth.held_ms.append(ms)
-        time.sleep(ms / 1_000)
+        began = time.perf_counter()
+        time.sleep(chance.expovariate(1 / mean_ms) / 1_000)
+        truth.held_ms.append((time.perf_counter() - began) * 1_000)
         connection.sendall(HEAD + BODY)
         return True
 

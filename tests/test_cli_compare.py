@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
@@ -302,8 +303,8 @@ def test_ctrl_c_leaves_nothing(words):
 def test_a_server_killed_half_way_is_said_and_ends_with_1():
     with running("compare", "sync", "async", "--rounds", "4", "--seconds", "0.3") as process:
         family = wait_for(process, "requestlab.generator", "uvicorn")
-        time.sleep(2.0)  # well past the ramp
         [server] = [one for one in family if "uvicorn" in one.cmdline()]
+        time.sleep(2.0)  # well past the ramp
         server.kill()
         said, problem = process.communicate(timeout=HANG_S)
     assert process.returncode == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -18,8 +19,10 @@ import pytest
 from click.testing import CliRunner
 
 from requestlab import cli, doctor, machine, serving, surroundings
-from requestlab.doctor import Examination, Ruler, about_the_machine, about_the_ruler
+from requestlab.doctor import Examination, Ruler, about_the_machine, about_the_resolution, about_the_ruler
+from requestlab.intervals import Interval
 from requestlab.load import MOST_USERS
+from requestlab.resolving import Resolution
 from requestlab.surroundings import SLOWING, Surroundings
 
 QUIET = Surroundings(
@@ -35,6 +38,9 @@ QUIET = Surroundings(
 )
 FOUR_CORES = {"cores": 4, "usable_cores": 4}
 STEADY = tuple(Ruler(users, 10_000.0, 0.1 * users, 0.2 * users, 0.05, 0.5, spread=0.1) for users in doctor.USERS)
+
+ABLE = Resolution(60.0, 0.052, Interval(1.01, 0.97, 1.05, 8), differed=False, noise=0.03, rounds=21)
+NAN = Interval(math.nan, math.nan, math.nan, 0)
 
 
 def refuse(constant: str) -> NoReturn:
@@ -88,21 +94,45 @@ def test_facts_of_the_machine_travel_with_the_figures(told):
     assert all(isinstance(warning, str) for warning in told["warnings"])
 
 
+def test_what_can_be_told_today_is_told(told):
+    found = told["resolution"]
+    assert found["seconds"] == 60
+    assert found["difference"] is None or found["difference"] >= 0.03
+    assert {"value", "low", "high"} <= set(found["control"])
+
+
 @pytest.fixture
 def brief(monkeypatch):
-    """One round of short slices instead of three: enough where the figures do not matter."""
+    """One round of short slices instead of three, and no A/A: enough where the figures do not matter."""
+    monkeypatch.setattr(doctor, "resolution", lambda: ABLE)
     monkeypatch.setattr(doctor, "ROUNDS", 1)
     monkeypatch.setattr(doctor, "USERS", (1,))
     monkeypatch.setattr(doctor, "SLICE_S", 0.3)
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def screen(self) -> str:
+        """What one sees on the line: each carriage return goes back to its beginning."""
+        line: list[str] = []
+        for stretch in self.getvalue().split("\r"):
+            line[: len(stretch)] = stretch
+        return "".join(line).rstrip()
+
+
 @pytest.mark.usefixtures("brief")
-def test_each_measurement_is_told_and_how_many_there_are_is_known_beforehand():
-    told: list[str] = []
-    examination = doctor.examine(told.append)
-    assert told == ["null, 1 user", "two small writes, 1 user"]
-    assert len(told) == doctor.steps()
+def test_a_terminal_shows_what_is_measured_and_the_time_left_and_then_nothing(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    examination = doctor.examine()
+    shown = terminal.getvalue()
+    assert re.search(r"measuring the ruler, two small writes, 1 user: \d+ s, 1\d s left", shown)
+    assert terminal.screen() == ""
+    assert "\n" not in shown
     assert [row.users for row in examination.ruler] == [1]
+    assert examination.resolution is ABLE
 
 
 @pytest.mark.usefixtures("brief")
@@ -125,6 +155,7 @@ def test_a_listener_without_tcp_nodelay_fails_the_self_test(monkeypatch):
 def test_a_quiet_machine_gets_no_warning():
     assert list(about_the_machine(FOUR_CORES, QUIET)) == []
     assert list(about_the_ruler(STEADY, keep_alive_p50=0.2, steal=0.0)) == []
+    assert list(about_the_resolution(ABLE)) == []
 
 
 @pytest.mark.parametrize(
@@ -176,6 +207,24 @@ def unsteady(**changes: float) -> tuple[Ruler, ...]:
 def test_each_trouble_of_the_ruler_gets_one_sentence(ruler, keep_alive_p50, steal, sentence):
     [warning] = about_the_ruler(ruler, keep_alive_p50, steal)
     assert sentence in warning
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"differed": True, "control": Interval(1.12, 1.08, 1.16, 8)},
+            "one configuration answered 1.12 times (1.08 to 1.16) as fast as itself (A/A): trust no difference as small",
+        ),
+        (
+            {"difference": math.nan, "control": NAN, "why": "1 of 8 rounds of the A/A count"},
+            "it is not known which differences can be told today: 1 of 8 rounds of the A/A count",
+        ),
+    ],
+)
+def test_each_trouble_of_the_resolution_gets_one_sentence(changes, sentence):
+    [warning] = about_the_resolution(dataclasses.replace(ABLE, **changes))
+    assert warning.startswith(sentence)
 
 
 def test_variables_that_slow_python_down_are_found_where_they_are_not_empty(monkeypatch):
@@ -242,13 +291,13 @@ def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups
 
 
 def shown(monkeypatch, found: Examination, *options: str) -> Any:
-    monkeypatch.setattr(doctor, "examine", lambda step: found)
+    monkeypatch.setattr(doctor, "examine", lambda: found)
     return CliRunner().invoke(cli.commands, ["doctor", *options])
 
 
 def examined(**changes: Any) -> Examination:
     facts = {**machine.facts(), "limits": {"CPU_LIMIT": "2.0"}}
-    return dataclasses.replace(Examination(facts, QUIET, STEADY, 0.2, 0.01, ("it is warm",)), **changes)
+    return dataclasses.replace(Examination(facts, QUIET, STEADY, 0.2, 0.01, ABLE, ("it is warm",)), **changes)
 
 
 def test_the_report_has_the_machine_the_ruler_the_self_test_and_the_warnings(monkeypatch):
@@ -267,8 +316,19 @@ def test_the_report_has_the_machine_the_ruler_the_self_test_and_the_warnings(mon
         ["50", "10,000", "5", "10", "0.05", "50%", "10%"],
     ]
     assert result.stdout.endswith(
-        "keep-alive self-test: passed, two small writes arrive after 0.2 ms\nwarning: it is warm\n"
+        "keep-alive self-test: passed, two small writes arrive after 0.2 ms\n"
+        "resolution: today differences under 6 % cannot be told in 60 s (A/A: ratio 1.01, 0.97 to 1.05)\n"
+        "warning: it is warm\n"
     )
+
+
+def test_where_nothing_is_known_of_the_resolution_the_report_says_why(monkeypatch):
+    unable = dataclasses.replace(ABLE, difference=math.nan, control=NAN, why="1 of 8 rounds count")
+    result = shown(monkeypatch, examined(resolution=unable))
+    line = "resolution: today nothing can be said about differences that can be told in 60 s: 1 of 8 rounds count\n"
+    assert line in result.stdout
+    told = json.loads(shown(monkeypatch, examined(resolution=unable), "--json").stdout, parse_constant=refuse)
+    assert (told["resolution"]["difference"], told["resolution"]["why"]) == (None, "1 of 8 rounds count")
 
 
 def test_a_figure_without_evidence_is_a_dash_and_in_json_null(monkeypatch):
@@ -286,10 +346,9 @@ def test_a_failed_self_test_is_said_and_ends_with_1(monkeypatch, p50):
     assert "keep-alive self-test: FAILED" in result.stdout
 
 
+@pytest.mark.usefixtures("brief")
 def test_too_few_requests_leave_the_p99_out(monkeypatch):
     monkeypatch.setattr(doctor, "SLICE_S", 0.02)
-    monkeypatch.setattr(doctor, "ROUNDS", 1)
-    monkeypatch.setattr(doctor, "USERS", (1,))
     [row] = doctor.examine().ruler
     assert math.isnan(row.p99)
     assert row.p50 > 0

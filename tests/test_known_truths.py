@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -88,39 +89,36 @@ def test_the_throughput_of_an_open_loop_is_its_rate():
 # Exponential delays.
 
 
-def assert_the_same_times(measured_ms: np.ndarray, held_ms: list[float]) -> None:
-    """Each answer came when the server gave it: one by one in order of length, none sooner, half of them within 0.5 ms."""
-    assert len(measured_ms) == len(held_ms)
-    over = np.sort(measured_ms) - np.sort(held_ms)
-    assert over.min() > 0
-    assert np.median(over) < 0.5
+def exponential(measured_ms: np.ndarray, mean_ms: float) -> bool:
+    """Whether mean and median are those of the distribution, within four standard errors of so many draws and the tolerance.
 
-
-def assert_exponential(measured_ms: np.ndarray, mean_ms: float) -> None:
-    """Mean and median are those of the distribution, within four standard errors of so many draws, and the tolerance.
-
-    Of n exponential times the mean has the standard error mean / sqrt(n), and so has the median: its density there is half
-    that of the start, 1 / (2 mean), and 1 / (2 f sqrt(n)) = mean / sqrt(n).
+    Of n exponential times the mean has the standard error mean / sqrt(n), and so has the median: where it lies the density
+    is 1 / (2 mean), and the error of a median is 1 / (2 density sqrt(n)).
     """
-    error = 4 * mean_ms / len(measured_ms) ** 0.5
-    slack = 0.03 * mean_ms + 0.5
-    for measured, truth in ((measured_ms.mean(), mean_ms), (np.median(measured_ms), mean_ms * np.log(2))):
-        assert truth - error - slack <= measured <= truth + error + slack
+    error = 4 * mean_ms / len(measured_ms) ** 0.5 + 0.03 * mean_ms + 0.5
+    return abs(measured_ms.mean() - mean_ms) <= error and abs(np.median(measured_ms) - mean_ms * math.log(2)) <= error
 
 
 @pytest.mark.parametrize(
-    "load", [lab.closed(8, each=100), lab.open(400), lab.open(400, arrivals="poisson", seed=3)], ids=str
+    ("load", "seconds"),
+    [(lab.closed(8, each=80), 20), (lab.open(400), 1.2), (lab.open(400, arrivals="poisson", seed=3), 1.2)],
+    ids=["closed", "constant arrivals", "poisson arrivals"],
 )
-def test_exponential_delays_are_reported_as_the_server_drew_them(load):
-    with known_server("exponential", 20, 7) as known:
-        run = lab.measure(known.url, "/", load, seconds=20 if "each" in str(load) else 1.5)
-    assert run.summary["errors"] == 0
-    measured_ms = all_response_ms(run.samples)
-    assert_the_same_times(measured_ms, known.held_ms)
-    assert_exponential(measured_ms, 20)
-    for percentile in (50, 95):
-        truth = np.percentile(known.held_ms, percentile)
-        assert close(np.percentile(measured_ms, percentile), truth)
+def test_exponential_delays_are_reported_as_the_server_held_them_and_as_theory_has_them(load, seconds):
+    """One by one in order of length: none is shorter than the server held it, and half of them are longer by 0.5 ms at most."""
+    tried = []
+    for _ in range(TRIES):
+        with known_server("exponential", 20, 7) as known:
+            run = lab.measure(known.url, "/", load, seconds=seconds)
+        measured_ms, held_ms = np.sort(all_response_ms(run.samples)), np.sort(known.held_ms)
+        assert run.summary["errors"] == 0
+        assert len(measured_ms) == len(held_ms) == known.requests
+        assert (measured_ms > held_ms).all()
+        right = [close(np.percentile(measured_ms, q), np.percentile(held_ms, q)) for q in (50, 95, 99)]
+        tried.append([float(np.median(measured_ms - held_ms)), right, exponential(measured_ms, 20)])
+        if tried[-1][0] < 0.5 and all(right) and tried[-1][2]:
+            return
+    pytest.fail(str(tried))
 
 
 # One freeze.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import pytest
 
@@ -110,6 +111,13 @@ def test_versions_and_machine_travel_with_the_run(server):
         ({"timeout": 1e9}, "from 0.01 to 120"),
         ({"warmup": -1}, "from 0 to 600"),
         ({"warmup": 0.5}, "has no warm-up"),
+        ({"expect": ""}, "a text that each answer holds"),
+        ({"expect": b"page"}, "a text that each answer holds"),
+        ({"client": "curl"}, "expected one of: ruler, httpx"),
+        ({"client": "httpx", "load": lab.open(10)}, "knows closed loops with kept connections only"),
+        ({"client": "httpx", "load": lab.closed(1, keep_alive=False)}, "knows closed loops with kept connections only"),
+        ({"load": lab.open(20_000), "seconds": 101}, "more than 2,000,000 requests"),
+        ({"load": lab.open(rate=[10, 20_000]), "seconds": 101}, "more than 2,000,000 requests"),
         ({"target": 8000}, "a server of serve"),
         ({"target": "http://127.0.0.1:99999"}, "not an address|expected an address"),
         ({"target": "https://127.0.0.1"}, "plain HTTP only"),
@@ -167,3 +175,44 @@ def test_five_hundred_users_each_have_a_connection_of_their_own():
     assert run.connections == 500
     assert run.summary["errors"] == 0
     assert len(run.requests) == 1000
+
+
+def test_the_stock_client_does_the_same_with_more_cpu_and_says_so(server):
+    ruler, stock = (
+        lab.measure(server, "/sync/page/", lab.closed(2, each=40), client=name) for name in ("ruler", "httpx")
+    )
+    assert stock.about["load"] == "2 users, 40 requests each, with stock httpx"
+    for run in (ruler, stock):
+        assert len(run.requests) == sum(run.about["counts"].values()) == run.about["started"] == 80
+        assert run.summary["errors"] == 0
+    assert set(ruler.requests["body"]) == set(stock.requests["body"])
+    assert set(ruler.requests["pid"]) == set(stock.requests["pid"])
+    assert (stock.requests["first_byte"] <= stock.requests["done"]).all()
+    assert stock.generator_cpu_per_request > 2 * ruler.generator_cpu_per_request
+
+
+def test_the_stock_clients_failures_are_rows_too():
+    with tiny_server(answering(b"nonsense\r\n\r\n", close=True)) as tiny:
+        run = lab.measure(tiny.url, "/", lab.closed(2, each=2), client="httpx", seconds=20)
+    assert list(run.requests["error"]) == ["other network error"] * 4
+    with tiny_server(lambda connection: time.sleep(1)) as tiny:
+        run = lab.measure(tiny.url, "/", lab.closed(2, each=1), client="httpx", timeout=0.1)
+    assert list(run.requests["error"]) == ["timeout"] * 2
+
+
+@pytest.mark.parametrize("load", [lab.closed(2, each=5, keep_alive=False), lab.open(50, keep_alive=False)], ids=str)
+def test_without_keep_alive_every_request_has_a_connection_of_its_own_whatever_the_server_does(load):
+    with tiny_server(answering(OK)) as tiny:  # which keeps a connection that it was asked to close
+        run = lab.measure(tiny.url, "/", load, seconds=0.2, warmup=0)
+        assert tiny.accepted == run.connections == len(run.samples) == 10
+    assert run.summary["errors"] == 0
+    assert run.about["keep_alive"] is False
+    assert str(run.about["load"]).endswith(", a new connection for each request")
+
+
+@pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED, lab.NULL], ids=str)
+def test_connections_are_kept_or_not_as_the_load_says_and_the_server_can(configuration):
+    with lab.serve(configuration, application="bare") as server:
+        assert lab.measure(server, "/", lab.closed(2, each=5, keep_alive=False)).connections == 10
+        kept = lab.measure(server, "/", lab.closed(2, each=5)).connections
+    assert kept == (10 if configuration is lab.SYNC else 2)

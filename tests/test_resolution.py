@@ -52,7 +52,8 @@ def test_the_difference_is_the_half_width_of_that_many_rounds_beyond_the_floor(m
     again = [1000.0, 1020.0, 980.0, 1010.0]
     found = foretell(with_figures(monkeypatch, short, again), 60.0, 21)
     logs = np.log(np.array(again) / 1000)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, 20) * logs.std(ddof=1) / math.sqrt(21)
+    bound = logs.std(ddof=1) * math.sqrt(3 / stats.chi2.ppf(0.1, 3))
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, 20) * bound / math.sqrt(21)
     assert found.noise == pytest.approx(logs.std(ddof=1))
     assert found.difference == pytest.approx((1 + ALIKE) * math.exp(half) - 1)
     assert (found.rounds, found.differed, found.why) == (21, False, "")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -254,3 +255,53 @@ def test_what_an_application_has_started_ends_with_its_server(end, monkeypatch):
         with pytest.raises(end):
             visit()
     assert left_after(2.0) == []
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_every_worker_counts_the_requests_that_reach_the_application(name):
+    with lab.serve(lab.SYNC, server=name, workers=2, application="bare") as server:
+        assert server.counts == dict.fromkeys(server.pids, 0)  # the question whether it is ready does not count
+        lab.measure(server, "/", lab.closed(4, each=10))
+        assert set(server.counts) == set(server.pids)
+        assert sum(server.counts.values()) == 40
+        os.kill(server.pids[0], signal.SIGKILL)
+        assert sum(server.counts.values()) == 40  # of one that was killed, too
+    assert server.counts == {}
+
+
+def test_threads_of_one_worker_count_together():
+    with lab.serve(lab.SYNC, server="gunicorn-gthread", threads=8, application="bare") as server:
+        lab.measure(server, "/", lab.closed(16, each=100), seconds=30)
+        assert list(server.counts.values()) == [1_600]
+
+
+def test_the_null_server_counts_nothing():
+    with lab.serve(lab.NULL) as server:
+        lab.measure(server, "/", lab.closed(1, each=3))
+        assert server.counts == {}
+
+
+def test_a_server_knows_whether_it_is_itself_that_answers():
+    with lab.serve(lab.SYNC) as one, lab.serve(lab.SYNC) as other:
+        assert one.is_itself() is True
+        one.address = other.address
+        assert one.is_itself() is False
+        port = other.address[1]
+    assert nobody_listens_on(port)
+    assert one.is_itself() is None
+
+
+def test_a_server_settles_when_it_has_nothing_left_to_do_or_the_time_is_over():
+    with lab.serve(lab.SYNC) as server:
+        started = time.monotonic()
+        server.settle(10)
+        assert time.monotonic() - started < 5
+        burning = threading.Thread(target=_ignore_errors, args=(server.url + "/sync/burn/?ms=1000",))
+        burning.start()
+        time.sleep(0.2)
+        started = time.monotonic()
+        server.settle(0.2)
+        assert 0.2 <= time.monotonic() - started < 0.7
+        server.settle(10)
+        burning.join()
+        assert time.monotonic() - started > 0.7

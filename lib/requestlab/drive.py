@@ -35,7 +35,8 @@ class Exchange(Protocol):
 
 class Drive:
     """Carries out a plan on the loop. A subclass says in `begin` how requests are sent; it records each that ends, counts in
-    `started` each that it sends, and sets `finished` when nothing is under way and nothing is to come."""
+    `started` each that it sends, and sets `finished` when nothing is under way and nothing is to come. Where the request `closes`,
+    it closes the connection after each, whatever the server does: not all of them do as they are asked."""
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         self.rows = array("q")
@@ -47,6 +48,7 @@ class Drive:
         self.request = plan.request.encode("latin-1")
         self.timeout_ns = int(plan.timeout_s * 1e9)
         self.finished: asyncio.Future[None] = loop.create_future()
+        self.closes = b"\r\nconnection: close\r\n" in self.request.lower()
         self._expect = plan.expect.encode("latin-1")
 
     async def run(self) -> None:

@@ -29,6 +29,10 @@ DEFAULT_SLICE_S = 1.0
 """Of `compare`: what is foretold is a comparison with its defaults."""
 
 
+CAUTION = 0.9
+"""So surely the noise is below the bound that is reckoned with: eight rounds do not say more than roughly how large it is."""
+
+
 @dataclass(frozen=True)
 class Resolution:
     """What can be told today. Made by `resolution`.
@@ -61,11 +65,12 @@ def resolution(seconds: float = 60.0) -> Resolution:
     today differences under 6 % cannot be told in 60 s
 
     `seconds` is how long a comparison of two contenders would take, with slices of 1 s as `compare` has them. An A/A is
-    measured, two servers of one configuration that take turns in slices of 0.3 s; with `noise` the standard deviation of the
-    log-ratio of their throughputs from round to round, and n the rounds that fit into `seconds` (less the share that was
-    dropped for evidence from outside), the interval of such a comparison would reach to
+    measured, two servers of one configuration that take turns in slices of 0.3 s. Let s be the upper bound of the standard
+    deviation of the log-ratio of their throughputs from round to round (`noise`; by chi-squared, at 90 %), and n the rounds
+    that fit into `seconds` (less the share that was dropped for evidence from outside). The interval of such a comparison
+    would then reach to
 
-        h = t(n - 1) · noise / √n        Student's t, at the confidence of `intervals`
+        h = t(n - 1) · s / √n        Student's t, at the confidence of `intervals`
 
     either side of its middle (Student, The probable error of a mean, Biometrika 6, 1908). A difference is called where the
     interval lies beyond `comparison.ALIKE`; so one of (1 + ALIKE) · exp(h) - 1 is called half of the time, and a smaller one
@@ -73,7 +78,7 @@ def resolution(seconds: float = 60.0) -> Resolution:
 
     On the safe side: longer slices average some of the noise out, and no credit is given for that (where every request were a
     throw of dice, noise in slices of 1 s would be 0.55 times that of 0.3 s). Not on it: noise that comes and goes over
-    minutes, which a measurement of ten seconds cannot see.
+    minutes, which a measurement of ten seconds cannot see. Only the A/A of a comparison itself (`control=True`) can.
 
     Raises ConfigurationError for seconds in which there is no comparison, and what `serve` and `measure` raise.
 
@@ -106,7 +111,9 @@ def foretell(control: Comparison, seconds: float, rounds: int) -> Resolution:
         return Resolution(seconds, math.nan, ratio.interval, differed, math.nan, left, why)
     table = control.figures("throughput")
     noise = float(np.log(table[control.control] / table[control.labels[0]]).std(ddof=1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, left - 1)) * noise / math.sqrt(left)
+    freedom = ratio.interval.rounds - 1
+    bound = noise * math.sqrt(freedom / float(stats.chi2.ppf(1 - CAUTION, freedom)))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, left - 1)) * bound / math.sqrt(left)
     floor = max(math.log1p(ALIKE), abs(math.log(ratio.value)))
     return Resolution(seconds, math.expm1(floor + half), ratio.interval, differed, noise, left)
 

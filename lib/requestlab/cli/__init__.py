@@ -1,4 +1,4 @@
-"""The command line: `requestlab lab | doctor | serve | measure | report | claims`.
+"""The command line: `requestlab lab | doctor | serve | measure | compare | report | claims`.
 
 Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error. What
 is slow to import is imported by the command that needs it.

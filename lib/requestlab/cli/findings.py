@@ -24,6 +24,17 @@ PHRASES = {
 }
 """Each metric in a sentence, with the ratio and the baseline to fill in, and by itself."""
 
+HEADS = (
+    "",
+    "requests/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "CPU ms/request",
+    "failed",
+    "connections / requests",
+    "at once",
+)
 _OF_CPU = {FASTER: "less CPU", SLOWER: "more CPU"}
 _LACKING = {
     "p95": "too few requests lie beyond it",
@@ -37,18 +48,7 @@ def tell(result: Comparison, saved: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({**_facts(result), "figure": saved and str(saved)})
         return
-    heads = [
-        "",
-        "requests/s",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "CPU ms/request",
-        "failed",
-        "connections / requests",
-        "at once",
-    ]
-    print_columns(heads, [_cells(result, label) for label in _all(result)], named=True)
+    print_columns(HEADS, [_cells(result, label) for label in _all(result)], named=True)
     for label in result.labels[1:]:
         click.echo()
         for metric in METRICS:
