@@ -475,6 +475,12 @@ def test_another_machine_is_refused_unless_somebody_says_so():
 # With real servers.
 
 
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no slice be dropped, where a test counts slices."""
+    monkeypatch.setattr(audit, "outside", lambda run: "")
+
+
 def test_a_contender_that_is_slower_by_three_milliseconds_in_ten_is_called_slower_each_time():
     with known_server("delay", 10) as quick, known_server("delay", 13) as late:
         for _ in range(2):
@@ -487,7 +493,7 @@ def test_a_contender_that_is_slower_by_three_milliseconds_in_ten_is_called_slowe
             assert result.ratio("late", "quick", "p50").low > 1.15
 
 
-def test_configurations_are_served_for_the_time_of_the_call_and_the_control_from_a_server_of_its_own():
+def test_configurations_are_served_for_the_time_of_the_call_and_the_control_from_a_server_of_its_own(undisturbed):
     result = lab.compare({"a": BARE}, "/", lab.closed(2), rounds=1, seconds=0.1, control=True)
     assert left_after(2.0) == []
     one, again = (result.runs(label)[0] for label in ("a", "a again"))
@@ -496,7 +502,7 @@ def test_configurations_are_served_for_the_time_of_the_call_and_the_control_from
     assert result.complete == 1
 
 
-def test_servers_that_were_running_before_go_on_running():
+def test_servers_that_were_running_before_go_on_running(undisturbed):
     with lab.serve(BARE) as server:
         result = lab.compare({"mine": server, "bare": BARE}, "/", lab.closed(1, each=5), rounds=2)
         assert server.alive
@@ -504,7 +510,7 @@ def test_servers_that_were_running_before_go_on_running():
     assert result.complete == 2
 
 
-def test_requests_go_where_they_should_and_all_of_them_are_in_the_slices():
+def test_requests_go_where_they_should_and_all_of_them_are_in_the_slices(undisturbed):
     with known_server("delay", 1) as one, known_server("delay", 1) as other:
         loads = {"one": lab.closed(2, each=5), "other": lab.closed(1, each=7)}
         result = lab.compare({"one": one.url, "other": other.url}, "/", loads, rounds=3)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from requestlab.other_tools import Said, hey, wrk
     from requestlab.pace import rounds, seconds
     from requestlab.ramp import Ramp
-    from requestlab.resolving import resolution
+    from requestlab.resolving import Resolution, resolution
     from requestlab.runs import Run, load_run
     from requestlab.serving import Server, serve, stop_all
     from requestlab.sources import source
@@ -56,6 +56,7 @@ _HOME = {
     "measure": "measuring",
     "open": "load",
     "resolution": "resolving",
+    "Resolution": "resolving",
     "rounds": "pace",
     "seconds": "pace",
     "serve": "serving",
@@ -75,6 +76,7 @@ __all__ = [
     "Interval",
     "LabError",
     "Ramp",
+    "Resolution",
     "RulerTransport",
     "Run",
     "Said",

@@ -52,8 +52,6 @@ class ClosedLoop(Drive):
 
     def ended(self, connection: Connection) -> None:
         self.record(connection, self._number[connection], self._planned[connection])
-        if self.closes:
-            connection.close()
         if connection.error:
             self.loop.call_later(PAUSE_AFTER_ERROR_S, self._next, connection)
         else:

@@ -168,8 +168,11 @@ class _Course:
         for position, one in enumerate(order):
             done = position / len(order)
             self._progress.step(
-                f"round {number} ({self._limits.rounds} wanted), {one.label}", self._left_s(so_far.complete + done)
+                f"round {number} of {max(number, self._limits.rounds)}, {one.label}",
+                self._left_s(so_far.complete + done),
             )
+            if one.aim.server is not None:
+                one.aim.server.check()
             run = take_slice(one.aim, one.load, self._settings, self._progress.tick)
             evidence = audit.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
@@ -178,7 +181,7 @@ class _Course:
         complete = result.complete if number else 0
         limits = self._limits
         if complete >= limits.rounds:
-            return f"{complete} rounds were wanted"
+            return f"{complete} round{'s were' if complete != 1 else ' was'} wanted"
         if number >= limits.rounds and complete < LEAST_LEFT * number:
             return f"{number} rounds were done, and something from outside disturbed {number - complete} of them"
         if number >= limits.rounds + math.ceil(SPARE_ROUNDS * limits.rounds):

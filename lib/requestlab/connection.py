@@ -48,7 +48,8 @@ class Connection:
     `on_end(connection)` is called once per exchange, answered or failed. It then finds the stamps `sent`, `first_byte` and
     `done` (nanoseconds of CLOCK_MONOTONIC, 0 where that did not happen), `status`, `headers`, `size` of the body in bytes and
     its `checksum` (CRC-32), `error` (a position in ERRORS), and `opened`, whether a connection had to be opened. It may start
-    the next exchange. Not more than one exchange at a time. With `keep_body`, the body is kept in `body`.
+    the next exchange. Not more than one exchange at a time. With `keep_body`, the body is kept in `body`;
+    without `keep_alive`, the connection is closed after each answer, whatever the server says.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Connection:
         address: tuple[Any, ...],
         on_end: Callable[[Connection], None],
         keep_body: bool = False,
+        keep_alive: bool = True,
     ) -> None:
         self._loop = loop
         self._family = family
@@ -67,6 +69,7 @@ class Connection:
         self._parser: Any = None
         self._unsent = b""
         self._chunks: list[bytes] | None = [] if keep_body else None
+        self._keep_alive = keep_alive
         self.busy = False
         self._forget()
 
@@ -208,7 +211,7 @@ class Connection:
 
     def _complete(self, keep: bool) -> None:
         self.done = perf_counter_ns()
-        if not keep or self._unsent:
+        if not (keep and self._keep_alive) or self._unsent:
             self.close()
         self._end()
 

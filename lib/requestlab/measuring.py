@@ -198,6 +198,7 @@ def _plan(at: Aim, load: Load, settings: Settings) -> Plan:
         kind["connections"] = min(MOST_USERS, _most_connections())
     return Plan(
         **kind,
+        keep_alive=load.keep_alive,
         family=at.family,
         address=at.address,
         request=at.request(load.keep_alive),

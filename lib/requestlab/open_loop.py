@@ -86,8 +86,6 @@ class OpenLoop(Drive):
 
     def ended(self, connection: Connection) -> None:
         self.record(connection, self._numbers[connection], self._under_way.pop(connection))
-        if self.closes:
-            connection.close()
         if connection.error and self._held:
             self.loop.call_soon(self._go_on, connection)  # a server that is gone refuses at once, each time in here
         else:

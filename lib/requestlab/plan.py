@@ -32,7 +32,7 @@ class Plan:
     """What the load process is to do. `address` and `family` are those of a socket, `request` is what is sent, in latin-1.
 
     Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
-    `connections` at once. The first `warmup_s` seconds come before the measured stretch. `pids` are the server's workers,
+    `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the measured stretch. `pids` are the server's workers,
     whose CPU time is read at both ends of that stretch; `cores` are those of the server, whose use by others is read too;
     `core` is the generator's own, or None. `expect` is what each answer's body must hold, in latin-1; empty: anything.
     """
@@ -46,6 +46,7 @@ class Plan:
     arrivals: str = "constant"
     seed: int = 0
     connections: int = 1
+    keep_alive: bool = True
     seconds: float
     warmup_s: float
     timeout_s: float
