@@ -401,12 +401,21 @@ def test_what_server_and_load_do_to_each_other_is_not_from_outside(about):
     ],
 )
 def test_evidence_from_outside_looks_at_no_request(rows):
-    quiet, disturbed = {"rate": 1_000.0}, {"rate": 1_000.0, "generator_wait_ns": 110 * MS}
+    quiet, disturbed = {"rate": None}, {"rate": None, "generator_wait_ns": 110 * MS}
     assert audit.outside(made(rows, **quiet)) == ""
     assert audit.outside(made(rows, **disturbed)) == "generator starved"
     blind = made(rows, **disturbed)
     object.__setattr__(blind, "samples", None)
     assert audit.outside(blind) == "generator starved"
+
+
+def test_in_an_open_loop_it_looks_at_how_late_requests_were_sent_and_at_no_answer():
+    late = [{"sent": START + 5 * MS, "done": START + 6 * MS}] * 100
+    slow = [{"sent": START, "done": START + 900 * MS}] * 100
+    assert audit.outside(made(late, rate=100.0)) == "schedule late"
+    assert audit.outside(made(slow, rate=100.0)) == ""
+    assert audit.outside(made(late, rate=100.0, held_back=3)) == ""  # the server kept the connections in use
+    assert audit.outside(made(late, rate=None)) == ""
 
 
 # Against real servers.

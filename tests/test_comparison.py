@@ -523,10 +523,11 @@ def test_a_contender_that_dies_on_the_way_is_doubted_and_does_not_hold_up_the_re
     with lab.serve(lab.MIXED, application="bare") as doomed, lab.serve(BARE) as fine:
         threading.Timer(2.0, os.kill, (doomed.pids[0], signal.SIGKILL)).start()
         before = time.monotonic()
-        result = lab.compare({"fine": fine, "doomed": doomed}, "/", lab.closed(2), rounds=6, seconds=0.2, warmup=0.05)
+        result = lab.compare({"fine": fine, "doomed": doomed}, "/", lab.closed(2), rounds=60, seconds=0.2, warmup=0.05)
         assert time.monotonic() - before < 30
         with pytest.raises(ServerGoneError, match="killed by signal 9"):
             lab.compare({"fine": fine, "doomed": doomed})
+    assert result.about["stopped"] == "the server of doomed has ended"
     assert "slices of doomed are invalid: the server ended during the run" in result.doubts("doomed")[0]
     assert result.verdict("doomed", "fine") == "cannot tell"
     assert result.ratio("fine", "doomed").doubts

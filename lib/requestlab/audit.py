@@ -72,7 +72,12 @@ def outside(run: Run) -> str:
 
     It looks at no response time: a slice may be left out for this, never for being slow.
     """
-    found = {"steal": any(_stolen(run)), "other processes": any(_foreign(run)), "generator starved": _was_starved(run)}
+    found = {
+        "steal": any(_stolen(run)),
+        "other processes": any(_foreign(run)),
+        "generator starved": _was_starved(run),
+        "schedule late": not run.about["held_back"] and any(_behind_schedule(run)),
+    }
     return ", ".join(name for name, seen in found.items() if seen)
 
 

@@ -108,7 +108,7 @@ def compare(
     for one in loads.values():
         _check_load(one, settings)
     limits = _limits(rounds, budget, width)
-    seed = random.randrange(2**32) if seed is None else seed
+    seed = _seed(seed)
     with ExitStack() as stack, Progress("comparing") as progress:
         field = [
             _Contender(label, aim(_served(target, stack), paths[name], remote), loads[name])
@@ -171,9 +171,7 @@ class _Course:
                 f"round {number} of {max(number, self._limits.rounds)}, {one.label}",
                 self._left_s(so_far.complete + done),
             )
-            if one.aim.server is not None:
-                one.aim.server.check()
-            run = take_slice(one.aim, one.load, self._settings, self._progress.tick)
+            run = take_slice(one.aim, _of_round(one.load, number), self._settings, self._progress.tick)
             evidence = audit.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
 
@@ -186,6 +184,8 @@ class _Course:
             return f"{number} rounds were done, and something from outside disturbed {number - complete} of them"
         if number >= limits.rounds + math.ceil(SPARE_ROUNDS * limits.rounds):
             return f"{number} rounds were tried, and something from outside disturbed {number - complete} of them"
+        if gone := [one.label for one in self._field if one.aim.server is not None and not one.aim.server.alive]:
+            return f"the server of {' and '.join(gone)} has ended"
         elapsed = time.monotonic() - self._begin
         if limits.budget_s is not None and number and elapsed + self._round_s > limits.budget_s:
             return f"another round would not fit into the budget of {limits.budget_s:g} s"
@@ -198,6 +198,11 @@ class _Course:
         if self._limits.budget_s is not None:
             left = min(left, max(0.0, self._limits.budget_s - (time.monotonic() - self._begin)))
         return left
+
+
+def _of_round(load: Load, number: int) -> Load:
+    """Let chance decide anew on the arrivals of each round, for all contenders alike."""
+    return replace(load, seed=load.seed + number) if isinstance(load, Open) else load
 
 
 def _with_enough(result: Comparison, rounds: int) -> Comparison:
@@ -261,6 +266,14 @@ def _check_load(load: object, settings: Settings) -> None:
     if not isinstance(load, Closed | Open):
         raise ConfigurationError(f"load={load!r}: compare() takes one load, such as requestlab.closed(users=10)")
     check(load, settings)
+
+
+def _seed(seed: object) -> int:
+    if seed is None:
+        return random.randrange(2**32)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigurationError(f"seed={seed!r}: expected a whole number, or None for one that chance decides on")
+    return seed
 
 
 def _limits(rounds: object, budget: object, width: object) -> _Limits:

@@ -21,8 +21,9 @@ METRICS = {"throughput": +1, "p50": -1, "p95": -1, "p99": -1, "cpu_per_request":
 """What is compared, and whether more (+1) or less (-1) of it is faster."""
 
 ALIKE = 0.03
-"""Differences below this are never called: two processes of one configuration differ by as much for as long as they live
-(where their memory lies, the seed of their hashes), and no number of rounds makes that go away."""
+"""Differences below this are never called: two processes of one configuration may differ by as much for as long as they live
+(where their memory lies, the seed of their hashes), and no number of rounds makes that go away. `make bench` looks whether
+it is enough."""
 
 MOST_FAILED = 0.01
 """Share of failed requests above which figures of the rest are no basis for a verdict."""
@@ -119,8 +120,10 @@ class Comparison:
 
     @property
     def complete(self) -> int:
-        """How many rounds count for every contender."""
-        return int(self.figures("throughput").notna().all(axis=1).sum())
+        """How many rounds count for both of the baseline and another contender: for the one with the fewest."""
+        counts = self.figures("throughput").notna()
+        first, *others = self._all
+        return min((int((counts[first] & counts[other]).sum()) for other in others), default=int(counts[first].sum()))
 
     def runs(self, label: str) -> list[Run]:
         """Return the runs of one contender that count, round by round."""

@@ -127,8 +127,15 @@ class Server:
         return who_answers(self.address, self._nonce)
 
     def settle(self, most_s: float) -> None:
-        """Wait until the workers have nothing left to do, but no longer than that: after requests that were given up, say."""
+        """Wait until the workers have nothing left to do, but no longer than that: after requests that were given up, say.
+
+        A question to every worker stands in line behind what was given up; what is still under way then shows as CPU time.
+        """
         deadline = time.monotonic() + most_s
+        try:
+            wait_until_ready(self.address, self._nonce, self.configuration.workers, self._supervisor.stdout, deadline)
+        except NotReady:
+            return
         while self._busy() and time.monotonic() < deadline:
             pass
 
