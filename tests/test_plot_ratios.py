@@ -55,6 +55,7 @@ def slice_of(configuration, *, per_s=400, ms=10.0, cpu_ms=1.0, failed=0, **about
         "cores_watched": 1,
         "cores_ns": {"busy": 0, "idle": 1000 * MS, "steal": 0},
         "pressure_ns": None,
+        "throttled_ns": None,
         "start": START,
         "end": START + 1000 * MS,
         "generator_cpu_ns": 100 * MS,

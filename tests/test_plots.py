@@ -86,6 +86,7 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
         "cores_watched": 1,
         "cores_ns": {"busy": 0, "idle": 1000 * MS, "steal": 0},
         "pressure_ns": None,
+        "throttled_ns": None,
         "pids": sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)}),
         "start": START,
         "end": START + 1000 * MS,

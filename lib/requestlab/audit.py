@@ -33,6 +33,9 @@ MUCH_STEAL = 0.05
 MUCH_FOREIGN = 0.1
 """Shares of the time of the server's cores that went to other machines on the host, and to other processes."""
 
+MUCH_THROTTLED = 0.05
+"""Share of the time in which a limit of the control group halted its processes."""
+
 HARMLESS_IDLE = 0.5
 """Other processes do no harm where the server's cores are idle for that share of the time."""
 
@@ -75,6 +78,7 @@ def outside(run: Run) -> str:
     found = {
         "steal": any(_stolen(run)),
         "other processes": any(_foreign(run)),
+        "CPU limit": any(_throttled(run)),
         "generator starved": _was_starved(run),
         "schedule late": not run.about["held_back"] and any(_behind_schedule(run)),
     }
@@ -114,7 +118,7 @@ def _counted_otherwise(run: Run) -> Iterator[str]:
     counted = sum(run.about["counts"].values())
     answers = int((run.samples[:, COLUMNS.index("status")] > 0).sum())
     if counted > run.about["started"]:
-        yield f"the server counted {counted:,} requests, and {run.about['started']:,} were sent: somebody else asked too"
+        yield f"the server counted {counted:,} requests, and {run.about['started']:,} were sent: somebody else asked too, or what was given up earlier came late"
     elif counted < answers:
         yield f"{answers:,} answers came, and the application counted {counted:,} requests: it did not give all of them"
 
@@ -128,6 +132,12 @@ def _failed(run: Run) -> Iterator[str]:
         wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
         bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""
         yield f"{failed:,} of {len(run.requests):,} requests failed{bodies}"
+
+
+def _redirected(run: Run) -> Iterator[str]:
+    moved = int(run.requests["status"].between(300, 399).sum())
+    if 2 * moved > len(run.requests):
+        yield f"{moved:,} of {len(run.requests):,} answers are redirects (status 3xx): is this the page that was meant?"
 
 
 def _odd_bodies(run: Run) -> Iterator[str]:
@@ -176,6 +186,11 @@ def _behind_schedule(run: Run) -> Iterator[str]:
         )
 
 
+def fell_behind(run: Run) -> bool:
+    """Return whether the server did not keep up with the rate of an open loop."""
+    return any(_overtaken(run))
+
+
 def _overtaken(run: Run) -> Iterator[str]:
     """Requests take their time also where the server keeps up: what counts is how many more wait at the end than would if
     all took as long as the first did."""
@@ -186,7 +201,7 @@ def _overtaken(run: Run) -> Iterator[str]:
     waiting = int(((planned <= run.about["end"]) & (done > run.about["end"])).sum())
     first = np.argsort(planned, kind="stable")[: max(1, len(planned) // 10)]
     usual = run.about["rate"] * float(np.median(done[first] - planned[first])) / 1e9
-    if waiting > usual + max(TAIL, FALLEN_BEHIND * due):
+    if waiting > usual + max(3 * due**0.5, FALLEN_BEHIND * due):
         yield (
             f"{waiting:,} requests waited for their answers at the end, and {due:,} were due in that time: the server did not "
             "keep up, and response times depend on how long the run lasted"
@@ -195,15 +210,18 @@ def _overtaken(run: Run) -> Iterator[str]:
 
 def _littles_law(run: Run) -> Iterator[str]:
     """J. D. C. Little, A proof for the queuing formula L = λW, Operations Research 9 (1961): here over the stretch itself,
-    with the parts of requests that lie in it, so that it holds exactly and for any length."""
+    with the parts of requests that lie in it, so that it holds exactly and for any length.
+
+    A user whose request has failed pauses; that is told as failures.
+    """
     users = run.about["users"]
-    if users is None or run.about["each"] is not None or not len(run.samples):
+    if users is None or run.about["each"] is not None or (run.samples[:, COLUMNS.index("error")] != 0).any():
         return
     under_way = run.mean_under_way
     if abs(under_way / users - 1) > LITTLE:
         yield (
-            f"on average {under_way:.3g} requests were under way, and {users:,} users should have one each (Little's law): "
-            "this was not the load that was asked for"
+            f"on average {under_way:.3g} requests were under way, and {users:,} users should have one each (Little's law): the "
+            "rest of the time was spent in the load process"
         )
 
 
@@ -230,6 +248,11 @@ def _foreign(run: Run) -> Iterator[str]:
     idle = run.about["cores_ns"]["idle"] / 1e9 / run.seconds / run.about["cores_watched"]
     if share > MUCH_FOREIGN and idle < HARMLESS_IDLE:
         yield f"other processes used {share:.0%} of the time of the server's cores"
+
+
+def _throttled(run: Run) -> Iterator[str]:
+    if (share := (run.about["throttled_ns"] or 0) / 1e9 / run.seconds) > MUCH_THROTTLED:
+        yield f"a CPU limit (of the container, say) halted processes here for {share:.0%} of the time"
 
 
 def _pressed(run: Run) -> Iterator[str]:
@@ -268,7 +291,8 @@ def _weak_percentiles(run: Run) -> Iterator[str]:
 
 
 def _share_of_cores(run: Run, used_ns: Any) -> float:
-    cores = run.about["cores_watched"]
+    """Return it as a share of the cores that the workers can use: one worker runs on one of them at a time."""
+    cores = min(run.about["cores_watched"], max(1, len(run.about["pids"])))
     return float(max(0, used_ns - TICKS_NS) / 1e9 / run.seconds / cores) if cores else 0.0
 
 
@@ -276,6 +300,7 @@ _Check = Callable[["Run"], Iterator[str]]
 _INVALID: tuple[_Check, ...] = (_ended, _somebody_else, _unanswered, _lost, _counted_otherwise)
 _SUSPECT: tuple[_Check, ...] = (
     _failed,
+    _redirected,
     _odd_bodies,
     _busy,
     _starved,
@@ -288,5 +313,6 @@ _SUSPECT: tuple[_Check, ...] = (
     _uneven,
     _stolen,
     _foreign,
+    _throttled,
     _pressed,
 )

@@ -53,6 +53,17 @@ def pressure_ns() -> int | None:
         return None
 
 
+def throttled_ns() -> int | None:
+    """Return how long a CPU limit has halted the processes of this control group (version 2), in ns; None without one."""
+    try:
+        with open("/proc/self/cgroup") as groups:
+            own = next(line[3:].strip() for line in groups if line.startswith("0::"))
+        with open(f"/sys/fs/cgroup{own}/cpu.stat") as statistics:
+            return next(int(line.split()[1]) * 1_000 for line in statistics if line.startswith("throttled_usec"))
+    except (OSError, StopIteration):
+        return None
+
+
 class _Timespec(ctypes.Structure):
     _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 

@@ -160,8 +160,8 @@ class _Course:
         short = replace(self._settings, seconds=min(RAMP_S, self._settings.seconds), warmup=0.0)
         for one in self._field:
             self._progress.step(f"warming up {one.label}", self._left_s(0))
-            if not (isinstance(one.load, Closed) and one.load.each is not None):
-                take_slice(one.aim, one.load, short, self._progress.tick)
+            fixed = isinstance(one.load, Closed) and one.load.each is not None
+            take_slice(one.aim, one.load, self._settings if fixed else short, self._progress.tick)
 
     def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
         order = self._chance.sample(self._field, len(self._field))

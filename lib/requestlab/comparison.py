@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from requestlab import intervals
+from requestlab import doubts, intervals
 from requestlab.audit import TAIL
 from requestlab.errors import ConfigurationError
 from requestlab.intervals import Interval
@@ -24,9 +25,6 @@ ALIKE = 0.03
 """Differences below this are never called: two processes of one configuration may differ by as much for as long as they live
 (where their memory lies, the seed of their hashes), and no number of rounds makes that go away. `make bench` looks whether
 it is enough."""
-
-MOST_FAILED = 0.01
-"""Share of failed requests above which figures of the rest are no basis for a verdict."""
 
 FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 
@@ -49,7 +47,7 @@ class Ratio:
     """How many times one contender's figure is another's.
 
     `value`, `low` and `high` are those of `interval`; `verdict` says whether `over` is faster than `under`, slower, or that
-    this cannot be told, and `reason` why. `doubts` speak against any verdict on the two, see `Comparison.doubts`.
+    this cannot be told, and `reason` why. `doubts` are those of `interval`: they speak against any verdict on the two.
     """
 
     over: str
@@ -58,7 +56,10 @@ class Ratio:
     interval: Interval
     verdict: str
     reason: str
-    doubts: tuple[str, ...] = ()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        return self.interval.doubts
 
     @property
     def value(self) -> float:
@@ -133,16 +134,16 @@ class Comparison:
     def figures(self, metric: str) -> pd.DataFrame:
         """Return one figure of every contender, a row a round; NaN where it was dropped or has no evidence.
 
-        A round's p95 and p99 stand on less than a run's own: two requests beyond the percentile in each slice, and
-        `audit.TAIL` of them over all rounds together. How much they scatter is in the interval.
+        A percentile needs `audit.TAIL` requests beyond it in a slice. Whether a contender has as many is decided for all of
+        its slices together, by the one in the middle: to leave out rounds with few answers would be to leave out slow ones.
         """
         _one_of(metric)
         table = pd.DataFrame(index=sorted({part.round for part in self.slices}), columns=[*self._all], dtype=float)
         for part in self.slices:
             if not part.dropped:
-                table.loc[part.round, part.label] = self._figure(part.run, metric)
+                table.loc[part.round, part.label] = part.run.summary[metric]
         for label in self._all:
-            if metric in ("p95", "p99") and self._beyond(label, metric) < TAIL:
+            if self._too_few(label, metric):
                 table[label] = math.nan
         table.index.name = "round"
         return table
@@ -154,18 +155,33 @@ class Comparison:
         """
         self._demand(over, under)
         table = self.figures(metric)
-        found = intervals.ratio(list(table[over]), list(table[under]))
-        doubts = tuple(doubt for label in (over, under) for doubt in self.doubts(label))
-        if self.control not in (None, over, under):
-            doubts += self._doubts_by_control(metric)
-        verdict, reason = _judge(found, doubts, metric)
-        return Ratio(over, under, metric, found, verdict, reason, doubts)
+        found = self._told(intervals.ratio(list(table[over]), list(table[under])), (over, under), metric)
+        verdict, reason = _judge(found, metric)
+        if kept := sum(self.disturbed.values()):
+            reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
+        return Ratio(over, under, metric, found, verdict, reason)
 
     def difference(self, over: str, under: str, metric: str = "p50") -> Interval:
         """Return by how much the figure of `over` exceeds that of `under`, in its unit, with its interval."""
         self._demand(over, under)
         table = self.figures(metric)
-        return intervals.interval(list(table[over] - table[under]))
+        return self._told(intervals.interval(list(table[over] - table[under])), (over, under), metric)
+
+    def scatter(self, over: str, under: str, metric: str = "throughput") -> Interval:
+        """Return by which factor, less 1, the ratio of two figures differs from round to round: the standard deviation of
+        its logarithm, with its interval."""
+        self._demand(over, under)
+        table = self.figures(metric)
+        return self._told(intervals.scatter(list(np.log(table[over] / table[under]))), (over, under), metric)
+
+    def estimate(self, of: Callable[[pd.DataFrame], Sequence[float]], metric: str = "cpu_per_request") -> Interval:
+        """Return a figure that is computed from those of several contenders, round by round, with its interval.
+
+        >>> result.estimate(lambda cpu: cpu["asgi"] - cpu["sync"])
+
+        What speaks against any of the contenders speaks against it.
+        """
+        return self._told(intervals.interval(list(of(self.figures(metric)))), self.labels, metric)
 
     def verdict(self, over: str, under: str, metric: str = "throughput") -> str:
         """Return `faster`, `slower` or `cannot tell`, of `over` against `under`."""
@@ -178,25 +194,10 @@ class Comparison:
             return None
         return self.ratio(self.control, self.labels[0]).interval
 
-    def doubts(self, label: str) -> list[str]:
+    def doubts(self, label: str, metric: str = "throughput") -> list[str]:
         """Return what speaks against any verdict on this contender: its generator, its failures, its end."""
         self._demand(label)
-        runs = self.runs(label)
-        if not runs:
-            return [f"no slice of {label} counts"]
-        found = []
-        invalid = [run for run in runs if run.summary["validity"] == "invalid"]
-        if invalid:
-            found.append(
-                f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {invalid[0].summary['reasons'][0]}"
-            )
-        if 2 * sum(run.generator_was_busy for run in runs) > len(runs):
-            found.append(f"the generator was busy for most of the time under {label}: it may be what was measured")
-        sent = sum(len(run.requests) for run in runs)
-        failed = sum(run.summary["errors"] for run in runs)
-        if sent and failed / sent > MOST_FAILED:
-            found.append(f"{failed:,} of {sent:,} requests failed under {label}")
-        return found
+        return list(doubts.about_one(label, self.runs(label), metric))
 
     def __repr__(self) -> str:
         first = self.labels[0]
@@ -207,32 +208,36 @@ class Comparison:
     def _all(self) -> tuple[str, ...]:
         return (*self.labels, *([self.control] if self.control else []))
 
-    def _doubts_by_control(self, metric: str) -> tuple[str, ...]:
-        """A lab that tells a thing from itself cannot be believed about others."""
-        assert self.control is not None
-        same = self.ratio(self.control, self.labels[0], metric)
-        return (
-            ()
-            if same.verdict == CANNOT_TELL
-            else (f"the A/A control found a winner where there is none: {same.interval}",)
-        )
+    def _told(self, found: Interval, labels: Sequence[str], metric: str) -> Interval:
+        """Return an interval with what speaks against it, and why it is missing where it is."""
+        against = [doubt for label in labels for doubt in self.doubts(label, metric)]
+        if len(labels) == 2:
+            against += doubts.about_both(self, *labels)
+        if self.control is not None and self.control not in labels:
+            same = self.ratio(self.control, self.labels[0], metric)
+            if same.verdict != CANNOT_TELL:  # a lab that tells a thing from itself cannot be believed about others
+                against.append(f"the A/A control found a winner where there is none: {same.interval}")
+        few = [why for label in labels if (why := self._too_few(label, metric))]
+        why = "; ".join(few) if few and not found.known else found.why
+        return replace(found, doubts=tuple(against), why=why)
 
     def _demand(self, *labels: str) -> None:
         for label in labels:
             if label not in self._all:
                 raise ConfigurationError(f"there is no contender {label!r}; there are {', '.join(self._all)}")
 
-    def _beyond(self, label: str, metric: str) -> float:
-        share = (100 - int(metric[1:])) / 100
-        return share * sum(
-            len(part.run.response_ms) for part in self.slices if part.label == label and not part.dropped
+    def _too_few(self, label: str, metric: str) -> str:
+        """Say so where a percentile of this contender has too few requests beyond it; empty: it has enough."""
+        if metric not in ("p95", "p99"):
+            return ""
+        needed = TAIL * 100 // (100 - int(metric[1:]))
+        counts = [len(run.response_ms) for run in self.runs(label)]
+        middle = int(np.median(counts)) if counts else 0
+        if middle >= needed:
+            return ""
+        return (
+            f"{metric} needs {needed:,} answers in a slice, and {label} gave {middle:,}: longer slices would have them"
         )
-
-    @staticmethod
-    def _figure(run: Run, metric: str) -> float:
-        if metric in ("p95", "p99") and len(run.response_ms) * (100 - int(metric[1:])) < 200:
-            return math.nan
-        return float(run.summary[metric])
 
 
 def _one_of(metric: object) -> None:
@@ -240,9 +245,9 @@ def _one_of(metric: object) -> None:
         raise ConfigurationError(f"metric={metric!r} is not known; expected one of: {', '.join(METRICS)}")
 
 
-def _judge(found: Interval, doubts: Sequence[str], metric: str) -> tuple[str, str]:
-    if doubts:
-        return CANNOT_TELL, "; ".join(doubts)
+def _judge(found: Interval, metric: str) -> tuple[str, str]:
+    if found.doubts:
+        return CANNOT_TELL, "; ".join(found.doubts)
     if not found.known:
         return CANNOT_TELL, found.why
     if found.low > 1 + ALIKE or found.high < 1 / (1 + ALIKE):

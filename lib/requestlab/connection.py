@@ -167,7 +167,9 @@ class Connection:
                 self._fail(NOT_HTTP)
 
     def _closed_by_server(self) -> None:
-        if not self.first_byte:
+        if not self.busy:  # it was idle: the next exchange opens another
+            self.close()
+        elif not self.first_byte:
             self._fail(NO_ANSWER)
         elif self.status and not self._announced_end():
             self._complete(keep=False)

@@ -7,7 +7,7 @@ import time
 from array import array
 from typing import Any, Protocol
 
-from requestlab.clocks import cpu_time_ns, pressure_ns, use_of_cores, waited_for_a_core_ns
+from requestlab.clocks import cpu_time_ns, pressure_ns, throttled_ns, use_of_cores, waited_for_a_core_ns
 from requestlab.connection import WRONG_BODY, Connection
 from requestlab.plan import Plan
 from requestlab.probe.served import HEADER
@@ -131,6 +131,7 @@ class Drive:
                 "server_cpu_ns": [cpu_time_ns(pid) for pid in self.plan.pids],
                 "cores_ns": use_of_cores(self.plan.cores),
                 "pressure_ns": pressure_ns(),
+                "throttled_ns": throttled_ns(),
             }
         )
 

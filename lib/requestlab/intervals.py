@@ -28,7 +28,7 @@ LEAST_ROUNDS = 4
 class Interval:
     """An estimate: `value`, and the bounds `low` and `high` of its interval, from so many `rounds`.
 
-    All three are NaN where there is no evidence; then `why` says what is missing.
+    All three are NaN where there is no evidence; then `why` says what is missing. `doubts` speak against any verdict on it.
     """
 
     value: float
@@ -37,6 +37,7 @@ class Interval:
     rounds: int
     confidence: float = CONFIDENCE
     why: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -71,6 +72,18 @@ def ratio(over: Sequence[float], under: Sequence[float], confidence: float = CON
     return Interval(
         math.exp(found.value), math.exp(found.low), math.exp(found.high), found.rounds, confidence, found.why
     )
+
+
+def scatter(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Return the standard deviation of one figure per round, with its interval by the chi-squared distribution."""
+    known = _known(values)
+    if len(known) < LEAST_ROUNDS:
+        return _interval(known, confidence)
+    found, free = float(known.std(ddof=1)), len(known) - 1
+    low, high = (
+        found * math.sqrt(free / stats.chi2.ppf(share, free)) for share in ((1 + confidence) / 2, (1 - confidence) / 2)
+    )
+    return Interval(found, low, high, len(known), confidence)
 
 
 def _interval(values: np.ndarray, confidence: float) -> Interval:

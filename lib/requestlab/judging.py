@@ -82,7 +82,7 @@ def _judge(found: Interval, doubts: Sequence[str], rule: Rule) -> tuple[str, str
 def _figure(claim: Claim, evidence: Any, rule: Rule) -> tuple[Interval, Sequence[str]]:
     """Return what the rule takes from the evidence, and what speaks against any verdict on it."""
     if isinstance(evidence, Interval) and rule.what != "count":
-        return evidence, ()
+        return evidence, evidence.doubts
     if isinstance(evidence, Ratio) and rule.what == "ratio":
         return _of_ratio(claim, evidence, rule)
     if isinstance(evidence, Comparison) and rule.metric:
@@ -113,10 +113,10 @@ def _of_comparison(claim: Claim, evidence: Comparison, rule: Rule) -> tuple[Inte
     under = next((label for label in rule.under if label in evidence.labels), None)
     if over is None or under is None:
         raise ConfigurationError(f"{_wants(claim)}; this comparison is of {', '.join(evidence.labels)}")
-    doubts = [doubt for label in (over, under) for doubt in evidence.doubts(label)]
     if rule.what == "ratio":
-        return evidence.ratio(over, under, rule.metric).interval, doubts
-    return evidence.difference(over, under, rule.metric), doubts
+        return _of_ratio(claim, evidence.ratio(over, under, rule.metric), rule)
+    found = evidence.difference(over, under, rule.metric)
+    return found, found.doubts
 
 
 def _is_number(evidence: Any) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TypeVar, overload
 
 from requestlab.errors import ConfigurationError
@@ -78,15 +78,12 @@ def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: b
     Each user has a connection of its own, kept alive unless told otherwise. A list of users makes a ramp.
     Raises ConfigurationError for numbers out of bounds.
     """
-    if isinstance(users, Sequence) and not isinstance(users, str):
-        return Steps(
-            tuple(closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users", users))
-        )
-    _within("closed(users", users, MOST_USERS)
-    if each is not None:
-        _within("closed(each", each, MOST_EACH)
+    if isinstance(users, Iterable) and not isinstance(users, str):
+        loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users", users))
+        return Steps(tuple(loads))
     _truth("closed(keep_alive", keep_alive)
-    return Closed(users, each, keep_alive)
+    most = None if each is None else _within("closed(each", each, MOST_EACH)
+    return Closed(_within("closed(users", users, MOST_USERS), most, keep_alive)
 
 
 @overload
@@ -101,33 +98,34 @@ def open(
     A request that is due takes a connection that is free, or a new one. A list of rates makes a ramp. Raises
     ConfigurationError for values that cannot work.
     """
-    if isinstance(rate, Sequence) and not isinstance(rate, str):
+    if isinstance(rate, Iterable) and not isinstance(rate, str):
         loads = (open(r, arrivals=arrivals, seed=seed, keep_alive=keep_alive) for r in _steps("open(rate", rate))
         return Steps(tuple(loads))
-    number = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not number or not math.isfinite(rate) or not 0 < rate <= MOST_RATE:
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate <= MOST_RATE:
         raise ConfigurationError(f"open(rate={rate!r}): expected requests per second, above 0 and up to {MOST_RATE:,g}")
     if arrivals not in ARRIVALS:
         raise ConfigurationError(f"open(arrivals={arrivals!r}): expected one of: {', '.join(ARRIVALS)}")
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigurationError(f"open(seed={seed!r}): expected a whole number")
     _truth("open(keep_alive", keep_alive)
-    return Open(rate, arrivals, seed, keep_alive)
+    return Open(float(rate), arrivals, seed, keep_alive)
 
 
 def _closing(keep_alive: bool) -> str:
     return "" if keep_alive else ", a new connection for each request"
 
 
-def _steps(what: str, values: Sequence[_T]) -> Sequence[_T]:
+def _steps(what: str, values: Iterable[_T]) -> Sequence[_T]:
+    values = list(values)
     if not 1 <= len(values) <= MOST_STEPS:
         raise ConfigurationError(f"{what}={values!r}): expected a list of 1 to {MOST_STEPS} steps")
     return values
 
 
-def _within(what: str, value: object, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+def _within(what: str, value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) <= most:
         raise ConfigurationError(f"{what}={value!r}): expected a whole number from 1 to {most}")
+    return int(value)
 
 
 def _truth(what: str, value: object) -> None:

@@ -126,7 +126,9 @@ def take(at: Aim, load: Load, settings: Settings, tick: Callable[[], None] = lam
     before = server.counts if server else {}
     outcome = carry_out(plan, watched, tick)
     if server and (outcome.samples[:, COLUMNS.index("error")] == TIMEOUT).any():
-        server.settle(MOST_SETTLING_S)  # or the next run would begin behind the requests that this one has given up
+        server.settle(
+            MOST_SETTLING_S, tick
+        )  # or the next run would begin behind the requests that this one has given up
     about = {
         "label": at.label,
         "configuration": dataclasses.asdict(server.configuration) if server else None,
@@ -239,11 +241,15 @@ def _counted(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
     return {pid: count - before.get(pid, 0) for pid, count in after.items()}
 
 
+def _between_marks(marks: list[dict[str, Any]], name: str) -> int | None:
+    first, last = (mark[name] for mark in marks)
+    return None if first is None or last is None else int(last - first)
+
+
 def _stretch(marks: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
     first, last = marks
     pairs = list(zip(first["server_cpu_ns"], last["server_cpu_ns"], strict=True))
     known = bool(pairs) and all(before is not None and after is not None for before, after in pairs)
-    pressure = None if last["pressure_ns"] is None else last["pressure_ns"] - first["pressure_ns"]
     return {
         "start": first["time_ns"],
         "end": last["time_ns"],
@@ -254,5 +260,5 @@ def _stretch(marks: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
         "cores_watched": len(plan.cores),
         "cores_shared": plan.core is None,
         "cores_ns": {name: last["cores_ns"][name] - first["cores_ns"][name] for name in first["cores_ns"]},
-        "pressure_ns": pressure,
+        **{name: _between_marks(marks, name) for name in ("pressure_ns", "throttled_ns")},
     }

@@ -88,11 +88,13 @@ class Run:
         `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered with a status of 400 or
         above), `cpu_per_request` (the workers', in ms), `validity` and `reasons`.
 
-        Throughput counts the answers that arrived in the measured stretch. A figure without evidence is NaN.
+        Times are those of requests planned in the measured stretch. Of an answer that was under way at one of its ends,
+        throughput and CPU count the part of its time that lies inside: whole answers would come or be missing in step with
+        the users, who all began together. A figure without evidence is NaN.
         """
         validity, reasons = audit.judge(self)
         return {
-            "throughput": self.answered_in_time / self.seconds,
+            "throughput": self.answers / self.seconds,
             **_quantiles(self.response_ms, {"p50": 50, "p95": 95, "p99": 99, "max": 100}),
             **_quantiles(self.service_ms, {"service_p50": 50, "service_p95": 95, "service_p99": 99}),
             "late": int((self.late_ms > audit.LATE_MS).sum()),
@@ -109,18 +111,20 @@ class Run:
         return float(self.about["end"] - self.about["start"]) / 1e9
 
     @cached_property
-    def answered_in_time(self) -> int:
-        """How many answers arrived within the measured stretch, whenever they were planned."""
-        done = self.samples[:, COLUMNS.index("done")]
-        good = (self.samples[:, COLUMNS.index("error")] == 0) & (self.samples[:, COLUMNS.index("status")] < 400)
-        return int((good & (done >= self.about["start"]) & (done <= self.about["end"])).sum())
+    def answers(self) -> float:
+        """How many answers the measured stretch was worth: each by the share of its time that lies inside."""
+        planned, done, status, error = (
+            self.samples[:, COLUMNS.index(name)] for name in ("planned", "done", "status", "error")
+        )
+        good = (error == 0) & (status < 400)
+        inside = self._inside(planned, done)[good] / np.maximum(done - planned, 1)[good]
+        return float(np.clip(inside, 0, 1).sum())
 
     @cached_property
     def mean_under_way(self) -> float:
-        """How many requests were under way, planned and not yet done, on average over the measured stretch."""
-        planned, done = (self.samples[:, COLUMNS.index(name)] for name in ("planned", "done"))
-        inside = np.minimum(done, self.about["end"]) - np.maximum(planned, self.about["start"])
-        return float(np.clip(inside, 0, None).sum() / (self.about["end"] - self.about["start"]))
+        """How many requests were under way, sent and not yet done, on average over the measured stretch."""
+        sent, done = (self.samples[:, COLUMNS.index(name)] for name in ("sent", "done"))
+        return float(self._inside(sent, done)[sent > 0].sum() / (self.about["end"] - self.about["start"]))
 
     @property
     def generator_share(self) -> float:
@@ -175,12 +179,26 @@ class Run:
     def _done(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         return self.samples[:, COLUMNS.index("done")]
 
+    def _inside(self, begin: Any, end: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return how much of each stretch of time lies in the measured one, in ns."""
+        inside = np.minimum(end, self.about["end"]) - np.maximum(begin, self.about["start"])
+        return np.asarray(np.clip(inside, 0, None))
+
+    @cached_property
+    def _timed(self) -> pd.DataFrame:
+        """The requests whose times count: those planned in the stretch. Of all that end in it, the long ones would be too many.
+
+        Where each request takes longer than that, none may be: then all that ended after its beginning.
+        """
+        planned = self.requests[self.requests["planned"] >= self.about["start"]]
+        return planned if len(planned) else self.requests
+
     def _times_ms(self, since: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        good = self.requests[answered(self.requests)]
+        good = self._timed[answered(self._timed)]
         return ((good["done"] - good[since]) / 1e6).to_numpy(dtype=np.float64)
 
     def _cpu_ms(self, cpu_ns: int | None) -> float:
-        return cpu_ns / 1e6 / self.answered_in_time if cpu_ns is not None and self.answered_in_time else math.nan
+        return cpu_ns / 1e6 / self.answers if cpu_ns is not None and self.answers else math.nan
 
     def _table(self, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> pd.DataFrame:
         table = pd.DataFrame(self.samples[wanted], columns=list(COLUMNS)).sort_values("planned", kind="stable")

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -126,18 +127,20 @@ class Server:
         """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""
         return who_answers(self.address, self._nonce)
 
-    def settle(self, most_s: float) -> None:
+    def settle(self, most_s: float, tick: Callable[[], None] = lambda: None) -> None:
         """Wait until the workers have nothing left to do, but no longer than that: after requests that were given up, say.
 
         A question to every worker stands in line behind what was given up; what is still under way then shows as CPU time.
         """
         deadline = time.monotonic() + most_s
         try:
-            wait_until_ready(self.address, self._nonce, self.configuration.workers, self._supervisor.stdout, deadline)
+            wait_until_ready(
+                self.address, self._nonce, self.configuration.workers, self._supervisor.stdout, deadline, tick
+            )
         except NotReady:
             return
         while self._busy() and time.monotonic() < deadline:
-            pass
+            tick()
 
     def _busy(self) -> bool:
         before = self._cpu_ns()
