@@ -1,4 +1,4 @@
-"""What the lab itself costs, against what it promises: `make bench`. Takes some five minutes; leave the machine alone.
+"""What the lab itself costs, against what it promises: `make bench`. Takes some seven minutes; leave the machine alone.
 
 Every figure is a ratio within one run of interleaved slices. Exits with 1 where a promise is not kept.
 """
@@ -18,14 +18,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import numpy as np
+
 import requestlab as lab
 from requestlab import machine, servers
 from requestlab.audit import LATE_MS
+from requestlab.comparison import ALIKE
 from requestlab.servers import BACKLOG
 from requestlab.serving import Server
 from tests.benchmarks.rounds import Ratio, interleave, interleave_records, ratio
 
 SLICE_S = 1.0
+LAUNCHES = 8
 ASYNC_PAGE = "/async/page/"
 SYNC_PAGE = "/sync/page/"
 
@@ -165,6 +169,28 @@ def same_twice() -> list[Line]:
     return lines
 
 
+def launches() -> list[Line]:
+    """What differs between servers of one configuration for as long as they live; no verdict may be about less than that.
+
+    Several of them take part in one comparison; the variance of their means, less what the noise of the rounds explains.
+    """
+    lines = []
+    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
+        names = [f"launch {number}" for number in range(1, LAUNCHES + 1)]
+        field = dict.fromkeys(names, configuration)
+        result = lab.compare(field, path, lab.closed(10), rounds=10, seconds=SLICE_S / 2, warmup=0.1)
+        for metric in ("cpu_per_request", "throughput", "p50"):
+            logs = np.log(result.figures(metric)[names].dropna())
+            logs = logs.sub(logs.mean(axis=1), axis=0)
+            noise = float(logs.var(ddof=1).mean()) / len(logs)
+            apart = max(0.0, float(logs.mean().var(ddof=1)) - noise) ** 0.5
+            print(f"    {configuration.server}, {metric}: launches differ by {apart:.2%} (standard deviation)")
+            share = Ratio(apart / ALIKE, apart / ALIKE, apart / ALIKE)
+            what = f"sd between {LAUNCHES} launches over the {ALIKE:.0%} never called, {metric}, {configuration.server}"
+            lines.append(Line(what, share, None, 1.0))
+    return lines
+
+
 def cpu_at_many_users() -> list[Line]:
     lines = []
     for name, configuration, path in (("null server", lab.NULL, "/"), ("Django page, uvicorn", lab.ASYNC, ASYNC_PAGE)):
@@ -260,6 +286,7 @@ def main() -> None:
         against_hey,
         schedule,
         same_twice,
+        launches,
         cpu_at_many_users,
         cpu_beside_the_server,
         starting,
