@@ -62,13 +62,14 @@ def made(rows: list[dict[str, int]], **about: Any) -> Run:
     return Run(samples, np.zeros((0, 3), dtype=np.int64), ABOUT | {"started": started} | about)
 
 
-def closed_loop(users: int = 2, each_ms: float = 10, **about: Any) -> Run:
-    """Return a run in which every user asks again and again for the whole stretch, and each answer takes so long."""
-    step = int(each_ms * MS)
+def closed_loop(users: int = 2, each_ms: float = 10, *, before_ms: float = 0, **about: Any) -> Run:
+    """Return a run in which every user asks again and again for the whole stretch, and for so long before; each answer takes
+    so long."""
+    step, first = int(each_ms * MS), START - int(before_ms * MS)
     rows = [
         {"user": user, "planned": at, "sent": at, "first_byte": at + 1, "done": at + step}
         for user in range(users)
-        for at in range(START, END, step)
+        for at in range(first, END, step)
     ]
     return made(rows, **{"users": users, "connections": users, "load": f"{users} users"} | about)
 

@@ -7,11 +7,13 @@ import inspect
 import threading
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import requestlab as lab
-from requestlab import audit
+from requestlab import audit, measuring
 from requestlab.connection import CUT_SHORT, RESET, TIMEOUT, WRONG_BODY
+from requestlab.plan import COLUMNS
 from requestlab.runs import Run
 from tests.made_runs import ABOUT, END, MS, START, closed_loop, made, open_loop
 
@@ -52,7 +54,8 @@ def test_runs_in_which_nothing_is_wrong_are_valid_without_a_word():
         ({"started": 1_999}, "1,999 requests were sent, and 2,000 were answered or failed"),
         (
             {"counts": {7: 1_200, 8: 1_201}},
-            "the server counted 2,401 requests, and 2,000 were sent: somebody else asked too",
+            "the server counted 2,401 requests, and 2,000 were sent: somebody else asked too, or what was given up earlier "
+            "came late",
         ),
         (
             {"counts": {7: 999, 8: 1_000}},
@@ -111,6 +114,21 @@ def test_failures_make_a_run_suspect_and_bodies_that_do_not_hold_what_was_expect
     assert wrong.summary["reasons"] == [
         "3 of 2,003 requests failed, 2 of them with a body that does not hold what was expected"
     ]
+
+
+def test_failures_are_counted_also_where_they_were_planned_in_the_warm_up_and_good_answers_are_none():
+    early = {"planned": START - 5 * MS, "sent": START - 5 * MS}
+    assert_valid(made([early] * 20 + GOOD))
+    assert made([early | {"status": 500}, *GOOD]).summary["reasons"] == ["1 of 2,001 requests failed"]
+
+
+def test_answers_that_are_mostly_redirects_are_suspect():
+    run = made(with_share(2_000, 0.51, {"status": 302}))
+    assert run.summary["validity"] == "suspect"
+    assert run.summary["errors"] == 0
+    assert "1,020 of 2,000 answers are redirects (status 3xx): is this the page that was meant?" in reasons(run)
+    assert "redirects" not in reasons(made(with_share(2_000, 0.5, {"status": 302})))
+    assert "redirects" not in reasons(made([{"status": 299}] * 2_000)) + reasons(made([{"status": 400}] * 2_000))
 
 
 def test_a_few_answers_with_another_body_are_odd():
@@ -199,6 +217,28 @@ def test_a_server_that_does_not_keep_up_with_an_open_loop_is_overtaken(before):
     assert "the server did not keep up, and response times depend on how long the run lasted" in reasons(run)
 
 
+@pytest.mark.parametrize("rate", [20, 40, 100, 400])
+def test_a_small_open_loop_of_twice_what_the_server_can_give_is_overtaken(rate):
+    """One worker that takes as long as two requests are apart, so that the n-th waits for n answers."""
+    apart = 1_000 * MS // rate
+    dues = [START + number * apart for number in range(rate)]
+    rows = [{"planned": at, "sent": at, "done": START + 2 * (n + 1) * apart} for n, at in enumerate(dues)]
+    run = made(rows, rate=float(rate))
+    assert f"and {rate} were due in that time: the server did not keep up" in reasons(run)
+    assert run.summary["validity"] == "suspect"
+    assert audit.fell_behind(run)
+
+
+@pytest.mark.parametrize("rate", [5, 20, 40, 100, 400])
+def test_a_small_open_loop_is_not_overtaken_by_the_few_that_are_under_way_at_its_end(rate):
+    """Two at any time, by Little's law, and three more that chance has brought late."""
+    late = {"planned": END - MS, "sent": END - MS, "done": END + MS}
+    steady = open_loop(rate=rate, each_ms=2_000 / rate)
+    run = dataclasses.replace(steady, samples=np.vstack([steady.samples, made([late] * 3).samples]))
+    assert not audit.fell_behind(steady)
+    assert not audit.fell_behind(run)
+
+
 @pytest.mark.parametrize(
     "takes_ms",
     [
@@ -228,6 +268,15 @@ def test_users_who_do_not_all_have_a_request_under_way_break_littles_law():
     assert "Little's law" not in reasons(nearly)
 
 
+def test_littles_law_counts_from_sent_and_is_silent_where_a_user_paused_after_a_failure():
+    late = made([{"planned": START, "sent": START + 100 * MS, "done": END}], users=1)
+    assert late.mean_under_way == pytest.approx(0.9)
+    assert "the rest of the time was spent in the load process" in reasons(late)
+    paused = closed_loop(users=2, each_ms=10)
+    paused.samples[0, COLUMNS.index("error")] = RESET
+    assert "Little's law" not in reasons(dataclasses.replace(paused, about=paused.about | {"users": 3}))
+
+
 def test_a_fixed_number_of_requests_and_an_open_loop_owe_nothing_to_littles_law():
     assert "Little's law" not in reasons(closed_loop(users=5, each=100))
     assert "Little's law" not in reasons(open_loop(rate=10))
@@ -236,9 +285,9 @@ def test_a_fixed_number_of_requests_and_an_open_loop_owe_nothing_to_littles_law(
 def test_requests_that_straddle_the_ends_count_for_the_part_that_lies_inside():
     run = made(
         [
-            {"planned": START - 500 * MS, "done": START + 500 * MS},
-            {"planned": START + 500 * MS, "done": END + 900 * MS},
-            {"planned": START - 900 * MS, "done": START - 1},
+            {"planned": START - 500 * MS, "sent": START - 500 * MS, "done": START + 500 * MS},
+            {"planned": START + 500 * MS, "sent": START + 500 * MS, "done": END + 900 * MS},
+            {"planned": START - 900 * MS, "sent": START - 900 * MS, "done": START - 1},
         ],
         users=1,
     )
@@ -293,7 +342,7 @@ def test_too_few_requests_say_nothing_of_how_workers_share():
 
 
 def on_cores(busy: float, idle: float, steal: float, cores: int = 1) -> dict[str, object]:
-    """Shares of the stretch, summed over the cores."""
+    """Shares of the stretch: busy and idle summed over the cores, steal of the one that lost most."""
     used = {"busy": int(busy * 1e9), "idle": int(idle * 1e9), "steal": int(steal * 1e9)}
     return {"cores_ns": used, "cores_watched": cores}
 
@@ -301,10 +350,36 @@ def on_cores(busy: float, idle: float, steal: float, cores: int = 1) -> dict[str
 def test_time_that_other_machines_took_is_steal():
     run = made(GOOD, **on_cores(0.5, 0.42, 0.08))
     assert run.summary["reasons"] == [
-        "other machines on the same host took 6% of the time of the server's cores (steal)"
+        "other machines on the same host took 6% of the time of a core of the server's (steal)"
     ]
     assert_valid(made(GOOD, **on_cores(0.5, 0.44, 0.06)))
-    assert_valid(made(GOOD, **on_cores(0.5, 1.42, 0.08, cores=2)))
+
+
+def test_one_worker_loses_as_much_to_steal_and_to_others_on_many_cores_as_on_one():
+    stolen = on_cores(0.5, 7.42, 0.08, cores=8)
+    assert "took 6% of the time of a core of the server's (steal)" in reasons(made(GOOD, pids=[7], **stolen))
+    assert audit.outside(made(GOOD, pids=[7], **stolen)) == "steal"
+    assert audit.outside(made(GOOD, pids=[7, 8], **stolen)) == "steal"
+    foreign = on_cores(0.7, 0.3, 0, cores=2)
+    assert "other processes used 18%" in reasons(made(GOOD, pids=[7], **foreign))
+    assert_valid(made(GOOD, pids=[7, 8, 9], **foreign))
+
+
+def test_steal_is_that_of_the_core_that_lost_most_and_the_use_of_cores_is_that_of_all():
+    before = {core: {"busy": 5, "idle": 5, "steal": 5} for core in ("cpu0", "cpu1")}
+    after = {"cpu0": {"busy": 15, "idle": 6, "steal": 5}, "cpu1": {"busy": 6, "idle": 10, "steal": 12}}
+    assert measuring._use_of_cores(before, after) == {"busy": 11, "idle": 6, "steal": 7}
+    assert measuring._use_of_cores({}, {}) == {"busy": 0, "idle": 0, "steal": 0}
+
+
+def test_time_in_which_a_limit_halted_processes_is_evidence_from_outside():
+    run = made(GOOD, throttled_ns=60 * MS)
+    assert run.summary["validity"] == "suspect"
+    assert run.summary["reasons"] == ["a CPU limit (of the container, say) halted processes here for 6% of the time"]
+    assert audit.outside(run) == "CPU limit"
+    for harmless in (None, 0, 40 * MS):
+        assert_valid(made(GOOD, throttled_ns=harmless))
+        assert audit.outside(made(GOOD, throttled_ns=harmless)) == ""
 
 
 def test_time_that_other_processes_took_matters_where_the_cores_were_full():

@@ -19,6 +19,7 @@ from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
 from requestlab.intervals import Interval
 from requestlab.intervals import ratio as ratio_of
 from requestlab.ledgers import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger, read, read_all
+from requestlab.pace import QUICK_VARIABLE
 from requestlab.verdicts import CANNOT_TELL, NOT_TRIED, REFUTED, SUPPORTED
 
 NAMED_IN_THE_LIST = {
@@ -40,24 +41,32 @@ NAMED_IN_THE_LIST = {
 def _an_empty_ledger(monkeypatch):
     monkeypatch.setattr(ledgers, "_given", [])
     monkeypatch.delenv(LEDGER_VARIABLE, raising=False)
+    monkeypatch.delenv(QUICK_VARIABLE, raising=False)
 
 
-def between(low, high, rounds=8):
-    return Interval((low + high) / 2, low, high, rounds)
+def between(low, high, rounds=8, **more):
+    return Interval((low + high) / 2, low, high, rounds, **more)
 
 
-def compared(figures, *, errors=0, validity="valid", busy=False):
-    """A comparison of hand-made figures: for each label, the throughput of each round; p50 is a thousand times its inverse."""
+def compared(figures, *, errors=0, validity="valid", busy=False, cpu=(), control=None):
+    """A comparison of hand-made figures: for each label, the throughput of each round; p50 is a thousand times its inverse.
+
+    `cpu` is the CPU time per request of each label, 1 ms unless said otherwise, `control` the label that is the A/A control.
+    """
     slices = []
     for label, rates in figures.items():
         for number, rate in enumerate(rates):
             summary = {"throughput": rate, "p50": 1000 / rate, "p95": math.nan, "p99": math.nan, "errors": errors}
-            summary |= {"cpu_per_request": 1.0, "validity": validity, "reasons": ["a reason"]}
+            summary |= {"cpu_per_request": dict(cpu).get(label, 1.0), "validity": validity, "reasons": ["a reason"]}
             run = SimpleNamespace(
-                summary=summary, response_ms=[1.0] * 100, requests=[None] * 100, generator_was_busy=busy
+                summary=summary,
+                response_ms=[1.0] * 400,
+                requests=pd.DataFrame({"status": [200] * 400}),
+                generator_was_busy=busy,
+                about={"rate": None},
             )
             slices.append(Slice(number, 0, label, run))
-    return Comparison(tuple(slices), tuple(figures), None, {})
+    return Comparison(tuple(slices), tuple(label for label in figures if label != control), control, {})
 
 
 FASTER_SYNC = {"sync": [2000.0, 2010.0, 1990.0, 2005.0, 2000.0], "asgi": [1000.0, 1005.0, 1000.0, 995.0, 1001.0]}
@@ -115,23 +124,35 @@ def test_an_unknown_claim_names_those_that_are_near():
 
 def test_an_interval_wholly_in_a_region_decides_and_one_across_the_limit_does_not():
     one = claim("asgi-adds-15ms")
-    assert one.judge(between(3.5, 20)).verdict == SUPPORTED
-    assert one.judge(between(0.2, 2.9)).verdict == REFUTED
+    assert one.judge(between(10.1, 20)).verdict == SUPPORTED
+    assert one.judge(between(-0.2, 2.9)).verdict == REFUTED
     assert one.judge(between(2.9, 3.1)).verdict == CANNOT_TELL
+    assert one.judge(between(9.9, 20)).verdict == CANNOT_TELL
+    assert one.judge(between(20, 25.1)).verdict == CANNOT_TELL
 
 
 @pytest.mark.parametrize(
-    ("id", "limit"),
+    ("id", "between_them"),
+    [("asgi-adds-15ms", (4, 9)), ("crossing-1ms", (0.31, 0.49)), ("near-zero-overhead", (1.15, 1.2))],
+)
+def test_between_what_supports_a_claim_and_what_refutes_it_nothing_can_be_told(id, between_them):
+    verdict = claim(id).judge(between(*between_them))
+    assert verdict.verdict == CANNOT_TELL
+    assert "neither wholly where the claim is supported nor wholly where it is refuted" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("id", "lower", "upper"),
     [
-        *(("sync-wins-static", 1), ("sync-faster-under-asgi", 2), ("cpu-asgi-loses", 0.95), ("crossing-grows", 1.5)),
-        *(("near-zero-overhead", 1.1), ("orm-is-threads", 1.5)),
+        *(("sync-wins-static", 1, 1), ("sync-faster-under-asgi", 2, 2), ("cpu-asgi-loses", 0.95, 0.95)),
+        *(("crossing-grows", 1.5, 1.5), ("near-zero-overhead", 1.1, 1.25), ("orm-is-threads", 1.5, 1.5)),
     ],
 )
-def test_a_ratio_has_to_be_farther_from_the_limit_than_two_equal_processes_may_lie_apart(id, limit):
-    below = claim(id).judge(between(limit * 0.8, limit / (1 + ALIKE) * 0.999)).verdict
-    above = claim(id).judge(between(limit * (1 + ALIKE) * 1.001, limit * 1.3)).verdict
+def test_a_ratio_has_to_be_farther_from_the_limit_than_two_equal_processes_may_lie_apart(id, lower, upper):
+    below = claim(id).judge(between(lower * 0.85, lower / (1 + ALIKE) * 0.999)).verdict
+    above = claim(id).judge(between(upper * (1 + ALIKE) * 1.001, upper * 1.3)).verdict
     assert {below, above} == {SUPPORTED, REFUTED}
-    for near in (between(limit * 0.8, limit * 0.99), between(limit * 1.01, limit * 1.3)):
+    for near in (between(lower * 0.85, lower * 0.99), between(upper * 1.01, upper * 1.3)):
         verdict = claim(id).judge(near)
         assert verdict.verdict == CANNOT_TELL
         assert "two equal processes" in verdict.reason
@@ -142,7 +163,6 @@ def test_a_ratio_has_to_be_farther_from_the_limit_than_two_equal_processes_may_l
     [
         *(("Q1", 1, 2), ("Q4", 1, 60), ("Q7", 0, 0.01), ("thread-per-request", 0, -59), ("no-python-threads", 0, 1)),
         *(("switch-once", 1, 2), ("middleware-position", 2, 0), ("brand-new-thread", 0, 1), ("Q11", 0, 1)),
-        ("Q15", 0.02, 0.12),
     ],
 )
 def test_a_count_decides_exactly(id, supporting, refuting):
@@ -180,6 +200,50 @@ def test_a_comparison_is_judged_by_the_metric_and_the_contenders_of_the_rule():
     assert claim("asgi-adds-15ms").judge(result).verdict == REFUTED
 
 
+def test_a_verdict_names_the_contenders_that_were_taken():
+    result = compared({"sync": FASTER_SYNC["sync"], "async": FASTER_SYNC["asgi"], "mixed": FASTER_SYNC["asgi"]})
+    ratio = claim("sync-wins-static").judge({"again": result.ratio("sync", "async"), "one user": result})
+    assert [found.taken for found in ratio.findings] == ["sync / async", "sync / mixed"]
+    assert claim("asgi-adds-15ms").judge(result).findings[0].taken == "mixed − sync"
+    for card in (repr(ratio), re.sub("<[^>]+>", " ", ratio._repr_html_()), repr(ledgers.ledger())):
+        text = " ".join(card.split())
+        assert re.search(r"again: 2 \(1.98 to 2.02\), sync / async, supported", text), text
+        assert re.search(r"one user: 2 \(1.98 to 2.02\), sync / mixed, supported", text), text
+    assert claim("crossing-grows").judge(between(2, 3)).findings[0].taken == ""
+    assert claim("Q1").judge(1).findings[0].taken == ""
+
+
+def test_where_the_a_a_control_found_a_winner_nothing_can_be_told_of_others():
+    same = {"sync": FASTER_SYNC["sync"], "asgi": FASTER_SYNC["asgi"]}
+    for again, verdict in ((2000.0, SUPPORTED), (2200.0, CANNOT_TELL)):
+        control = {"sync again": [again * share for share in (1.001, 0.999, 1.0, 1.002, 0.998)]}
+        result = compared(same | control, control="sync again")
+        assert claim("sync-wins-static").judge(result).verdict == verdict
+        assert claim("sync-wins-static").judge(result.ratio("sync", "asgi")).verdict == verdict
+    assert "the A/A control found a winner where there is none" in claim("sync-wins-static").judge(result).reason
+    assert "the A/A control found a winner" in claim("asgi-adds-15ms").judge(result).reason
+
+
+@pytest.mark.parametrize(
+    ("id", "interval"), [("sync-wins-static", (1.4, 1.6)), ("asgi-adds-15ms", (12, 20)), ("Q15", (0.05, 0.08))]
+)
+def test_what_speaks_against_an_interval_is_why_nothing_can_be_told(id, interval):
+    assert claim(id).judge(between(*interval)).verdict != CANNOT_TELL
+    doubted = claim(id).judge(between(*interval, doubts=("sync was late", "the answers are not alike")))
+    assert doubted.verdict == CANNOT_TELL
+    assert doubted.reason == "sync was late; the answers are not alike"
+    assert doubted.low == interval[0]
+
+
+def test_an_estimate_from_several_contenders_has_the_doubts_of_all():
+    for how, verdict in (({}, SUPPORTED), ({"errors": 50}, CANNOT_TELL)):
+        result = compared(FASTER_SYNC, **how)
+        share = result.estimate(lambda rates: rates["asgi"] / rates["asgi"] * 0.7, "throughput")
+        assert claim("gap-is-the-server").judge(share).verdict == verdict
+    found = claim("gap-is-the-server").judge(share)
+    assert found.reason == "250 of 2,000 requests failed under sync; 250 of 2,000 requests failed under asgi"
+
+
 def test_a_comparison_without_the_rules_contenders_is_refused():
     with pytest.raises(
         ConfigurationError, match=r"sync with asgi or mixed or async.*this comparison is of sync, other"
@@ -199,11 +263,16 @@ def test_a_doubtful_contender_gives_no_verdict_in_any_form(how, why):
         ("sync-wins-static", result),
         ("asgi-adds-15ms", result),
         ("sync-wins-static", result.ratio("sync", "asgi")),
-        ("near-zero-overhead", result.ratio("asgi", "sync", "cpu_per_request")),
+        *([] if "busy" in how else [("near-zero-overhead", result.ratio("asgi", "sync", "cpu_per_request"))]),
     ):
         verdict = claim(id).judge(evidence)
         assert verdict.verdict == CANNOT_TELL
         assert why in verdict.reason
+
+
+def test_a_busy_generator_says_nothing_about_the_cpu_time_of_the_server():
+    result = compared(FASTER_SYNC, busy=True)
+    assert claim("near-zero-overhead").judge(result).verdict == SUPPORTED
 
 
 def test_a_ratio_of_something_else_is_refused():
@@ -251,6 +320,38 @@ def test_cases_may_have_rules_of_their_own():
     assert claim("sleep-in-async").judge(mixed).verdict == SUPPORTED
 
 
+@pytest.mark.parametrize(
+    ("bare", "django", "verdict"),
+    [
+        *((1.5, 1.05, SUPPORTED), (1.5, 1.5, REFUTED), (1.05, 1.05, REFUTED), (1.5, 1.22, CANNOT_TELL)),
+        *((1.22, 1.05, CANNOT_TELL), (2.5, 1.05, CANNOT_TELL), (1.22, 1.5, REFUTED)),
+    ],
+)
+def test_whether_uvloop_fades_is_judged_by_the_cpu_time_of_asyncio_over_that_of_uvloop(bare, django, verdict):
+    rates = {
+        "asgi": FASTER_SYNC["sync"],
+        "asgi, uvloop": FASTER_SYNC["asgi"],
+    }  # which say the opposite, and do not count
+    evidence = {name: compared(rates, cpu={"asgi": cpu}) for name, cpu in (("bare", bare), ("Django", django))}
+    judged = claim("uvloop-fades").judge(evidence)
+    assert judged.verdict == verdict
+    assert [found.value for found in judged.findings] == pytest.approx([bare, django])
+    assert {found.taken for found in judged.findings} == {"asgi / asgi, uvloop"}
+
+
+def test_whether_one_run_is_enough_is_judged_by_how_much_an_a_a_scatters():
+    def scattered(by):
+        rates = [1000.0 * math.exp(by * side) for side in (1, -1) * 10]
+        return compared({"a": [1000.0] * 20, "b": rates}).scatter("b", "a")
+
+    one = claim("one-run-is-enough")
+    assert one.judge(scattered(0.05)).verdict == REFUTED
+    assert one.judge(scattered(0.004)).verdict == SUPPORTED
+    assert one.judge(scattered(0.01)).verdict == CANNOT_TELL
+    with pytest.raises(ConfigurationError, match=r"wants an Interval over rounds: .*; this is the bare number 0.12"):
+        one.judge(0.12)
+
+
 @pytest.mark.parametrize("evidence", [{}, {"bare": between(1, 2)}, between(1, 2), {"bare": 1, "Django": 2, "more": 3}])
 def test_each_case_of_a_rule_wants_its_evidence(evidence):
     with pytest.raises(ConfigurationError, match=r"'bare'.*'Django'"):
@@ -278,10 +379,13 @@ def test_a_card_shows_the_sentence_its_source_the_rule_the_figure_the_verdict_an
     verdict = claim("asgi-adds-15ms").judge(between(0.2, 0.6), note="one worker")
     for card in (repr(verdict), str(verdict), re.sub("<[^>]+>", " ", verdict._repr_html_())):
         text = " ".join(card.split())
-        for part in ("ASGI adds about 15 ms", "topic 30344", "is above 3 ms", "0.4 ms (0.2 ms to 0.6 ms)", "8 rounds"):
+        for part in ("ASGI adds about 15 ms", "topic 30344", "refuted where it is below 3 ms", "8 rounds"):
+            assert part in text
+        for part in ("between 10 ms and 25 ms", "0.4 ms (0.2 ms to 0.6 ms)"):
             assert part in text
         for part in ("refuted", "one worker", "Python", "asgiref", "UTC"):
             assert part in text
+        assert "quick" not in text
 
 
 def test_a_card_is_legible_on_any_background_and_escapes_what_it_is_given():
@@ -316,6 +420,24 @@ def test_the_ledger_holds_all_claims_and_the_latest_verdict_on_each():
     assert page.count("<tr id=") == len(claims())
     assert page.count(NOT_TRIED) == len(claims()) - 1
     assert f"earlier: {SUPPORTED}" in page
+
+
+def test_a_verdict_of_quick_mode_says_so_wherever_it_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv(LEDGER_VARIABLE, str(tmp_path))
+    claim("Q1").judge(1)
+    assert "quick" not in repr(ledgers.ledger()) + ledgers.ledger()._repr_html_()
+    monkeypatch.setenv(QUICK_VARIABLE, "1")
+    quick = claim("Q1").judge(60)
+    assert "refuted, in quick mode: " in repr(quick)
+    assert "on this machine, in quick mode" in quick._repr_html_()
+    assert "refuted (quick; earlier: supported)" in repr(ledgers.ledger()).splitlines()[0]
+    assert ">quick</span>" in ledgers.ledger()._repr_html_()
+    monkeypatch.delenv(QUICK_VARIABLE)
+    [book] = read(tmp_path)
+    assert [one.quick for one in book.verdicts] == [False, True]
+    assert "refuted (quick; earlier: supported)" in repr(book)
+    claim("Q1").judge(60)
+    assert "quick" not in repr(read(tmp_path)[0])
 
 
 def test_without_the_variable_nothing_is_written(tmp_path, monkeypatch):
@@ -365,6 +487,7 @@ def test_a_damaged_ledger_names_the_line(tmp_path, monkeypatch):
         "null",
         "\xff",
         *(json.dumps(row | change) for change in ({"findings": []}, {"verdict": "won"}, {"machine": {}}, {"time": 3})),
+        *(json.dumps(row | {"quick": wrong}) for wrong in (None, "yes", 1)),
         json.dumps({name: value for name, value in row.items() if name != "note"}),
         good.replace("60.0", "NaN"),
     ]
@@ -434,6 +557,18 @@ def test_the_command_shows_one_ledger_and_merges_several(tmp_path, monkeypatch):
     found = json.loads(ran(one, two, "--json").output)["ledgers"]
     assert [book["verdicts"]["many-requests-one-thread"]["verdict"] for book in found] == [REFUTED, REFUTED]
     assert found[0]["verdicts"]["switch-once"] == {"verdict": NOT_TRIED}
+
+
+def test_folders_of_quick_and_of_full_reports_are_merged_and_told_apart(tmp_path, monkeypatch):
+    full = written(tmp_path / "full", monkeypatch)
+    monkeypatch.setenv(QUICK_VARIABLE, "1")
+    quick = written(tmp_path / "quick", monkeypatch)
+    both = written(full, monkeypatch, processor="another")
+    table = ran(full, quick).output.partition("\n\n")[2].splitlines()
+    assert re.split(r" {2,}", table[0]) == ["claim", f"{both.name} #1", f"{both.name} #2", "quick"]
+    assert re.split(r" {2,}", table[1]) == ["many-requests-one-thread", "refuted", "refuted (quick)", "refuted (quick)"]
+    found = json.loads(ran(full, quick, "--json").output)["ledgers"]
+    assert [book["verdicts"]["many-requests-one-thread"]["quick"] for book in found] == [False, True, True]
 
 
 def test_the_command_refuses_a_folder_without_a_ledger(tmp_path):

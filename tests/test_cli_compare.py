@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestlab import aiming, cli
-from requestlab.cli.findings import PHRASES, sentence
+from requestlab.cli.findings import PHRASES, sentence, why_not
 from requestlab.cli.targets import FIELDS, contender, contenders
 from requestlab.comparison import METRICS, Comparison, Ratio
 from requestlab.configurations import ASYNC, MIXED, NAMED, SYNC, Configuration
@@ -161,7 +161,8 @@ def test_bad_input_is_one_message_before_anything_is_started(arguments, status, 
 
 
 def ratio(metric: str, value: float, low: float, high: float, verdict: str, reason: str = "", rounds: int = 8) -> Ratio:
-    return Ratio("mixed", "sync", metric, Interval(value, low, high, rounds), verdict, reason)
+    why = "" if rounds else reason
+    return Ratio("mixed", "sync", metric, Interval(value, low, high, rounds, why=why), verdict, reason)
 
 
 class Whole(Comparison):
@@ -178,10 +179,33 @@ def test_findings_are_sentences_that_end_with_a_verdict():
     assert sentence(quiet, ratio("p50", 1.0, 0.9, 1.1, "cannot tell", "the interval holds 1")) == (
         "mixed has 1.00 times the median response time (p50) of sync (0.900 to 1.10): cannot tell, the interval holds 1"
     )
-    nan = float("nan")
-    assert sentence(quiet, ratio("p99", nan, nan, nan, "cannot tell", "no round has a figure", rounds=0)) == (
-        "mixed against sync, p99 response time: cannot tell, too few requests lie beyond it"
+    kept = "the interval holds 1; 3 of 16 slices were disturbed from outside and count, since so many were"
+    assert sentence(quiet, ratio("p50", 1.0, 0.9, 1.1, "cannot tell", kept)).endswith(
+        ": cannot tell, the interval holds 1"
     )
+
+
+def test_what_has_no_interval_says_once_what_is_missing():
+    quiet, nan = Whole((), ("sync", "mixed"), None, {}), float("nan")
+    few = "p99 needs 2,000 answers in a slice, and sync gave 300: longer slices would have them"
+    assert sentence(quiet, ratio("p99", nan, nan, nan, "cannot tell", few, rounds=0)) == (
+        f"mixed against sync, p99 response time: cannot tell, {few}"
+    )
+    both = f"{few}; {few.replace('sync', 'mixed')}"
+    assert sentence(quiet, ratio("p99", nan, nan, nan, "cannot tell", both, rounds=0)).endswith(f"cannot tell, {few}")
+    assert sentence(
+        quiet, ratio("cpu_per_request", nan, nan, nan, "cannot tell", "no round has a figure", rounds=0)
+    ) == (
+        "mixed against sync, CPU time per request: cannot tell, it is not known for addresses, nor where a worker ended"
+    )
+
+
+def test_a_server_that_ends_between_two_slices_makes_none_invalid_and_is_a_failure_all_the_same():
+    for stopped, failure in (
+        ("the server of mixed has ended", "the comparison ended early: the server of mixed has ended"),
+        ("8 rounds were wanted", ""),
+    ):
+        assert why_not(Whole((), ("sync", "mixed"), None, {"stopped": stopped})) == failure
 
 
 def test_every_metric_has_its_words():
@@ -308,8 +332,10 @@ def test_a_server_killed_half_way_is_said_and_ends_with_1():
         server.kill()
         said, problem = process.communicate(timeout=HANG_S)
     assert process.returncode == 1
-    assert re.match(r"Error: \d of \d slices of async are invalid: the server ended during the run", problem)
-    assert "for the doubts below" in said
+    during = r"\d of \d slices of async are invalid: the server ended during the run"
+    between = "the comparison ended early: the server of async has ended"
+    assert re.match(f"Error: ({during}|{between}$)", problem)
+    assert "for the doubts below" in said or between in problem
     assert "Traceback" not in problem
 
 

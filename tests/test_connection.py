@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import requestlab as lab
 from requestlab.transport import RulerTransport
-from tests.tiny_server import answering, read_request, tiny_server
+from tests.tiny_server import Behaviour, answering, read_request, tiny_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 FAILURES = {
@@ -125,6 +125,59 @@ def test_the_client_closes_when_the_answer_says_so():
     with tiny_server(linger) as server:
         measured(server, each=20, users=1)
     assert len(after) == 20
+
+
+IDLE = [
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    OK,
+]
+
+
+def closing_when_idle(answer: bytes, after_s: float, slow_s: float = 0.0) -> Behaviour:
+    """Return a behaviour that keeps the connection, and closes it all the same so long after the answer; each connection but
+    the first waits before it answers."""
+    connections = itertools.count()
+
+    def behave(connection: socket.socket) -> None:
+        time.sleep(slow_s * bool(next(connections)))
+        if read_request(connection):
+            connection.sendall(answer)
+            time.sleep(after_s)
+
+    return behave
+
+
+@pytest.mark.parametrize("answer", IDLE, ids=["204", "304", "200"])
+def test_a_server_that_closes_an_idle_connection_ends_nothing_in_an_open_loop(answer):
+    """Requests are 40 ms apart, and the connection is closed between them."""
+    with tiny_server(closing_when_idle(answer, 0.01)) as server:
+        run = lab.measure(server.url, "/", lab.open(25), seconds=0.4, warmup=0)
+        assert server.accepted == run.connections
+    assert len(run.samples) == run.about["started"] == 10
+    assert list(run.requests["error"]) == [""] * 10
+    assert run.requests["planned"].is_unique
+    assert run.connections >= 8  # opened anew, each time
+
+
+@pytest.mark.parametrize("answer", IDLE, ids=["204", "304", "200"])
+def test_a_server_that_closes_an_idle_connection_ends_nothing_in_a_closed_loop(answer):
+    """One user is served at once and done; its connection is closed while the other still waits."""
+    with tiny_server(closing_when_idle(answer, 0.02, slow_s=0.2)) as server:
+        run = measured(server, each=1)
+    assert len(run.samples) == run.about["started"] == server.accepted == 2
+    assert list(run.requests["error"]) == [""] * 2
+    assert sorted(run.requests["user"]) == [0, 1]
+
+
+@pytest.mark.parametrize("answer", IDLE[:2], ids=["204", "304"])
+@pytest.mark.parametrize("load", [lab.closed(3, each=10), lab.open(150)], ids=str)
+def test_answers_without_a_body_are_one_row_each(answer, load):
+    with tiny_server(answering(answer)) as server:
+        run = lab.measure(server.url, "/", load, seconds=0.2, warmup=0)
+    assert len(run.samples) == run.about["started"] == 30
+    assert run.summary["errors"] == 0
+    assert set(run.requests["size"]) == {0}
 
 
 def test_a_server_that_breaks_its_promise_of_keep_alive_is_seen_as_such():

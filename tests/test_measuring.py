@@ -56,15 +56,13 @@ def test_a_user_sends_its_next_request_only_after_the_last_was_answered(server):
 def test_waiting_is_measured_as_waiting(server):
     run = lab.measure(server, "/sync/wait/?ms=40", lab.closed(users=1), seconds=0.5)
     assert run.response_ms.min() >= 40
-    assert run.summary["throughput"] <= 25 + 2  # one answer more than fits, where the first falls on the edge
+    assert run.summary["throughput"] <= 25
     assert run.summary["cpu_per_request"] < 20  # a thread that sleeps uses no CPU
 
 
 def test_cpu_is_measured_as_cpu(server):
     run = lab.measure(server, "/sync/burn/?ms=20", lab.closed(users=1), seconds=0.5)
-    assert (
-        run.summary["cpu_per_request"] >= 15
-    )  # requests that straddle an end of the stretch count whole or not at all
+    assert run.summary["cpu_per_request"] >= 19  # nearly all of it within the stretch, at both of its ends
 
 
 def test_warm_up_is_kept_apart_and_in_no_summary(server):

@@ -98,8 +98,11 @@ def compared(
     return Comparison(tuple(slices), labels, control, known | about)
 
 
+BUSY = {"per_s": 426, "ms": 14.0, "cpu_ms": 1.3}
+
+
 def two(**kwargs):
-    return compared({"sync": (lab.SYNC, {}), "async": (lab.ASYNC, {"per_s": 284, "ms": 14.0, "cpu_ms": 1.3})}, **kwargs)
+    return compared({"sync": (lab.SYNC, {"per_s": 600}), "async": (lab.ASYNC, BUSY)}, **kwargs)
 
 
 def by_users(**kwargs):
@@ -155,11 +158,13 @@ def test_the_title_says_how_many_times_as_many_requests():
     [
         ("p50", "async has 1.40 times the median response time (p50) of sync"),
         ("p95", "async has 1.40 times the 95th percentile of time (p95) of sync"),
+        ("p99", "async has 1.40 times the 99th percentile of time (p99) of sync"),
         ("cpu_per_request", "async spends 1.30 times the CPU time per request of sync"),
     ],
 )
 def test_the_title_is_about_the_first_metric(metric, expected):
-    assert ratios(two(noise=0.001), metrics=(metric, "throughput")).alt.startswith(expected)
+    result = compared({"sync": (lab.SYNC, {"per_s": 3000}), "async": (lab.ASYNC, BUSY | {"per_s": 2130})}, noise=0.001)
+    assert ratios(result, metrics=(metric, "throughput")).alt.startswith(expected)
 
 
 def test_what_cannot_be_told_is_said_so():
@@ -169,8 +174,13 @@ def test_what_cannot_be_told_is_said_so():
     picture = ratios(two(rounds=3))
     assert picture.alt.endswith("requests per second, 10 users: 3 rounds have a figure, and an interval needs 4.")
     assert "cannot tell: 3 rounds have a figure, and an interval needs 4" in said(picture)
-    close = compared({"a": (lab.SYNC, {}), "b": (lab.ASYNC, {"per_s": 410})}, noise=0.002)
-    assert f"cannot tell: the interval comes within {ALIKE:.0%} of 1" in said(ratios(close, metrics=("throughput",)))
+    close = {"a": (lab.SYNC, {}), "b": (lab.ASYNC, {"per_s": 410})}
+    disturbed = {(0, "a"): "steal", (1, "b"): "steal"}
+    for shaken in ({}, {"disturbed": disturbed, "drop": False}):
+        text = said(ratios(compared(close, noise=0.002, **shaken), metrics=("throughput",)))
+        assert f"cannot tell: the interval comes within {ALIKE:.0%} of 1 " in text
+        assert text.count("disturbed, but counted") == bool(shaken)
+        assert "disturbed from outside" not in text
 
 
 def test_several_comparisons_are_told_one_by_one():
@@ -255,22 +265,41 @@ def test_a_control_that_wins_against_itself_is_pointed_out():
     assert picture.alt.startswith("sync again (A/A) answers 0.71 times as many requests per second as sync")
 
 
+def test_a_control_that_wins_against_itself_speaks_against_every_other_row():
+    three = compared(
+        {"sync": (lab.SYNC, {"per_s": 600}), "async": (lab.ASYNC, BUSY), "again": (lab.SYNC, {"per_s": 800})},
+        noise=0.001,
+    )
+    picture = ratios(Comparison(three.slices, ("sync", "async"), "again", three.about), metrics=("throughput",))
+    assert "cannot tell: see note 1 below" in said(picture)
+    assert "Note 1: the A/A control found a winner where there is none: 1.33 (1.33 to 1.3" in said(picture)
+    assert picture.alt.startswith("Cannot tell which of async and sync answers more requests per second")
+
+
 def test_any_contender_can_be_the_baseline():
     picture = ratios(two(noise=0.001), baseline="async")
     assert picture.alt.startswith("sync answers 1.41 times as many requests per second as async")
 
 
 def test_figures_without_evidence_say_why():
-    unknown = compared({"a": (lab.SYNC, {"cpu_ms": None, "per_s": 15}), "b": (lab.ASYNC, {})}, rounds=4)
+    unknown = compared({"a": (lab.SYNC, {"cpu_ms": None, "per_s": 15}), "b": (lab.ASYNC, {"per_s": 600})}, rounds=4)
     text = said(ratios(unknown))
     assert "cannot tell: no round has a figure (the server's CPU time is not known)" in text
-    assert "cannot tell: no round has a figure (too few requests lie beyond it)" in text
+    assert "cannot tell: p95 needs 400 answers in a slice, and a gave 15: longer slices would have them" in text
+    assert "lie beyond it" not in text
+    both = said(ratios(compared({"a": (lab.SYNC, {"per_s": 15}), "b": (lab.ASYNC, {"per_s": 30})}), metrics=("p95",)))
+    assert both.count("and b gave ") == 2  # in the title, and beside the row
+    assert "and a gave" not in both
 
 
 def test_doubts_are_notes():
     text = said(ratios(many()))
     assert text.count("cannot tell: see note 1 below") == 4
     assert "Note 1: 320 of " in text
+    some = compared({"sync": (lab.SYNC, {"per_s": 600, "failed": 4}), "async": (lab.ASYNC, BUSY)}, noise=0.0)
+    text = said(ratios(some))  # so few move no figure but a percentile far out
+    assert text.count("cannot tell: see note 1 below") == 1
+    assert "Note 1: 32 of 4,800 requests failed under sync." in text
     silent = ratios(compared({"sync": (lab.SYNC, {}), "async": (lab.ASYNC, {"per_s": 0})}))
     assert "10 users: 8 of 8 slices of async are invalid: no request was answered" in silent.alt
     assert "no figure" in said(silent)

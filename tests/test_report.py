@@ -312,11 +312,13 @@ def test_the_command_says_what_it_made_and_exits_with_1_where_a_lesson_failed(tm
     assert one.exit_code == 0
     told = json.loads(one.stdout)
     assert told["page"] == str(tmp_path / "one" / PAGE)
-    assert [row["claim"] for row in told["verdicts"]] == ["everything-in-one-thread"]
+    assert [(row["claim"], row["quick"]) for row in told["verdicts"]] == [("everything-in-one-thread", True)]
     two = ran(bad, "--full", "--output", tmp_path / "two")
     assert two.exit_code == 1
     assert "ZeroDivisionError: division by zero" in two.stdout
-    assert "quick mode" in (tmp_path / "one" / PAGE).read_text()
+    page = (tmp_path / "one" / PAGE).read_text()
+    assert "quick mode" in page
+    assert page.count(">quick</span>") == 1
     assert "quick mode" not in (tmp_path / "two" / PAGE).read_text()
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from requestlab import comparing, resolving
+from requestlab import comparing, doubts, resolving
 from requestlab.comparison import ALIKE, Comparison
 from requestlab.errors import ConfigurationError
 from requestlab.intervals import CONFIDENCE
 from requestlab.load import closed
 from requestlab.resolving import Resolution, foretell, resolution
+from requestlab.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,15 @@ def short() -> Comparison:
 def with_figures(monkeypatch: pytest.MonkeyPatch, short: Comparison, again: list[float]) -> Comparison:
     """Give the rounds of the baseline a throughput of 1,000 each, and the control's what the test says."""
     given = iter(again)
-    throughput = {
-        id(part.run): 1000.0 if part.label == "null" else next(given)
-        for part in sorted(short.slices, key=lambda part: part.round)
-    }
-    monkeypatch.setattr(Comparison, "_figure", staticmethod(lambda run, metric: throughput[id(run)]))
-    monkeypatch.setattr(Comparison, "doubts", lambda self, label: [])
-    return dataclasses.replace(short, slices=tuple(dataclasses.replace(part, dropped=False) for part in short.slices))
+    slices = []
+    whole = [part for part in short.slices if part.round <= len(again)]  # a dropped slice may have brought one more
+    for part in sorted(whole, key=lambda part: part.round):
+        run = Run(part.run.samples, part.run.thread_samples, part.run.about)
+        throughput = 1000.0 if part.label == "null" else next(given)
+        vars(run)["summary"] = part.run.summary | {"throughput": throughput}
+        slices.append(dataclasses.replace(part, run=run, disturbed="", dropped=False))
+    monkeypatch.setattr(doubts, "about_one", lambda label, runs, metric: iter(()))
+    return dataclasses.replace(short, slices=tuple(slices))
 
 
 def test_a_real_one_takes_less_than_its_seconds_and_says_what_cannot_be_told():
@@ -86,7 +89,7 @@ def test_where_slices_were_dropped_fewer_rounds_are_foretold(monkeypatch, short)
 
 def test_doubts_about_the_a_a_leave_nothing_to_say(monkeypatch, short):
     control = with_figures(monkeypatch, short, [1000.0, 1020.0, 980.0, 1010.0])
-    monkeypatch.setattr(Comparison, "doubts", lambda self, label: [f"{label} was late"])
+    monkeypatch.setattr(doubts, "about_one", lambda label, runs, metric: iter([f"{label} was late"]))
     found = foretell(control, 60.0, 21)
     assert math.isnan(found.difference)
     assert found.why == "null was late; null again was late"

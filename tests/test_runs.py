@@ -15,7 +15,7 @@ from requestlab import audit
 from requestlab.errors import RunFormatError
 from requestlab.plan import COLUMNS
 from requestlab.runs import Run
-from tests.made_runs import ABOUT, END, START, made
+from tests.made_runs import ABOUT, END, MS, START, closed_loop, made
 
 
 def test_the_summary_is_computed_from_the_rows():
@@ -37,11 +37,57 @@ def test_response_time_counts_from_planned_not_from_sent():
     assert made([{"sent": START + 9_000_000}]).summary["p50"] == 10
 
 
-def test_throughput_counts_answers_that_arrived_in_the_stretch():
+def test_an_answer_counts_by_the_share_of_its_time_that_lies_in_the_stretch():
     run = made(
-        [{"done": START - 1}, {"done": START}, {"done": END}, {"done": END + 1}, {"done": START + 5, "error": 3}]
+        [
+            {"planned": START - 30 * MS, "done": START + 10 * MS},
+            {"planned": END - 30 * MS, "done": END + 10 * MS},
+            {"planned": START - 500 * MS, "done": END + 500 * MS},
+            {"planned": START, "done": END},
+            {"planned": START - 10 * MS, "done": START},
+            {"planned": END, "done": END + 10 * MS},
+            {"planned": START, "done": START + 5, "error": 3},
+            {"planned": START, "done": START + 5, "status": 500},
+        ],
+        server_cpu_ns=500 * MS,
     )
-    assert run.summary["throughput"] == 2
+    assert run.answers == pytest.approx(0.25 + 0.75 + 0.5 + 1, rel=1e-12)
+    assert run.summary["throughput"] == run.answers
+    assert run.summary["cpu_per_request"] == pytest.approx(500 / 2.5)
+
+
+@pytest.mark.parametrize("each_ms", [10, 300, 400, 700, 1_000, 1_600])
+@pytest.mark.parametrize("before_ms", [0, 100, 250, 333])
+@pytest.mark.parametrize("users", [1, 3])
+def test_users_who_go_in_step_have_their_throughput_exactly_wherever_the_stretch_begins(users, each_ms, before_ms):
+    run = closed_loop(users, each_ms, before_ms=before_ms)
+    assert run.summary["throughput"] == pytest.approx(users * 1_000 / each_ms, rel=1e-12)
+    assert run.summary["p50"] == each_ms
+    assert run.mean_under_way == pytest.approx(users)
+
+
+def test_times_are_those_of_requests_planned_in_the_stretch_or_the_long_ones_would_be_too_many():
+    """Four thousand users, one after another's exponential times of 200 ms on average."""
+    chance, rows = np.random.default_rng(5), []
+    for user in range(4_000):
+        at = START - 250 * MS
+        while at < END:
+            done = at + int(chance.exponential(200) * MS)
+            rows.append({"user": user, "planned": at, "sent": at, "done": done})
+            at = done
+    run = made(rows, users=4_000)
+    error = 200 / len(run.response_ms) ** 0.5
+    assert run.summary["p50"] == pytest.approx(200 * math.log(2), abs=4 * error)
+    assert run.response_ms.mean() == pytest.approx(200, abs=4 * error)
+    assert run.summary["service_p50"] == run.summary["p50"]
+    assert run.summary["throughput"] == pytest.approx(4_000 / 0.2, rel=0.02)
+
+
+def test_where_no_request_was_planned_in_the_stretch_the_times_are_those_that_ended_after_its_beginning():
+    run = made([{"planned": START - 100 * MS, "sent": START - 100 * MS, "done": END + 100 * MS}])
+    assert run.summary["p50"] == 1_200
+    assert run.summary["throughput"] == pytest.approx(1 / 1.2)
+    assert len(made([{"planned": START - 100 * MS, "done": END + 100 * MS}, {}]).response_ms) == 1
 
 
 def test_failures_are_in_no_percentile_and_in_the_count_of_errors():
@@ -74,9 +120,12 @@ def test_a_generator_that_waits_for_a_core_is_no_better_than_a_busy_one():
     assert "waited for it" in starved.summary["reasons"][0]
 
 
-def test_a_request_planned_in_the_warm_up_that_ends_later_is_counted():
+def test_a_request_planned_in_the_warm_up_that_ends_later_is_a_row_whose_failure_counts_and_whose_time_does_not():
     frozen = made([{"planned": START - 500_000_000, "done": START + 500_000_000}, {}])
-    assert frozen.summary["max"] == 1000
+    assert len(frozen.requests) == 2
+    assert frozen.summary["max"] == 10
+    assert frozen.summary["throughput"] == 1.5
+    assert frozen.summary["validity"] == "valid"
     late = made([{"planned": START - 500_000_000, "done": START + 500_000_000, "error": 1}, {}])
     assert late.summary["errors"] == 1
     assert len(made([{"planned": START - 5, "done": START - 1}, {}]).warmup) == 1

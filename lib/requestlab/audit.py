@@ -118,7 +118,10 @@ def _counted_otherwise(run: Run) -> Iterator[str]:
     counted = sum(run.about["counts"].values())
     answers = int((run.samples[:, COLUMNS.index("status")] > 0).sum())
     if counted > run.about["started"]:
-        yield f"the server counted {counted:,} requests, and {run.about['started']:,} were sent: somebody else asked too, or what was given up earlier came late"
+        yield (
+            f"the server counted {counted:,} requests, and {run.about['started']:,} were sent: somebody else asked too, or "
+            "what was given up earlier came late"
+        )
     elif counted < answers:
         yield f"{answers:,} answers came, and the application counted {counted:,} requests: it did not give all of them"
 
@@ -127,7 +130,7 @@ def _counted_otherwise(run: Run) -> Iterator[str]:
 
 
 def _failed(run: Run) -> Iterator[str]:
-    failed = len(run.requests) - len(run.response_ms)
+    failed = int(((run.requests["error"] != "") | (run.requests["status"] >= 400)).sum())
     if failed:
         wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
         bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""
@@ -193,7 +196,7 @@ def fell_behind(run: Run) -> bool:
 
 def _overtaken(run: Run) -> Iterator[str]:
     """Requests take their time also where the server keeps up: what counts is how many more wait at the end than would if
-    all took as long as the first did."""
+    all took as long as the first did, and more than chance leaves there where few were due."""
     if run.about["rate"] is None or not len(run.samples):
         return
     planned, done = (run.samples[:, COLUMNS.index(name)] for name in ("planned", "done"))
@@ -201,7 +204,7 @@ def _overtaken(run: Run) -> Iterator[str]:
     waiting = int(((planned <= run.about["end"]) & (done > run.about["end"])).sum())
     first = np.argsort(planned, kind="stable")[: max(1, len(planned) // 10)]
     usual = run.about["rate"] * float(np.median(done[first] - planned[first])) / 1e9
-    if waiting > usual + max(3 * due**0.5, FALLEN_BEHIND * due):
+    if waiting > usual + max(min(TAIL, 1.5 * due**0.5), FALLEN_BEHIND * due):
         yield (
             f"{waiting:,} requests waited for their answers at the end, and {due:,} were due in that time: the server did not "
             "keep up, and response times depend on how long the run lasted"
@@ -236,8 +239,9 @@ def _users_without_an_answer(run: Run) -> Iterator[str]:
 
 
 def _stolen(run: Run) -> Iterator[str]:
-    if (share := _share_of_cores(run, run.about["cores_ns"].get("steal", 0))) > MUCH_STEAL:
-        yield f"other machines on the same host took {share:.0%} of the time of the server's cores (steal)"
+    """Of the core that lost most: one worker runs on one core at a time, and it may have been that one."""
+    if (share := max(0, run.about["cores_ns"]["steal"] - TICKS_NS) / 1e9 / run.seconds) > MUCH_STEAL:
+        yield f"other machines on the same host took {share:.0%} of the time of a core of the server's (steal)"
 
 
 def _foreign(run: Run) -> Iterator[str]:

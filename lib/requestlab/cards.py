@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ def html_card(verdict: Verdict) -> str:
     )
     return (
         f'<div style="{_BOX.format(colour=COLOURS[verdict.verdict])}">'
-        f'<p style="{_TEXT}">{badge(verdict.verdict)} on this machine</p>'
+        f'<p style="{_TEXT}">{badge(verdict.verdict)} on this machine{", in quick mode" if verdict.quick else ""}</p>'
         f'<blockquote style="{_TEXT};font-size:16px;padding:0.5em 0 0">{code(_quoted(claim.sentence))}</blockquote>'
         f'<p style="{_TEXT};{_SMALL}">— {html_source(claim)}</p>'
         f'<table style="{_TEXT};border-collapse:collapse;margin:0.5em 0;font-size:14px">{table}</table>'
@@ -63,7 +63,7 @@ def plain_card(verdict: Verdict) -> str:
         *([("asked", _asked(claim))] if claim.asked else []),
         ("rule", claim.words),
         *[("" if number else "measured", line) for number, line in enumerate(_plain_measured(verdict))],
-        ("verdict", f"{verdict.verdict}: {verdict.reason}"),
+        ("verdict", f"{verdict.verdict}{', in quick mode' if verdict.quick else ''}: {verdict.reason}"),
         *([("answer", verdict.answer)] if verdict.answer else []),
         *([("note", verdict.note)] if verdict.note else []),
         ("machine", f"{machine.caption(verdict.machine)} · {when(verdict.time)}"),
@@ -105,11 +105,19 @@ def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def word(ledger: Ledger, claim: Claim) -> str:
-    """Return the latest verdict in a word, with a warning where an earlier one said the opposite."""
+    """Return the latest verdict in a word, with a mark where it is of quick mode or an earlier one said the opposite."""
     verdict = ledger.verdict(claim.id)
     if verdict is None:
         return NOT_TRIED
-    return f"{verdict.verdict} (earlier: {opposite})" if (opposite := ledger.opposite(claim.id)) else verdict.verdict
+    marks = "; ".join(_marks(ledger, verdict))
+    return f"{verdict.verdict} ({marks})" if marks else verdict.verdict
+
+
+def _marks(ledger: Ledger, verdict: Verdict) -> Iterator[str]:
+    if verdict.quick:
+        yield "quick"
+    if opposite := ledger.opposite(verdict.claim.id):
+        yield f"earlier: {opposite}"
 
 
 def badge(verdict: str) -> str:
@@ -144,14 +152,14 @@ def _html_row(ledger: Ledger, claim: Claim, links: Mapping[str, str]) -> str:
     verdict = ledger.verdict(claim.id)
     number, link = escape(claim.notebook.partition("-")[0]), links.get(claim.notebook)
     lesson = f'<a href="{escape(link)}" style="color:#0050a0">{number}</a>' if link else number
-    warning = "<br>" + escape(f"earlier: {opposite}") if (opposite := ledger.opposite(claim.id)) else ""
+    marks = "".join(f'<br><span style="{_SMALL}">{mark}</span>' for mark in _marks(ledger, verdict)) if verdict else ""
     asked = f"{claim.question}, " if claim.question else ""
     sentence = (
         f'{code(claim.sentence)}<br><span style="{_SMALL}">{escape(claim.id)} · {asked}{html_source(claim)}</span>'
     )
     cells = (
         sentence,
-        badge(verdict.verdict if verdict else NOT_TRIED) + warning,
+        badge(verdict.verdict if verdict else NOT_TRIED) + marks,
         _html_measured(verdict) + _html_aside(verdict) if verdict else "",
         lesson,
     )

@@ -28,20 +28,19 @@ def cpu_time_ns(pid: int) -> int | None:
         return None
 
 
-def use_of_cores(cores: Sequence[int]) -> dict[str, int]:
-    """Return how long these cores have been `busy` (programs of any kind), `idle`, and taken away by other machines on the
-    same host (`steal`), in ns since the system started, in steps of 10 ms; see proc_stat(5)."""
+def use_of_cores(cores: Sequence[int]) -> dict[str, dict[str, int]]:
+    """Return for each of these cores how long it has been `busy` (programs of any kind), `idle`, and taken away by other
+    machines on the same host (`steal`), in ns since the system started, in steps of 10 ms; see proc_stat(5)."""
     wanted = {f"cpu{core}" for core in cores}
-    busy = idle = steal = 0
+    found = {}
     with open("/proc/stat") as statistics:
         for line in statistics:
             name, *ticks = line.split()
             if name in wanted:
                 user, nice, system, unused, waiting, _, _, stolen = map(int, ticks[:8])
-                busy += user + nice + system
-                idle += unused + waiting
-                steal += stolen
-    return {"busy": busy * _TICK_NS, "idle": idle * _TICK_NS, "steal": steal * _TICK_NS}
+                spent = {"busy": user + nice + system, "idle": unused + waiting, "steal": stolen}
+                found[name] = {what: count * _TICK_NS for what, count in spent.items()}
+    return found
 
 
 def pressure_ns() -> int | None:

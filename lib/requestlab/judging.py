@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from numbers import Real
@@ -13,6 +14,7 @@ from requestlab.claims import Claim, Rule
 from requestlab.comparison import ALIKE, Comparison, Ratio
 from requestlab.errors import ConfigurationError
 from requestlab.intervals import Interval
+from requestlab.pace import QUICK_VARIABLE
 from requestlab.verdicts import CANNOT_TELL, REFUTED, SUPPORTED, Finding, Verdict
 
 
@@ -21,7 +23,8 @@ def judge(claim: Claim, evidence: Any, note: str = "") -> Verdict:
     findings = tuple(_find(claim, name, part, rule) for name, part, rule in _cases(claim, evidence))
     verdict = _overall([finding.verdict for finding in findings], claim.any_case)
     time = datetime.now(UTC).isoformat("T", "seconds")
-    return Verdict(claim, verdict, findings, _reason(findings, verdict), note, machine.facts(), time)
+    quick = bool(os.environ.get(QUICK_VARIABLE))
+    return Verdict(claim, verdict, findings, _reason(findings, verdict), note, machine.facts(), time, quick)
 
 
 def _reason(findings: Sequence[Finding], verdict: str) -> str:
@@ -54,14 +57,14 @@ def _overall(verdicts: Sequence[str], any_case: bool) -> str:
 
 
 def _find(claim: Claim, name: str, evidence: Any, rule: Rule) -> Finding:
-    found, doubts = _figure(claim, evidence, rule)
-    word, reason = _judge(found, doubts, rule)
-    return Finding(name, found.value, found.low, found.high, rule.unit, found.rounds, word, reason)
+    found, taken = _figure(claim, evidence, rule)
+    word, reason = _judge(found, rule)
+    return Finding(name, found.value, found.low, found.high, rule.unit, found.rounds, word, reason, taken)
 
 
-def _judge(found: Interval, doubts: Sequence[str], rule: Rule) -> tuple[str, str]:
-    if doubts:
-        return CANNOT_TELL, "; ".join(doubts)
+def _judge(found: Interval, rule: Rule) -> tuple[str, str]:
+    if found.doubts:
+        return CANNOT_TELL, "; ".join(found.doubts)
     if not found.known:
         return CANNOT_TELL, found.why or "there is no figure"
     apart = 1 + ALIKE if rule.what == "ratio" else 1
@@ -79,16 +82,16 @@ def _judge(found: Interval, doubts: Sequence[str], rule: Rule) -> tuple[str, str
     return CANNOT_TELL, "the interval is neither wholly where the claim is supported nor wholly where it is refuted"
 
 
-def _figure(claim: Claim, evidence: Any, rule: Rule) -> tuple[Interval, Sequence[str]]:
-    """Return what the rule takes from the evidence, and what speaks against any verdict on it."""
+def _figure(claim: Claim, evidence: Any, rule: Rule) -> tuple[Interval, str]:
+    """Return what the rule takes from the evidence, and the contenders that it is of."""
     if isinstance(evidence, Interval) and rule.what != "count":
-        return evidence, evidence.doubts
+        return evidence, ""
     if isinstance(evidence, Ratio) and rule.what == "ratio":
         return _of_ratio(claim, evidence, rule)
     if isinstance(evidence, Comparison) and rule.metric:
         return _of_comparison(claim, evidence, rule)
     if _is_number(evidence) and (rule.what == "count" or rule.alone):
-        return _counted(evidence), ()
+        return _counted(evidence), ""
     raise ConfigurationError(f"{_wants(claim)}; this is {_kind_of(evidence)}")
 
 
@@ -99,24 +102,23 @@ def _counted(evidence: Any) -> Interval:
     return Interval(bound, bound, bound, 0, 1.0, "" if known else f"{evidence} is no figure: nothing was counted")
 
 
-def _of_ratio(claim: Claim, evidence: Ratio, rule: Rule) -> tuple[Interval, Sequence[str]]:
+def _of_ratio(claim: Claim, evidence: Ratio, rule: Rule) -> tuple[Interval, str]:
     fits = evidence.metric == rule.metric and evidence.over in rule.over and evidence.under in rule.under
     if rule.metric and not fits:
         raise ConfigurationError(
             f"{_wants(claim)}; this is the ratio of {evidence.metric}, {evidence.over} / {evidence.under}"
         )
-    return evidence.interval, evidence.doubts
+    return evidence.interval, f"{evidence.over} / {evidence.under}"
 
 
-def _of_comparison(claim: Claim, evidence: Comparison, rule: Rule) -> tuple[Interval, Sequence[str]]:
+def _of_comparison(claim: Claim, evidence: Comparison, rule: Rule) -> tuple[Interval, str]:
     over = next((label for label in rule.over if label in evidence.labels), None)
     under = next((label for label in rule.under if label in evidence.labels), None)
     if over is None or under is None:
         raise ConfigurationError(f"{_wants(claim)}; this comparison is of {', '.join(evidence.labels)}")
     if rule.what == "ratio":
         return _of_ratio(claim, evidence.ratio(over, under, rule.metric), rule)
-    found = evidence.difference(over, under, rule.metric)
-    return found, found.doubts
+    return evidence.difference(over, under, rule.metric), f"{over} − {under}"
 
 
 def _is_number(evidence: Any) -> bool:

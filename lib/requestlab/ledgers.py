@@ -20,7 +20,7 @@ from requestlab.claims import Claim, claim, claims
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
 from requestlab.verdicts import REFUTED, SUPPORTED, WORDS, Finding, Verdict
 
-FORMAT = 1
+FORMAT = 2
 """Version of the lines; a reader refuses any other."""
 
 LEDGER_VARIABLE = "REQUESTLAB_LEDGER"
@@ -114,6 +114,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "findings": [{name: _strict(value) for name, value in asdict(one).items()} for one in verdict.findings],
         "machine": verdict.machine,
         "time": verdict.time,
+        "quick": verdict.quick,
     }
 
 
@@ -177,12 +178,14 @@ def _parsed(line: bytes, where: str) -> Verdict:
 def _verdict(judged: Claim, row: dict[str, Any]) -> Verdict:
     findings = tuple(Finding(**{name: _number(name, value) for name, value in one.items()}) for one in row["findings"])
     texts = {name: str(row[name]) for name in ("verdict", "reason", "note", "time")}
-    found = Verdict(claim=judged, findings=findings, machine=dict(row["machine"]), **texts)
+    found = Verdict(claim=judged, findings=findings, machine=dict(row["machine"]), quick=row["quick"], **texts)
     known = all(word in WORDS for word in (found.verdict, *(one.verdict for one in findings)))
     names = {one.name for one in findings} == set(judged.cases) if judged.rule is None else bool(findings)
     machine.caption(found.machine)
     datetime.fromisoformat(found.time)
-    if not (known and names and any(one.verdict == found.verdict for one in findings)):
+    if not (
+        known and names and isinstance(found.quick, bool) and any(one.verdict == found.verdict for one in findings)
+    ):
         raise ValueError(row)
     return found
 

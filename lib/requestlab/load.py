@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TypeVar, overload
+from typing import Any, TypeGuard, TypeVar, overload
 
 from requestlab.errors import ConfigurationError
 
@@ -78,7 +78,7 @@ def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: b
     Each user has a connection of its own, kept alive unless told otherwise. A list of users makes a ramp.
     Raises ConfigurationError for numbers out of bounds.
     """
-    if isinstance(users, Iterable) and not isinstance(users, str):
+    if _several(users):
         loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users", users))
         return Steps(tuple(loads))
     _truth("closed(keep_alive", keep_alive)
@@ -98,10 +98,10 @@ def open(
     A request that is due takes a connection that is free, or a new one. A list of rates makes a ramp. Raises
     ConfigurationError for values that cannot work.
     """
-    if isinstance(rate, Iterable) and not isinstance(rate, str):
+    if _several(rate):
         loads = (open(r, arrivals=arrivals, seed=seed, keep_alive=keep_alive) for r in _steps("open(rate", rate))
         return Steps(tuple(loads))
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate <= MOST_RATE:
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) <= MOST_RATE:
         raise ConfigurationError(f"open(rate={rate!r}): expected requests per second, above 0 and up to {MOST_RATE:,g}")
     if arrivals not in ARRIVALS:
         raise ConfigurationError(f"open(arrivals={arrivals!r}): expected one of: {', '.join(ARRIVALS)}")
@@ -113,6 +113,10 @@ def open(
 
 def _closing(keep_alive: bool) -> str:
     return "" if keep_alive else ", a new connection for each request"
+
+
+def _several(value: object) -> TypeGuard[Iterable[Any]]:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) == 1
 
 
 def _steps(what: str, values: Iterable[_T]) -> Sequence[_T]:

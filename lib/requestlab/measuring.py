@@ -246,6 +246,13 @@ def _between_marks(marks: list[dict[str, Any]], name: str) -> int | None:
     return None if first is None or last is None else int(last - first)
 
 
+def _use_of_cores(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, int]:
+    """Return how long the cores were busy and idle in between, all together, and what was stolen of the one that lost most."""
+    spent = [{what: after[core][what] - used[what] for what in used} for core, used in before.items() if core in after]
+    together = {what: sum(core[what] for core in spent) for what in ("busy", "idle")}
+    return together | {"steal": max((core["steal"] for core in spent), default=0)}
+
+
 def _stretch(marks: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
     first, last = marks
     pairs = list(zip(first["server_cpu_ns"], last["server_cpu_ns"], strict=True))
@@ -259,6 +266,6 @@ def _stretch(marks: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
         "server_cpu_ns": sum(after - before for before, after in pairs) if known else None,
         "cores_watched": len(plan.cores),
         "cores_shared": plan.core is None,
-        "cores_ns": {name: last["cores_ns"][name] - first["cores_ns"][name] for name in first["cores_ns"]},
+        "cores_ns": _use_of_cores(first["cores_ns"], last["cores_ns"]),
         **{name: _between_marks(marks, name) for name in ("pressure_ns", "throttled_ns")},
     }

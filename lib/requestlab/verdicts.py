@@ -16,7 +16,8 @@ WORDS = (SUPPORTED, REFUTED, CANNOT_TELL)
 class Finding:
     """What one case came to: a figure with its interval (equal bounds: it was counted; NaN: there is none) and a verdict.
 
-    `name` is that of the case (empty: there is only one), `rounds` how many gave the interval (0: it was counted).
+    `name` is that of the case (empty: there is only one), `rounds` how many gave the interval (0: it was counted). `taken`
+    names the contenders that a comparison or a ratio was asked about, such as `sync / mixed` (empty: there were none).
     """
 
     name: str
@@ -27,9 +28,13 @@ class Finding:
     rounds: int
     verdict: str
     reason: str
+    taken: str
 
     def measured(self, rule: Rule) -> str:
-        """Return the figure with its interval, in the rule's unit."""
+        """Return the figure with its interval, in the rule's unit, and of which contenders it is."""
+        return f"{self._figure(rule)}, {self.taken}" if self.taken else self._figure(rule)
+
+    def _figure(self, rule: Rule) -> str:
         if math.isnan(self.value):
             return "no figure"
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
@@ -44,7 +49,8 @@ class Verdict:
     """What became of a claim: `supported`, `refuted` or `cannot tell`, the findings that say so, and the circumstances.
 
     `value`, `low`, `high` and `unit` are those of the finding that decided. `machine` holds the facts of `machine.facts()`,
-    `time` is in ISO 8601, UTC. In a notebook it shows as a card.
+    `time` is in ISO 8601, UTC. `quick`: it was given in quick mode, with which lessons measure less. In a notebook it shows as
+    a card.
     """
 
     claim: Claim
@@ -54,6 +60,7 @@ class Verdict:
     note: str
     machine: dict[str, Any]
     time: str
+    quick: bool
 
     @property
     def deciding(self) -> Finding:

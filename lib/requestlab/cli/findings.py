@@ -36,11 +36,7 @@ HEADS = (
     "at once",
 )
 _OF_CPU = {FASTER: "less CPU", SLOWER: "more CPU"}
-_LACKING = {
-    "p95": "too few requests lie beyond it",
-    "p99": "too few requests lie beyond it",
-    "cpu_per_request": "it is not known for addresses, nor where a worker ended",
-}
+_NO_CPU = "it is not known for addresses, nor where a worker ended"
 
 
 def tell(result: Comparison, saved: Path | None, as_json: bool) -> None:
@@ -71,7 +67,8 @@ def sentence(result: Comparison, ratio: Ratio) -> str:
 
 
 def why_not(result: Comparison) -> str:
-    """Return why the figures are no comparison at all, or nothing: slices are invalid, or none count."""
+    """Return why the figures are not the comparison that was wanted, or nothing: slices are invalid, none count, or a server
+    has ended, which may have been between two slices."""
     found = []
     for label in _all(result):
         runs = result.runs(label)
@@ -81,6 +78,8 @@ def why_not(result: Comparison) -> str:
         found.append(
             f"nothing could be compared: in no round do the slices of all contenders count, {_dropped(result)}"
         )
+    if not found and str(result.about["stopped"]).endswith("has ended"):
+        found.append(f"the comparison ended early: {result.about['stopped']}")
     return "; ".join(found)
 
 
@@ -95,9 +94,10 @@ def _against(result: Comparison, label: str, metric: str) -> Ratio:
 def _reason(result: Comparison, ratio: Ratio) -> str:
     if ratio.doubts:
         return "for the doubts below"
-    if ratio.interval.rounds == 0 and result.complete:
-        return _LACKING.get(ratio.metric, ratio.reason)
-    return ratio.reason
+    if not ratio.interval.known:
+        nowhere = ratio.interval.rounds == 0 and result.complete
+        return _NO_CPU if nowhere and ratio.metric == "cpu_per_request" else ratio.interval.why.partition("; ")[0]
+    return ratio.reason.partition("; ")[0]  # what disturbed slices that count has a row of its own
 
 
 def _cells(result: Comparison, label: str) -> list[str]:

@@ -22,7 +22,7 @@ NOBODYS = Look(look.NOBODY, "o", filled=False)
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One ratio: in which `case`, its look, the ratio of each round (only those that have one), what speaks against it.
+    """One ratio: in which `case`, its look, the ratio of each round (only those that have one).
 
     `control` is true for the baseline under its second name. `predicted` is the reader's number, or None.
     """
@@ -31,9 +31,13 @@ class Row:
     ratio: Ratio
     face: Look
     each: Floats
-    doubts: tuple[str, ...]
     control: bool = False
     predicted: float | None = None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against any verdict."""
+        return self.ratio.doubts
 
     @property
     def label(self) -> str:
@@ -132,9 +136,8 @@ def _row(
     table = result.figures(metric)
     each = (table[over] / table[under]).to_numpy(np.float64)
     each = each[np.isfinite(each) & (each > 0)]
-    doubts = tuple(doubt for label in pair for doubt in result.doubts(label))
     ratio = result.ratio(over, under, metric)
-    return Row(case, ratio, face or NOBODYS, each, doubts, control=face is None, predicted=predicted)
+    return Row(case, ratio, face or NOBODYS, each, control=face is None, predicted=predicted)
 
 
 def _first_runs(result: Comparison) -> dict[str, Run]:

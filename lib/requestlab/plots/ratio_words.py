@@ -61,11 +61,7 @@ WORDINGS = {
     ),
 }
 
-_LACKING = {
-    "p95": "too few requests lie beyond it",
-    "p99": "too few requests lie beyond it",
-    "cpu_per_request": "the server's CPU time is not known",
-}
+_NO_CPU = "the server's CPU time is not known"
 
 
 def times(value: float) -> str:
@@ -108,13 +104,13 @@ def _remarks(row: Row, metric: str, notes: Sequence[str]) -> list[str]:
         return [f"cannot tell: {_lacking(row, metric)}"]
     if row.control:
         return ["cannot tell, as it should be"]
-    return [f"cannot tell: {row.ratio.reason.partition(',')[0]}"]
+    return [f"cannot tell: {row.ratio.reason.partition(';')[0].partition(',')[0]}"]
 
 
 def _lacking(row: Row, metric: str) -> str:
-    """Say why there is no interval."""
-    why = row.ratio.interval.why
-    return f"{why} ({_LACKING[metric]})" if row.ratio.interval.rounds == 0 and metric in _LACKING else why
+    """Say why there is no interval; where both contenders lack the same, what one of them lacks is enough."""
+    why = row.ratio.interval.why.partition("; ")[0]
+    return f"{why} ({_NO_CPU})" if row.ratio.interval.rounds == 0 and metric == "cpu_per_request" else why
 
 
 def title(given: Cases, metric: str, drawn: Sequence[Row], load: str) -> str:
