@@ -16,7 +16,7 @@ import click
 import psutil
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from requestlab import aiming, cli
@@ -86,6 +86,7 @@ def test_each_field_of_a_configuration_can_be_varied():
     st.sampled_from([*NAMED, "http://127.0.0.1:8000"]),
     st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#@[]")),
 )
+@example("a", "http://127.0.0.1:8000", "?")
 def test_any_label_and_any_path_come_back_as_they_were_written(label, target, path):
     found = contender(f"{label}={target}/{path}", None)
     assert (found.label, found.path) == (label, f"/{path}")

@@ -26,7 +26,7 @@ def split(target: str, path: str | None) -> tuple[str, str]:
     if "://" not in target:
         raise neither(target)
     parts = parse(target)
-    own = parts._replace(scheme="", netloc="", fragment="").geturl()
+    own = target.partition("://")[2].removeprefix(parts.netloc).partition("#")[0]  # geturl() would drop a lone "?"
     if path is not None and own not in ("", "/"):
         raise click.UsageError(f"{target!r} has a path already; leave out {path!r}, or the path of the address")
     return f"{parts.scheme}://{parts.netloc}", path or ("" if own.startswith("/") else "/") + own

@@ -191,7 +191,7 @@ def _draw_guess(axes: Axes, bar: Bar, top_in: float) -> None:
 def _name_layers(axes: Axes, bar: Bar, top_in: float, shades: Mapping[str, str]) -> None:
     """Write the layers below the bar, each behind a square of its shade."""
     panel_in = look.WIDTH_IN - _LEFT_IN - _RIGHT_IN
-    at_in, below_in = 0.0, top_in + 0.06 + _LINE_IN / 2
+    at_in, below_in = look.MARGIN_IN - _LEFT_IN + 0.1, top_in + 0.06 + _LINE_IN / 2
     texts = [f"{name} {_amount(step)}" for name, step in zip(bar.layers, bar.steps, strict=True)]
     whole = f"in all {bar.whole.value:.3g} ms"
     if bar.whole.known:
@@ -204,7 +204,7 @@ def _name_layers(axes: Axes, bar: Bar, top_in: float, shades: Mapping[str, str])
             )  # fmt: skip
         axes.text(
             (at_in + 0.17) / panel_in, below_in, text, transform=axes.get_yaxis_transform(), va="center",
-            fontsize=look.NOTE_PT + 0.5, weight="normal" if name else "bold",
+            fontsize=look.NOTE_PT + 0.5, weight="normal" if name else "bold", clip_on=False,
         )  # fmt: skip
         at_in += 0.17 + width_in(text, look.NOTE_PT + 0.5, bold=name is None) + 0.25
 
