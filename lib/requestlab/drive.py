@@ -96,7 +96,7 @@ class Drive:
         error = c.error
         if self._expect and not error and c.status < 400 and self._expect not in c.body:
             error = WRONG_BODY
-        pid, thread, on_loop = served(c.headers)
+        pid, thread, on_loop, number = served(c.headers)
         self.rows.extend(
             (
                 user,
@@ -112,6 +112,7 @@ class Drive:
                 pid,
                 thread,
                 on_loop,
+                number,
             )
         )
 
@@ -136,10 +137,11 @@ class Drive:
         )
 
 
-def served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int]:
-    """Return who served an answer, from the probe's header: pid, native thread id, and whether it ran an event loop."""
+def served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int, int]:
+    """Return who served an answer, from the probe's header: pid, native thread id, whether it ran an event loop, and the number
+    of the request in that worker."""
     for name, value in reversed(headers):
         if name == _HEADER:
-            pid, thread, on_loop = value.split()
-            return int(pid), int(thread), int(on_loop)
-    return 0, 0, -1
+            pid, thread, on_loop, number = value.split()
+            return int(pid), int(thread), int(on_loop), int(number)
+    return 0, 0, -1, 0

@@ -21,10 +21,11 @@ COLUMNS = (
     "pid",
     "thread",
     "on_loop",
+    "number",
 )
 """One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that; `error` as in connection.ERRORS; `body`
-is the CRC-32 of the answer's body; `pid`, `thread` and `on_loop` are 0, 0 and -1 where the probe is off or nothing was
-answered. `user` is the number of the connection: in a closed loop, each user has one."""
+is the CRC-32 of the answer's body; `pid`, `thread`, `on_loop` and `number` (of the request in its worker) are 0, 0, -1 and 0
+where the probe is off or nothing was answered. `user` is the number of the connection: in a closed loop, each user has one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import pandas as pd
 from requestlab import audit
 from requestlab.connection import ERRORS
 from requestlab.errors import RunFormatError
+from requestlab.inside import COLUMNS as INSIDE_COLUMNS
+from requestlab.inside import NOTHING, Inside
 from requestlab.plan import COLUMNS
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file; a reader refuses any other."""
 
 THREAD_COLUMNS = ("time", "pid", "threads")
@@ -32,12 +35,15 @@ class Run:
     `samples` is the raw table, int64, shape (requests, len(generator.COLUMNS)), warm-up included; `thread_samples` has one
     row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds plain values:
     `label`, `configuration`, `path`, `load`, `start` and `end` of the measured stretch in ns, CPU times, the server's own
-    `counts` of requests by worker, machine facts.
+    `counts` of requests by worker, machine facts. `inside` is what the probe wrote down in the workers, `beside` the runs of
+    the loads that were put on the same server at the same time, by path.
     """
 
     samples: np.ndarray[Any, np.dtype[np.int64]]
     thread_samples: np.ndarray[Any, np.dtype[np.int64]]
     about: dict[str, Any]
+    inside: Inside = NOTHING
+    beside: Mapping[str, Run] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -51,7 +57,8 @@ class Run:
         `planned`, `sent`, `first_byte`, `done` in ns of CLOCK_MONOTONIC (0: it did not come to that), `status`, `error` (empty:
         none), `size` of the body in bytes and its CRC-32 (`body`), `user` (in an open loop: the connection), `opened` (it had
         to be opened), and, where the probe was on,
-        `pid`, `thread` (native id) and `on_loop` (that thread ran an event loop); else these are <NA>.
+        `pid`, `thread` (native id), `on_loop` (that thread ran an event loop) and `number` (of the request in that worker, by
+        which it is found in `spans`); else these are <NA>.
         """
         return self._table(self._done >= self.about["start"])
 
@@ -64,6 +71,21 @@ class Run:
     def threads(self) -> pd.DataFrame:
         """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was off."""
         return pd.DataFrame(self.thread_samples, columns=list(THREAD_COLUMNS))
+
+    @property
+    def spans(self) -> pd.DataFrame:
+        """What ran inside the workers, and when: see `Inside.spans`."""
+        return self.inside.spans
+
+    @property
+    def crossings(self) -> pd.DataFrame:
+        """Each change between event loop and thread, and its cost: see `Inside.crossings`."""
+        return self.inside.crossings
+
+    @property
+    def ticks(self) -> pd.DataFrame:
+        """The heartbeats of the workers' event loops: see `Inside.ticks`."""
+        return self.inside.ticks
 
     @property
     def response_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -154,11 +176,10 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to one file, whole or not at all, and return its path; the usual suffix is `.run`."""
         target = Path(path)
-        about = np.frombuffer(json.dumps({"format": FORMAT, **self.about}).encode(), dtype=np.uint8)
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                np.savez_compressed(file, samples=self.samples, thread_samples=self.thread_samples, about=about)
+                np.savez_compressed(file, **self._arrays())
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
@@ -167,6 +188,26 @@ class Run:
             os.unlink(temporary)
             raise
         return target
+
+    def trace(self, path: str | os.PathLike[str]) -> Path:
+        """Write what the timeline shows as Chrome trace JSON, which Perfetto opens, and return its path."""
+        from requestlab.chrome import write_trace
+
+        return write_trace(self, path)
+
+    def _arrays(self, prefix: str = "") -> dict[str, Any]:
+        """Return the arrays of this run and of those beside it; theirs under names with a number in front."""
+        inside = {"names": self.inside.names, "lost": self.inside.lost}
+        about = {"format": FORMAT, "about": self.about, "inside": inside, "beside": list(self.beside)}
+        arrays = {
+            f"{prefix}samples": self.samples,
+            f"{prefix}thread_samples": self.thread_samples,
+            f"{prefix}inside": self.inside.rows,
+            f"{prefix}about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
+        }
+        for number, run in enumerate(self.beside.values()):
+            arrays |= run._arrays(f"{prefix}{number}_")
+        return arrays
 
     def __repr__(self) -> str:
         s = self.summary
@@ -205,10 +246,10 @@ class Run:
         known = table["on_loop"] >= 0
         table["error"] = pd.Categorical.from_codes(table["error"].to_numpy(), categories=pd.Index(ERRORS))
         table["opened"] = table["opened"].astype(bool)
-        for column in ("pid", "thread"):
+        for column in ("pid", "thread", "number"):
             table[column] = table[column].astype("Int64").where(known)
         table["on_loop"] = (table["on_loop"] == 1).astype("boolean").where(known)
-        order = ["planned", "sent", "first_byte", "done", "status", "error", "pid", "thread", "on_loop"]
+        order = ["planned", "sent", "first_byte", "done", "status", "error", "pid", "thread", "on_loop", "number"]
         return table[[*order, "user", "size", "body", "opened"]].reset_index(drop=True)
 
 
@@ -226,15 +267,27 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     """Read a run that `Run.save` has written; raises RunFormatError for anything else."""
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            about = json.loads(file["about"].tobytes())
-            samples, thread_samples = file["samples"], file["thread_samples"]
-        version = about.pop("format", None)
+            arrays = dict(file)
+        version = json.loads(arrays["about"].tobytes()).get("format")
     except FileNotFoundError:
         raise RunFormatError(f"there is no file {os.fspath(path)!r}") from None
     except Exception:  # a damaged file can fail in any layer: zip, deflate, numpy's header, JSON
         raise RunFormatError(f"{os.fspath(path)!r} is not a saved run; expected a file written by Run.save") from None
     if version != FORMAT:
         raise RunFormatError(f"{os.fspath(path)!r} has format {version}; this version of the lab reads format {FORMAT}")
-    if samples.shape[1:] != (len(COLUMNS),) or thread_samples.shape[1:] != (len(THREAD_COLUMNS),):
-        raise RunFormatError(f"{os.fspath(path)!r} has tables of another shape than a run's")
-    return Run(samples, thread_samples, about)
+    try:
+        return _from_arrays(arrays)
+    except (KeyError, ValueError, IndexError):
+        raise RunFormatError(f"{os.fspath(path)!r} has tables of another shape than a run's") from None
+
+
+def _from_arrays(arrays: Mapping[str, Any], prefix: str = "") -> Run:
+    said = json.loads(arrays[f"{prefix}about"].tobytes())
+    tables = [arrays[f"{prefix}{name}"] for name in ("samples", "thread_samples", "inside")]
+    for table, columns in zip(tables, (COLUMNS, THREAD_COLUMNS, INSIDE_COLUMNS), strict=True):
+        if table.shape[1:] != (len(columns),):
+            raise ValueError(table.shape)
+    samples, thread_samples, rows = tables
+    within = Inside(rows, tuple(said["inside"]["names"]), said["inside"]["lost"])
+    beside = {path: _from_arrays(arrays, f"{prefix}{number}_") for number, path in enumerate(said["beside"])}
+    return Run(samples, thread_samples, said["about"], within, beside)

@@ -1,114 +1,166 @@
-"""The probe that says who served a request: process, thread, and whether that thread was running an event loop.
+"""The outermost wrapper of the probe: who served a request, and the span of the whole of it.
 
-The answer travels in a response header, so that it reaches the row of the request without any bookkeeping. Under Django
-it is the thread that runs the *view*; for any other application, the thread that calls it.
+Process, thread, whether that thread was running an event loop, and the request's number in its worker travel in a response
+header, so that they reach the row of the request without any bookkeeping. Under Django the thread is the one that runs the
+*view*; for any other application, the one that calls it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
+import itertools
 import os
-import sys
-import threading
+from collections.abc import Callable, Iterable, Iterator
+from threading import get_native_id
+from time import perf_counter_ns
 from typing import Any
+
+from requestlab.probe.cells import REQUEST
+from requestlab.probe.recorder import Recorder
+from requestlab.probe.spans import DONE, END, PLACE, RUNNING, VALUE, Sliced
 
 HEADER = "requestlab-served"
 _KEY = "requestlab.served"
 
 
 class Served:
-    """Who runs this request, as last noted. Written as `pid thread on_loop`."""
+    """Who runs this request, as last noted. Written as `pid thread on_loop number`."""
 
-    __slots__ = ("on_loop", "thread")
+    __slots__ = ("number", "on_loop", "thread")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.note()
 
     def note(self) -> None:
         """Note the calling thread (its native id) and whether it runs an event loop at this moment."""
-        self.thread = threading.get_native_id()
+        self.thread = get_native_id()
         self.on_loop = asyncio._get_running_loop() is not None
 
     def __str__(self) -> str:
-        return f"{os.getpid()} {self.thread} {int(self.on_loop)}"
+        return f"{os.getpid()} {self.thread} {int(self.on_loop)} {self.number}"
 
 
-def wrap(application: Any, interface: str) -> Any:
-    """Return `application` with a header on each answer that says who served it."""
-    note_threads_of_django_views()
-    return _wsgi(application) if interface == "wsgi" else _asgi(application)
+def note(request: Any) -> None:
+    """Note that the calling thread runs the view of Django's `request`."""
+    served = (request.scope if hasattr(request, "scope") else request.environ).get(_KEY)
+    if served is not None:
+        served.note()
 
 
-def _wsgi(application: Any) -> Any:
+class Numbers:
+    """Numbers the requests of a worker from 1, and says which of them are traced: evenly, that share of them."""
+
+    def __init__(self, share: float) -> None:
+        self._count = itertools.count(1)
+        self._share = share
+
+    def next(self) -> tuple[int, bool]:
+        """Return the number of the next request, and whether it is traced."""
+        number = next(self._count)
+        return number, int(number * self._share) > int((number - 1) * self._share)
+
+
+def wrap_wsgi(application: Any, numbers: Numbers, recorder: Recorder) -> Any:
+    """Return `application` with a header on each answer that says who served it, and a span for each that is traced."""
+
     def probed(environ: Any, start_response: Any) -> Any:
-        served = environ[_KEY] = Served()
+        number, traced = numbers.next()
+        served = environ[_KEY] = Served(number)
 
         def stamped(status: str, headers: Any, exc_info: Any = None) -> Any:
             return start_response(status, [*headers, (HEADER, str(served))], exc_info)
 
-        return application(environ, stamped)
+        if not traced:
+            PLACE.set(None)  # a thread keeps its context from one request to the next
+            return application(environ, stamped)
+        name = recorder.name(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        row = recorder.row(REQUEST, name, number, 0, get_native_id(), perf_counter_ns())
+        PLACE.set((number, row))
+        try:
+            body = application(environ, stamped)
+        except BaseException:
+            recorder.put(row, END, perf_counter_ns())
+            raise
+        return Body(body, row, recorder)
 
     return probed
 
 
-def _asgi(application: Any) -> Any:
-    name = HEADER.encode()
+class Body:
+    """A WSGI answer that writes down when its bytes went out, and when it was closed."""
+
+    def __init__(self, inner: Iterable[bytes], row: int, recorder: Recorder) -> None:
+        self._inner = inner
+        self._row = row
+        self._recorder = recorder
+
+    def __iter__(self) -> Iterator[bytes]:
+        put, row, size = self._recorder.put, self._row, 0
+        for part in self._inner:
+            if not size:
+                put(row, RUNNING, perf_counter_ns())
+            size += len(part)
+            put(row, VALUE, size)
+            yield part
+        put(row, DONE, perf_counter_ns())
+
+    def close(self) -> None:
+        """Close what the application returned; the server calls this once, when it is through with the answer."""
+        try:
+            close = getattr(self._inner, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._recorder.put(self._row, END, perf_counter_ns())
+
+
+def wrap_asgi(application: Any, numbers: Numbers, recorder: Recorder, on_loop: Callable[[], None]) -> Any:
+    """Return `application` likewise; `on_loop` is called on the event loop with each call, to begin what lives there."""
+    header = HEADER.encode()
 
     def probed(scope: Any, receive: Any, send: Any) -> Any:
+        on_loop()
         if scope["type"] != "http":
             return application(scope, receive, send)
-        served = scope[_KEY] = Served()
+        number, traced = numbers.next()
+        served = scope[_KEY] = Served(number)
+        if traced:
+            return trace(scope, receive, send, served)
+        PLACE.set(None)
 
         async def stamped(message: Any) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), (name, str(served).encode())]
-                message = {**message, "headers": headers}
+                message = with_header(message, served)
             await send(message)
 
         return application(scope, receive, stamped)
 
+    async def trace(scope: Any, receive: Any, send: Any, served: Served) -> None:
+        put, number, size = recorder.put, served.number, 0
+        name = recorder.name(f"{scope['method']} {scope['path']}")
+        row = recorder.row(REQUEST, name, number, 0, get_native_id(), perf_counter_ns())
+        PLACE.set((number, row))
+
+        async def stamped(message: Any) -> None:
+            nonlocal size
+            if message["type"] == "http.response.start":
+                await send(with_header(message, served))
+                put(row, RUNNING, perf_counter_ns())
+                return
+            await send(message)
+            if message["type"] == "http.response.body":
+                size += len(message.get("body", b""))
+                put(row, VALUE, size)
+                if not message.get("more_body"):
+                    put(row, DONE, perf_counter_ns())
+
+        try:
+            await Sliced(recorder, application(scope, receive, stamped), number, row)
+        finally:
+            put(row, END, perf_counter_ns())
+
+    def with_header(message: Any, served: Served) -> Any:
+        return {**message, "headers": [*message.get("headers", ()), (header, str(served).encode())]}
+
     return probed
-
-
-def note_threads_of_django_views() -> None:
-    """Have Django tell which thread runs each view, if Django is what is being served.
-
-    `BaseHandler.make_view_atomic` is the one method through which the sync and the async handler both pass the view just
-    before they call it, after they decided nothing yet about threads: a wrapper put on there runs where the view runs.
-    """
-    if "django.core" not in sys.modules:  # the application has been imported by now
-        return
-    from django.core.handlers.base import BaseHandler
-
-    original = BaseHandler.make_view_atomic
-
-    def make_view_atomic(self: Any, view: Any) -> Any:
-        return original(self, _noting(view))
-
-    BaseHandler.make_view_atomic = make_view_atomic
-
-
-@functools.lru_cache(maxsize=1024)
-def _noting(view: Any) -> Any:
-    from asgiref.sync import iscoroutinefunction
-
-    if iscoroutinefunction(view):
-
-        @functools.wraps(view)
-        async def noting(request: Any, *args: Any, **kwargs: Any) -> Any:
-            _carrier(request)[_KEY].note()
-            return await view(request, *args, **kwargs)
-
-    else:
-
-        @functools.wraps(view)
-        def noting(request: Any, *args: Any, **kwargs: Any) -> Any:
-            _carrier(request)[_KEY].note()
-            return view(request, *args, **kwargs)
-
-    return noting
-
-
-def _carrier(request: Any) -> Any:
-    return request.scope if hasattr(request, "scope") else request.environ

@@ -1,0 +1,112 @@
+"""Spans within a request: where in it the calling code is, and wrappers that write down when something began and ended.
+
+The place is a context variable, which asyncio's tasks inherit and which asgiref carries along into the threads that it calls.
+Where it is not set, nothing is written: the code belongs to no request, or to one that is not traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextvars import ContextVar
+from threading import get_native_id
+from time import perf_counter_ns
+from typing import Any
+
+from requestlab.probe.cells import CELLS, SLICE
+from requestlab.probe.recorder import Recorder
+
+BEGIN, RUNNING, DONE, END = (CELLS.index(name) for name in ("begin", "running", "done", "end"))
+VALUE = CELLS.index("value")
+
+Place = tuple[int, int]
+"""The number of the request, and the id of the span within which the code runs."""
+
+PLACE: ContextVar[Place | None] = ContextVar("requestlab_place", default=None)
+
+
+class Sliced:
+    """Awaits `coroutine`, and writes a row for each stretch in which it ran without a pause, as slices of the span `parent`."""
+
+    __slots__ = ("_coroutine", "_parent", "_recorder", "_request")
+
+    def __init__(self, recorder: Recorder, coroutine: Any, request: int, parent: int) -> None:
+        self._recorder = recorder
+        self._coroutine = coroutine
+        self._request = request
+        self._parent = parent
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        recorder, coroutine, request, parent = self._recorder, self._coroutine, self._request, self._parent
+        thread = get_native_id()  # a coroutine stays with its event loop
+        step, value = coroutine.send, None
+        while True:
+            row = recorder.row(SLICE, 0, request, parent, thread, perf_counter_ns())
+            try:
+                awaited = step(value)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                recorder.put(row, END, perf_counter_ns())
+            try:
+                value = yield awaited
+                step = coroutine.send
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:
+                step, value = coroutine.throw, error
+
+
+def spanning(recorder: Recorder, kind: int, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls the sync `function` within a span of that kind and name."""
+    number = recorder.name(name)
+
+    def spanned(*args: Any, **kwargs: Any) -> Any:
+        place = PLACE.get()
+        if place is None:
+            return function(*args, **kwargs)
+        request, parent = place
+        row = recorder.row(kind, number, request, parent, get_native_id(), perf_counter_ns())
+        PLACE.set((request, row))
+        try:
+            return function(*args, **kwargs)
+        finally:
+            recorder.put(row, END, perf_counter_ns())
+            PLACE.set(place)
+
+    return spanned
+
+
+def spanning_async(
+    recorder: Recorder, kind: int, name: str, function: Callable[..., Any], slices: bool = False
+) -> Callable[..., Any]:
+    """Return a coroutine function that awaits the async `function` within a span; with `slices`, these are written too."""
+    number = recorder.name(name)
+
+    async def spanned(*args: Any, **kwargs: Any) -> Any:
+        place = PLACE.get()
+        if place is None:
+            return await function(*args, **kwargs)
+        request, parent = place
+        row = recorder.row(kind, number, request, parent, get_native_id(), perf_counter_ns())
+        PLACE.set((request, row))
+        try:
+            awaitable = function(*args, **kwargs)
+            return await (Sliced(recorder, awaitable, request, row) if slices else awaitable)
+        finally:
+            recorder.put(row, END, perf_counter_ns())
+            PLACE.set(place)
+
+    return spanned
+
+
+def slicing(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a coroutine function that awaits the async `function` in slices of the span around it."""
+
+    async def sliced(*args: Any, **kwargs: Any) -> Any:
+        place = PLACE.get()
+        if place is None:
+            return await function(*args, **kwargs)
+        return await Sliced(recorder, function(*args, **kwargs), *place)
+
+    return sliced

@@ -1,0 +1,271 @@
+"""What the probe sees inside a request: counts that must come out exactly, and an order that must hold."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from importlib.metadata import version
+
+import pytest
+
+import requestlab as lab
+from requestlab.probe.cells import SLICE
+from requestlab.probe.crossings import describe
+from requestlab.probe.django_spans import layer_name, view_name
+from requestlab.probe.recorder import Recorder
+from requestlab.probe.served import Numbers
+from requestlab.recorded import Recording
+
+SIGNAL, CLOSE, VIEW = ("to_thread", "signal"), ("to_thread", "close"), ("to_thread", "view")
+DOWN, UP = ("to_thread", "middleware"), ("to_loop", "middleware")
+
+AROUND = Counter([SIGNAL, CLOSE])
+SEVEN = Counter({DOWN: 13})
+UNDER_ASGI = {
+    "none": Counter(),
+    "startproject": SEVEN,
+    "sync": Counter([DOWN, UP]),
+    "async": Counter(),
+    "hybrid": Counter(),
+    "sync,sync,sync": Counter([DOWN, UP]),
+    "hybrid,sync,hybrid": Counter([DOWN, UP]),
+    "sync,hybrid,hybrid,hybrid": Counter([DOWN, UP]),
+    "hybrid,hybrid,hybrid,sync": Counter([DOWN, UP]),
+    "sync,async,sync,async": Counter({DOWN: 2, UP: 2}),
+    "async,sync,async,sync": Counter({DOWN: 2, UP: 2}),
+    "sync,startproject": SEVEN + Counter([DOWN, UP]),
+    "startproject,sync": Counter({DOWN: 2, UP: 1}),  # the seven now run as sync code, all in one trip, but for process_view
+}
+UNDER_WSGI = {
+    "none": Counter(),
+    "startproject": Counter(),
+    "async": Counter([UP, DOWN]),
+    "hybrid,async,hybrid": Counter([UP, DOWN]),
+    "sync,async,sync,async": Counter({UP: 2, DOWN: 2}),
+}
+COUNTED = {"5.2": (UNDER_ASGI, UNDER_WSGI), "6.0": (UNDER_ASGI, UNDER_WSGI), "6.1": (UNDER_ASGI, UNDER_WSGI)}
+"""What middleware crosses, by stack, in each version of Django that was looked at; Django's own code around it, and the view, add
+to that."""
+
+DJANGO = ".".join(version("django").split(".")[:2])
+SERVERS = ["gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
+
+
+def traced(configuration, path, load=None, **changes):
+    with lab.serve(configuration, **{"probe": True} | changes) as server:
+        run = lab.measure(server, path, load or lab.closed(1, each=3), seconds=5)
+    assert run.summary["errors"] == 0
+    assert run.inside.lost == 0
+    return run
+
+
+def counts(run):
+    """How often each request crossed, and why: the same for all of them."""
+    crossings = run.crossings.astype({"kind": str})
+    found = {
+        number: Counter(zip(part["kind"], part["origin"], strict=True)) for number, part in crossings.groupby("request")
+    }
+    each = [found.get(number, Counter()) for number in run.requests["number"]]
+    assert all(one == each[0] for one in each)
+    return each[0]
+
+
+@pytest.mark.parametrize("stack", UNDER_ASGI)
+def test_each_stack_crosses_so_often_under_asgi(stack):
+    expected = COUNTED[DJANGO][0][stack] + AROUND
+    with lab.serve(lab.MIXED, probe=True, middleware=stack) as server:
+        for path, view in (("/sync/page/", Counter([VIEW])), ("/async/page/", Counter())):
+            run = lab.measure(server, path, lab.closed(1, each=3), seconds=5)
+            assert counts(run) == expected + view, path
+
+
+@pytest.mark.parametrize("stack", UNDER_WSGI)
+def test_each_stack_crosses_so_often_under_wsgi(stack):
+    expected = COUNTED[DJANGO][1][stack]
+    with lab.serve(lab.SYNC, probe=True, middleware=stack) as server:
+        for path, view in (("/sync/page/", Counter()), ("/async/page/", Counter([("to_loop", "view")]))):
+            run = lab.measure(server, path, lab.closed(1, each=3), seconds=5)
+            assert counts(run) == expected + view, path
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_counts_do_not_depend_on_the_server_nor_on_the_event_loop(server, loop):
+    run = traced(lab.MIXED, "/sync/page/", server=server, loop=loop)
+    assert counts(run) == SEVEN + AROUND + Counter([VIEW])
+
+
+def test_counts_do_not_depend_on_how_many_requests_are_under_way():
+    run = traced(lab.MIXED, "/sync/wait/?ms=20", lab.closed(20, each=3))
+    assert counts(run) == SEVEN + AROUND + Counter([VIEW])
+
+
+def test_every_crossing_is_stamped_in_order_and_ran_on_another_thread():
+    crossings = traced(lab.MIXED, "/sync/page/").crossings
+    stamps = crossings[["begin", "running", "done", "end"]].to_numpy()
+    assert (stamps[:, :-1] <= stamps[:, 1:]).all()
+    assert (stamps > 0).all()
+    assert (crossings["ran_on"] != crossings["thread"]).all()
+    assert (crossings["cost_us"] > 0).all()
+
+
+def test_a_crossing_says_which_hook_of_which_middleware_it_was_made_for():
+    run = traced(lab.MIXED, "/sync/page/")
+    first = run.crossings[run.crossings["request"] == run.requests["number"].iloc[0]]
+    names = list(first["name"])
+    assert names[0] == "request_started signal"
+    assert names[1:3] == ["SecurityMiddleware.process_request", "SessionMiddleware.process_request"]
+    assert "CsrfViewMiddleware.process_view" in names
+    assert names[-2:] == ["SecurityMiddleware.process_response", "response.close"]
+    assert "view labapp.sync_views.page" in names
+
+
+def test_spans_lie_within_the_span_they_belong_to():
+    spans = traced(lab.MIXED, "/async/page/").spans
+    by_id = spans.set_index("id")
+    for span in spans.itertuples():
+        if span.parent:
+            parent = by_id.loc[span.parent]
+            assert parent["begin"] <= span.begin <= span.end <= parent["end"], (span, parent)
+            assert parent["request"] == span.request
+
+
+def test_middleware_is_seen_from_the_outside_in():
+    run = traced(lab.SYNC, "/sync/page/", middleware="startproject")
+    spans = run.spans[run.spans["request"] == 1]
+    assert list(spans["kind"].astype(str)) == ["request", *["middleware"] * 7, "view"]
+    assert list(spans["name"])[1:3] == ["SecurityMiddleware", "SessionMiddleware"]
+    assert spans["thread"].nunique() == 1
+
+
+def test_an_async_view_is_sliced_at_its_awaits():
+    run = traced(lab.ASYNC, "/async/wait/?ms=30", lab.closed(1, each=1))
+    spans = run.spans
+    (view,) = spans[spans["kind"] == "view"].itertuples()
+    slices = spans[(spans["kind"] == "slice") & (spans["parent"] == view.id)]
+    assert len(slices) == 2
+    assert (slices["end"] - slices["begin"]).sum() < 0.5 * (view.end - view.begin)
+    assert slices["begin"].iloc[1] - slices["end"].iloc[0] > 29e6
+
+
+def test_a_request_says_how_many_bytes_it_sent_and_when():
+    for configuration, path in ((lab.SYNC, "/sync/page/"), (lab.MIXED, "/async/page/")):
+        run = traced(configuration, path)
+        requests = run.spans[run.spans["kind"] == "request"]
+        assert set(requests["bytes"]) == set(run.requests["size"])
+        assert set(requests["name"]) == {f"GET {path}"}
+        stamps = requests[["begin", "running", "done", "end"]].to_numpy()
+        assert (stamps[:, :-1] <= stamps[:, 1:]).all()
+
+
+def test_rows_of_clients_and_spans_of_workers_join_on_one_clock():
+    run = traced(lab.MIXED.replace(workers=2), "/sync/page/", lab.closed(8, each=5))
+    spans = run.spans[run.spans["kind"] == "request"].set_index(["pid", "request"])
+    assert len(spans) == len(run.requests) == 40
+    for row in run.requests.itertuples():
+        span = spans.loc[(row.pid, row.number)]
+        assert row.sent < span["begin"] < span["running"] < row.done
+
+
+@pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED], ids=["wsgi", "asgi"])
+def test_a_share_of_requests_can_be_traced(configuration):
+    run = traced(configuration, "/sync/page/", lab.closed(1, each=40), probe=0.1)
+    assert run.spans["request"].nunique() == 4
+    assert set(run.spans["kind"].astype(str)) >= {"request", "middleware", "view"}
+    assert list(run.requests["number"]) == list(range(1, 41))
+
+
+def test_shares_are_spread_evenly():
+    numbers = Numbers(0.25)
+    assert [number for number, chosen in (numbers.next() for _ in range(12)) if chosen] == [4, 8, 12]
+
+
+def test_without_a_probe_there_is_nothing_inside():
+    run = traced(lab.MIXED, "/sync/page/", probe=False)
+    assert run.spans.empty
+    assert run.crossings.empty
+    assert run.ticks.empty
+
+
+def test_of_a_killed_worker_all_is_kept_until_its_end():
+    with lab.serve(lab.SYNC, server="gunicorn-gthread", threads=2, probe=True) as server:
+        (pid,) = server.pids
+        kill = [sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({pid}, {signal.SIGKILL})"]
+        with subprocess.Popen(kill):
+            run = lab.measure(server, "/sync/wait/?ms=400", lab.closed(2), seconds=2)
+    spans = run.spans[run.spans["pid"] == pid]
+    views = spans[spans["kind"] == "view"]
+    assert (views["end"] > 0).sum() == 4
+    assert (views["end"] == 0).sum() == 2
+
+
+def test_spans_outlive_a_server_that_was_killed_with_its_directory():
+    with lab.serve(lab.MIXED, probe=True) as server:
+        (pid,) = server.pids
+        kill = [sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({pid}, {signal.SIGKILL})"]
+        with subprocess.Popen(kill):
+            run = lab.measure(server, "/async/wait/?ms=400", lab.closed(2), seconds=2)
+        assert not server.alive
+    views = run.spans[run.spans["kind"] == "view"]
+    assert (views["end"] > 0).any()
+    assert (views["end"] == 0).sum() == 2
+
+
+def test_a_saved_run_keeps_what_was_inside(tmp_path):
+    run = traced(lab.MIXED, "/sync/page/")
+    again = lab.load_run(run.save(tmp_path / "one.run"))
+    assert again.spans.equals(run.spans)
+    assert again.crossings.equals(run.crossings)
+
+
+def test_the_ring_keeps_the_newest_and_says_how_much_it_lost(tmp_path):
+    recorder = Recorder(os.fspath(tmp_path), "spans", capacity=8)
+    with Recording(os.fspath(tmp_path)) as recording:
+        rows = [recorder.row(SLICE, recorder.name(f"name {i}"), begin=i) for i in range(1, 21)]
+        recorder.put(rows[0], 9, 77)  # gone: nothing happens
+        recorder.put(rows[-1], 9, 77)
+        inside = recording.read()
+    assert inside.lost == 12
+    assert list(inside.spans["begin"]) == list(range(13, 21))
+    assert list(inside.spans["name"]) == [f"name {i}" for i in range(13, 21)]
+    assert list(inside.spans["end"]) == [0] * 7 + [77]
+
+
+def test_a_recording_begins_where_it_is_entered(tmp_path):
+    recorder = Recorder(os.fspath(tmp_path), "spans", capacity=8)
+    recorder.row(SLICE, begin=1)
+    with Recording(os.fspath(tmp_path)) as recording:
+        recorder.row(SLICE, begin=2)
+        assert list(recording.read().spans["begin"]) == [2]
+
+
+def test_names_tell_functions_classes_and_layers_apart():
+    class Layer:
+        get_response = None
+
+        def process_request(self):
+            """Do nothing."""
+
+    class Answer:
+        status_code = 200
+
+        def close(self):
+            """Do nothing."""
+
+    def factory():
+        def layer(request):
+            return request
+
+        return layer
+
+    assert describe(Layer().process_request).endswith("Layer.process_request")
+    assert describe(Layer().process_request).startswith("middleware\t")
+    assert describe(Answer().close) == "close\tresponse.close"
+    assert describe(os.getpid).startswith("other\t")
+    assert layer_name(Layer()).endswith("Layer")
+    assert view_name(os.path.join) == "posixpath.join"
+    assert view_name(Layer()).endswith("Layer")
+    assert layer_name(factory()) == "test_names_tell_functions_classes_and_layers_apart"
