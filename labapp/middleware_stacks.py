@@ -1,11 +1,17 @@
-"""Named middleware stacks; the environment variable LABAPP_MIDDLEWARE chooses one."""
+"""Middleware stacks; the environment variable LABAPP_MIDDLEWARE says one.
+
+none                        nothing between Django and the view
+startproject                what Django writes into a new project
+sync,startproject,async     any layers in any order, outermost first
+"""
 
 from django.core.exceptions import ImproperlyConfigured
 
-MIDDLEWARE_STACKS: dict[str, tuple[str, ...]] = {
-    # Nothing here calls request.get_host(), so Django does not check ALLOWED_HOSTS,
-    # and nothing sets Content-Length, so servers answer in chunks.
-    "none": (),
+# The name of the stack without layers. In it nothing calls request.get_host(), so Django does not check ALLOWED_HOSTS,
+# and nothing sets Content-Length, so servers answer in chunks.
+NONE = "none"
+
+LAYERS: dict[str, tuple[str, ...]] = {
     # The seven that `django-admin startproject` writes, in its order.
     "startproject": (
         "django.middleware.security.SecurityMiddleware",
@@ -16,10 +22,12 @@ MIDDLEWARE_STACKS: dict[str, tuple[str, ...]] = {
         "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ),
+    "sync": ("labapp.passing.sync_layer",),
+    "async": ("labapp.passing.async_layer",),
+    "hybrid": ("labapp.passing.hybrid_layer",),
 }
 
 NEEDED_APPS: dict[str, tuple[str, ...]] = {
-    "none": (),
     "startproject": (
         "django.contrib.auth",
         "django.contrib.contenttypes",
@@ -28,10 +36,25 @@ NEEDED_APPS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+MOST_LAYERS = 20
 
-def middleware_of(stack: str) -> tuple[str, ...]:
-    """The middleware of a named stack, outermost first. Raises ImproperlyConfigured for an unknown name."""
-    if stack not in MIDDLEWARE_STACKS:
-        allowed = ", ".join(MIDDLEWARE_STACKS)
-        raise ImproperlyConfigured(f"LABAPP_MIDDLEWARE is {stack!r}; it must be one of: {allowed}.")
-    return MIDDLEWARE_STACKS[stack]
+
+def layers_of(stack: str) -> tuple[str, ...]:
+    """The layers of a stack, outermost first. Raises ImproperlyConfigured for what is no stack."""
+    layers = () if stack == NONE else tuple(stack.split(","))
+    if not LAYERS.keys() >= set(layers) or len(layers) > MOST_LAYERS or layers.count("startproject") > 1:
+        raise ImproperlyConfigured(
+            f"LABAPP_MIDDLEWARE is {stack!r}; it must be {NONE}, or up to {MOST_LAYERS} layers, outermost first and with "
+            f"commas between them, of: {', '.join(LAYERS)}; startproject at most once."
+        )
+    return layers
+
+
+def middleware_of(stack: str) -> list[str]:
+    """What Django's setting MIDDLEWARE must be for a stack."""
+    return [middleware for layer in layers_of(stack) for middleware in LAYERS[layer]]
+
+
+def apps_of(stack: str) -> list[str]:
+    """The apps without which the middleware of a stack does not work."""
+    return [app for layer in layers_of(stack) for app in NEEDED_APPS.get(layer, ())]

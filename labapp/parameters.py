@@ -15,6 +15,12 @@ WAIT_MAX_MS = 10_000
 BURN_DEFAULT_MS = 5
 BURN_MAX_MS = 2_000
 
+BLOCK_DEFAULT_MS = 50
+BLOCK_MAX_MS = 2_000
+
+HOPS_DEFAULT = 5
+HOPS_MAX = 1_000
+
 MAX_SHOWN_CHARACTERS = 40
 
 
@@ -26,6 +32,31 @@ def wait_ms(request: HttpRequest) -> float:
 def burn_ms(request: HttpRequest) -> float:
     """How much CPU time to use, from `?ms=`."""
     return milliseconds(request, default=BURN_DEFAULT_MS, maximum=BURN_MAX_MS)
+
+
+def block_ms(request: HttpRequest) -> float:
+    """How long to block, from `?ms=`."""
+    return milliseconds(request, default=BLOCK_DEFAULT_MS, maximum=BLOCK_MAX_MS)
+
+
+def hops(request: HttpRequest) -> int:
+    """How many calls to make, from `?n=`. Raises BadRequest for anything but a whole number within bounds."""
+    given = request.GET.get("n", str(HOPS_DEFAULT))
+    try:
+        n = int(given)
+    except ValueError:
+        n = -1
+    if not 0 <= n <= HOPS_MAX:
+        raise BadRequest(f"n must be a whole number from 0 to {HOPS_MAX}; this request gave {shown(given)}.")
+    return n
+
+
+def is_sensitive(request: HttpRequest) -> bool:
+    """Whether calls are to be thread-sensitive, from `?sensitive=`; they are unless it is 0. Raises BadRequest."""
+    given = request.GET.get("sensitive", "1")
+    if given not in ("0", "1"):
+        raise BadRequest(f"sensitive must be 0 or 1; this request gave {shown(given)}.")
+    return given == "1"
 
 
 def milliseconds(request: HttpRequest, *, default: int, maximum: int) -> float:

@@ -2,7 +2,7 @@
 
 Two environment variables are read:
 
-    LABAPP_MIDDLEWARE   name of a stack in middleware_stacks.py; `startproject` unless set
+    LABAPP_MIDDLEWARE   a stack, as middleware_stacks.py describes them; `startproject` unless set
     LABAPP_SECRET_KEY   one key for several worker processes; fresh in each process unless set
 """
 
@@ -10,7 +10,7 @@ import os
 import secrets
 from pathlib import Path
 
-from labapp.middleware_stacks import NEEDED_APPS, middleware_of
+from labapp.middleware_stacks import apps_of, middleware_of
 
 DEBUG = False
 SECRET_KEY = os.environ.get("LABAPP_SECRET_KEY") or secrets.token_urlsafe(50)
@@ -21,8 +21,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 _stack = os.environ.get("LABAPP_MIDDLEWARE", "startproject")
-MIDDLEWARE = list(middleware_of(_stack))
-INSTALLED_APPS = list(NEEDED_APPS[_stack])
+MIDDLEWARE = middleware_of(_stack)
+INSTALLED_APPS = apps_of(_stack)
 
 # The auth app cannot be set up without a database; no view queries it, so it is never opened.
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}

@@ -2,14 +2,15 @@
 
 import time
 
+from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from labapp.glossary import GLOSSARY
-from labapp.parameters import burn_ms, wait_ms
-from labapp.responses import plain_text
-from labapp.work import burn_cpu
+from labapp.parameters import block_ms, burn_ms, hops, is_sensitive, wait_ms
+from labapp.responses import hopped, plain_text
+from labapp.work import burn_cpu, do_nothing_async
 
 
 @require_safe
@@ -32,3 +33,23 @@ def burn(request: HttpRequest) -> HttpResponse:
     ms = burn_ms(request)
     burn_cpu(ms)
     return plain_text(f"Burned {ms} ms of CPU.")
+
+
+@require_safe
+def block(request: HttpRequest) -> HttpResponse:
+    """Sleep `ms` in a blocking call: to this thread that is the same as `wait`, and nobody else needs it."""
+    ms = block_ms(request)
+    time.sleep(ms / 1000)
+    return plain_text(f"Blocked for {ms} ms.")
+
+
+@require_safe
+def hop(request: HttpRequest) -> HttpResponse:
+    """Call a coroutine `n` times, one after another; each call goes to an event loop and back.
+
+    `sensitive` changes nothing here: it is about which thread runs sync code, and a coroutine runs on a loop.
+    """
+    n, _ = hops(request), is_sensitive(request)
+    for _ in range(n):
+        async_to_sync(do_nothing_async)()
+    return hopped(n)

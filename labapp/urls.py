@@ -13,6 +13,8 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
         path("page/", views.page),
         path("wait/", views.wait),
         path("burn/", views.burn),
+        path("block/", views.block),
+        path("hop/", views.hop),
     ]
 
 

@@ -1,4 +1,4 @@
-"""CPU work of a known size."""
+"""Work of a known size: CPU time, or none at all."""
 
 import time
 
@@ -14,3 +14,11 @@ def burn_cpu(ms: float) -> None:
     while time.thread_time_ns() < end_ns:
         # Without work between looks, most of the CPU time would go to the kernel's clock and not to Python.
         sum(range(ADDITIONS_PER_LOOK))
+
+
+def do_nothing() -> None:
+    """Nothing: whatever a call of this costs is the price of the call."""
+
+
+async def do_nothing_async() -> None:
+    """The same as a coroutine."""

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+import click
 import psutil
 import pytest
 from click.testing import CliRunner
 
 from requestlab import aiming, cli, jupyter, measuring
 from requestlab.cli.addresses import DEFAULT_PATH
+from requestlab.cli.options import configuration, serving_options
 from requestlab.configurations import APPLICATIONS, LOOPS, MIDDLEWARE, NAMED, Configuration
 from requestlab.errors import ConfigurationError
 from requestlab.lifeline import SUPERVISOR_VARIABLE
@@ -128,6 +130,29 @@ def test_the_choices_are_those_of_the_tables(command):
     assert choices["application"] == tuple(APPLICATIONS)
     assert choices["loop"] == LOOPS
     assert choices["middleware"] == MIDDLEWARE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
+        ([], {}),
+        (["--probe"], {"probe": True}),
+        (["--probe-share", "0.1"], {"probe": 0.1}),
+        (["--probe", "--probe-share", "0.1"], {"probe": 0.1}),
+        (["--middleware", "sync,startproject"], {"middleware": ("sync", "startproject")}),
+        (["--asyncio-debug", "--switch-interval-ms", "1"], {"asyncio_debug": True, "switch_interval_ms": 1.0}),
+    ],
+)
+def test_options_make_the_configuration_that_they_name(arguments, changes):
+    made = []
+
+    @click.command()
+    @serving_options
+    def command(**options):
+        made.append(configuration("mixed", options))
+
+    command(arguments, standalone_mode=False)
+    assert made == [NAMED["mixed"].replace(**changes)]
 
 
 def test_every_named_configuration_has_a_default_path():
@@ -399,6 +424,11 @@ def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0(
         (["measure", "http://127.0.0.1/", "b"], 1, "path='b'"),
         (["measure", "http://127.0.0.1/", "--workers", "2"], 2, "--workers is for a configuration"),
         (["measure", "http://127.0.0.1/", "--probe"], 2, "--probe is for a configuration"),
+        (["measure", "http://127.0.0.1/", "--asyncio-debug"], 2, "--asyncio-debug is for a configuration"),
+        (["measure", "mixed", "--probe-share", "2"], 2, "2 is not a share, from 0 to 1"),
+        (["measure", "mixed", "--middleware", "sync,other"], 2, "'other' is not one of"),
+        (["measure", "mixed", "--middleware", "sync,none"], 1, "expected 'none', or up to 20 layers"),
+        (["measure", "sync", "--asyncio-debug"], 1, "runs no event loop"),
         (["measure", "sync", "page"], 1, "path='page': expected a path that begins with a slash"),
         (["measure", "sync", "--remote"], 2, "--remote is for an address"),
         (["measure", "sync", "--users", "0"], 2, "--users"),

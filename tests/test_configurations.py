@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import requestlab as lab
+from labapp import middleware_stacks
 from requestlab import configurations, servers
 from requestlab.errors import ConfigurationError
 
@@ -43,7 +45,30 @@ def test_the_three_named_ones_differ_in_interface_and_stack():
         ({"workers": 0}, "from 1 to 32"),
         ({"workers": True}, "whole number"),
         ({"workers": 2.0}, "whole number"),
-        ({"middleware": "all"}, "none, startproject"),
+        ({"middleware": "all"}, "expected 'none', or up to 20 layers, outermost first, of: startproject, sync, async,"),
+        ({"middleware": "sync,none"}, "expected 'none', or"),
+        ({"middleware": "startproject,startproject"}, "startproject at most once"),
+        ({"middleware": ",".join(["sync"] * 21)}, "up to 20 layers"),
+        ({"middleware": ""}, "middleware=''"),
+        ({"middleware": ("sync", "")}, "expected 'none', or"),
+        ({"middleware": ("sync,async",)}, "expected 'none', or"),
+        ({"middleware": ("sync", 1)}, "expected 'none', or"),
+        ({"middleware": {"sync"}}, "expected 'none', or"),
+        ({"middleware": None}, "middleware=None"),
+        ({"probe": 1.5}, "True, False, or a share"),
+        ({"probe": -0.1}, "True, False, or a share"),
+        ({"probe": float("nan")}, "True, False, or a share"),
+        ({"probe": "yes"}, "True, False, or a share"),
+        ({"probe": None}, "True, False, or a share"),
+        ({"asyncio_debug": True}, "'gunicorn-sync' runs no event loop, so it has no asyncio_debug"),
+        ({"server": "uvicorn", "asyncio_debug": 1}, "asyncio_debug=1: expected True or False"),
+        ({"server": "null", "asyncio_debug": True}, "it takes no asyncio_debug"),
+        ({"server": "null", "switch_interval_ms": 5}, "it takes no switch_interval_ms"),
+        ({"switch_interval_ms": 0}, "a number from 0.01 to 1000"),
+        ({"switch_interval_ms": 1001}, "a number from 0.01 to 1000"),
+        ({"switch_interval_ms": float("nan")}, "a number from 0.01 to 1000"),
+        ({"switch_interval_ms": True}, "a number from 0.01 to 1000"),
+        ({"switch_interval_ms": "5"}, "a number from 0.01 to 1000"),
         ({"application": "flask"}, "django, bare"),
         ({"wokers": 2}, "workers"),
     ],
@@ -83,6 +108,51 @@ def test_every_server_builds_a_command_line_with_the_descriptor():
         assert "17" in " ".join(arguments)
 
 
-def test_the_stacks_are_those_of_the_app():
-    source = __import__("labapp.middleware_stacks", fromlist=["MIDDLEWARE_STACKS"])
-    assert tuple(source.MIDDLEWARE_STACKS) == configurations.MIDDLEWARE
+def test_the_layers_are_those_of_the_app():
+    assert tuple(middleware_stacks.LAYERS) == configurations.LAYERS
+    assert (middleware_stacks.NONE, middleware_stacks.MOST_LAYERS) == (
+        configurations.NO_MIDDLEWARE,
+        configurations.MOST_LAYERS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("sync,startproject,async", "sync,startproject,async"),
+        (" sync, async ", "sync,async"),
+        (("sync", "hybrid", "sync"), "sync,hybrid,sync"),
+        (["startproject"], "startproject"),
+        (("none",), "none"),
+        ((), "none"),
+    ],
+)
+def test_a_stack_of_layers_is_kept_as_one_string(given, kept):
+    made = lab.MIXED.replace(middleware=given)
+    assert made.middleware == kept
+    assert made == lab.MIXED.replace(middleware=kept)
+    assert hash(made) == hash(lab.MIXED.replace(middleware=kept))
+    assert json.loads(json.dumps(dataclasses.asdict(made)))["middleware"] == kept
+
+
+@given(st.lists(st.sampled_from([*configurations.MIDDLEWARE, "", "Sync", "a,b"]), max_size=25))
+def test_whatever_stack_a_configuration_accepts_the_app_accepts_too(layers):
+    try:
+        made = lab.MIXED.replace(middleware=layers)
+    except ConfigurationError:
+        assert set(layers) - set(configurations.LAYERS) or len(layers) > 20 or layers.count("startproject") > 1
+    else:
+        assert list(middleware_stacks.layers_of(made.middleware)) == [layer for layer in layers if layer != "none"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(True, True), (False, False), (1, True), (0, False), (1.0, True), (0.0, False), (0.1, 0.1)]
+)
+def test_the_probe_is_on_or_off_or_a_share_of_requests(given, kept):
+    assert repr(lab.SYNC.replace(probe=given).probe) == repr(kept)
+
+
+def test_what_is_changed_in_the_interpreter_shows_in_the_label():
+    changed = lab.MIXED.replace(asyncio_debug=True, switch_interval_ms=0.5, probe=0.1)
+    assert changed.label == "mixed, asyncio_debug=True, switch_interval_ms=0.5"
+    assert repr(changed).endswith("probe=0.1, asyncio_debug=True, switch_interval_ms=0.5)")

@@ -18,17 +18,20 @@ from wsgiref.validate import validator
 
 import django
 import pytest
+from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from labapp import bare, middleware_stacks, parameters, work
+from labapp import bare, middleware_stacks, parameters, passing, work
 
 ROOT = Path(__file__).parent.parent
 STACKS = ["none", "startproject"]
 INTERFACES = ["wsgi", "asgi"]
 MODES = ["sync", "async"]
+VIEWS = ["page", "wait", "burn", "block", "hop"]
+PASSING = [passing.sync_layer, passing.async_layer, passing.hybrid_layer]
 
 # Reads one question a line and writes one answer a line.
 APP = """
@@ -138,6 +141,15 @@ def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
         ("burn/", 200),
         ("burn/?ms=0.5", 200),
         ("burn/?ms=-1", 400),
+        ("block/", 200),
+        ("block/?ms=0.5", 200),
+        ("block/?ms=no", 400),
+        ("hop/", 200),
+        ("hop/?n=0", 200),
+        ("hop/?n=3&sensitive=0", 200),
+        ("hop/?n=3&sensitive=1", 200),
+        ("hop/?n=few", 400),
+        ("hop/?sensitive=2", 400),
         ("nowhere/", 404),
     ],
 )
@@ -167,6 +179,57 @@ def test_async_waits_overlap(startproject):
     assert answer.wall_ms < 20 * 100
 
 
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("mode", MODES)
+def test_block_takes_at_least_the_time_asked_for(startproject, mode, interface):
+    answer = startproject(f"/{mode}/block/?ms=30.5", interface=interface)
+    assert answer.wall_ms >= 30.5
+    assert answer.body == "Blocked for 30.5 ms.\n"
+
+
+def test_async_blocks_come_one_after_another_and_sync_blocks_beside_each_other(startproject):
+    assert startproject("/async/block/?ms=100", interface="asgi", times=10).wall_ms >= 10 * 100
+    assert startproject("/sync/block/?ms=100", interface="asgi", times=10).wall_ms < 10 * 100
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("", f"Hopped {parameters.HOPS_DEFAULT} times."),
+        ("?n=0", "Hopped 0 times."),
+        ("?n=1", "Hopped 1 time."),
+        ("?n=7&sensitive=0", "Hopped 7 times."),
+    ],
+)
+def test_hop_says_how_often(ask, mode, interface, query, sentence):
+    assert ask(f"/{mode}/hop/{query}", interface=interface).body == f"{sentence}\n"
+
+
+def test_hop_calls_as_often_as_it_says():
+    code = """
+import asyncio
+from asgiref import sync
+from labapp.asgi import application
+from django.test import AsyncRequestFactory
+from labapp import async_views, sync_views
+
+calls = []
+for kind in (sync.SyncToAsync, sync.AsyncToSync):
+    def counted(self, *args, _call=kind.__call__, **kwargs):
+        calls.append((type(self).__name__, getattr(self, "_thread_sensitive", None)))
+        return _call(self, *args, **kwargs)
+    kind.__call__ = counted
+
+for query in ("?n=3", "?n=2&sensitive=0"):
+    asyncio.run(async_views.hop(AsyncRequestFactory().get("/" + query)))
+sync_views.hop(AsyncRequestFactory().get("/?n=4"))
+print(calls == [("SyncToAsync", True)] * 3 + [("SyncToAsync", False)] * 2 + [("AsyncToSync", None)] * 4, calls)
+"""
+    assert python(code).stdout.startswith("True")
+
+
 @pytest.mark.parametrize("ms", [0.5, 20])
 def test_burning_uses_at_least_that_much_cpu_of_its_thread(ms):
     start_ns = time.thread_time_ns()
@@ -192,12 +255,13 @@ def test_async_burn_burns_on_the_event_loop_and_sync_burn_beside_it(startproject
 def test_without_ms_the_defaults_hold(startproject):
     assert startproject("/sync/wait/").body == f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms.\n"
     assert startproject("/sync/burn/").body == f"Burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
+    assert startproject("/sync/block/").body == f"Blocked for {float(parameters.BLOCK_DEFAULT_MS)} ms.\n"
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_views_refuse_methods_that_are_not_for_reading(apps, mode, method):
-    for view in ("page", "wait", "burn"):
+    for view in VIEWS:
         answer = apps["none"](f"/{mode}/{view}/", method=method)
         assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
 
@@ -209,21 +273,21 @@ def test_csrf_middleware_refuses_a_post_before_the_view_does(startproject, metho
 
 @pytest.mark.parametrize("mode", MODES)
 def test_views_answer_head(ask, mode):
-    for view in ("page", "wait", "burn"):
+    for view in VIEWS:
         assert ask(f"/{mode}/{view}/", method="HEAD").status == 200
 
 
 def test_no_view_opens_the_database(ask):
     for interface in INTERFACES:
         for mode in MODES:
-            for view in ("page", "wait", "burn"):
+            for view in VIEWS:
                 answer = ask(f"/{mode}/{view}/", interface=interface)
                 assert (answer.status, answer.connections_opened) == (200, 0)
 
 
 # Bounds
 
-BOUNDS = {"wait": parameters.WAIT_MAX_MS, "burn": parameters.BURN_MAX_MS}
+BOUNDS = {"wait": parameters.WAIT_MAX_MS, "burn": parameters.BURN_MAX_MS, "block": parameters.BLOCK_MAX_MS}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -242,8 +306,33 @@ def test_bad_ms_is_a_400_that_names_the_bound_and_what_was_given(startproject, m
 @pytest.mark.parametrize("view", BOUNDS)
 def test_the_bounds_themselves_are_allowed(startproject, view):
     assert startproject(f"/sync/{view}/?ms=0").status == 200
-    if view == "burn":  # waiting for its bound would take ten seconds
+    if view != "wait":  # waiting for its bound would take ten seconds
         assert startproject(f"/sync/{view}/?ms={BOUNDS[view]}").status == 200
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "given", ["", "few", "-1", "1.0", "nan", "1e2", "0x10", str(parameters.HOPS_MAX + 1), "9" * 5_000]
+)
+def test_bad_n_is_a_400_that_names_the_bound_and_what_was_given(startproject, mode, given):
+    answer = startproject(f"/{mode}/hop/?n={given}")
+    assert answer.status == 400
+    assert answer.body.startswith(
+        f"n must be a whole number from 0 to {parameters.HOPS_MAX}; this request gave '{given[:40]}'"
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("given", ["", "2", "-1", "yes", "True", "01", "1 "])
+def test_bad_sensitive_is_a_400_that_says_what_it_may_be(startproject, mode, given):
+    answer = startproject(f"/{mode}/hop/?sensitive={given}")
+    assert (answer.status, answer.body) == (400, f"sensitive must be 0 or 1; this request gave '{given}'.\n")
+
+
+def test_as_many_hops_as_are_allowed_are_made(startproject):
+    most = parameters.HOPS_MAX
+    for mode in MODES:
+        assert startproject(f"/{mode}/hop/?n={most}", interface="asgi").body == f"Hopped {most} times.\n"
 
 
 def test_what_was_given_is_escaped_and_cut_short_in_the_400(startproject):
@@ -363,14 +452,63 @@ def test_stack_none_has_no_middleware_and_no_apps(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["", "None", "startproject "])
-def test_an_unknown_stack_is_refused_with_the_names_that_are_known(monkeypatch, name):
+def test_an_unknown_stack_is_refused_with_what_is_known(monkeypatch, name):
     with pytest.raises(ImproperlyConfigured) as refusal:
         settings_with(monkeypatch, LABAPP_MIDDLEWARE=name)
-    assert str(refusal.value) == f"LABAPP_MIDDLEWARE is {name!r}; it must be one of: none, startproject."
+    assert str(refusal.value) == (
+        f"LABAPP_MIDDLEWARE is {name!r}; it must be none, or up to 20 layers, outermost first and with commas between them, "
+        "of: startproject, sync, async, hybrid; startproject at most once."
+    )
 
 
-def test_every_stack_says_which_apps_it_needs():
-    assert middleware_stacks.NEEDED_APPS.keys() == middleware_stacks.MIDDLEWARE_STACKS.keys()
+def test_a_list_of_layers_is_a_stack_in_that_order(monkeypatch):
+    settings = settings_with(monkeypatch, LABAPP_MIDDLEWARE="sync,startproject,hybrid,async,sync")
+    passing = [name.removeprefix("labapp.passing.") for name in settings.MIDDLEWARE if name.startswith("labapp.")]
+    assert passing == ["sync_layer", "hybrid_layer", "async_layer", "sync_layer"]
+    assert settings.MIDDLEWARE[1:8] == assigned_in_project_template("MIDDLEWARE")
+    assert settings.INSTALLED_APPS == settings_with(monkeypatch).INSTALLED_APPS
+
+
+def test_layers_that_only_pass_on_need_no_apps(monkeypatch):
+    assert settings_with(monkeypatch, LABAPP_MIDDLEWARE="sync,async,hybrid").INSTALLED_APPS == []
+
+
+def test_the_layers_are_of_the_kinds_that_they_are_named_for():
+    kinds = [(layer.sync_capable, layer.async_capable) for layer in PASSING]
+    assert kinds == [(True, False), (False, True), (True, True)]
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+def test_a_layer_is_of_its_kind_whatever_it_wraps(kind):
+    def function(request):
+        return request
+
+    async def coroutine(request):
+        return request
+
+    made = [layer(function if kind == "function" else coroutine) for layer in PASSING]
+    assert [iscoroutinefunction(layer) for layer in made] == [False, True, kind == "coroutine"]
+
+
+@pytest.mark.parametrize(
+    "stack",
+    ["sync", "async", "hybrid", "hybrid,sync,async,hybrid", "async,startproject,sync", "sync,async,startproject"],
+)
+def test_every_stack_passes_requests_on_under_both_interfaces(stack):
+    with app_in_its_own_process(stack) as ask:
+        for interface in INTERFACES:
+            for mode in MODES:
+                assert ask(f"/{mode}/hop/?n=2", interface=interface).body == "Hopped 2 times.\n"
+                assert ask(f"/{mode}/hop/?n=no", interface=interface).status == 400
+
+
+@pytest.mark.parametrize(
+    "stack",
+    ["none,sync", "sync,none", "sync,,async", "sync, async", "startproject,sync,startproject", "sync," * 20 + "sync"],
+)
+def test_a_list_that_cannot_be_a_stack_is_refused(stack):
+    with pytest.raises(ImproperlyConfigured, match="it must be none, or up to 20 layers"):
+        middleware_stacks.layers_of(stack)
 
 
 # Imports
@@ -387,11 +525,11 @@ def imported_by(path: Path) -> set[str]:
     return names
 
 
-def test_labapp_imports_nothing_but_django_and_the_standard_library():
+def test_labapp_imports_nothing_but_django_what_it_stands_on_and_the_standard_library():
     modules = list((ROOT / "labapp").rglob("*.py"))
     imported = set().union(*map(imported_by, modules))
     assert {"django", "labapp"} <= imported
-    assert imported - sys.stdlib_module_names == {"django", "labapp"}
+    assert imported - sys.stdlib_module_names == {"django", "asgiref", "labapp"}
 
 
 def test_bare_imports_only_the_standard_library():

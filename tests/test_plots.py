@@ -55,6 +55,7 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
             "opened": 0,
             "pid": 7,
             "thread": 7,
+            "number": 0,
         }
         cells |= {"on_loop": 0 if probe else -1} | row
         cells.setdefault("sent", cells["planned"])

@@ -14,6 +14,7 @@ import pytest
 import requestlab as lab
 from requestlab import configurations, serving
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
+from requestlab.probe import environment
 from requestlab.probe.ready import READY_PATH
 from requestlab.servers import BACKLOG
 from tests.conftest import left_after, marked_processes, nobody_listens_on
@@ -166,6 +167,106 @@ def test_settings_of_other_people_do_not_reach_the_server(monkeypatch):
             servers = [command for command in commands if "probe.entry" in command and "supervisor" not in command]
             assert len(servers) == (2 if configuration is lab.SYNC else 1)  # gunicorn has a master
             assert httpx.get(server.url + "/sync/page/").status_code == 200
+
+
+INTERPRETER = """
+import asyncio, json, sys
+
+AT_LOAD_MS = sys.getswitchinterval() * 1000
+
+def facts():
+    try:
+        debug = asyncio.get_running_loop().get_debug()
+    except RuntimeError:
+        debug = None
+    return json.dumps({"at_load_ms": AT_LOAD_MS, "now_ms": sys.getswitchinterval() * 1000, "debug": debug}).encode()
+
+def wsgi(environ, start_response):
+    start_response("200 OK", [])
+    return [facts()]
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": facts()})
+"""
+
+LOOPED = ["gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
+
+
+@pytest.fixture
+def interpreter(tmp_path, monkeypatch):
+    """Serves an application that tells how its interpreter is set, and returns what it tells."""
+    (tmp_path / "interpreter.py").write_text(INTERPRETER)
+    target = {"wsgi": "interpreter:wsgi", "asgi": "interpreter:asgi"}
+    monkeypatch.setitem(configurations.APPLICATIONS, "bare", target)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def tell(**changes):
+        with lab.serve(lab.SYNC, application="bare", **changes) as server:
+            return httpx.get(server.url).json()
+
+    return tell
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_switch_interval_is_set_before_the_application_is_loaded(interpreter, name):
+    told = interpreter(server=name, switch_interval_ms=0.5)
+    assert (told["at_load_ms"], told["now_ms"]) == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_interpreter_is_as_python_has_it_unless_asked_otherwise(interpreter, name, monkeypatch):
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    monkeypatch.setenv("PYTHONDEVMODE", "1")
+    monkeypatch.setenv("REQUESTLAB_SWITCH_INTERVAL_MS", "1")
+    told = interpreter(server=name)
+    assert told["now_ms"] == pytest.approx(5)
+    assert not told["debug"]
+
+
+@pytest.mark.parametrize("name", LOOPED)
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_asyncio_debug_puts_the_loop_of_each_worker_into_debug_mode(interpreter, name, loop):
+    assert interpreter(server=name, loop=loop, asyncio_debug=True)["debug"] is True
+
+
+@pytest.mark.parametrize("name", LOOPED)
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_debug_mode_logs_a_block_of_over_a_hundred_milliseconds(name, loop):
+    with lab.serve(lab.ASYNC, server=name, loop=loop, asyncio_debug=True) as server:
+        httpx.get(server.url + "/async/block/?ms=0")  # the first request of all takes longer
+        assert any("Executing <Task" not in _logged(server, "/async/block/?ms=20") for _ in range(5))
+        said = _logged(server, "/async/block/?ms=110")
+    assert "Executing <Task" in said
+    assert "took 0." in said
+    assert "async_views" not in said  # it names the task, and not the view
+
+
+def test_without_debug_mode_a_block_is_not_logged():
+    with lab.serve(lab.ASYNC) as server:
+        assert _logged(server, "/async/block/?ms=110") == ""
+
+
+def _logged(server, path):
+    """Return what the server logs for one request; it does so just after the answer has gone out."""
+    before = len(server.log)
+    assert httpx.get(server.url + path).status_code == 200
+    time.sleep(0.1)
+    return server.log[before:]
+
+
+def test_a_stack_of_layers_is_served():
+    for configuration in (lab.SYNC, lab.MIXED):
+        with lab.serve(configuration, middleware=("sync", "startproject", "async", "hybrid")) as server:
+            for mode in ("sync", "async"):
+                assert httpx.get(f"{server.url}/{mode}/hop/?n=2").text == "Hopped 2 times.\n"
+            assert server.log == ""
+
+
+def test_the_share_of_requests_to_trace_is_handed_on():
+    shares = [serving._variables(lab.MIXED.replace(probe=p), "", "")[environment.PROBE] for p in (False, True, 0.1)]
+    assert shares == ["", "1.0", "0.1"]
 
 
 def test_every_run_has_a_secret_key_of_its_own_that_its_workers_share():

@@ -151,6 +151,13 @@ def test_an_async_view_is_sliced_at_its_awaits():
     assert slices["begin"].iloc[1] - slices["end"].iloc[0] > 29e6
 
 
+def test_slices_of_a_request_do_not_overlap():
+    spans = traced(lab.MIXED, "/sync/page/").spans
+    for _, part in spans[(spans["kind"] == "slice")].groupby("parent"):
+        assert len(part) > 10
+        assert (part["end"].to_numpy()[:-1] <= part["begin"].to_numpy()[1:]).all()
+
+
 def test_a_request_says_how_many_bytes_it_sent_and_when():
     for configuration, path in ((lab.SYNC, "/sync/page/"), (lab.MIXED, "/async/page/")):
         run = traced(configuration, path)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from requestlab.measuring import measure
     from requestlab.other_tools import Said, hey, wrk
     from requestlab.pace import rounds, seconds
+    from requestlab.pricing import Prices, prices
     from requestlab.ramp import Ramp
     from requestlab.resolving import Resolution, resolution
     from requestlab.runs import Run, load_run
@@ -38,6 +39,7 @@ _HOME = {
     "LabError": "errors",
     "MIXED": "configurations",
     "NULL": "configurations",
+    "Prices": "pricing",
     "Ramp": "ramp",
     "RulerTransport": "transport",
     "Run": "runs",
@@ -55,6 +57,7 @@ _HOME = {
     "load_run": "runs",
     "measure": "measuring",
     "open": "load",
+    "prices": "pricing",
     "resolution": "resolving",
     "Resolution": "resolving",
     "rounds": "pace",
@@ -75,6 +78,7 @@ __all__ = [
     "Configuration",
     "Interval",
     "LabError",
+    "Prices",
     "Ramp",
     "Resolution",
     "RulerTransport",
@@ -93,6 +97,7 @@ __all__ = [
     "measure",
     "open",
     "plots",
+    "prices",
     "resolution",
     "rounds",
     "seconds",

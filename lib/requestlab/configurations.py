@@ -15,10 +15,17 @@ APPLICATIONS = {
 }
 """What can stand behind a server: the Django project, or a bare callable that answers as many bytes without Django."""
 
-MIDDLEWARE = ("none", "startproject")
+NO_MIDDLEWARE = "none"
+LAYERS = ("startproject", "sync", "async", "hybrid")
+"""What a middleware stack can be made of: Django's default seven at most once, and layers that only pass requests on."""
+
+MOST_LAYERS = 20
+MIDDLEWARE = (NO_MIDDLEWARE, *LAYERS)
 LOOPS = ("asyncio", "uvloop")
 MOST_WORKERS = 32
 MOST_THREADS = 256
+LEAST_SWITCH_INTERVAL_MS = 0.01
+MOST_SWITCH_INTERVAL_MS = 1_000.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -29,8 +36,13 @@ class Configuration:
 
     `server` names a row of `requestlab.servers.SERVERS`, which also decides the interface. `workers` are processes,
     `threads` are threads in each worker (only where the server takes them), `loop` is the event loop of an ASGI server
-    (None: asyncio), `middleware` a stack of the app, `application` what is served, and `probe` whether each worker
-    records who served a request. Values that cannot work raise ConfigurationError.
+    (None: asyncio), and `application` is what is served.
+
+    `middleware` is the app's stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"), which
+    are kept as one string with commas. `probe` is the share of requests that each worker records from the inside: all
+    (True), one in ten (0.1), none (False). `asyncio_debug` is asyncio's debug mode, and `switch_interval_ms` how long a
+    thread may keep the GIL when another wants it (None: Python's own 5 ms). Values that cannot work raise
+    ConfigurationError.
     """
 
     name: str
@@ -40,12 +52,15 @@ class Configuration:
     threads: int = 1
     loop: str | None = None
     middleware: str = "startproject"
-    probe: bool = False
+    probe: bool | float = False
+    asyncio_debug: bool = False
+    switch_interval_ms: float | None = None
 
     def __post_init__(self) -> None:
         row = servers.find(self.server)
         _one_of("application", self.application, APPLICATIONS)
-        _one_of("middleware", self.middleware, MIDDLEWARE)
+        object.__setattr__(self, "middleware", _stack(self.middleware))
+        object.__setattr__(self, "probe", _share("probe", self.probe))
         _within("workers", self.workers, MOST_WORKERS)
         _within("threads", self.threads, MOST_THREADS)
         if self.threads != 1 and "threads" not in row.takes:
@@ -57,6 +72,18 @@ class Configuration:
             _one_of("loop", self.loop, LOOPS)
             if "loop" not in row.takes:
                 raise ConfigurationError(f"server {self.server!r} runs no event loop; give it none")
+        self._check_interpreter()
+
+    def _check_interpreter(self) -> None:
+        if not isinstance(self.asyncio_debug, bool):
+            raise ConfigurationError(f"asyncio_debug={self.asyncio_debug!r}: expected True or False")
+        if self.asyncio_debug and self.event_loop is None:
+            raise ConfigurationError(f"server {self.server!r} runs no event loop, so it has no asyncio_debug")
+        if self.switch_interval_ms is not None:
+            _between("switch_interval_ms", self.switch_interval_ms, LEAST_SWITCH_INTERVAL_MS, MOST_SWITCH_INTERVAL_MS)
+        for field in ("asyncio_debug", "switch_interval_ms"):
+            if self.server == "null" and getattr(self, field):
+                raise ConfigurationError(f"server 'null' runs no application, so it takes no {field}")
 
     def __repr__(self) -> str:
         said = [
@@ -113,6 +140,31 @@ class Configuration:
 def _one_of(field: str, value: object, allowed: Any) -> None:
     if value not in allowed:
         raise ConfigurationError(f"{field}={value!r} is not known; expected one of: {', '.join(allowed)}")
+
+
+def _stack(given: object) -> str:
+    layers = given.split(",") if isinstance(given, str) else given
+    if isinstance(layers, list | tuple) and all(isinstance(layer, str) for layer in layers):
+        layers = [layer.strip() for layer in layers]
+        if layers in ([], [NO_MIDDLEWARE]):
+            return NO_MIDDLEWARE
+        if set(layers) <= set(LAYERS) and len(layers) <= MOST_LAYERS and layers.count("startproject") <= 1:
+            return ",".join(layers)
+    raise ConfigurationError(
+        f"middleware={given!r} is not known; expected {NO_MIDDLEWARE!r}, or up to {MOST_LAYERS} layers, outermost first, "
+        f"of: {', '.join(LAYERS)}; startproject at most once"
+    )
+
+
+def _share(field: str, value: float) -> bool | float:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigurationError(f"{field}={value!r}: expected True, False, or a share of requests such as 0.1")
+    return bool(value) if value in (0, 1) else value
+
+
+def _between(field: str, value: object, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ConfigurationError(f"{field}={value!r}: expected a number from {least:g} to {most:g}")
 
 
 def _within(field: str, value: object, most: int) -> None:

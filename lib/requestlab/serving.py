@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from requestlab import machine
 from requestlab.clocks import cpu_time_ns
@@ -26,6 +26,9 @@ from requestlab.probe import environment, tally
 from requestlab.progress import Progress
 from requestlab.readiness import NotReady, wait_until_ready, who_answers
 from requestlab.servers import BACKLOG, find
+
+if TYPE_CHECKING:
+    from requestlab.recorded import Recording
 
 START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
@@ -45,6 +48,7 @@ _OTHER_PEOPLES_SETTINGS = (
     "UVICORN_",
     "DJANGO_SETTINGS_MODULE",
     "LABAPP_",
+    "PYTHONDEVMODE",  # which turns on asyncio's debug mode too
 )
 
 _running: set[Server] = set()
@@ -122,6 +126,12 @@ class Server:
     def counts(self) -> dict[int, int]:
         """How many requests have reached the application in each worker so far, by pid; empty for the null server."""
         return tally.read(self._directory)
+
+    def recording(self) -> Recording:
+        """Return what the probe writes from now on, as a context manager; nothing where the probe is off."""
+        from requestlab.recorded import Recording  # with it come numpy and pandas, which serving alone does without
+
+        return Recording(self._directory if self.configuration.probe else None)
 
     def is_itself(self) -> bool | None:
         """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""
@@ -258,7 +268,9 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
     return kept | {
         environment.TARGET: configuration.target,
         environment.INTERFACE: configuration.interface,
-        environment.PROBE: "1" if configuration.probe else "",
+        environment.PROBE: str(float(configuration.probe)) if configuration.probe else "",
+        environment.ASYNCIO_DEBUG: "1" if configuration.asyncio_debug else "",
+        environment.SWITCH_INTERVAL_MS: str(configuration.switch_interval_ms or ""),
         environment.NONCE: nonce,
         environment.DIRECTORY: directory,
         "DJANGO_SETTINGS_MODULE": "labapp.settings",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -264,13 +265,17 @@ def _ask(address: tuple[str, int]) -> None:
 
 def probing() -> list[Line]:
     lines = []
-    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
-        with lab.serve(configuration) as off, lab.serve(configuration, probe=True) as on:
-            slices = {"on": partial(server_cpu, on, path, 10), "off": partial(server_cpu, off, path, 10)}
-            figures = interleave(slices)
+    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.MIXED, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
+        shares = {"off": 0, "on, all requests": True, "on, one in ten": 0.1}
+        with ExitStack() as stack:
+            servers = {
+                name: stack.enter_context(lab.serve(configuration, probe=share)) for name, share in shares.items()
+            }
+            figures = interleave({name: partial(server_cpu, server, path, 10) for name, server in servers.items()})
         print(_medians(figures, "ms"))
-        what = f"server's CPU per request, probe on over off, Django page, {configuration.server}"
-        lines.append(Line(what, ratio(figures, "on", "off"), None, 1.1))
+        for name in list(shares)[1:]:
+            what = f"server's CPU per request, probe {name}, over off, Django page, {configuration.name}"
+            lines.append(Line(what, ratio(figures, name, "off"), None, 1.1))
     return lines
 
 

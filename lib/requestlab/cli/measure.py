@@ -109,7 +109,9 @@ def _measure_address(
 
     base, path = split(target, path)
     if taken := next(iter(given(options)), None):
-        raise click.UsageError(f"--{taken} is for a configuration ({', '.join(NAMED)}), which the lab serves itself")
+        raise click.UsageError(
+            f"--{taken.replace('_', '-')} is for a configuration ({', '.join(NAMED)}), which the lab serves itself"
+        )
     measuring.check(load, measuring.Settings(**settings))  # before anything is announced
     if remote:
         announce(base, path, f"{load}, for {settings['seconds']:g} s{_each(load)} and the warm-up before")

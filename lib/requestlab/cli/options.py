@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from requestlab import load, servers
-from requestlab.configurations import APPLICATIONS, LOOPS, MIDDLEWARE, MOST_THREADS, MOST_WORKERS, NAMED, Configuration
+from requestlab.configurations import (
+    APPLICATIONS,
+    LEAST_SWITCH_INTERVAL_MS,
+    LOOPS,
+    MIDDLEWARE,
+    MOST_SWITCH_INTERVAL_MS,
+    MOST_THREADS,
+    MOST_WORKERS,
+    NAMED,
+    Configuration,
+)
 from requestlab.load import ARRIVALS, MOST_EACH, MOST_RATE, MOST_USERS, Load, Steps
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON instead of a table.")
@@ -25,14 +35,49 @@ def _several(one: click.ParamType[Any]) -> Callable[[str], Any]:
     return number_or_numbers
 
 
+class Words(click.Choice[str]):
+    """One of the choices, or several with commas between them: `sync,async`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return ",".join(super(Words, self).convert(word.strip(), param, ctx) for word in str(value).split(","))
+
+
+class Share(click.ParamType[bool | float]):
+    """Yes, no, or a part of the whole: `0.1`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool | float:
+        try:
+            share = float(value)
+        except ValueError:
+            return click.BOOL.convert(value, param, ctx)
+        if not 0 <= share <= 1:
+            self.fail(f"{value} is not a share, from 0 to 1", param, ctx)
+        return share
+
+
 def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add one option for each field of a configuration; the choices come from where they are defined."""
     for option in (
         click.option(
-            "--probe", is_flag=True, default=None, help="Record which process and thread served each request."
+            "--switch-interval-ms",
+            type=click.FloatRange(LEAST_SWITCH_INTERVAL_MS, MOST_SWITCH_INTERVAL_MS),
+            help="How long a thread may keep the GIL when another wants it.  [default: Python's 5]",
+        ),
+        click.option("--asyncio-debug", is_flag=True, default=None, help="asyncio's debug mode, for an ASGI server."),
+        click.option(
+            "--probe-share", "probe", type=Share(), help="Do so for that share of them only: 0.1, one in ten."
+        ),
+        click.option(  # both set the same field, so both are of its type
+            "--probe", type=Share(), flag_value="yes", help="Record from the inside who served each request, and how."
         ),
         click.option("--application", type=click.Choice(list(APPLICATIONS)), help="What is served."),
-        click.option("--middleware", type=click.Choice(MIDDLEWARE), help="The app's middleware stack."),
+        click.option(
+            "--middleware",
+            type=Words(MIDDLEWARE),
+            help="The app's middleware stack: none, or layers, outermost first, as in sync,startproject.",
+        ),
         click.option("--loop", type=click.Choice(LOOPS), help="Event loop of an ASGI server."),
         click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Threads in each worker."),
         click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Worker processes."),

@@ -1,6 +1,6 @@
 """The contenders of `requestlab compare`, as they stand on the command line.
 
-    [LABEL=]CONFIGURATION[:FIELD=VALUE[,FIELD=VALUE...]][/PATH/]
+    [LABEL=]CONFIGURATION[:FIELD=VALUE[,FIELD=VALUE...]][/PATH/]        a VALUE may be a list: middleware=sync,async
     [LABEL=]http://127.0.0.1:8000/PATH/
 
 A label is what stands before an = that comes before the first colon and the first slash: so a query or a path may hold any of
@@ -18,11 +18,19 @@ from typing import Any
 import click
 
 from requestlab.cli.addresses import DEFAULT_PATH, neither, split
+from requestlab.cli.options import Share
 from requestlab.configurations import NAMED, Configuration
 from requestlab.errors import ConfigurationError
 
+_TYPES: dict[str, click.ParamType[Any]] = {
+    "int": click.INT,
+    "bool": click.BOOL,
+    "bool | float": Share(),
+    "float | None": click.FLOAT,
+}
+
 FIELDS: dict[str, click.ParamType[Any]] = {
-    field.name: {"int": click.INT, "bool": click.BOOL}.get(str(field.type), click.STRING)
+    field.name: _TYPES.get(str(field.type), click.STRING)
     for field in dataclasses.fields(Configuration)
     if field.name != "name"
 }
@@ -87,7 +95,7 @@ def _labelled(text: str) -> tuple[str, str]:
 
 def _varied(text: str, base: Configuration, fields: str) -> Configuration:
     changes: dict[str, Any] = {}
-    for part in fields.split(","):
+    for part in re.split(",(?=[^,=]*=)", fields):  # at those commas that a new FIELD= comes behind
         field, equals, value = part.partition("=")
         if not equals or field not in FIELDS or field in changes:
             what = f"{field!r} stands there twice" if field in changes else f"{part!r} is not FIELD=VALUE"

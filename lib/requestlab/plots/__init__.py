@@ -1,10 +1,11 @@
 """Figures, one module each. Each function takes runs and returns a Picture; matplotlib is used only in here."""
 
 from requestlab.plots.ecdf import ecdf
+from requestlab.plots.lag import lag
 from requestlab.plots.picture import Picture
 from requestlab.plots.ramp import ramp
 from requestlab.plots.ratios import ratios
 from requestlab.plots.stack import stack
 from requestlab.plots.threads import threads
 
-__all__ = ["Picture", "ecdf", "ramp", "ratios", "stack", "threads"]
+__all__ = ["Picture", "ecdf", "lag", "ramp", "ratios", "stack", "threads"]

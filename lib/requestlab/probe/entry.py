@@ -8,6 +8,7 @@ readiness question. That, and counting what is not that question, costs a reques
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -58,20 +59,52 @@ def answering_asgi(inner: Any, tally: Tally) -> Any:
     return application
 
 
+def probed(interface: str, directory: str, share: float) -> Any:
+    """Load the application between the two halves of the probe."""
+    from requestlab.probe.tracing import Probe
+
+    probe = Probe(directory, share)
+    probe.prepare()
+    return probe.wrap(load(os.environ[environment.TARGET]), interface)
+
+
+def set_switch_interval() -> None:
+    """Tell Python how long a thread may keep the GIL, where the environment says."""
+    if interval_ms := os.environ.get(environment.SWITCH_INTERVAL_MS):
+        sys.setswitchinterval(float(interval_ms) / 1000)
+
+
+def debugging(application: Any) -> Any:
+    """Return an ASGI `application` that puts the loop it is called on into debug mode.
+
+    The variable that the lab sets does so too, but uvicorn on Python 3.11 runs its loop with `debug=False`.
+    """
+    import asyncio  # only here: a WSGI worker has no use for it
+
+    def debugged(scope: Any, receive: Any, send: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        if not loop.get_debug():
+            loop.set_debug(True)
+        return application(scope, receive, send)
+
+    return debugged
+
+
 def build() -> Any:
     """Return what the server is to call, as the environment describes it."""
-    interface = os.environ[environment.INTERFACE]
-    inner = load(os.environ[environment.TARGET])
-    if os.environ.get(environment.PROBE):
-        from requestlab.probe import served
-
-        inner = served.wrap(inner, interface)
-    tally = Tally(os.environ[environment.DIRECTORY])
-    return answering_wsgi(inner, tally) if interface == "wsgi" else answering_asgi(inner, tally)
+    interface, directory = os.environ[environment.INTERFACE], os.environ[environment.DIRECTORY]
+    share = float(os.environ.get(environment.PROBE) or 0)
+    inner = probed(interface, directory, share) if share else load(os.environ[environment.TARGET])
+    tally = Tally(directory)
+    if interface == "wsgi":
+        return answering_wsgi(inner, tally)
+    application = answering_asgi(inner, tally)
+    return debugging(application) if os.environ.get(environment.ASYNCIO_DEBUG) else application
 
 
 lifeline.tie_worker_to_supervisor()
 try:
+    set_switch_interval()
     application = build()
 except BaseException:
     lifeline.report_failed_load()

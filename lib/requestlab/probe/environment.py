@@ -7,7 +7,13 @@ INTERFACE = "REQUESTLAB_INTERFACE"
 """`wsgi` or `asgi`."""
 
 PROBE = "REQUESTLAB_PROBE"
-"""Not empty: note who serves each request."""
+"""The share of requests to trace, `1` or `0.1`, with a number on each request's answer; empty: no probe at all."""
+
+SWITCH_INTERVAL_MS = "REQUESTLAB_SWITCH_INTERVAL_MS"
+"""How long a thread may keep the GIL when another wants it; empty: as long as Python has it."""
+
+ASYNCIO_DEBUG = "PYTHONASYNCIODEBUG"
+"""Python's own variable. Not empty: event loops are in asyncio's debug mode."""
 
 NONCE = "REQUESTLAB_NONCE"
 """What only this run's workers can answer with."""

@@ -28,9 +28,13 @@ _TOO_MANY = "other\t(too many names)"
 
 
 class Recorder:
-    """Writes rows of one sort, `spans` or `ticks`, into `directory`; made once in each worker, used by all its threads."""
+    """Writes rows of one sort, `spans` or `ticks`, into `directory`; made once in each worker, used by all its threads.
+
+    `slicing` is the number of the request whose slice is being written on the event loop at this moment, 0 for none.
+    """
 
     def __init__(self, directory: str, sort: str, capacity: int | None = None) -> None:
+        self.slicing = 0
         self._capacity = capacity or CAPACITY[sort]
         self._ids = itertools.count(1)
         self._names: dict[str, int] = {}

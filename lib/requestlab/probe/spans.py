@@ -40,6 +40,7 @@ class Sliced:
         thread = get_native_id()  # a coroutine stays with its event loop
         step, value = coroutine.send, None
         while True:
+            around, recorder.slicing = recorder.slicing, request
             row = recorder.row(SLICE, 0, request, parent, thread, perf_counter_ns())
             try:
                 awaited = step(value)
@@ -47,6 +48,7 @@ class Sliced:
                 return stop.value
             finally:
                 recorder.put(row, END, perf_counter_ns())
+                recorder.slicing = around
             try:
                 value = yield awaited
                 step = coroutine.send
@@ -101,11 +103,14 @@ def spanning_async(
 
 
 def slicing(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a coroutine function that awaits the async `function` in slices of the span around it."""
+    """Return a coroutine function that awaits the async `function` in slices of the span around it.
+
+    Where it is awaited by what is sliced already, its slices would be the same: it needs its own only as a task of its own.
+    """
 
     async def sliced(*args: Any, **kwargs: Any) -> Any:
         place = PLACE.get()
-        if place is None:
+        if place is None or recorder.slicing == place[0]:
             return await function(*args, **kwargs)
         return await Sliced(recorder, function(*args, **kwargs), *place)
 
