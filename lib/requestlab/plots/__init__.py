@@ -1,11 +1,13 @@
 """Figures, one module each. Each function takes runs and returns a Picture; matplotlib is used only in here."""
 
+from requestlab.plots.crossings import crossings
 from requestlab.plots.ecdf import ecdf
 from requestlab.plots.lag import lag
 from requestlab.plots.picture import Picture
+from requestlab.plots.prices import prices
 from requestlab.plots.ramp import ramp
 from requestlab.plots.ratios import ratios
 from requestlab.plots.stack import stack
 from requestlab.plots.threads import threads
 
-__all__ = ["Picture", "ecdf", "lag", "ramp", "ratios", "stack", "threads"]
+__all__ = ["Picture", "crossings", "ecdf", "lag", "prices", "ramp", "ratios", "stack", "threads"]

@@ -1,0 +1,144 @@
+"""What the timeline shows of a run: its requests as the clients saw them, and a lane for each event loop and thread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from requestlab.plots import timeline_bars
+from requestlab.plots.lanes import evenly, stacked, zero_ns
+from requestlab.plots.timeline_bars import NONE, PAUSED, QUEUED, UNTRACED, Bars
+from requestlab.plots.timeline_choice import Chosen, Span, belonging, choose, stretch, table_of, window_of
+from requestlab.plots.timeline_tracks import Track, tracks_of
+from requestlab.runs import Run
+
+MOST_ROWS = 150
+"""Rows of clients; of more, so many are drawn, evenly spaced, and the others counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Client:
+    """One request as the client saw it, in ms, in the row `row`; `bars` is what it was at inside the server."""
+
+    row: int
+    planned: float
+    sent: float
+    done: float
+    failed: bool
+    key: tuple[int, int] | None
+    bars: Bars
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What is drawn: clients and tracks between two moments, in ms since the first request was planned.
+
+    `spans` are those of the chosen requests, `loop_keys` the (pid, thread) of event loops. `total` counts the requests of the
+    run, `chosen` those asked for, of which `first` is the first row, `untraced` those of them that the probe left out;
+    `hidden_requests` and `hidden_threads` are left out for want of room.
+    """
+
+    begin: float
+    end: float
+    clients: Sequence[Client]
+    tracks: Sequence[Track]
+    spans: pd.DataFrame
+    loop_keys: frozenset[tuple[int, int]]
+    rows: int
+    total: int
+    chosen: int
+    first: int
+    untraced: int
+    hidden_requests: int
+    hidden_threads: int
+
+    @property
+    def loops(self) -> list[Track]:
+        """The event loops."""
+        return [track for track in self.tracks if track.on_loop]
+
+    @property
+    def threads(self) -> list[Track]:
+        """The other threads."""
+        return [track for track in self.tracks if not track.on_loop]
+
+    @property
+    def partial(self) -> bool:
+        """Whether requests of the run are not among the chosen."""
+        return self.chosen < self.total
+
+    @property
+    def hops(self) -> pd.DataFrame:
+        """The crossings of the chosen requests."""
+        return self.spans[self.spans["kind"].isin(("to_thread", "to_loop"))]
+
+
+def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
+    """Choose what to draw; ConfigurationError for a choice that cannot be."""
+    table = table_of(run)
+    window = window_of(span_ms)
+    chosen = choose(table, requests, window)
+    zero, inside = zero_ns(run), run.inside
+    spans, looping = timeline_bars.in_ms(inside, zero), timeline_bars.loops(inside)
+    begin, end = stretch(chosen, spans, window, from_start=len(chosen) == len(table))
+    at = timeline_bars.of_requests(spans[belonging(spans, chosen)], looping)
+    spans = spans[(spans["end"] >= begin) & (spans["begin"] <= end)].reset_index(drop=True)
+    mine = belonging(spans, chosen)
+    clients, rows, hidden = _clients(chosen, at, begin, end)
+    own = set(np.flatnonzero(mine).tolist()) if len(chosen) < len(table) else None
+    tracks, hidden_threads = tracks_of(run, spans, looping, begin, end, own)
+    return Scene(
+        begin,
+        end,
+        clients,
+        tracks,
+        spans[mine],
+        frozenset(looping),
+        rows,
+        len(table),
+        len(chosen),
+        int(chosen.index[0]) if len(chosen) else 0,
+        sum(key not in at for key in chosen["key"]),
+        hidden,
+        hidden_threads,
+    )
+
+
+def _clients(
+    chosen: pd.DataFrame, at: dict[tuple[int, int], Bars], begin: float, end: float
+) -> tuple[list[Client], int, int]:
+    done = chosen["done"].fillna(end).clip(lower=chosen["planned"])
+    row = stacked(chosen["planned"].to_numpy(np.float64), done.to_numpy(np.float64))
+    total = int(row.max(initial=-1)) + 1
+    rows = evenly(total, MOST_ROWS) if total else np.zeros(0, dtype=np.int64)
+    clients = []
+    asked: Any = chosen.itertuples()
+    for place, one, stop in zip(row.tolist(), asked, done.tolist(), strict=True):
+        if place not in rows:
+            continue
+        sent = stop if math.isnan(one.sent) else one.sent
+        bars = _at(at.get(one.key), sent, stop).clipped(begin, end)
+        where = int(np.searchsorted(rows, place))
+        clients.append(Client(where, one.planned, sent, stop, bool(one.failed), one.key, bars))
+    return clients, len(rows), len(chosen) - len(clients)
+
+
+def _at(bars: Bars | None, sent: float, done: float) -> Bars:
+    """Return what a request was at from sent to done: on its way or queued but for what lies within."""
+    if bars is None:
+        return timeline_bars.painted(*_one(sent, done, UNTRACED))
+    if not len(bars):
+        return NONE
+    inner = (bars.begin, bars.end, bars.state, bars.owner)
+    base = [_one(sent, done, QUEUED), _one(float(bars.begin[0]), float(bars.end[-1]), PAUSED), inner]
+    begin, end, state, owner = (np.concatenate(parts) for parts in zip(*base, strict=True))
+    return timeline_bars.painted(begin, end, state, owner).clipped(sent, done)
+
+
+def _one(begin: float, end: float, state: int) -> tuple[Any, Any, Any, Any]:
+    return np.array([begin]), np.array([end]), np.array([state]), np.array([-1])

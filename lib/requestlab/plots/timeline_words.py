@@ -1,0 +1,126 @@
+"""What the timeline says: its finding, what was left out, and what its marks mean."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from requestlab.plots import words
+from requestlab.plots.contenders import Contender
+from requestlab.plots.timeline_bars import QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS
+from requestlab.plots.timeline_scene import Scene
+from requestlab.plots.timeline_tracks import LATE_MS
+
+MUCH = 0.2
+"""The share of a response time from which on a wait is part of the finding."""
+
+
+def finding(contender: Contender, scene: Scene) -> str:
+    """Say in one sentence what is to be seen."""
+    if not scene.chosen:
+        return f"No request of {contender.label} in this stretch of time"
+    if scene.untraced == scene.chosen:
+        return f"{_subject(contender, scene)}: the probe traced none"
+    if scene.chosen == 1:
+        return f"{_subject(contender, scene)} {_one(scene)}"
+    return f"{_subject(contender, scene)} {_many(scene)}{_trouble(scene)}"
+
+
+def _subject(contender: Contender, scene: Scene) -> str:
+    under = f"under {contender.label}{contender.failures}"
+    if not scene.partial:
+        return f"{'One request' if scene.chosen == 1 else words.counted(scene.chosen, 'request')} {under}"
+    first = "The first " if scene.first == 0 else ""
+    several = f"{scene.chosen:,} of {scene.total:,} requests"
+    if scene.chosen == 1:
+        return f"{'The first' if first else 'One'} of {scene.total:,} requests {under}"
+    return f"{first}{several} {under}"
+
+
+def _one(scene: Scene) -> str:
+    client = scene.clients[0]
+    took = words.ms(client.done - client.planned)
+    views = client.bars.of(VIEW_ON_LOOP, VIEW_ON_THREAD)
+    took_view = f"its view ran for {words.ms(float(views.ms.sum()))} of {took} ms" if len(views) else f"took {took} ms"
+    hops = len(scene.hops)
+    if hops:
+        return f"hopped {_times(hops)} between {_who(scene)}; {took_view}"
+    where = "stayed on the event loop" if scene.loops else "ran on one thread from beginning to end"
+    return f"{where}; {took_view}"
+
+
+def _many(scene: Scene) -> str:
+    hops = len(scene.hops)
+    if hops:
+        return f"hopped {_times(hops)} between {_who(scene)}"
+    return f"{'took turns on' if sum(map(len, _used(scene))) == 1 else 'ran on'} {_who(scene)}"
+
+
+def _trouble(scene: Scene) -> str:
+    """What the reader should look at first: a late loop, then a long wait for one's turn, then how busy the loop was."""
+    late = max((float(np.ptp(track.late, axis=1).max()) for track in scene.loops if len(track.late)), default=0.0)
+    traced = [client for client in scene.clients if len(client.bars)]
+    took = np.array([client.done - client.planned for client in traced])
+    for state, what in ((QUEUED, "its turn"), (WAITS, "threads and the loop")):
+        waited = np.array([client.bars.of(state).ms.sum() for client in traced])
+        if state == QUEUED and scene.loops:
+            continue
+        if len(took) and np.median(waited) >= MUCH * np.median(took) and not late:
+            spent = f"{words.ms(float(np.median(waited)))} of its {words.ms(float(np.median(took)))} ms"
+            return f"; the typical one spent {spent} waiting for {what}"
+    if late:
+        return f"; the loop was late by up to {words.ms(late)} ms"
+    return ""
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
+def _used(scene: Scene) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """Return the (pid, thread) of the event loops and of the other threads that the chosen requests came to."""
+    spans = scene.spans
+    pairs = [spans[["pid", column]].drop_duplicates().to_numpy().tolist() for column in ("thread", "ran_on")]
+    used = {(pid, thread) for some in pairs for pid, thread in some if thread}
+    return used & scene.loop_keys, used - scene.loop_keys
+
+
+def _who(scene: Scene) -> str:
+    loops, threads = map(len, _used(scene))
+    parts = ["the event loop" if loops == 1 else words.counted(loops, "event loop")] if loops else []
+    if threads:
+        parts.append(words.counted(threads, "thread"))
+    return " and ".join(parts) or "no thread"
+
+
+def left_out(scene: Scene) -> list[str]:
+    """Say what is not drawn."""
+    said = []
+    if scene.partial:
+        said.append(f"drawn: {scene.chosen:,} of the run's {scene.total:,} requests; what ran for others is pale")
+    parts = [(scene.hidden_requests, "more request"), (scene.hidden_threads, "more thread")]
+    counted = [words.counted(number, what) for number, what in parts if number]
+    if counted:
+        said.append(f"and {' and '.join(counted)}, not drawn for want of room")
+    if scene.untraced:
+        said.append(f"{words.counted(scene.untraced, 'request')} not traced by the probe: plain grey")
+    return said
+
+
+def explanation(scene: Scene, named: bool) -> str:
+    """Explain what a reader could take for something else; `named`: with the pieces' names below."""
+    said = []
+    if named and len(scene.hops):
+        said.append("+: what the hop cost, there and back.")
+    if any(len(track.late) for track in scene.loops):
+        said.append(
+            f"Late: the loop's heartbeat was overdue by more than {LATE_MS:g} ms; where nothing is solid then, it was at "
+            "work that is not Django's, or had to wait for a core or the GIL."
+        )
+    said.append("Blank: nothing of Django ran; the server's own work is not recorded.")
+    if scene.threads:
+        said.append("A view that sleeps on its thread looks like one that computes.")
+    if any(track.ended is not None for track in scene.tracks):
+        said.append("✕ in a lane: the record breaks off within something that never ended, as when a worker is killed.")
+    if any(client.failed for client in scene.clients):
+        said.append("✕ at the end of a request: it failed.")
+    return " ".join(said)

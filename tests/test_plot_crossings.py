@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
+
+import requestlab as lab
+from requestlab.errors import ConfigurationError
+from requestlab.inside import COLUMNS, Inside
+from requestlab.plots import look
+from requestlab.plots.contenders import gather
+from requestlab.plots.crossings import crossings
+from requestlab.plots.steps import minus, steps, waiting_us
+from requestlab.plots.tallies import COLOURS
+from requestlab.plots.traced import loops, traced
+from requestlab.plots.waterfall import MOST_ROWS
+from requestlab.probe.cells import KINDS
+from tests.test_plots import START, assert_legible, drawn_texts, made, words_of
+
+LOOP, THREAD = 70, 71
+
+
+class Worker:
+    """Writes down spans by hand, with times in µs from the beginning of the request."""
+
+    def __init__(self, pid=7):
+        self.pid = pid
+        self.rows = []
+        self.names = []
+        self.requests = 0
+        self._zero = START
+
+    def request(self, took=2000, name="GET /sync/page/", thread=LOOP, end=True):
+        self.requests += 1
+        self._zero = START + self.requests * 10_000_000
+        return self._row("request", name, 0, thread, 0, 0, 0, took if end else None)
+
+    def span(self, kind, name, parent, begin, end, thread=LOOP):
+        return self._row(kind, name, parent, thread, begin, 0, 0, end)
+
+    def crossing(self, name, parent, begin, there=40, inside=10, back=30, kind="to_thread", ended=True):
+        """A crossing with its origin and a tab before its name."""
+        thread, ran_on = (LOOP, THREAD) if kind == "to_thread" else (THREAD, LOOP)
+        running, done = begin + there, begin + there + inside
+        return self._row(kind, name, parent, thread, begin, running, done, done + back if ended else None, ran_on)
+
+    def _row(self, kind, name, parent, thread, begin, running, done, end, ran_on=0):
+        times = [self._zero + at * 1000 if at else 0 for at in (running, done, end or 0)]
+        if name not in self.names:
+            self.names.append(name)
+        row = len(self.rows) + 1
+        number = self.names.index(name)
+        begin = self._zero + begin * 1000
+        self.rows.append(
+            [self.pid, row, KINDS.index(kind), number, self.requests, parent, thread, begin, *times, ran_on, 0]
+        )
+        return row
+
+
+def run_of(*workers, configuration=lab.MIXED, lost=0, answers=None, **about):
+    rows, names = [], []
+    for worker in workers:
+        for row in worker.rows:
+            rows.append([cell + len(names) if COLUMNS[at] == "name" else cell for at, cell in enumerate(row)])
+        names += worker.names
+    inside = Inside(np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)), tuple(names), lost)
+    answers = [{"number": 0} | answer for answer in answers or [{}]]
+    return dataclasses.replace(made(configuration, answers, path="/sync/page/", **about), inside=inside)
+
+
+def page(worker, took=2000, more=0):
+    """One request of a signal, a layer of middleware that crosses twice, a sync view, and `more` calls that the view makes."""
+    request = worker.request(took)
+    worker.crossing("signal\trequest_started signal", request, 20)
+    layer = worker.span("middleware", "SessionMiddleware", request, 150, 1400)
+    worker.crossing("middleware\tSessionMiddleware.process_request", layer, 160)
+    view = worker.crossing("view\tview labapp.sync_views.page", layer, 300, there=50, inside=400, back=60)
+    inner = worker.span("view", "labapp.sync_views.page", view, 350, 750, thread=THREAD)
+    for number in range(more):
+        worker.crossing("other\tlabapp.work.hop", inner, 400 + 10 * number, 2, 3, 2, kind="to_loop")
+    worker.crossing("middleware\tSessionMiddleware.process_response", layer, 900)
+    worker.crossing("close\tresponse.close", request, 1500)
+    return request
+
+
+def pages(*times, **kwargs):
+    worker = Worker()
+    for took in times or (2000,):
+        page(worker, took, **kwargs)
+    return worker
+
+
+def plain(worker):
+    """One request under WSGI."""
+    request = worker.request(900, thread=THREAD)
+    layer = worker.span("middleware", "SessionMiddleware", request, 100, 800, thread=THREAD)
+    worker.span("view", "labapp.sync_views.page", layer, 200, 700, thread=THREAD)
+    return worker
+
+
+def rows_of(run, request=None):
+    contender = gather([run], "crossings")[0]
+    one = traced(contender, None)
+    return steps(run.inside.spans, one.typical() if request is None else one.chosen(request), loops(contender))
+
+
+def said(picture):
+    return " ".join(" ".join(words_of(picture)).replace("\n", " ").split())
+
+
+def cells(picture, origin):
+    """The cells of the bars in the colour of an origin."""
+    faces = [patch for patch in picture.figure.axes[0].patches if isinstance(patch, Rectangle)]
+    return [patch for patch in faces if to_hex(patch.get_facecolor()) == to_hex(COLOURS[origin])]
+
+
+# The finding
+
+
+def test_the_title_says_how_often_a_request_crosses_for_whom_and_what_that_takes():
+    picture = crossings(run_of(pages()))
+    found = (
+        "5 crossings in a request under mixed: 2 for Django's seven default middleware, 1 for the view, 1 for a signal, "
+        "1 for the response's close; they take 20% of its time"
+    )
+    assert " ".join(picture.alt.split()) == f"{found}."
+    assert found in said(picture)
+
+
+def test_the_middleware_of_another_stack_is_counted_by_its_layers():
+    worker = Worker()
+    request = worker.request()
+    outer = worker.crossing("middleware\tsync_layer", request, 10, inside=900)
+    layer = worker.span("middleware", "sync_layer", outer, 60, 940, thread=THREAD)
+    worker.crossing("middleware\tasync_layer", layer, 100, inside=400, kind="to_loop")
+    picture = crossings(run_of(worker, configuration=lab.MIXED.replace(middleware="sync,async")))
+    assert "2 crossings in a request under mixed, middleware=sync,async: all for its middleware; they take" in said(
+        picture
+    )
+
+
+def test_a_run_without_a_crossing_says_so_and_shows_its_layers():
+    picture = crossings(run_of(plain(Worker()), configuration=lab.SYNC), predicted=2)
+    assert picture.alt == "No crossing: one thread runs the whole request under sync."
+    text = words_of(picture)
+    assert {"no crossing", "SessionMiddleware", "view labapp.sync_views.page", "your prediction: 2"} <= set(text)
+    assert not any("cost" in one for one in text)
+
+
+def test_several_runs_are_compared_by_their_counts():
+    picture = crossings({"all": run_of(pages()), "busy": run_of(pages(more=6)), "wsgi": run_of(plain(Worker()))})
+    assert (
+        picture.alt
+        == "Crossings between event loop and thread per request: 5 under all, 11 under busy, none under wsgi."
+    )
+    assert {"5 crossings per request", "11 crossings per request", "no crossing", "6 other"} <= set(words_of(picture))
+
+
+# Counts
+
+
+def test_there_is_a_cell_for_each_crossing_in_the_colour_of_its_origin_and_a_count_beside_it():
+    picture = crossings(run_of(pages()))
+    assert {origin: len(cells(picture, origin)) for origin in COLOURS} == {
+        "signal": 1, "middleware": 2, "view": 1, "close": 1, "other": 0,
+    }  # fmt: skip
+    assert {"1 signal", "2 middleware", "1 view", "1 close"} <= set(words_of(picture))
+    assert len(set(COLOURS.values()) | {look.THREAD, look.EVENT_LOOP}) == len(COLOURS) + 2
+
+
+def test_the_median_cost_is_told_for_one_crossing_and_for_all_of_a_request():
+    assert "median cost 70 µs each, 0.39 ms together" in said(crossings(run_of(pages())))
+
+
+def test_counts_that_differ_among_requests_are_told_from_fewest_to_most():
+    worker = pages(2000, 2000)
+    page(worker, more=2)
+    picture = crossings(run_of(worker))
+    assert "5 to 7 crossings in a request under mixed, most often 5:" in said(picture)
+    assert "5 to 7 crossings per request" in words_of(picture)
+    assert "most often 5 (the line: fewest to most)" in words_of(picture)
+    assert "among 2 of them that cross so often" in said(picture)
+
+
+def test_a_request_that_has_not_ended_is_not_counted():
+    worker = pages()
+    worker.request(end=False)
+    worker.crossing("signal\trequest_started signal", len(worker.rows), 20, ended=False)
+    assert "5 crossings per request" in words_of(crossings(run_of(worker)))
+    assert "1 request traced" in said(crossings(run_of(worker)))
+
+
+def test_where_the_clients_know_the_numbers_failed_requests_and_the_warm_up_are_left_out():
+    worker = Worker()
+    for more in (9, 0, 5):  # the warm-up's, an answer, a failure
+        page(worker, more=more)
+    run = run_of(worker, answers=[{"number": 2}, {"number": 3, "status": 500}])
+    assert "5 crossings per request" in words_of(crossings(run))
+
+
+def test_requests_of_two_workers_are_not_mixed_up():
+    one, other = pages(), Worker(8)
+    page(other, more=3)
+    run = run_of(one, other)
+    assert "5 to 8 crossings per request" in words_of(crossings(run))
+    assert len(rows_of(run, (8, 1))) == len(rows_of(run, (7, 1))) + 3
+    with pytest.raises(ConfigurationError, match=r"2 workers had one of that number; say which, as in \(7, 1\)"):
+        crossings(run, request=1)
+
+
+# Rows
+
+
+def test_rows_are_in_order_of_beginning_and_indented_by_what_is_around_them():
+    rows = rows_of(run_of(pages()))
+    assert [(row.depth, row.label) for row in rows] == [
+        (0, "request GET /sync/page/"),
+        (1, "request_started signal"),
+        (1, "SessionMiddleware"),
+        (2, "SessionMiddleware.process_request"),
+        (2, "view labapp.sync_views.page"),
+        (2, "SessionMiddleware.process_response"),
+        (1, "response.close"),
+    ]
+    labels = [
+        text for text, _ in drawn_texts(crossings(run_of(pages()))) if text.get_text() in {row.label for row in rows}
+    ]
+    assert [text.get_text() for text in labels] == [row.label for row in rows]
+    places = {text.get_text(): text.get_position()[0] for text in labels}
+    assert places["request GET /sync/page/"] < places["SessionMiddleware"] < places["SessionMiddleware.process_request"]
+
+
+def test_a_crossing_and_the_view_that_it_leads_into_are_one_row_with_what_that_calls_inside():
+    rows = {row.label: row for row in rows_of(run_of(pages(more=2)))}
+    view = rows["view labapp.sync_views.page"]
+    assert (view.crossing, view.inside, view.on_loop) == (True, "view", False)
+    assert view.own_us == pytest.approx(400 - 2 * 7)  # less the two calls within
+    assert rows["labapp.work.hop"].depth == view.depth + 1
+
+
+def test_each_crossing_has_its_cost_there_and_back_at_its_row():
+    text = words_of(crossings(run_of(pages())))
+    assert text.count("40 + 30") == 4
+    assert text.count("= 70") == 4
+    assert {"50 + 60", "= 110", "there + back", "= cost, µs"} <= set(text)
+
+
+def test_a_bar_waits_hatched_for_the_thread_runs_solid_and_waits_hatched_for_the_loop():
+    picture = crossings(run_of(pages()))
+    bars = [patch for patch in picture.figure.axes[1].patches if patch.get_x() >= 300 and patch.get_x() < 800]
+    found = sorted((bar.get_x(), bar.get_width(), bool(bar.get_hatch())) for bar in bars if bar.get_zorder() > 2)
+    assert [(x, width) for x, width, hatched in found if hatched] == [(300, 50), (750, 60)]
+    assert [(x, width) for x, width, hatched in found if not hatched] == [(350, 400)]
+    edges = [to_hex(bar.get_edgecolor()) for bar in sorted(bars, key=Rectangle.get_x) if bar.get_hatch()]
+    assert edges == [to_hex(look.THREAD), to_hex(look.EVENT_LOOP)]
+
+
+def test_an_async_view_is_solid_in_its_slices_only_and_waits_for_what_is_inside():
+    worker = Worker()
+    request = worker.request(1000)
+    view = worker.span("view", "labapp.async_views.page", request, 100, 900)
+    for begin, end in ((100, 150), (600, 700)):
+        worker.span("slice", "", view, begin, end)
+    rows = {row.kind: row for row in rows_of(run_of(worker))}
+    assert rows["view"].solid_us.tolist() == [[100, 150], [600, 700]]
+    assert rows["view"].on_loop
+    assert "the view's own code ran for 0.15 ms, 15%" in said(crossings(run_of(worker)))
+
+
+def test_async_middleware_is_solid_where_the_request_s_slices_ran_outside_of_what_is_in_it():
+    worker = Worker()
+    request = worker.request(1000)
+    worker.span("slice", "", request, 0, 200)
+    layer = worker.span("middleware", "Layer", request, 50, 900)
+    worker.crossing("middleware\tLayer.process_request", layer, 120)
+    rows = {row.kind: row for row in rows_of(run_of(worker))}
+    assert rows["middleware"].solid_us.tolist() == [[50, 120]]
+    assert rows["request"].solid_us.tolist() == [[0, 50]]
+
+
+def test_many_crossings_alike_in_a_row_are_one_row():
+    rows = rows_of(run_of(pages(more=12)))
+    assert rows[-3].label == "labapp.work.hop ×12"
+    assert rows[-3].there_us + rows[-3].back_us == pytest.approx(12 * 4)
+    assert [row.label for row in rows_of(run_of(pages(more=2)))].count("labapp.work.hop") == 2
+
+
+def test_rows_that_are_too_many_are_counted():
+    worker = Worker()
+    request = worker.request(9000)
+    for number in range(MOST_ROWS + 5):
+        worker.crossing(f"other\tcall {number}", request, 100 * number)
+    assert "and 6 more rows, not drawn" in words_of(crossings(run_of(worker)))
+
+
+def test_a_crossing_that_never_came_back_says_so():
+    worker = Worker()
+    request = worker.request()
+    worker.crossing("signal\trequest_started signal", request, 20)
+    worker.crossing("other\tlabapp.work.stuck", request, 200, ended=False)
+    assert "not ended" in words_of(crossings(run_of(worker)))
+
+
+def test_crossings_at_the_same_time_take_their_share_once():
+    worker = Worker()
+    request = worker.request(1000)
+    for name in ("a", "b"):
+        worker.crossing(f"other\t{name}", request, 100, there=100, inside=100, back=100)
+    assert waiting_us(rows_of(run_of(worker))) == pytest.approx(200)
+
+
+def test_the_share_of_time_in_the_title_is_the_median_over_requests():
+    picture = crossings(run_of(pages(1950, 3900, 3900)), request=1)
+    assert "they take 10% of its time" in said(picture)
+    assert "5 crossings cost 0.39 ms, 20% of its time" in said(picture)
+
+
+def test_holes_are_cut_out_of_pieces():
+    assert minus([(0, 10), (5, 12), (20, 30)], [(2, 4), (8, 22)]) == [(0, 2), (4, 8), (22, 30)]
+
+
+# Which request
+
+
+def test_the_request_of_median_time_is_drawn_unless_another_is_chosen():
+    run = run_of(pages(5000, 2000, 3000))
+    assert "3.0 ms in the application" in said(crossings(run))
+    assert "5.0 ms in the application" in said(crossings(run, request=1))
+    assert "2.0 ms in the application" in said(crossings(run, request=(7, 2)))
+
+
+def test_long_requests_are_drawn_in_ms():
+    labels = [axes.get_xlabel() for axes in crossings(run_of(pages(50_000))).figure.axes]
+    assert "ms since the request reached the application" in labels
+
+
+# Predictions, the small print
+
+
+def test_a_prediction_is_drawn_where_as_many_cells_would_end():
+    picture = crossings(run_of(pages()), predicted=1)
+    assert "your prediction: 1" in words_of(picture)
+    assert [1.0, 1.0] in [list(line.get_xdata()) for line in picture.figure.axes[0].lines]
+    several = crossings({"a": run_of(pages()), "b": run_of(pages())}, predicted={"b": 30})
+    assert words_of(several).count("your prediction: 30") == 1
+    assert several.figure.axes[0].get_xlim()[1] >= 30
+
+
+def test_rows_that_were_lost_are_told():
+    assert "no room left for 12 rows, the oldest ones" in said(crossings(run_of(pages(), lost=12)))
+    assert "no room" not in said(crossings(run_of(pages())))
+
+
+def test_costs_of_many_digits_keep_off_the_bars():
+    worker = Worker()
+    request = worker.request(300_000)
+    worker.crossing("signal\trequest_started signal", request, 20, there=123_456, inside=10, back=98_765)
+    picture = crossings(run_of(worker))
+    right = picture.figure.axes[1].get_position().x1
+    placed = {text.get_text(): box for text, box in drawn_texts(picture)}
+    assert placed["123,456 + 98,765"].x0 > right
+    assert placed["= 222,221"].x1 < 1
+
+
+@pytest.mark.parametrize("more", [0, 2, 30, 300])
+def test_nothing_overlaps_or_is_cut_off(more):
+    assert_legible(crossings(run_of(pages(2000, 2100, more=more)), predicted=4))
+    worker = pages(2000, 2000, more=more)
+    page(worker, more=more + 3)
+    assert_legible(
+        crossings({"a run": run_of(worker), "wsgi": run_of(plain(Worker()))}, predicted={"a run": 99, "wsgi": 0})
+    )
+
+
+def test_a_name_that_is_too_long_loses_its_beginning():
+    worker = Worker()
+    request = worker.request()
+    worker.crossing(f"other\t{'a_very_long_package.' * 5}function", request, 20)
+    picture = crossings(run_of(worker))
+    assert any(text.startswith("…") and text.endswith("function") for text in words_of(picture))
+    assert_legible(picture)
+
+
+def test_modules_before_a_class_are_left_out_of_names():
+    worker = Worker()
+    request = worker.request()
+    worker.crossing("middleware\tsome.project.middleware.Layer.process_request", request, 20)
+    assert "Layer.process_request" in words_of(crossings(run_of(worker)))
+
+
+# What cannot be drawn
+
+
+def test_a_run_without_the_probe_is_refused_with_what_to_do():
+    with pytest.raises(ConfigurationError, match=r"does not know what happened inside.*serve\(\.\.\., probe=True\)"):
+        crossings(made(lab.MIXED, [{"number": 0}], probe=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"request": 99}, "was not traced"),
+        ({"request": "first"}, "the number of a request in its worker"),
+        ({"predicted": "much"}, "a number of crossings per request"),
+        ({"predicted": {"nobody": 3}}, "the runs are mixed"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(change, words):
+    with pytest.raises(ConfigurationError, match=words):
+        crossings(run_of(pages()), **change)
+
+
+def test_one_request_cannot_be_chosen_of_several_runs():
+    with pytest.raises(ConfigurationError, match="with several runs, leave it out"):
+        crossings({"a": run_of(pages()), "b": run_of(pages())}, request=1)
+
+
+# Real servers
+
+
+def test_under_mixed_each_hop_is_a_row_and_names_the_middleware_that_caused_it():
+    with lab.serve(lab.MIXED, probe=True) as server:
+        run = lab.measure(server, "/sync/page/", lab.closed(1, each=5), seconds=1)
+    picture = crossings(run)
+    labels = {
+        "request_started signal",
+        "SessionMiddleware.process_request",
+        "view labapp.sync_views.page",
+        "response.close",
+    }
+    assert labels <= set(words_of(picture))
+    number = len(run.crossings) / run.crossings["request"].nunique()
+    assert f"{number:.0f} crossings per request" in words_of(picture)
+    assert_legible(picture)

@@ -1,0 +1,589 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.collections import LineCollection
+from matplotlib.patches import PathPatch
+from matplotlib.text import Text
+
+import requestlab as lab
+from requestlab.errors import ConfigurationError
+from requestlab.plan import COLUMNS
+from requestlab.plots import timeline_bars, timeline_choice, timeline_names, timeline_scene, timeline_tracks
+from requestlab.plots.lanes import zero_ns
+from requestlab.plots.picture import Picture
+from requestlab.plots.timeline import timeline
+from requestlab.plots.timeline_bars import (
+    ON_LOOP,
+    ON_THREAD,
+    PAUSED,
+    QUEUED,
+    UNTRACED,
+    VIEW_ON_LOOP,
+    VIEW_ON_THREAD,
+    WAITS,
+    painted,
+)
+from requestlab.plots.timeline_marks import NAMES
+from requestlab.plots.timeline_names import names, short, spread
+from requestlab.plots.timeline_scene import scene
+from tests.made_inside import Notes, mixed_request, run_inside
+
+DRAW = Text.draw
+WORKERS = lab.ASYNC.replace(workers=2)
+
+
+def one_mixed(**about):
+    notes = Notes()
+    mixed_request(notes)
+    return run_inside(lab.MIXED, [{"sent": 0.5, "done": 6, "thread": 100}], notes, **about)
+
+
+def many_mixed(number, users=None, apart=0.0):
+    notes = Notes()
+    rows = []
+    for i in range(number):
+        mixed_request(notes, request=i + 1, at=1 + apart * i, thread=100 + i % (users or number))
+        rows.append({"planned": apart * i, "done": 6 + apart * i, "number": i + 1})
+    return run_inside(lab.MIXED, rows, notes)
+
+
+def one_after_another(number):
+    notes = Notes()
+    for i in range(number):
+        whole = notes.row("request", 10 * i + 1, 10 * i + 9, request=i + 1)
+        notes.row("view", 10 * i + 2, 10 * i + 8, request=i + 1, parent=whole, name="shop.views.page")
+    rows = [{"done": 10 * i + 9.5, "number": i + 1} for i in range(number)]
+    return run_inside(lab.SYNC, rows, notes)
+
+
+def one_async(ticks=()):
+    notes = Notes()
+    whole = notes.row("request", 1, 30)
+    view = notes.row("view", 2, 28, parent=whole, name="shop.views.nap")
+    for begin, end, parent in ((1, 4, whole), (2, 3, view), (25, 30, whole), (26, 28, view)):
+        notes.row("slice", begin, end, parent=parent)
+    for due, ran in ticks:
+        notes.tick(due, ran)
+    return run_inside(lab.ASYNC, [{"done": 31, "on_loop": 1}], notes)
+
+
+def told(bars):
+    return [
+        (round(begin, 6), round(end, 6), state)
+        for begin, end, state in zip(bars.begin, bars.end, bars.state, strict=True)
+    ]
+
+
+def words_of(picture):
+    return [text.get_text() for text in picture.figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def boxes(picture, state):
+    """The boxes of a state in the panel, as (from, to), the small ones made wide enough to be seen."""
+    panel = picture.figure.axes[0]
+    found = [
+        patch for patch in panel.findobj(PathPatch) if patch.get_gid() in (NAMES[state], f"{NAMES[state]} of others")
+    ]
+    corners = [patch.get_path().vertices.reshape(-1, 5, 2)[:, :4, 0] for patch in found]
+    return (
+        np.concatenate([np.column_stack([c.min(axis=1), c.max(axis=1)]) for c in corners])
+        if corners
+        else np.empty((0, 2))
+    )
+
+
+def title_of(run, **how):
+    return timeline(run, **how).alt
+
+
+# What a request and a thread were at
+
+
+def test_a_request_under_mixed_runs_waits_and_runs_elsewhere_in_turn():
+    (client,) = scene(one_mixed()).clients
+    assert told(client.bars) == [
+        (0.5, 1.0, QUEUED),
+        (1.0, 1.5, ON_LOOP),
+        (1.5, 1.6, WAITS),
+        (1.6, 1.9, ON_THREAD),
+        (1.9, 2.0, WAITS),
+        (2.0, 2.5, ON_LOOP),
+        (2.5, 2.6, WAITS),
+        (2.6, 3.6, VIEW_ON_THREAD),
+        (3.6, 3.7, WAITS),
+        (3.7, 5.0, ON_LOOP),
+        (5.0, 6.0, QUEUED),  # its answer is on the way
+    ]
+
+
+def test_loop_and_thread_have_a_lane_each():
+    loop, thread = scene(one_mixed()).tracks
+    assert (loop.name, loop.on_loop, thread.name, thread.on_loop) == ("event loop", True, "thread 1", False)
+    assert told(loop.bars) == [(1.0, 1.5, ON_LOOP), (2.0, 2.5, ON_LOOP), (3.7, 5.0, ON_LOOP)]
+    assert [state for *_, state in told(thread.bars)] == [WAITS, ON_THREAD, WAITS, WAITS, VIEW_ON_THREAD, WAITS]
+
+
+def test_an_async_view_runs_in_slices_and_pauses_between():
+    drawn = scene(one_async())
+    (client,), (loop,) = drawn.clients, drawn.tracks
+    assert told(loop.bars) == [
+        (1, 2, ON_LOOP),
+        (2, 3, VIEW_ON_LOOP),
+        (3, 4, ON_LOOP),
+        (25, 26, ON_LOOP),
+        (26, 28, VIEW_ON_LOOP),
+        (28, 30, ON_LOOP),
+    ]
+    assert (4, 25, PAUSED) in told(client.bars)
+
+
+def test_under_wsgi_request_and_view_run_on_one_thread():
+    (thread,) = scene(one_after_another(1)).tracks
+    assert told(thread.bars) == [(1, 2, ON_THREAD), (2, 8, VIEW_ON_THREAD), (8, 9, ON_THREAD)]
+
+
+def test_a_thread_waits_while_the_loop_runs_what_it_asked_for():
+    notes = Notes()
+    whole = notes.row("request", 1, 20)
+    crossing = notes.row(
+        "to_loop", 2, 12, running=3, done=11, ran_on=50, parent=whole, name="view\tview shop.views.nap"
+    )
+    notes.row("view", 4, 10, parent=crossing, name="shop.views.nap", thread=50)
+    notes.row("slice", 4, 5, parent=3, thread=50)
+    loop, thread = scene(run_inside(lab.SYNC, [{"done": 21}], notes)).tracks
+    assert told(loop.bars) == [(3, 4, ON_LOOP), (4, 5, VIEW_ON_LOOP), (10, 11, ON_LOOP)]
+    assert told(thread.bars) == [(1, 2, ON_THREAD), (2, 12, WAITS), (12, 20, ON_THREAD)]
+
+
+def test_a_thread_that_waits_for_the_loop_may_run_something_else_meanwhile():
+    notes = Notes()
+    notes.tick(0, 0)
+    first = notes.hop("middleware\tOld", 1, 100, parent=0, there=0.5, ran=10)
+    back = notes.row("to_loop", 2, 11, running=3, done=10, ran_on=7, thread=100, parent=first, name="other\tinner")
+    notes.hop("view\tview shop.views.page", 4, 100, parent=back, there=0.5, ran=2)
+    loop, thread = scene(run_inside(lab.MIXED, [{"done": 13}], notes)).tracks
+    assert told(loop.bars) == [(3, 4, ON_LOOP), (7, 10, ON_LOOP)]
+    assert told(thread.bars) == [
+        (1, 1.5, WAITS),
+        (1.5, 2, ON_THREAD),
+        (2, 4.5, WAITS),
+        (4.5, 6.5, ON_THREAD),
+        (6.5, 11, WAITS),
+        (11, 11.5, ON_THREAD),
+        (11.5, 12, WAITS),
+    ]
+
+
+def test_a_request_that_waits_for_a_thread_does_not_hide_who_runs_on_it():
+    notes = Notes()
+    notes.hop("view\tone", 1, 100, request=1, parent=0, ran=10)
+    notes.hop("view\ttwo", 2, 100, request=2, parent=0, there=9.5, ran=3)
+    thread = scene(run_inside(lab.MIXED, [{"done": 30}, {"number": 2, "done": 30}], notes)).threads[0]
+    assert (1.1, 11.1, ON_THREAD) in told(thread.bars)
+    assert (11.5, 14.5, ON_THREAD) in told(thread.bars)
+
+
+def test_an_application_that_is_not_djangos_is_on_the_loop_from_beginning_to_end():
+    notes = Notes()
+    notes.tick(0, 0)
+    notes.row("request", 1, 9)
+    (loop,) = scene(run_inside(lab.ASYNC, [{"on_loop": 1}], notes)).tracks
+    assert told(loop.bars) == [(1, 9, ON_LOOP)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10), st.integers(0, 7)), max_size=30))
+def test_of_what_is_painted_the_last_is_seen(stretches):
+    begin, length, state = np.array(stretches, dtype=np.int64).reshape(-1, 3).T
+    seen = painted(begin.astype(float), (begin + length).astype(float), state, np.arange(len(begin)))
+    assert (seen.begin < seen.end).all()
+    assert (seen.begin[1:] >= seen.end[:-1]).all()
+    for moment in np.arange(0.5, 41):
+        over = [i for i in range(len(begin)) if begin[i] <= moment < begin[i] + length[i]]
+        here = np.flatnonzero((seen.begin <= moment) & (moment < seen.end))
+        assert seen.owner[here].tolist() == over[-1:]
+        assert seen.state[here].tolist() == [state[i] for i in over[-1:]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(0, 20), st.booleans()), max_size=25))
+def test_whatever_was_written_down_draws(rows):
+    notes = Notes()
+    kinds = ("request", "middleware", "view", "slice", "to_thread", "to_loop", "tick")
+    for number, (request, kind, begin, ended) in enumerate(rows):
+        cells = {"request": request, "parent": number, "ran_on": 100 * (kind % 2), "name": "a\tb"}
+        times = {"running": begin + 1, "done": begin + 2} if kind < 8 else {}
+        notes.row(kinds[kind % 7], begin, begin + 3 if ended else None, **cells, **times)
+    notes.tick(0, 1)
+    drawn = scene(run_inside(lab.MIXED, [{"number": number} for number in (1, 2, 3)], notes))
+    assert len(drawn.clients) == 3
+    for track in drawn.tracks:
+        assert (track.bars.begin[1:] >= track.bars.end[:-1]).all()
+    names(drawn)
+
+
+# Edges
+
+
+def test_what_never_ended_is_drawn_as_far_as_the_record_goes_and_marked():
+    notes = Notes()
+    whole = notes.row("request", 1)
+    notes.row("view", 2, parent=whole, name="shop.views.page")
+    other = Notes(pid=8)
+    other.row("request", 1, 40)
+    lost = {"pid": 0, "thread": 0, "on_loop": -1, "number": 0, "status": 0, "error": 2, "done": 50}
+    run = run_inside(lab.SYNC.replace(workers=2), [lost, {"pid": 8, "done": 41}], notes, other)
+    drawn = scene(run)
+    assert [track.ended for track in drawn.tracks] == [2, None]
+    picture = timeline(run)
+    said = " ".join(words_of(picture)).replace("\n", " ")
+    assert "✕ in a lane: the record breaks off" in said
+    assert "✕ at the end of a request: it failed" in said
+    assert "(1 of 2 requests failed)" in picture.alt
+
+
+def test_a_crossing_whose_worker_was_killed_has_no_way_back():
+    notes = Notes()
+    whole = notes.row("request", 1)
+    notes.row("to_thread", 2, parent=whole, running=3, ran_on=100, name="view\tview shop.views.page")
+    notes.row("to_thread", 4, parent=whole, name="view\tview shop.views.page")
+    notes.tick(20, 21)
+    drawn = scene(run_inside(lab.MIXED, [{"done": 30}], notes))
+    assert told(drawn.threads[0].bars) == [(2, 3, WAITS), (3, 21, ON_THREAD)]
+    assert [name.text for name in names(drawn)] == ["view page", "view page"]  # no price without an end
+    timeline(run_inside(lab.MIXED, [{"done": 30}], notes))
+
+
+def test_untraced_requests_are_plain_and_counted():
+    notes = Notes()
+    mixed_request(notes)
+    run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 7}, {"number": 0, "done": 8}], notes)
+    assert [set(client.bars.state) & {UNTRACED} for client in scene(run).clients] == [set(), {UNTRACED}, {UNTRACED}]
+    assert "2 requests not traced by the probe: plain grey" in words_of(timeline(run))
+    only = run_inside(lab.MIXED, [{"number": 5}], notes)
+    assert title_of(only) == "One request under mixed: the probe traced none."
+
+
+def test_requests_of_two_workers_with_one_number_are_told_apart():
+    first, second = Notes(7), Notes(8)
+    mixed_request(first, at=1)
+    mixed_request(second, at=11)
+    run = run_inside(WORKERS, [{"done": 6}, {"pid": 8, "done": 16}], first, second)
+    assert [client.bars.begin[1] for client in scene(run).clients] == pytest.approx([1, 11])
+    picture = timeline(run)
+    assert {"worker 1", "worker 2", "event loop", "thread 1"} <= set(words_of(picture))
+    assert "2 event loops and 2 threads" in picture.alt
+
+
+def test_workers_that_ran_nothing_show_their_idle_loop():
+    first, second = Notes(7), Notes(8)
+    mixed_request(first)
+    second.tick(1, 1)
+    drawn = scene(run_inside(WORKERS, [{"done": 6}], first, second))
+    assert [(track.worker, track.name, len(track.bars) > 0) for track in drawn.tracks] == [
+        (1, "event loop", True),
+        (1, "thread 1", True),
+        (2, "event loop", False),
+    ]
+
+
+def test_a_request_that_was_never_sent_is_only_planned():
+    notes = Notes()
+    mixed_request(notes)
+    rows = [{"done": 6}, {"planned": 1, "number": 0, "pid": 0, "on_loop": -1, "status": 0, "error": 1, "done": 4}]
+    run = run_inside(lab.MIXED, rows, notes)
+    run.samples[1, COLUMNS.index("sent")] = 0
+    unsent = scene(run).clients[1]
+    assert (unsent.planned, unsent.sent, unsent.done, len(unsent.bars)) == (1, 4, 4, 0)
+    timeline(run)
+
+
+# The loop's lateness
+
+
+def test_ticks_that_were_overdue_are_marked_and_their_length_is_written():
+    run = one_async([(1, 1.1), (2, 24), (4, 24), (6, 24), (26, 27)])
+    (loop,) = scene(run).tracks
+    assert loop.late.tolist() == [[2, 24]]
+    picture = timeline(run)
+    assert "late by 22 ms" in words_of(picture)
+    assert picture.alt.endswith("of 31 ms.")
+
+
+def test_a_tick_that_never_ran_is_late_to_the_end_of_the_record():
+    (loop,) = scene(one_async([(1, 1), (10, None), (30, None)])).tracks
+    assert loop.late.tolist() == [[10, 30]]
+
+
+def test_a_loop_without_ticks_is_not_late():
+    picture = timeline(one_async())
+    assert not any("late" in text.lower() for text in words_of(picture))
+
+
+def test_idle_is_written_only_where_the_loop_was_neither_busy_nor_late():
+    assert "idle" in words_of(timeline(one_async()))
+    stuck = timeline(one_async([(3.5, 25.5)]))
+    assert "idle" not in words_of(stuck)
+    assert "not in Django" in words_of(stuck)
+
+
+# The finding in words
+
+
+def test_the_title_counts_the_hops_of_one_request():
+    assert title_of(one_mixed()) == (
+        "One request under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms."
+    )
+
+
+def test_the_title_of_one_request_without_hops_says_where_it_stayed():
+    assert title_of(one_async()) == ("One request under async stayed on the event loop; its view ran for 3.0 of 31 ms.")
+    assert title_of(one_after_another(1)) == (
+        "One request under sync ran on one thread from beginning to end; its view ran for 6.0 of 9.5 ms."
+    )
+
+
+def test_the_title_of_many_tells_of_queues_and_of_late_loops():
+    assert title_of(one_after_another(3)) == (
+        "3 requests under sync took turns on 1 thread; the typical one spent 12 of its 20 ms waiting for its turn."
+    )
+    notes = Notes()
+    mixed_request(notes, 1)
+    mixed_request(notes, 2, thread=101)
+    notes.tick(1, 5)
+    run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
+    assert title_of(run) == (
+        "2 requests under mixed hopped 4 times between the event loop and 2 threads; the loop was late by up to 4.0 ms."
+    )
+
+
+def test_the_title_says_of_which_requests_it_speaks():
+    run = many_mixed(20, users=1, apart=5)
+    assert title_of(run, requests=3).startswith("The first 3 of 20 requests under mixed hopped 6 times")
+    assert title_of(run, requests=slice(5, 6)).startswith("One of 20 requests under mixed hopped twice")
+    assert title_of(run, requests=1).startswith("The first of 20 requests under mixed hopped twice")
+    assert title_of(run, span_ms=(1e5, 2e5)) == "No request of mixed in this stretch of time."
+
+
+def test_the_picture_carries_machine_versions_and_units():
+    picture = timeline(one_mixed())
+    said = words_of(picture)
+    assert "ms since the first request was planned" in said
+    assert any("Django 6.0" in text for text in said)
+    assert any(text.startswith("■ mixed") for text in said)
+    assert isinstance(picture, Picture)
+
+
+# Names of the pieces
+
+
+def test_the_pieces_of_one_request_are_named_with_what_the_hop_cost():
+    found = names(scene(one_mixed()))
+    nbsp = "\N{NO-BREAK SPACE}"
+    assert [(name.text, name.view) for name in found] == [
+        (f"SessionMiddleware.process_request  +200{nbsp}µs", False),
+        (f"view page  +200{nbsp}µs", True),
+    ]
+    assert [name.at for name in found] == pytest.approx([1.75, 3.1])  # the middle of what ran there
+    assert {name.text for name in found} <= set(words_of(timeline(one_mixed())))
+
+
+def test_pieces_of_several_requests_are_not_named():
+    assert names(scene(many_mixed(2))) == []
+
+
+def test_stretches_of_an_async_view_and_layers_under_wsgi_are_named():
+    assert [name.text for name in names(scene(one_async()))] == ["view nap", "view nap goes on"]
+    notes = Notes()
+    whole = notes.row("request", 1, 9)
+    layer = notes.row("middleware", 2, 8, parent=whole, name="SessionMiddleware")
+    notes.row("view", 4, 6, parent=layer, name="shop.views.page")
+    found = names(scene(run_inside(lab.SYNC, [{}], notes)))
+    assert [(name.text, name.at) for name in found] == [("SessionMiddleware", 3), ("view page", 5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("view labapp.sync_views.page", "view page"),
+        ("SessionMiddleware.process_request", "SessionMiddleware.process_request"),
+        ("project.middleware.audit.Audit.process_view", "Audit.process_view"),
+        ("request_started signal", "request_started signal"),
+        ("x" * 80, "x" * 47 + "…"),
+    ],
+)
+def test_names_lose_their_module(name, expected):
+    assert short(name) == expected
+
+
+@given(st.lists(st.floats(0, 8), max_size=30))
+def test_labels_keep_apart_and_stay_in_order(wanted):
+    places = spread(np.sort(np.array(wanted)), 0.2, 0.1, 8.0)
+    assert (np.diff(places) >= 0.2 - 1e-9).all()
+    assert len(places) == len(wanted)
+    assert not len(places) or places[0] >= 0.1 - 1e-9
+    assert not len(places) or places[-1] <= 8.0 + 1e-9
+
+
+@given(st.lists(st.integers(0, 40), max_size=20, unique=True))
+def test_labels_with_room_point_straight_down(wanted):
+    straight = np.sort(np.array(wanted, dtype=float))
+    assert spread(straight, 0.2, -1, 1000).tolist() == pytest.approx(straight.tolist())
+
+
+def test_no_name_leaves_the_paper():
+    notes = Notes()
+    for i in range(12):
+        notes.hop(f"middleware\t{'A' * 30}Middleware.process_request", 1 + 0.01 * i, 100, there=0.001, ran=0.001)
+    picture = timeline(run_inside(lab.MIXED, [{"done": 100}], notes))
+    places = []
+
+    def noting(self, renderer):
+        DRAW(self, renderer)
+        if self.get_rotation() and self.get_text():
+            places.append(self.get_window_extent(renderer).x0 / renderer.width)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", noting)
+        picture._repr_html_()
+    assert len(places) == 12
+    assert min(places) >= 0
+
+
+# What is drawn
+
+
+def test_what_ran_and_what_waited_is_drawn_where_it_was():
+    picture = timeline(one_mixed())
+    assert boxes(picture, VIEW_ON_THREAD) == pytest.approx(
+        np.array([[2.6, 3.6], [2.6, 3.6]])
+    )  # the client's row, the thread's
+    waits = boxes(picture, WAITS)
+    assert len(waits) == 8
+    assert boxes(picture, ON_LOOP)[-1] == pytest.approx([3.7, 5.0])
+    hatched = [patch for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_hatch()]
+    assert {patch.get_gid() for patch in hatched} == {NAMES[QUEUED], NAMES[WAITS]}
+
+
+def test_a_line_leads_there_and_one_back_for_each_hop_of_a_few_requests():
+    def lines(picture):
+        found = [one for one in picture.figure.axes[0].collections if isinstance(one, LineCollection)]
+        return sum(len(one.get_segments()) for one in found if one.get_zorder() == 1.5)
+
+    assert lines(timeline(one_mixed())) == 4
+    assert lines(timeline(many_mixed(3))) == 12
+    assert lines(timeline(many_mixed(30))) == 0
+
+
+def test_what_ran_for_other_requests_is_pale():
+    run = many_mixed(20, users=1, apart=1)
+    picture = timeline(run, requests=slice(5, 6))
+    gids = {patch.get_gid() for patch in picture.figure.axes[0].findobj(PathPatch)}
+    assert {"view on a thread", "view on a thread of others", "on the loop of others"} <= gids
+    assert any("what ran for others is pale" in text for text in words_of(picture))
+
+
+def test_threads_of_other_requests_have_no_lane():
+    assert len(scene(many_mixed(8)).threads) == 8
+    assert len(scene(many_mixed(8), requests=2).threads) == 2
+
+
+@pytest.mark.parametrize("number", [1, 3, 30, 300])
+def test_as_many_requests_as_there_are_fit_on_a_page(number):
+    picture = timeline(many_mixed(number, apart=0.2))
+    assert 3 < picture.figure.get_figheight() < 10
+    picture._repr_html_()
+
+
+def test_what_is_left_out_is_counted():
+    drawn = scene(many_mixed(300))
+    assert len(drawn.clients) == timeline_scene.MOST_ROWS
+    assert len(drawn.threads) == timeline_tracks.MOST_THREADS
+    assert "and 150 more requests and 240 more threads, not drawn for want of room" in words_of(
+        timeline(many_mixed(300))
+    )
+    assert "hopped 600 times between the event loop and 300 threads" in title_of(many_mixed(300))
+
+
+def test_of_a_long_run_the_first_requests_are_drawn():
+    run = many_mixed(timeline_choice.MOST_REQUESTS + 1, users=2, apart=3)
+    assert scene(run).chosen == timeline_choice.A_FEW
+    assert scene(run).end < 3 * timeline_choice.A_FEW + 10
+    assert scene(many_mixed(timeline_choice.MOST_REQUESTS, users=2, apart=3)).chosen == timeline_choice.MOST_REQUESTS
+
+
+def test_a_window_shows_the_requests_that_were_under_way_in_it():
+    run = many_mixed(20, users=1, apart=5)  # each from 5 i to 5 i + 6
+    drawn = scene(run, span_ms=(52, 54))
+    assert (drawn.begin, drawn.end) == (52, 54)
+    assert [client.planned for client in drawn.clients] == [50]
+    assert all((track.bars.begin >= 52).all() and (track.bars.end <= 54).all() for track in drawn.tracks)
+    assert scene(run, span_ms=12).chosen == 3
+    later = scene(run, requests=slice(10, 12), span_ms=7)
+    assert (later.begin, later.end, later.chosen) == (50, 57, 2)
+
+
+def test_a_request_that_reached_the_application_after_the_window_was_traced_nonetheless():
+    run = many_mixed(20, users=1, apart=5)
+    drawn = scene(run, span_ms=(50, 50.5))
+    assert drawn.untraced == 0
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 2.5, "3", slice("a", "b"), slice(1000, 1001)])
+def test_requests_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ConfigurationError, match="requests="):
+        timeline(one_mixed(), requests=wrong)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, "5", (5, 5), (3, 1), (1, 2, 3), (1, None), float("nan"), float("inf")])
+def test_windows_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ConfigurationError, match="span_ms="):
+        timeline(one_mixed(), span_ms=wrong)
+
+
+def test_a_run_without_the_probe_says_how_to_get_one():
+    with pytest.raises(ConfigurationError, match=r"serve\(\.\.\., probe=True\)"):
+        timeline(run_inside(lab.SYNC, [{}]))
+    with pytest.raises(ConfigurationError, match="takes runs of measure"):
+        timeline("a run")
+
+
+def test_a_run_without_requests_draws_its_idle_loop():
+    notes = Notes()
+    notes.tick(1, 1)
+    picture = timeline(run_inside(lab.ASYNC, [], notes))
+    assert picture.alt == "No request of async in this stretch of time."
+    picture._repr_html_()
+
+
+def test_spans_count_from_the_first_request_planned():
+    run = many_mixed(2, apart=5)
+    spans = timeline_bars.in_ms(run.inside, zero_ns(run))
+    assert spans["begin"].min() == 1
+    assert timeline_names.cost_us(spans[spans["kind"] == "to_thread"]).tolist() == pytest.approx([200] * 4)
+
+
+# A real server
+
+
+def test_a_real_request_under_mixed_hops_and_each_hop_is_named():
+    with lab.serve(lab.MIXED, probe=True) as server:
+        run = lab.measure(server, "/sync/page/", lab.closed(1, each=1))
+    drawn = scene(run)
+    assert len(drawn.loops) == 1
+    assert drawn.untraced == 0
+    said = [name.text for name in names(drawn)]
+    assert any(text.startswith("SessionMiddleware.process_request") for text in said)
+    assert sum(text.startswith("view page") for text in said) == 1
+    assert len(said) == len(drawn.hops)
+    assert "between the event loop and" in title_of(run)
+
+
+def test_a_real_request_under_sync_stays_on_its_thread():
+    with lab.serve(lab.SYNC, probe=True) as server:
+        run = lab.measure(server, "/sync/wait/?ms=20", lab.closed(3, each=1))
+    (thread,) = scene(run).tracks
+    assert not thread.on_loop
+    assert (thread.bars.of(VIEW_ON_THREAD).ms >= 20).sum() == 3
+    assert "took turns on 1 thread" in title_of(run)
