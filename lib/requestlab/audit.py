@@ -6,7 +6,7 @@ they mean less than they seem to. Each check says what it saw.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,14 +73,16 @@ def judge(run: Run) -> tuple[str, list[str]]:
 def outside(run: Run) -> str:
     """Return what evidence there is that something outside of server and load disturbed the run, in a few words; or nothing.
 
-    It looks at no response time: a slice may be left out for this, never for being slow.
+    It looks at no response time: a slice may be left out for this, never for being slow. Loads beside each other hold up each
+    other's processes, and more so where the server is fast: that is not from outside.
     """
+    alone = not _beside(run)
     found = {
         "steal": any(_stolen(run)),
         "other processes": any(_foreign(run)),
         "CPU limit": any(_throttled(run)),
-        "generator starved": _was_starved(run),
-        "schedule late": not run.about["held_back"] and any(_behind_schedule(run)),
+        "generator starved": alone and _was_starved(run),
+        "schedule late": alone and not run.about["held_back"] and any(_behind_schedule(run)),
     }
     return ", ".join(name for name, seen in found.items() if seen)
 
@@ -112,14 +114,17 @@ def _lost(run: Run) -> Iterator[str]:
 
 
 def _counted_otherwise(run: Run) -> Iterator[str]:
-    """What the server has counted lies between the answers and the requests; what failed may or may not have reached it."""
+    """What the server has counted lies between the answers and the requests, of all loads at that time; what failed may or may
+    not have reached it."""
     if not run.about["counts"]:
         return
+    together = [run, *run.beside.values()]
     counted = sum(run.about["counts"].values())
-    answers = int((run.samples[:, COLUMNS.index("status")] > 0).sum())
-    if counted > run.about["started"]:
+    sent = sum(one.about["started"] for one in together)
+    answers = sum(int((one.samples[:, COLUMNS.index("status")] > 0).sum()) for one in together)
+    if counted > sent:
         yield (
-            f"the server counted {counted:,} requests, and {run.about['started']:,} were sent: somebody else asked too, or "
+            f"the server counted {counted:,} requests, and {sent:,} were sent: somebody else asked too, or "
             "what was given up earlier came late"
         )
     elif counted < answers:
@@ -160,11 +165,24 @@ def _busy(run: Run) -> Iterator[str]:
 
 def _starved(run: Run) -> Iterator[str]:
     if _was_starved(run) and not run.generator_was_busy:
-        yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: something else ran there"
+        other = "the load beside it, or something else," if _beside(run) else "something else"
+        yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: {other} ran there"
 
 
 def _was_starved(run: Run) -> bool:
     return not run.about["cores_shared"] and run.generator_wait > STARVED_GENERATOR
+
+
+def _beside(run: Run) -> Mapping[str, str]:
+    """Return the other loads on the server at that time, by path."""
+    return run.about.get("beside") or {}
+
+
+def _without_company(run: Run) -> Iterator[str]:
+    """What is said to have been measured beside a load was not, where that load came to nothing."""
+    for path, other in run.beside.items():
+        for reason in (*_unanswered(other), *_lost(other)):
+            yield f"of the load beside it, on {path}, {reason}"
 
 
 def _unfinished(run: Run) -> Iterator[str]:
@@ -247,7 +265,8 @@ def _stolen(run: Run) -> Iterator[str]:
 def _foreign(run: Run) -> Iterator[str]:
     if run.about["server_cpu_ns"] is None or not run.about["cores_watched"]:
         return
-    own = run.about["server_cpu_ns"] + (run.about["generator_cpu_ns"] if run.about["cores_shared"] else 0)
+    generators = sum(one.about["generator_cpu_ns"] for one in (run, *run.beside.values()))
+    own = run.about["server_cpu_ns"] + (generators if run.about["cores_shared"] else 0)
     share = _share_of_cores(run, run.about["cores_ns"]["busy"] - own)
     idle = run.about["cores_ns"]["idle"] / 1e9 / run.seconds / run.about["cores_watched"]
     if share > MUCH_FOREIGN and idle < HARMLESS_IDLE:
@@ -261,7 +280,7 @@ def _throttled(run: Run) -> Iterator[str]:
 
 def _pressed(run: Run) -> Iterator[str]:
     pressure = run.about["pressure_ns"]
-    if pressure is None or run.about["capacity"] != 1 or run.about["cores_shared"] or _was_starved(run):
+    if pressure is None or run.about["capacity"] != 1 or run.about["cores_shared"] or _was_starved(run) or _beside(run):
         return
     if (share := pressure / 1e9 / run.seconds) > MUCH_PRESSURE:
         yield f"something on this machine waited for a core for {share:.0%} of the time (CPU pressure)"
@@ -308,6 +327,7 @@ _SUSPECT: tuple[_Check, ...] = (
     _odd_bodies,
     _busy,
     _starved,
+    _without_company,
     _unfinished,
     _behind_schedule,
     _overtaken,

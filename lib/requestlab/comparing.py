@@ -23,7 +23,7 @@ from requestlab.configurations import Configuration
 from requestlab.errors import ConfigurationError
 from requestlab.intervals import LEAST_ROUNDS
 from requestlab.load import Closed, Load, Open, closed
-from requestlab.measuring import Settings, check
+from requestlab.measuring import Beside, Settings, aim_beside, check, check_beside
 from requestlab.measuring import take as take_slice
 from requestlab.progress import Progress
 from requestlab.serving import Server, serve
@@ -57,6 +57,12 @@ class _Contender:
     label: str
     aim: Aim
     load: Load
+    beside: tuple[Beside, ...] = ()
+
+    def of_round(self, number: int) -> _Contender:
+        """Return it with the arrivals of that round: chance decides on them anew, for all contenders alike."""
+        beside = tuple((aim, _of_round(load, number)) for aim, load in self.beside)
+        return replace(self, load=_of_round(self.load, number), beside=beside)
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def compare(
     seed: int | None = None,
     expect: str | None = None,
     remote: bool = False,
+    beside: Mapping[str, Load] | Mapping[str, Mapping[str, Load]] | None = None,
 ) -> Comparison:
     """Measure every contender once a round, in shuffled order, and return all slices as a Comparison.
 
@@ -90,7 +97,8 @@ def compare(
     >>> result.ratio("sync", "mixed", "throughput")
 
     `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the first
-    is the baseline. `path` and `load` are for all of them, or by label. There are `rounds` of them, fewer if `budget` seconds
+    is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as `measure` takes them:
+    by path, or by label and path. There are `rounds` of them, fewer if `budget` seconds
     would be exceeded, or as soon as the interval of every contender's throughput over the baseline's is narrower than `width`
     (0.05: its ends lie 5 % apart); never because a difference was found. With `control`, the baseline takes part a second
     time, from a server of its own: what the lab makes of no difference. A slice is dropped for evidence from outside only
@@ -98,26 +106,29 @@ def compare(
 
     Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
 
-    Resources: all servers at once, and one load process at a time; all are gone when this returns or raises.
+    Resources: all servers at once, and the load processes of one slice at a time; all are gone when this returns or raises.
     """
     machine.require_linux()
     _check_contenders(contenders, control)
     paths = _by_label(path, contenders, "path")
     loads: dict[str, Load] = _by_label(closed(users=1) if load is None else load, contenders, "load")
     settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
-    for one in loads.values():
+    besides = _beside_by_label(beside, contenders)
+    for label, one in loads.items():
         _check_load(one, settings)
+        check_beside(besides[label], one, settings)
     limits = _limits(rounds, budget, width)
     seed = _seed(seed)
     with ExitStack() as stack, Progress("comparing") as progress:
         field = [
-            _Contender(label, aim(_served(target, stack), paths[name], remote), loads[name])
+            _contender(label, _served(target, stack), paths[name], loads[name], besides[name], remote)
             for label, name, target in _lineup(contenders, control)
         ]
         course = _Course(field, settings, limits, random.Random(seed), progress)
         about = {
             "paths": {one.label: one.aim.path for one in field},
             "loads": {one.label: str(one.load) for one in field},
+            "beside": {one.label: {at.path: str(load) for at, load in one.beside} for one in field},
             "seed": seed,
             "seconds": seconds,
             "wanted": rounds,
@@ -161,7 +172,8 @@ class _Course:
         for one in self._field:
             self._progress.step(f"warming up {one.label}", self._left_s(0))
             fixed = isinstance(one.load, Closed) and one.load.each is not None
-            take_slice(one.aim, one.load, self._settings if fixed else short, self._progress.tick)
+            settings = replace(self._settings if fixed else short, beside=one.beside)
+            take_slice(one.aim, one.load, settings, self._progress.tick)
 
     def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
         order = self._chance.sample(self._field, len(self._field))
@@ -171,7 +183,9 @@ class _Course:
                 f"round {number} of {max(number, self._limits.rounds)}, {one.label}",
                 self._left_s(so_far.complete + done),
             )
-            run = take_slice(one.aim, _of_round(one.load, number), self._settings, self._progress.tick)
+            now = one.of_round(number)
+            settings = replace(self._settings, beside=now.beside)
+            run = take_slice(now.aim, now.load, settings, self._progress.tick)
             evidence = audit.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
 
@@ -200,8 +214,13 @@ class _Course:
         return left
 
 
+def _contender(
+    label: str, target: Server | str, path: str, load: Load, beside: Mapping[str, Load] | None, remote: bool
+) -> _Contender:
+    return _Contender(label, aim(target, path, remote), load, aim_beside(target, beside, remote))
+
+
 def _of_round(load: Load, number: int) -> Load:
-    """Let chance decide anew on the arrivals of each round, for all contenders alike."""
     return replace(load, seed=load.seed + number) if isinstance(load, Open) else load
 
 
@@ -260,6 +279,13 @@ def _by_label(value: _T | Mapping[str, _T], contenders: Mapping[str, Target], wh
     if set(value) != set(contenders):
         raise ConfigurationError(f"{what} names {', '.join(value)}; the contenders are {', '.join(contenders)}")
     return dict(value)
+
+
+def _beside_by_label(beside: Any, contenders: Mapping[str, Target]) -> dict[str, Any]:
+    """Loads by path are for all contenders; whether they are by label first shows in what they map to."""
+    if isinstance(beside, Mapping) and any(isinstance(one, Mapping) for one in beside.values()):
+        return _by_label(beside, contenders, "beside")
+    return dict.fromkeys(contenders, beside)
 
 
 def _check_load(load: object, settings: Settings) -> None:

@@ -1,23 +1,29 @@
-"""Running the load process: a plan goes in; its marks, its samples and the server's threads come out."""
+"""Running load processes: plans go in; their marks, their samples and the server's threads come out."""
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
 import selectors
 import subprocess
 import sys
 import tempfile
+import termios
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
 from requestlab.errors import GeneratorError
 from requestlab.plan import COLUMNS, Plan
+from requestlab.probe import watchdog
 from requestlab.runs import THREAD_COLUMNS
 
 SAMPLING_S = 0.01
@@ -25,6 +31,9 @@ SAMPLING_S = 0.01
 
 AFTERMATH_S = 0.1
 """How much longer they are counted after the last answer: threads may end with their request."""
+
+READY_CHECK_S = 0.001
+"""How often a load process is looked at until it has its plan: by so much its load may begin later than it could."""
 
 _PATIENCE_S = 5.0
 
@@ -38,65 +47,155 @@ class Outcome:
     thread_samples: np.ndarray[Any, np.dtype[np.int64]]
 
 
+@dataclass(frozen=True)
+class Errand:
+    """A plan, whom it is for (its path, in words of errors), and how many seconds after the first ones it begins."""
+
+    plan: Plan
+    name: str = ""
+    after_s: float = 0.0
+
+
 def carry_out(plan: Plan, watched: tuple[int, ...], tick: Callable[[], None]) -> Outcome:
     """Run the load process to its end; `watched` are the pids whose threads are counted, `tick` is called meanwhile.
 
     Raises GeneratorError where it fails or does not end. Resources: one process, gone when this returns or raises.
     """
-    deadline = time.monotonic() + plan.warmup_s + plan.seconds + plan.timeout_s + _PATIENCE_S
-    output = bytearray()
+    (outcome,) = carry_out_together([Errand(plan)], watched, tick)
+    return outcome
+
+
+def carry_out_together(
+    errands: Sequence[Errand], watched: tuple[int, ...], tick: Callable[[], None]
+) -> tuple[Outcome, ...]:
+    """Run a load process for each errand, all at once, to the end of the last; the outcomes have the thread counts in common.
+
+    No load begins before every process has started. Raises GeneratorError as soon as one fails, or where one does not end.
+    Resources: one process an errand, all gone when this returns or raises.
+    """
+    deadline = time.monotonic() + max(one.after_s + _longest_s(one.plan) for one in errands) + _PATIENCE_S
     threads: list[tuple[int, int, int]] = []
-    with _generator(plan) as (process, words):
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                if selector.select(SAMPLING_S if watched else 0.1):
-                    data = os.read(process.stdout.fileno(), 1 << 20)
-                    if not data:
-                        break
-                    output += data
-                threads += _count_threads(watched)
-                tick()
-                if time.monotonic() > deadline:
-                    raise GeneratorError("the load process did not finish in time; is the machine overloaded?")
-        status = process.wait()
+    probes = {pid: _threads_of_the_probe(pid) for pid in watched}
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        started = [stack.enter_context(_LoadProcess(one)) for one in errands]
+        while not all(one.ready for one in started):
+            time.sleep(READY_CHECK_S)
+            tick()
+            _check_time(deadline)
+        first = time.monotonic()
+        waiting = sorted(started, key=lambda one: one.after_s)
+        for one in started:
+            selector.register(one.stdout, selectors.EVENT_READ, one)
+        while selector.get_map():
+            while waiting and time.monotonic() >= first + waiting[0].after_s:
+                waiting.pop(0).begin()
+            patience = SAMPLING_S if watched else 0.1
+            if waiting:
+                patience = min(patience, max(0.0, first + waiting[0].after_s - time.monotonic()))
+            for key, _ in selector.select(patience):
+                if not key.data.read():
+                    selector.unregister(key.fileobj)
+                    key.data.check()
+            threads += _count_threads(watched)
+            tick()
+            _check_time(deadline)
         end = time.monotonic() + AFTERMATH_S
         while watched and time.monotonic() < end:
             time.sleep(SAMPLING_S)
             threads += _count_threads(watched)
-        head, _, rows = bytes(output).partition(b"\n")
-        if status != 0 or not head:
-            words.seek(0)
-            raise GeneratorError(f"the load process failed with status {status}: {words.read().strip()}")
-    table = np.frombuffer(rows, dtype=np.int64).reshape(-1, len(COLUMNS))
-    return Outcome(json.loads(head), table, np.array(threads, dtype=np.int64).reshape(-1, len(THREAD_COLUMNS)))
+        probes = {pid: found or _threads_of_the_probe(pid) for pid, found in probes.items()}
+        rows = [(at, pid, count - probes.get(pid, 0)) for at, pid, count in threads]
+        counted = np.array(rows, dtype=np.int64).reshape(-1, len(THREAD_COLUMNS))
+        return tuple(one.outcome(counted) for one in started)
 
 
-@contextmanager
-def _generator(plan: Plan) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
-    """Start the load process; it is gone when the block is left, however that happens."""
-    with tempfile.TemporaryFile("w+", errors="replace") as words:
-        process = subprocess.Popen(
+class _LoadProcess:
+    """A load process from its start to its outcome; a context manager: it is gone when the block is left, however that happens.
+
+    Its plan is one line, and the end of that line its starting signal.
+    """
+
+    def __init__(self, errand: Errand) -> None:
+        self.after_s = errand.after_s
+        self._name = f" on {errand.name}" if errand.name else ""
+        self._plan = errand.plan.to_json().removesuffix(b"\n")
+        self._output = bytearray()
+
+    def __enter__(self) -> _LoadProcess:
+        self._words = tempfile.TemporaryFile("w+", errors="replace")
+        self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "requestlab.generator"],  # -P: the folder of the notebook may hold any names
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=words,
+            stderr=self._words,
             start_new_session=True,  # an interrupt in the notebook reaches only the notebook
         )
         try:
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # it has died already, and its words say why
-                process.stdin.write(plan.to_json())
-                process.stdin.flush()
-            yield process, words
-        finally:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with suppress(BrokenPipeError):
-                        pipe.close()
+            self._tell(self._plan)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._words.close()
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process has read its plan, all but the end of the line; or has died, and its words say why."""
+        assert self._process.stdin is not None
+        unread = array("i", [0])
+        fcntl.ioctl(self._process.stdin, termios.FIONREAD, unread)
+        return not unread[0] or self._process.poll() is not None
+
+    def begin(self) -> None:
+        """Give the starting signal."""
+        self._tell(b"\n")
+
+    def read(self) -> bool:
+        """Take what the process has written; return whether more may come."""
+        data = os.read(self.stdout.fileno(), 1 << 20)
+        self._output += data
+        return bool(data)
+
+    def check(self) -> None:
+        """Raise GeneratorError if the process, which has written its last, has failed."""
+        status = self._process.wait()
+        if status != 0 or b"\n" not in self._output:
+            self._words.seek(0)
+            words = self._words.read().strip()
+            raise GeneratorError(f"the load process{self._name} failed with status {status}: {words}")
+
+    def outcome(self, threads: np.ndarray[Any, np.dtype[np.int64]]) -> Outcome:
+        head, _, rows = bytes(self._output).partition(b"\n")
+        table = np.frombuffer(rows, dtype=np.int64).reshape(-1, len(COLUMNS))
+        return Outcome(json.loads(head), table, threads)
+
+    def _tell(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has died already, and its words say why
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+
+
+def _longest_s(plan: Plan) -> float:
+    return plan.warmup_s + plan.seconds + plan.timeout_s
+
+
+def _check_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise GeneratorError("the load process did not finish in time; is the machine overloaded?")
 
 
 def _count_threads(pids: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
@@ -106,3 +205,12 @@ def _count_threads(pids: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
         except OSError:
             continue
         yield time.perf_counter_ns(), pid, count
+
+
+def _threads_of_the_probe(pid: int) -> int:
+    """Return how many threads of a worker are the probe's own, which nobody wants to have counted."""
+    names = []
+    for path in glob.glob(f"/proc/{pid}/task/*/comm"):
+        with suppress(OSError):
+            names.append(Path(path).read_text().strip())
+    return names.count(watchdog.NAME)

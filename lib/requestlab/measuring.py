@@ -6,19 +6,21 @@ import dataclasses
 import json
 import math
 import resource
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 from requestlab import machine
 from requestlab.aiming import Aim, aim
 from requestlab.connection import TIMEOUT
 from requestlab.errors import ConfigurationError
+from requestlab.inside import NOTHING, Inside
 from requestlab.load import MOST_USERS, Closed, Load, Open, Steps, closed
-from requestlab.loading import Outcome, carry_out
+from requestlab.loading import Errand, Outcome, carry_out_together
 from requestlab.plan import COLUMNS, Plan
 from requestlab.progress import Progress
 from requestlab.ramp import Ramp
+from requestlab.recorded import Recording
 from requestlab.runs import Run
 from requestlab.serving import Server
 
@@ -27,27 +29,37 @@ MOST_TIMEOUT = 120.0
 MOST_REQUESTS = 2_000_000
 WARMUP_S = 0.25
 MOST_SETTLING_S = 30.0
+MOST_BESIDE = 8
 CLIENTS = ("ruler", "httpx")
 
 SPARE_DESCRIPTORS = 50
 """Files that the load process has open besides its connections, with room to spare."""
 
 
+Beside = tuple[Aim, Load]
+"""A load at the same time on the same server."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How long a slice takes, and what each answer must hold; `warmup` None: as the load needs it."""
+    """How long a slice takes, what each answer must hold, and what goes on beside it; `warmup` None: as the load needs it."""
 
     seconds: float = 2.0
     warmup: float | None = None
     timeout: float = 10.0
     expect: str | None = None
     client: str = "ruler"
+    beside: tuple[Beside, ...] = ()
 
     def warmup_of(self, load: Load) -> float:
         """Return the seconds of load before the measured stretch; none for a fixed number of requests."""
         if self.warmup is not None:
             return self.warmup
-        return 0.0 if isinstance(load, Closed) and load.each is not None else WARMUP_S
+        return 0.0 if _is_fixed(load) else WARMUP_S
+
+
+_NOT_ITS_OWN: dict[str, Any] = {"counts": {}, "server_cpu_ns": None}
+"""What is known of a server only for all of its loads together is told with the first of them."""
 
 
 @overload
@@ -62,6 +74,7 @@ def measure(
     remote: bool = False,
     expect: str | None = None,
     client: str = "ruler",
+    beside: Mapping[str, Load] | None = None,
 ) -> Run: ...
 @overload
 def measure(
@@ -75,6 +88,7 @@ def measure(
     remote: bool = False,
     expect: str | None = None,
     client: str = "ruler",
+    beside: Mapping[str, Load] | None = None,
 ) -> Ramp: ...
 def measure(
     target: Server | str,
@@ -87,6 +101,7 @@ def measure(
     remote: bool = False,
     expect: str | None = None,
     client: str = "ruler",
+    beside: Mapping[str, Load] | None = None,
 ) -> Run | Ramp:
     """Put `load` on `target` for `seconds` and return every request as a row.
 
@@ -100,16 +115,24 @@ def measure(
     does an answer whose body does not hold `expect`. `client="httpx"` sends with a plain httpx.AsyncClient instead of the
     ruler, to show what that does to the figures.
 
+    `beside` maps other paths to loads that are put on the same target at the same time, each by a process of its own, as long
+    as the warm-up and the measured stretch last; one of a fixed number of requests begins with the stretch. What is judged is
+    `load`; the others' requests are in `Run.beside`. The server's CPU time cannot be told apart then: `cpu_per_request` is NaN.
+
+    >>> run = measure(server, "/async/wait/?ms=1", open(rate=200), beside={"/async/block/?ms=90": open(rate=2)})
+
     Raises ConfigurationError for values that cannot work, RemoteTargetError, ServerGoneError where the server has ended before,
     and GeneratorError. May be interrupted at any time.
 
-    Resources: one process for the time of the call, on a core of its own where there is one.
+    Resources: one process a load for the time of the call, on a core of their own where there is one.
     """
     machine.require_linux()
     load = closed(users=1) if load is None else load
     settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect, client=client)
     check(load, settings)
+    check_beside(beside, load, settings)
     target_of = aim(target, path, remote)
+    settings = replace(settings, beside=aim_beside(target, beside, remote))
     if isinstance(load, Steps):
         expected = sum(_expected_s(step, settings) or 0 for step in load.loads)
         with Progress(f"{target_of.label} {path}, {load}", expected or None) as progress:
@@ -118,23 +141,70 @@ def measure(
         return take(target_of, load, settings, progress.tick)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One of the loads of a slice."""
+
+    aim: Aim
+    load: Load
+    settings: Settings
+
+
 def take(at: Aim, load: Load, settings: Settings, tick: Callable[[], None] = lambda: None) -> Run:
-    """Take one slice; its load and settings have been checked."""
+    """Take one slice; its loads and settings have been checked."""
     server = at.server
-    plan = _plan(at, load, settings)
+    beside = (_Part(*one, _settings_beside(one[1], load, settings)) for one in settings.beside)
+    parts = [_Part(at, load, settings), *beside]
+    plans = [_plan(part) for part in parts]
+    errands = [
+        Errand(plan, part.aim.path, plans[0].warmup_s - plan.warmup_s) for part, plan in zip(parts, plans, strict=True)
+    ]
     watched = server.pids if server and server.configuration.probe else ()
     before = server.counts if server else {}
-    outcome = carry_out(plan, watched, tick)
-    if server and (outcome.samples[:, COLUMNS.index("error")] == TIMEOUT).any():
+    with server.recording() if server else Recording(None) as recording:
+        outcomes = carry_out_together(errands, watched, tick)
+        inside = recording.read()
+    if server and any((outcome.samples[:, COLUMNS.index("error")] == TIMEOUT).any() for outcome in outcomes):
         server.settle(
             MOST_SETTLING_S, tick
         )  # or the next run would begin behind the requests that this one has given up
-    about = {
+    common = _about_server(at) | {"counts": _counted(before, server.counts if server else {})}
+    first, *others = (
+        _about(part, plan, outcome)
+        | {"beside": {other.aim.path: str(other.load) for other in parts if other is not part}}
+        for part, plan, outcome in zip(parts, plans, outcomes, strict=True)
+    )
+    runs = {
+        about["path"]: _run(outcome, common | about | _NOT_ITS_OWN)
+        for about, outcome in zip(others, outcomes[1:], strict=True)
+    }
+    return _run(outcomes[0], common | first, inside, runs)
+
+
+def _settings_beside(load: Load, main: Load, settings: Settings) -> Settings:
+    """Return those of a load beside another: it takes as long; one of a fixed number of requests has no warm-up."""
+    warmup = None if _is_fixed(load) else settings.warmup_of(main)
+    return replace(settings, warmup=warmup, expect=None, client="ruler")
+
+
+def _about_server(at: Aim) -> dict[str, Any]:
+    server = at.server
+    return {
         "label": at.label,
         "configuration": dataclasses.asdict(server.configuration) if server else None,
         "capacity": server.configuration.capacity if server else None,
-        "url": str(at.url),
-        "path": at.path,
+        "cores": dataclasses.asdict(server.cores) if server else None,
+        "server_ended": server is not None and not server.alive,
+        "nonce": server.is_itself() if server and server.alive else None,
+        "machine": machine.facts(),
+    }
+
+
+def _about(part: _Part, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    load, settings = part.load, part.settings
+    return {
+        "url": str(part.aim.url),
+        "path": part.aim.path,
         "load": str(load) if settings.client == "ruler" else f"{load}, with stock httpx",
         **{
             name: getattr(plan, name) for name in ("users", "each", "rate", "arrivals", "seed", "connections", "client")
@@ -145,16 +215,10 @@ def take(at: Aim, load: Load, settings: Settings, tick: Callable[[], None] = lam
         "warmup": plan.warmup_s,
         "timeout": settings.timeout,
         "pids": list(plan.pids),
-        "cores": dataclasses.asdict(server.cores) if server else None,
-        "server_ended": server is not None and not server.alive,
-        "nonce": server.is_itself() if server and server.alive else None,
-        "counts": _counted(before, server.counts if server else {}),
         "started": outcome.head["started"],
         "held_back": outcome.head["held_back"],
-        "machine": machine.facts(),
         **_stretch(outcome.head["marks"], plan),
     }
-    return _run(outcome, about)
 
 
 def check(load: object, settings: Settings) -> None:
@@ -171,6 +235,34 @@ def check(load: object, settings: Settings) -> None:
         raise ConfigurationError(f"client={settings.client!r} is not known; expected one of: {', '.join(CLIENTS)}")
     for step in load.loads if isinstance(load, Steps) else (load,):
         _check_one(step, settings)
+
+
+def check_beside(beside: object, load: Load | Steps, settings: Settings) -> None:
+    """Raise ConfigurationError for loads beside `load` that cannot work."""
+    if beside is None:
+        return
+    if not isinstance(beside, Mapping) or not all(isinstance(one, Closed | Open) for one in beside.values()):
+        raise ConfigurationError(
+            f"beside={beside!r}: expected a mapping of paths to loads, such as {{'/sync/page/': requestlab.open(rate=2)}}"
+        )
+    if len(beside) > MOST_BESIDE:
+        raise ConfigurationError(f"beside={beside!r}: expected at most {MOST_BESIDE} loads, each takes a process")
+    fixed = [_is_fixed(step) for step in (load.loads if isinstance(load, Steps) else (load,))]
+    for one in beside.values():
+        if any(fixed) and not _is_fixed(one):
+            raise ConfigurationError(
+                f"{load} end when they are answered, and {one} beside them would not; leave out each, or give it to both"
+            )
+        _check_one(one, replace(settings, warmup=None, client="ruler"))
+
+
+def aim_beside(target: Server | str, beside: Mapping[str, Load] | None, remote: bool = False) -> tuple[Beside, ...]:
+    """Return where each load beside another leads, and that load; raises as `aim` does."""
+    return tuple((aim(target, path, remote), load) for path, load in (beside or {}).items())
+
+
+def _is_fixed(load: Load) -> bool:
+    return isinstance(load, Closed) and load.each is not None
 
 
 def _check_one(load: Load, settings: Settings) -> None:
@@ -190,7 +282,8 @@ def _check_one(load: Load, settings: Settings) -> None:
         raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
 
 
-def _plan(at: Aim, load: Load, settings: Settings) -> Plan:
+def _plan(part: _Part) -> Plan:
+    at, load, settings = part.aim, part.load, part.settings
     server = at.server
     cores = server.cores if server else machine.split_cores()
     if isinstance(load, Closed):
@@ -215,8 +308,10 @@ def _plan(at: Aim, load: Load, settings: Settings) -> Plan:
     )
 
 
-def _run(outcome: Outcome, about: dict[str, Any]) -> Run:
-    return Run(outcome.samples, outcome.thread_samples, json.loads(json.dumps(about)))
+def _run(
+    outcome: Outcome, about: dict[str, Any], inside: Inside = NOTHING, beside: Mapping[str, Run] | None = None
+) -> Run:
+    return Run(outcome.samples, outcome.thread_samples, json.loads(json.dumps(about)), inside, beside or {})
 
 
 def _expected_s(load: Load, settings: Settings) -> float | None:

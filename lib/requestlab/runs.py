@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab import audit
+from requestlab.blocks import blocks
 from requestlab.connection import ERRORS
 from requestlab.errors import RunFormatError
 from requestlab.inside import COLUMNS as INSIDE_COLUMNS
@@ -87,6 +88,11 @@ class Run:
         """The heartbeats of the workers' event loops: see `Inside.ticks`."""
         return self.inside.ticks
 
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """The stretches in which an event loop was late, how long, why, and who was at it: see `requestlab.blocks`."""
+        return blocks(self.inside)
+
     @property
     def response_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Response time of each answered request, from planned to done, in ms."""
@@ -108,7 +114,7 @@ class Run:
         """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `service_p50`, `service_p95`,
         `service_p99` (service time in ms), `late` (requests sent more than `audit.LATE_MS` after they were planned),
         `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered with a status of 400 or
-        above), `cpu_per_request` (the workers', in ms), `validity` and `reasons`.
+        above), `cpu_per_request` (the workers', in ms; not known where other loads were beside), `validity` and `reasons`.
 
         Times are those of requests planned in the measured stretch. Of an answer that was under way at one of its ends,
         throughput and CPU count the part of its time that lies inside: whole answers would come or be missing in step with
@@ -122,7 +128,7 @@ class Run:
             "late": int((self.late_ms > audit.LATE_MS).sum()),
             **_quantiles(self.late_ms, {"late_p99": 99}),
             "errors": int((~answered(self.requests)).sum()),
-            "cpu_per_request": self._cpu_ms(self.about["server_cpu_ns"]),
+            "cpu_per_request": math.nan if self.beside else self._cpu_ms(self.about["server_cpu_ns"]),
             "validity": validity,
             "reasons": reasons,
         }

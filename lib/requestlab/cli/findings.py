@@ -36,7 +36,7 @@ HEADS = (
     "at once",
 )
 _OF_CPU = {FASTER: "less CPU", SLOWER: "more CPU"}
-_NO_CPU = "it is not known for addresses, nor where a worker ended"
+_NO_CPU = "it is not known for addresses, beside other loads, nor where a worker ended"
 
 
 def tell(result: Comparison, saved: Path | None, as_json: bool) -> None:

@@ -50,7 +50,8 @@ def _forget() -> None:
 class Heartbeat:
     """The state that one loop's heartbeat and its watchdog share; times in ns of CLOCK_MONOTONIC.
 
-    `due` is when the next beat is due, `alarm` goes off when that is overdue, `depth` the number of Python frames below any
+    `due` is when the next beat is due, `alarm` goes off when that is overdue, `missed` is when the last one was due for which it
+    did, `depth` the number of Python frames below any
     callback of the loop, `rested` whether the loop was seen not to run at all: then nothing was late.
     """
 
@@ -58,7 +59,7 @@ class Heartbeat:
         self.loop = weakref.ref(loop)
         self.ident, self.thread = threading.get_ident(), threading.get_native_id()
         self.timer, self.alarm = Timer(), Timer(blocking=True)
-        self.depth, self.rested, self.silent = 0, False, False
+        self.missed, self.depth, self.rested, self.silent = 0, 0, False, False
         self._write = recorder.row
         self._waiting = Waiting()
         self.due = time.perf_counter_ns() + EVERY_NS
@@ -75,11 +76,14 @@ class Heartbeat:
         if self.rested or not self.depth:
             self.depth, self.rested, self.due = _depth(), False, last
         cpu, process_cpu, waited = time.thread_time_ns(), time.process_time_ns(), self._waiting.so_far_ns()
-        if last - self.due >= MOST_ROWS * EVERY_NS:
-            self._row(self.due, cpu, process_cpu, ran, waited)
-            self.due = last - (MOST_ROWS - 2) * EVERY_NS
-        for due in range(self.due, last + 1, EVERY_NS):
+        first = start = self.due
+        if last - first >= MOST_ROWS * EVERY_NS:
+            self._row(first, cpu, process_cpu, ran, waited)
+            start = last - (MOST_ROWS - 2) * EVERY_NS
+        for due in range(start, last + 1, EVERY_NS):
             self._row(due, cpu, process_cpu, ran, waited)
+        if ran - first >= PATIENCE_NS:
+            self.missed = first
         self.due = last + EVERY_NS
         self.alarm.set(self.due + PATIENCE_NS)
 

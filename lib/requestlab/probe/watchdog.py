@@ -28,6 +28,12 @@ AGAIN_NS = 5_000_000
 LONGEST_NS = 500_000_000
 """It looks again after so long, or after an eighth of the time the beat is overdue, up to the longest."""
 
+NAME = "requestlab-dog"
+"""Its thread's name, for the kernel: at most 15 letters."""
+
+COMPUTED_NS = 1_000_000
+"""CPU time since the last look from which on another thread is taken for the one who held the GIL."""
+
 IN_LOOP = "(event loop)"
 """The stack of a loop that is in none of its callbacks."""
 
@@ -47,7 +53,7 @@ class Watchdog(threading.Thread):
         self._spent: dict[int, int] = {}
 
     def run(self) -> None:
-        _name_thread("requestlab-dog")
+        _name_thread(NAME)
         while self._watch():
             self._heartbeat.alarm.wait()
         self._heartbeat.close()
@@ -67,8 +73,16 @@ class Watchdog(threading.Thread):
             time.sleep(min(max(AGAIN_NS, overdue // 8), LONGEST_NS) / 1e9)
         return True
 
+    def _look_back(self) -> None:
+        """Look at who computed, where the loop was late and got the GIL sooner than the watchdog, who woke for that."""
+        due = self._heartbeat.missed
+        if due > self._looked_at:
+            self._looked_at = due
+            self._look_at_others(due, sys._current_frames())
+
     def _look(self, due: int) -> None:
         heartbeat = self._heartbeat
+        self._looked_at = due
         frames = sys._current_frames()
         frame = frames.get(heartbeat.ident)
         if frame is None or not heartbeat.depth:
@@ -77,12 +91,17 @@ class Watchdog(threading.Thread):
         seen = time.perf_counter_ns()
         write, name = self._recorder.row, self._recorder.name
         write(STACK, name=name(stack or IN_LOOP), thread=heartbeat.thread, begin=due, end=seen, value=state)
-        if state != IN_CALL and (busy := self._busiest(frames)):
-            thread, other = busy
-            write(STACK, name=name(described(other)), thread=thread, begin=due, end=seen, ran_on=heartbeat.thread)
+        if state != IN_CALL:
+            self._look_at_others(due, frames)
+
+    def _look_at_others(self, due: int, frames: dict[int, FrameType]) -> None:
+        if busy := self._busiest(frames):
+            thread, frame = busy
+            row, name, seen = self._recorder.row, self._recorder.name(described(frame)), time.perf_counter_ns()
+            row(STACK, name=name, thread=thread, begin=due, end=seen, ran_on=self._heartbeat.thread)
 
     def _busiest(self, frames: dict[int, FrameType]) -> tuple[int, FrameType] | None:
-        """Return the other thread that has used most CPU time since the last look, and its frame; None if none has."""
+        """Return the other thread that has used most CPU time since the last look, and its frame; None if none used much."""
         spent = {}
         for thread in threading.enumerate():
             if thread.native_id and thread.ident in frames and thread.ident not in (self._heartbeat.ident, self.ident):
@@ -90,7 +109,7 @@ class Watchdog(threading.Thread):
         rose = {native: cpu - self._spent.get(native, 0) for native, (cpu, _) in spent.items()}
         self._spent = {native: cpu for native, (cpu, _) in spent.items()}
         most = max(rose, key=lambda native: rose[native], default=0)
-        return (most, spent[most][1]) if most and rose[most] > 0 else None
+        return (most, spent[most][1]) if most and rose[most] >= COMPUTED_NS else None
 
 
 def described(frame: FrameType, depth: int = 0) -> str:
