@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -260,9 +262,24 @@ def test_untraced_requests_are_plain_and_counted():
     mixed_request(notes)
     run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 7}, {"number": 0, "done": 8}], notes)
     assert [set(client.bars.state) & {UNTRACED} for client in scene(run).clients] == [set(), {UNTRACED}, {UNTRACED}]
-    assert "2 requests not traced by the probe: plain grey" in words_of(timeline(run))
+    assert "2 requests without a trace (not sampled, or no answer): plain grey" in words_of(timeline(run))
     only = run_inside(lab.MIXED, [{"number": 5}], notes)
-    assert title_of(only) == "One request under mixed: the probe traced none."
+    assert title_of(only) == "One request under mixed: it cannot be followed into the server."
+
+
+def test_where_requests_left_no_trace_nothing_is_called_idle():
+    notes = Notes()
+    mixed_request(notes)
+    notes.tick(6, 20)
+    run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 40}], notes)
+    said = " ".join(words_of(timeline(run))).replace("\n", " ")
+    assert "idle" not in said
+    assert "not in Django" not in said
+    assert "what ran for them is missing from the lanes" in said
+    assert title_of(run).startswith("Of 2 requests under mixed, 1 that was traced hopped twice")
+    lost = dataclasses.replace(one_async(), inside=dataclasses.replace(one_async().inside, lost=5))
+    assert "idle" in words_of(timeline(one_async()))
+    assert "idle" not in words_of(timeline(lost))
 
 
 def test_requests_of_two_workers_with_one_number_are_told_apart():
@@ -351,10 +368,10 @@ def test_the_title_of_many_tells_of_queues_and_of_late_loops():
     notes = Notes()
     mixed_request(notes, 1)
     mixed_request(notes, 2, thread=101)
-    notes.tick(1, 5)
+    notes.tick(1, 13)
     run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
     assert title_of(run) == (
-        "2 requests under mixed hopped 4 times between the event loop and 2 threads; the loop was late by up to 4.0 ms."
+        "2 requests under mixed hopped 4 times between the event loop and 2 threads; the loop was late by up to 12 ms."
     )
 
 
@@ -375,6 +392,16 @@ def test_the_picture_carries_machine_versions_and_units():
     assert isinstance(picture, Picture)
 
 
+def test_a_loop_that_was_hardly_late_is_no_finding():
+    notes = Notes()
+    for number in (1, 2):
+        mixed_request(notes, number, thread=100 + number)
+    notes.tick(1, 4)
+    run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
+    assert title_of(run) == "2 requests under mixed hopped 4 times between the event loop and 2 threads."
+    assert "late by 3.0 ms" in words_of(timeline(run))
+
+
 # Names of the pieces
 
 
@@ -387,6 +414,23 @@ def test_the_pieces_of_one_request_are_named_with_what_the_hop_cost():
     ]
     assert [name.at for name in found] == pytest.approx([1.75, 3.1])  # the middle of what ran there
     assert {name.text for name in found} <= set(words_of(timeline(one_mixed())))
+
+
+def test_a_layer_that_hands_on_to_the_loop_is_named_where_it_began():
+    notes = Notes()
+    whole = notes.row("request", 0, 20)
+    layer = notes.hop("middleware\tOld", 1, 100, parent=whole, there=0.5, ran=10)
+    notes.row("to_loop", 2, 11, running=3, done=10, ran_on=7, thread=100, parent=layer, name="other\tinner")
+    assert [name.at for name in names(scene(run_inside(lab.MIXED, [{"done": 21}], notes)))] == pytest.approx([1.5, 3])
+
+
+def test_a_view_of_many_stretches_is_named_once():
+    notes = Notes()
+    whole = notes.row("request", 0, 20)
+    view = notes.row("view", 1, 19, parent=whole, name="shop.views.hop")
+    for begin in range(1, 19, 3):
+        notes.row("slice", begin, begin + 1, parent=view)
+    assert [name.text for name in names(scene(run_inside(lab.ASYNC, [{"done": 21}], notes)))] == ["view hop"]
 
 
 def test_pieces_of_several_requests_are_not_named():

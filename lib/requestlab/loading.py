@@ -86,6 +86,7 @@ def carry_out_together(
         waiting = sorted(started, key=lambda one: one.after_s)
         for one in started:
             selector.register(one.stdout, selectors.EVENT_READ, one)
+        threads += _count_threads(watched)
         while selector.get_map():
             while waiting and time.monotonic() >= first + waiting[0].after_s:
                 waiting.pop(0).begin()

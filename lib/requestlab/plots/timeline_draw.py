@@ -94,7 +94,7 @@ def _draw_tracks(axes: Axes, scene: Scene, plan: Plan, per_ms: float) -> None:
         if place.bottom - place.top >= 0.2:
             states = _IN_LOOP if place.track.on_loop else _IN_THREAD
             write_in(axes, place.track.bars, place.top, place.bottom - place.top, per_ms, states)
-            if place.track.on_loop:
+            if place.track.on_loop and not scene.unseen:
                 _write_idle(axes, scene, place, per_ms)
                 _write_elsewhere(axes, place, per_ms)
 

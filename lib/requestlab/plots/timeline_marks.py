@@ -46,7 +46,7 @@ FACES = {
     VIEW_ON_LOOP: mixed(look.EVENT_LOOP, "#5A2A00", 0.45),
     ON_THREAD: mixed(look.THREAD, "white", 0.35),
     VIEW_ON_THREAD: mixed(look.THREAD, "#0A1420", 0.6),
-    UNTRACED: look.NOBODY,
+    UNTRACED: mixed(look.NOBODY, "white", 0.4),
 }
 
 NAMES = {

@@ -13,14 +13,14 @@ from matplotlib.axes import Axes
 from requestlab.plots import look, words
 from requestlab.plots.lanes import Floats
 from requestlab.plots.lettering import width_in
-from requestlab.plots.timeline_bars import each
+from requestlab.plots.timeline_bars import Span, each
 from requestlab.plots.timeline_scene import Scene
 
 MOST_NAMES = 40
 """With more pieces than this, none is named: that is for the figure `crossings`."""
 
 _POINTS, _SLANT, _PITCH_IN, _LEADER_IN = 8.0, 42.0, 0.2, 0.3
-_LONGEST = 48
+_LONGEST, _MOST_PIECES = 48, 3
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,19 @@ def _crossings(hops: pd.DataFrame) -> list[Name]:
         view = row.origin == "view"
         paid = "" if math.isnan(cost) else f"  +{_paid(cost)}"
         on_loop = row.kind == "to_loop"
-        at = row.begin if math.isnan(row.running) else row.running if on_loop else (row.running + row.done) / 2
+        at = _spot(row, hops)
         found.append(Name(f"{short(row.label)}{paid}", at, on_loop, view))
     return found
+
+
+def _spot(row: Span, hops: pd.DataFrame) -> float:
+    """Return where a crossing is named: amid what ran on the other side, or where that began, if it went on from there."""
+    if math.isnan(row.running):
+        return row.begin
+    onward = (hops["parent"] == row.id) | (
+        (hops["thread"] == row.ran_on) & hops["begin"].between(row.running, row.done)
+    )
+    return row.running if row.kind == "to_loop" or onward.any() else (row.running + row.done) / 2
 
 
 def _paid(us: float) -> str:
@@ -83,7 +93,7 @@ def _views(spans: pd.DataFrame) -> list[Name]:
         if row.parent not in led_to and not len(pieces):
             found.append(Name(text, (row.begin + row.end) / 2, False, True))
         for number, piece in enumerate(each(pieces)):
-            if number or row.parent not in led_to:
+            if (number > 0 and len(pieces) <= _MOST_PIECES) or (not number and row.parent not in led_to):
                 said = f"{text} goes on" if number else text
                 found.append(Name(said, (piece.begin + piece.end) / 2, True, True))
     return found

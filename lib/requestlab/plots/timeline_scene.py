@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.plots import timeline_bars
-from requestlab.plots.lanes import evenly, stacked, zero_ns
+from requestlab.plots.lanes import Booleans, evenly, stacked, zero_ns
 from requestlab.plots.timeline_bars import NONE, PAUSED, QUEUED, UNTRACED, Bars
 from requestlab.plots.timeline_choice import Chosen, Span, belonging, choose, stretch, table_of, window_of
 from requestlab.plots.timeline_tracks import Track, tracks_of
@@ -40,7 +40,8 @@ class Scene:
 
     `spans` are those of the chosen requests, `loop_keys` the (pid, thread) of event loops. `total` counts the requests of the
     run, `chosen` those asked for, of which `first` is the first row, `untraced` those of them that the probe left out;
-    `hidden_requests` and `hidden_threads` are left out for want of room.
+    `hidden_requests` and `hidden_threads` are left out for want of room. `unseen`: work of the application may be missing from
+    the lanes, since some requests were not traced, or rows were lost.
     """
 
     begin: float
@@ -56,6 +57,7 @@ class Scene:
     untraced: int
     hidden_requests: int
     hidden_threads: int
+    unseen: bool
 
     @property
     def loops(self) -> list[Track]:
@@ -85,6 +87,7 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
     chosen = choose(table, requests, window)
     zero, inside = zero_ns(run), run.inside
     spans, looping = timeline_bars.in_ms(inside, zero), timeline_bars.loops(inside)
+    unseen = inside.lost > 0 or not _traced(spans, table).all()
     begin, end = stretch(chosen, spans, window, from_start=len(chosen) == len(table))
     at = timeline_bars.of_requests(spans[belonging(spans, chosen)], looping)
     spans = spans[(spans["end"] >= begin) & (spans["begin"] <= end)].reset_index(drop=True)
@@ -106,7 +109,14 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
         sum(key not in at for key in chosen["key"]),
         hidden,
         hidden_threads,
+        bool(unseen),
     )
+
+
+def _traced(spans: pd.DataFrame, table: pd.DataFrame) -> Booleans:
+    """Which requests of the table have spans."""
+    known = set(zip(spans["pid"].tolist(), spans["request"].tolist(), strict=True))
+    return np.array([key in known for key in table["key"]], dtype=bool)
 
 
 def _clients(

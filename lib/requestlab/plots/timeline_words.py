@@ -10,8 +10,8 @@ from requestlab.plots.timeline_bars import QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD,
 from requestlab.plots.timeline_scene import Scene
 from requestlab.plots.timeline_tracks import LATE_MS
 
-MUCH = 0.2
-"""The share of a response time from which on a wait is part of the finding."""
+MUCH, STUCK_MS = 0.2, 10.0
+"""The share of a response time, and the lateness of a loop, from which on they are part of the finding."""
 
 
 def finding(contender: Contender, scene: Scene) -> str:
@@ -19,7 +19,8 @@ def finding(contender: Contender, scene: Scene) -> str:
     if not scene.chosen:
         return f"No request of {contender.label} in this stretch of time"
     if scene.untraced == scene.chosen:
-        return f"{_subject(contender, scene)}: the probe traced none"
+        followed = "it cannot be" if scene.chosen == 1 else "none of them can be"
+        return f"{_subject(contender, scene)}: {followed} followed into the server"
     if scene.chosen == 1:
         return f"{_subject(contender, scene)} {_one(scene)}"
     return f"{_subject(contender, scene)} {_many(scene)}{_trouble(scene)}"
@@ -27,6 +28,10 @@ def finding(contender: Contender, scene: Scene) -> str:
 
 def _subject(contender: Contender, scene: Scene) -> str:
     under = f"under {contender.label}{contender.failures}"
+    if scene.untraced not in (0, scene.chosen):
+        traced = scene.chosen - scene.untraced
+        were = "was" if traced == 1 else "were"
+        return f"Of {words.counted(scene.chosen, 'request')} {under}, {traced:,} that {were} traced"
     if not scene.partial:
         return f"{'One request' if scene.chosen == 1 else words.counted(scene.chosen, 'request')} {under}"
     first = "The first " if scene.first == 0 else ""
@@ -56,19 +61,19 @@ def _many(scene: Scene) -> str:
 
 
 def _trouble(scene: Scene) -> str:
-    """What the reader should look at first: a late loop, then a long wait for one's turn, then how busy the loop was."""
+    """What the reader should look at first: a late loop, else a long wait."""
     late = max((float(np.ptp(track.late, axis=1).max()) for track in scene.loops if len(track.late)), default=0.0)
+    if late >= STUCK_MS:
+        return f"; {'the' if len(scene.loops) == 1 else 'a'} loop was late by up to {words.ms(late)} ms"
     traced = [client for client in scene.clients if len(client.bars)]
     took = np.array([client.done - client.planned for client in traced])
     for state, what in ((QUEUED, "its turn"), (WAITS, "threads and the loop")):
         waited = np.array([client.bars.of(state).ms.sum() for client in traced])
         if state == QUEUED and scene.loops:
             continue
-        if len(took) and np.median(waited) >= MUCH * np.median(took) and not late:
+        if len(took) and np.median(waited) >= MUCH * np.median(took):
             spent = f"{words.ms(float(np.median(waited)))} of its {words.ms(float(np.median(took)))} ms"
             return f"; the typical one spent {spent} waiting for {what}"
-    if late:
-        return f"; the loop was late by up to {words.ms(late)} ms"
     return ""
 
 
@@ -102,7 +107,9 @@ def left_out(scene: Scene) -> list[str]:
     if counted:
         said.append(f"and {' and '.join(counted)}, not drawn for want of room")
     if scene.untraced:
-        said.append(f"{words.counted(scene.untraced, 'request')} not traced by the probe: plain grey")
+        said.append(
+            f"{words.counted(scene.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
+        )
     return said
 
 
@@ -112,13 +119,18 @@ def explanation(scene: Scene, named: bool) -> str:
     if named and len(scene.hops):
         said.append("+: what the hop cost, there and back.")
     if any(len(track.late) for track in scene.loops):
-        said.append(
-            f"Late: the loop's heartbeat was overdue by more than {LATE_MS:g} ms; where nothing is solid then, it was at "
-            "work that is not Django's, or had to wait for a core or the GIL."
+        elsewhere = (
+            "; where nothing is solid then, it was at work that is not Django's, or had to wait for a core or the GIL"
         )
-    said.append("Blank: nothing of Django ran; the server's own work is not recorded.")
+        said.append(
+            f"Late: the loop's heartbeat was overdue by more than {LATE_MS:g} ms{'' if scene.unseen else elsewhere}."
+        )
+    if scene.unseen:
+        said.append("Some requests left no trace, or not all of it: what ran for them is missing from the lanes.")
+    else:
+        said.append("Blank: nothing of Django ran; the server's own work is not recorded.")
     if scene.threads:
-        said.append("A view that sleeps on its thread looks like one that computes.")
+        said.append("On a thread, a sleeping view looks like one that computes.")
     if any(track.ended is not None for track in scene.tracks):
         said.append("✕ in a lane: the record breaks off within something that never ended, as when a worker is killed.")
     if any(client.failed for client in scene.clients):
