@@ -9,5 +9,6 @@ from requestlab.plots.ramp import ramp
 from requestlab.plots.ratios import ratios
 from requestlab.plots.stack import stack
 from requestlab.plots.threads import threads
+from requestlab.plots.timeline import timeline
 
-__all__ = ["Picture", "crossings", "ecdf", "lag", "prices", "ramp", "ratios", "stack", "threads"]
+__all__ = ["Picture", "crossings", "ecdf", "lag", "prices", "ramp", "ratios", "stack", "threads", "timeline"]

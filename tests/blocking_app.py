@@ -1,0 +1,110 @@
+"""An ASGI application that blocks its event loop on request and tells for how long it truly did, and a server that runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+DIRECTORY = "REQUESTLAB_TESTS_DIRECTORY"
+
+
+def sleep_here(ms: float) -> None:
+    time.sleep(ms / 1000)
+
+
+def burn_here(ms: float) -> None:
+    end = time.perf_counter() + ms / 1000
+    while time.perf_counter() < end:
+        sum(range(100))
+
+
+def hog_the_gil(ms: float) -> None:
+    threading.Thread(target=burn_here, args=(ms,), daemon=True).start()
+
+
+def sleep_beside_a_hog(ms: float) -> None:
+    hog_the_gil(2 * ms)
+    sleep_here(ms)
+
+
+def wait_for_a_lock(ms: float) -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    threading.Timer(ms / 1000, lock.release).start()
+    lock.acquire()
+
+
+WAYS = {f"/{way.__name__}": way for way in (sleep_here, burn_here, hog_the_gil, sleep_beside_a_hog, wait_for_a_lock)}
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer `/way?ms=…` with when that began and ended, in ns of CLOCK_MONOTONIC, measured around it."""
+    ms = float(parse_qs(scope["query_string"].decode()).get("ms", ["0"])[0])
+    begin = time.perf_counter_ns()
+    WAYS.get(scope["path"], lambda ms: None)(ms)
+    body = json.dumps([begin, time.perf_counter_ns()]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def probed() -> Any:
+    """Return the application as the lab serves it; uvicorn calls this in the server's process."""
+    from requestlab.probe.tracing import Probe
+
+    return Probe(os.environ[DIRECTORY], 1.0).wrap(application, "asgi")
+
+
+class BlockingServer:
+    """`pid`, and the directory of its probe."""
+
+    def __init__(self, pid: int, url: str, directory: Path) -> None:
+        self.pid, self.directory, self._url = pid, directory, url
+
+    def ask(self, path: str) -> tuple[int, int]:
+        """Have the loop blocked, and return when it truly was."""
+        with urllib.request.urlopen(f"{self._url}{path}", timeout=10) as answer:
+            begin, end = json.load(answer)
+        return begin, end
+
+
+@contextmanager
+def blocking_server(loop: str, directory: Path) -> Iterator[BlockingServer]:
+    """Run the application under uvicorn, in a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            "tests.blocking_app:probed",
+            "--loop",
+            loop,
+            "--interface",
+            "asgi3",
+        ]
+        process = subprocess.Popen(
+            [*command, "--fd", str(listener.fileno()), "--lifespan", "off", "--log-level", "warning"],
+            pass_fds=[listener.fileno()],
+            env=os.environ | {DIRECTORY: str(directory)},
+            cwd=Path(__file__).parent.parent,
+        )
+        server = BlockingServer(process.pid, f"http://127.0.0.1:{listener.getsockname()[1]}", directory)
+        try:
+            server.ask("/")
+            time.sleep(0.1)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(10)
