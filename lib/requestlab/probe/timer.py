@@ -47,24 +47,35 @@ class Timer:
         os.close(self.fd)
 
 
-class Waiting:
+class Peek:
+    """A small file of /proc that is read again and again, without giving the GIL away."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+        self._buffer = ctypes.create_string_buffer(256)
+
+    def words(self) -> list[bytes]:
+        """Return what stands in it now; nothing where it cannot be read."""
+        size = _kernel.pread(self._fd, self._buffer, 255, ctypes.c_long(0))
+        return self._buffer.raw[:size].split() if size > 0 else []
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class Waiting(Peek):
     """Tells how long the thread that made it has been ready to run without a core to run on; 0 where the kernel is silent.
 
     That is the second number of /proc/…/schedstat; see sched-stats of the Linux kernel.
     """
 
     def __init__(self) -> None:
-        try:
-            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._fd = -1
-        self._buffer = ctypes.create_string_buffer(96)
+        super().__init__("/proc/thread-self/schedstat")
 
     def so_far_ns(self) -> int:
-        if _kernel.pread(self._fd, self._buffer, 95, ctypes.c_long(0)) <= 0:
-            return 0
-        return int(self._buffer.value.split(b" ", 2)[1])
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+        words = self.words()
+        return int(words[1]) if len(words) > 1 else 0

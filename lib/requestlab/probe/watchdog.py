@@ -1,7 +1,8 @@
 """A thread that looks, while the event loop's heartbeat is overdue, at what the loop's thread is doing.
 
 It sleeps in the kernel, on an alarm that each beat puts off, and costs nothing while the loop is well. It sees only what it
-gets the GIL for: while the loop itself computes in Python, that is 5 ms (the switch interval) after it woke.
+gets the GIL for: while the loop itself computes in Python, that is 5 ms (the switch interval) after it woke. So it does not
+give the GIL away before it has seen everything.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from requestlab.probe.cells import STACK
 from requestlab.probe.recorder import Recorder
+from requestlab.probe.timer import Peek
 
 if TYPE_CHECKING:
     from requestlab.probe.heartbeat import Heartbeat
@@ -40,7 +42,9 @@ IN_LOOP = "(event loop)"
 UNKNOWN, IN_LOCK, IN_CALL = range(3)
 """What the kernel says of a thread: nothing or that it runs; it waits for a lock, such as the GIL; another system call."""
 
-_FUTEX = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "loongarch64": "98", "ppc64le": "221", "s390x": "238"}
+_FUTEX = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "loongarch64": "98", "ppc64le": "221", "s390x": "238"}.get(
+    os.uname().machine
+)
 _MOST_FRAMES = 60
 
 
@@ -50,12 +54,17 @@ class Watchdog(threading.Thread):
     def __init__(self, heartbeat: Heartbeat, recorder: Recorder) -> None:
         super().__init__(name="requestlab-watchdog", daemon=True)
         self._heartbeat, self._recorder = heartbeat, recorder
+        self._system_call = Peek(f"/proc/self/task/{heartbeat.thread}/syscall")
         self._spent: dict[int, int] = {}
+        self._looked_at = 0
 
     def run(self) -> None:
         _name_thread(NAME)
+        self._busiest(sys._current_frames())  # from here on CPU time is counted
         while self._watch():
             self._heartbeat.alarm.wait()
+            self._look_back()
+        self._system_call.close()
         self._heartbeat.close()
 
     def _watch(self) -> bool:
@@ -78,7 +87,7 @@ class Watchdog(threading.Thread):
         due = self._heartbeat.missed
         if due > self._looked_at:
             self._looked_at = due
-            self._look_at_others(due, sys._current_frames())
+            self._write_other(due, self._busiest(sys._current_frames()))
 
     def _look(self, due: int) -> None:
         heartbeat = self._heartbeat
@@ -87,21 +96,23 @@ class Watchdog(threading.Thread):
         frame = frames.get(heartbeat.ident)
         if frame is None or not heartbeat.depth:
             return
-        stack, state = described(frame, heartbeat.depth), state_of(heartbeat.thread)
-        seen = time.perf_counter_ns()
-        write, name = self._recorder.row, self._recorder.name
-        write(STACK, name=name(stack or IN_LOOP), thread=heartbeat.thread, begin=due, end=seen, value=state)
-        if state != IN_CALL:
-            self._look_at_others(due, frames)
+        stack, state = described(frame, heartbeat.depth) or IN_LOOP, state_of(self._system_call)
+        other = self._busiest(frames) if state != IN_CALL else None
+        seen, name = (
+            time.perf_counter_ns(),
+            self._recorder.name(stack),
+        )  # a new name is written to a file, without the GIL
+        self._recorder.row(STACK, name=name, thread=heartbeat.thread, begin=due, end=seen, value=state)
+        self._write_other(due, other)
 
-    def _look_at_others(self, due: int, frames: dict[int, FrameType]) -> None:
-        if busy := self._busiest(frames):
-            thread, frame = busy
-            row, name, seen = self._recorder.row, self._recorder.name(described(frame)), time.perf_counter_ns()
-            row(STACK, name=name, thread=thread, begin=due, end=seen, ran_on=self._heartbeat.thread)
+    def _write_other(self, due: int, other: tuple[int, str] | None) -> None:
+        if other is not None:
+            thread, stack = other
+            seen, name = time.perf_counter_ns(), self._recorder.name(stack)
+            self._recorder.row(STACK, name=name, thread=thread, begin=due, end=seen, ran_on=self._heartbeat.thread)
 
-    def _busiest(self, frames: dict[int, FrameType]) -> tuple[int, FrameType] | None:
-        """Return the other thread that has used most CPU time since the last look, and its frame; None if none used much."""
+    def _busiest(self, frames: dict[int, FrameType]) -> tuple[int, str] | None:
+        """Return the other thread that has used most CPU time since the last look, and its stack; None if none used much."""
         spent = {}
         for thread in threading.enumerate():
             if thread.native_id and thread.ident in frames and thread.ident not in (self._heartbeat.ident, self.ident):
@@ -109,7 +120,7 @@ class Watchdog(threading.Thread):
         rose = {native: cpu - self._spent.get(native, 0) for native, (cpu, _) in spent.items()}
         self._spent = {native: cpu for native, (cpu, _) in spent.items()}
         most = max(rose, key=lambda native: rose[native], default=0)
-        return (most, spent[most][1]) if most and rose[most] >= COMPUTED_NS else None
+        return (most, described(spent[most][1])) if most and rose[most] >= COMPUTED_NS else None
 
 
 def described(frame: FrameType, depth: int = 0) -> str:
@@ -141,16 +152,12 @@ def short_path(path: str) -> str:
     return path[len(longest) + 1 :] if longest else path
 
 
-def state_of(thread: int) -> int:
-    """Return what the kernel says that a thread of this process waits for; see proc_pid_syscall(5)."""
-    try:
-        with open(f"/proc/self/task/{thread}/syscall") as file:
-            call = file.read().split(" ", 1)[0]
-    except OSError:
+def state_of(system_call: Peek) -> int:
+    """Return what the kernel says that a thread waits for, given its file; see proc_pid_syscall(5)."""
+    words = system_call.words()
+    if not words or not words[0].isdigit():
         return UNKNOWN
-    if not call.isdigit():
-        return UNKNOWN
-    return IN_LOCK if call == _FUTEX.get(os.uname().machine) else IN_CALL
+    return IN_LOCK if words[0].decode() == _FUTEX else IN_CALL
 
 
 def _cpu_ns(thread: int) -> int:
