@@ -14,10 +14,12 @@ from typing import Any
 
 from requestlab.probe.cells import TO_LOOP, TO_THREAD
 from requestlab.probe.recorder import Recorder
-from requestlab.probe.spans import DONE, END, PLACE, RUNNING
+from requestlab.probe.spans import DONE, END, PLACE, RUNNING, Place
 
 NAME = "requestlab_name"
 """The attribute by which the probe's own wrappers say what they wrap: origin, tab, name."""
+
+_SENDS = "sync_send"  # what Django calls the function within `Signal.asend` that calls the sync receivers
 
 
 def record_crossings(recorder: Recorder) -> None:
@@ -32,14 +34,20 @@ def record_crossings(recorder: Recorder) -> None:
 
 
 def _record_sync_to_async(crossing: Any, recorder: Recorder, names: Names) -> None:
-    call, handle = crossing.__call__, crossing.thread_handler
+    call, init = crossing.__call__, crossing.__init__
 
-    async def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def initialised(self: Any, func: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, func, *args, **kwargs)
+        self.func = functools.partial(run, func)
+
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
         place = PLACE.get()
-        if place is None:
-            return await call(self, *args, **kwargs)
+        return call(self, *args, **kwargs) if place is None else trace(place, self, *args, **kwargs)
+
+    async def trace(place: Place, self: Any, *args: Any, **kwargs: Any) -> Any:
         request, parent = place
-        row = recorder.row(TO_THREAD, names.of(self.func), request, parent, get_native_id(), perf_counter_ns())
+        name = names.of(self.func.args[0])
+        row = recorder.row(TO_THREAD, name, request, parent, get_native_id(), perf_counter_ns())
         PLACE.set((request, row))
         try:
             return await call(self, *args, **kwargs)
@@ -47,22 +55,21 @@ def _record_sync_to_async(crossing: Any, recorder: Recorder, names: Names) -> No
             recorder.put(row, END, perf_counter_ns())
             PLACE.set(place)
 
-    def handler(self: Any, loop: Any, exc_info: Any, task_context: Any, func: Any, child: Any, *args: Any) -> Any:
-        return handle(self, loop, exc_info, task_context, func, functools.partial(run, child), *args)
-
-    def run(child: Callable[..., Any], *args: Any) -> Any:  # by now asgiref has brought the caller's context along
+    def run(
+        func: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:  # on the thread; asgiref brought the context along
         place = PLACE.get()
         if place is None:
-            return child(*args)
+            return func(*args, **kwargs)
         row = place[1]
         recorder.put(row, RUNNING, perf_counter_ns(), get_native_id())
         try:
-            return child(*args)
+            return func(*args, **kwargs)
         finally:
             recorder.put(row, DONE, perf_counter_ns())
 
+    crossing.__init__ = initialised
     crossing.__call__ = recorded
-    crossing.thread_handler = handler
 
 
 def _record_async_to_sync(crossing: Any, recorder: Recorder, names: Names) -> None:
@@ -105,7 +112,7 @@ class Names:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._known: dict[Any, tuple[Any, int]] = {}
+        self._known: dict[tuple[int, int], tuple[Any, Any, int]] = {}
 
     def of(self, function: Any) -> int:
         """Return the recorder's number of `origin, tab, name`.
@@ -114,16 +121,17 @@ class Names:
         objects take long to hash, so their address is the key, and they are kept for as long as it stands for them.
         """
         try:
-            code, owner = function.__code__, getattr(function, "__self__", None)
+            code = function.__code__
         except AttributeError:
             return self._recorder.name(describe(function))
-        known = self._known.get((id(code), type(owner)))
-        return self._new(function, code, owner) if known is None else known[1]
+        owner = _signal_of(function) if code.co_name == _SENDS else type(getattr(function, "__self__", None))
+        known = self._known.get((id(code), id(owner)))
+        return self._new(function, code, owner) if known is None else known[2]
 
     def _new(self, function: Any, code: Any, owner: Any) -> int:
         number = self._recorder.name(describe(function))
-        if not hasattr(function, "__wrapped__") and _signal_of(function) is None:  # the code of these stands behind many names
-            self._known[id(code), type(owner)] = (code, number)
+        if not hasattr(function, "__wrapped__"):  # else the same code stands behind many names
+            self._known[id(code), id(owner)] = (code, owner, number)
         return number
 
 
@@ -136,7 +144,9 @@ def describe(function: Any) -> str:
     if signal is not None:
         return f"signal\t{signal_name(signal)} signal"
     owner = getattr(function, "__self__", None)
-    return _describe_function(function) if owner is None else _describe_method(getattr(function, "__name__", "?"), owner)
+    return (
+        _describe_function(function) if owner is None else _describe_method(getattr(function, "__name__", "?"), owner)
+    )
 
 
 def _describe_function(function: Any) -> str:
@@ -157,7 +167,7 @@ def _describe_method(name: str, owner: Any) -> str:
 def _signal_of(function: Any) -> Any:
     """Return the signal whose sync receivers a function of Django's `Signal.asend` calls, or None."""
     code = getattr(function, "__code__", None)
-    if code is None or code.co_name != "sync_send" or "self" not in code.co_freevars:
+    if code is None or code.co_name != _SENDS or "self" not in code.co_freevars:
         return None
     return function.__closure__[code.co_freevars.index("self")].cell_contents
 

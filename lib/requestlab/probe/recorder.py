@@ -13,8 +13,9 @@ import os
 import struct
 import threading
 from pathlib import Path
+from time import perf_counter_ns
 
-from requestlab.probe.cells import CELLS
+from requestlab.probe.cells import CELLS, SLICE
 
 WIDTH = len(CELLS)
 RAN_ON = CELLS.index("ran_on")
@@ -96,6 +97,12 @@ class Recorder:
             value,
         )
         return number
+
+    def slice(self, request: int, parent: int, thread: int, begin: int) -> None:
+        """Write a slice that ends now; there are so many of them that each is written once only."""
+        number, end = next(self._ids), perf_counter_ns()
+        at = number % self._capacity * ROW.size
+        ROW.pack_into(self._bytes, at, number, SLICE, 0, request, parent, thread, begin, 0, 0, end, 0, 0)
 
     def put(self, row: int, cell: int, value: int, ran_on: int = 0) -> None:
         """Write one cell of a row, and the thread that its function ran on; nothing where the ring has moved on."""

@@ -12,7 +12,7 @@ from threading import get_native_id
 from time import perf_counter_ns
 from typing import Any
 
-from requestlab.probe.cells import CELLS, SLICE
+from requestlab.probe.cells import CELLS
 from requestlab.probe.recorder import Recorder
 
 BEGIN, RUNNING, DONE, END = (CELLS.index(name) for name in ("begin", "running", "done", "end"))
@@ -41,13 +41,13 @@ class Sliced:
         step, value = coroutine.send, None
         while True:
             around, recorder.slicing = recorder.slicing, request
-            row = recorder.row(SLICE, 0, request, parent, thread, perf_counter_ns())
+            begin = perf_counter_ns()
             try:
                 awaited = step(value)
             except StopIteration as stop:
                 return stop.value
             finally:
-                recorder.put(row, END, perf_counter_ns())
+                recorder.slice(request, parent, thread, begin)
                 recorder.slicing = around
             try:
                 value = yield awaited
@@ -82,13 +82,17 @@ def spanning(recorder: Recorder, kind: int, name: str, function: Callable[..., A
 def spanning_async(
     recorder: Recorder, kind: int, name: str, function: Callable[..., Any], slices: bool = False
 ) -> Callable[..., Any]:
-    """Return a coroutine function that awaits the async `function` within a span; with `slices`, these are written too."""
+    """Return a function that awaits the async `function` within a span; with `slices`, these are written too.
+
+    It is no coroutine function itself, only marked as one: a layer of `await` more costs every request, traced or not.
+    """
     number = recorder.name(name)
 
-    async def spanned(*args: Any, **kwargs: Any) -> Any:
+    def spanned(*args: Any, **kwargs: Any) -> Any:
         place = PLACE.get()
-        if place is None:
-            return await function(*args, **kwargs)
+        return function(*args, **kwargs) if place is None else trace(place, *args, **kwargs)
+
+    async def trace(place: Place, *args: Any, **kwargs: Any) -> Any:
         request, parent = place
         row = recorder.row(kind, number, request, parent, get_native_id(), perf_counter_ns())
         PLACE.set((request, row))
@@ -99,19 +103,28 @@ def spanning_async(
             recorder.put(row, END, perf_counter_ns())
             PLACE.set(place)
 
-    return spanned
+    return _marked(spanned)
 
 
 def slicing(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a coroutine function that awaits the async `function` in slices of the span around it.
+    """Return a function that awaits the async `function` in slices of the span around it.
 
     Where it is awaited by what is sliced already, its slices would be the same: it needs its own only as a task of its own.
     """
 
-    async def sliced(*args: Any, **kwargs: Any) -> Any:
+    def sliced(*args: Any, **kwargs: Any) -> Any:
         place = PLACE.get()
         if place is None or recorder.slicing == place[0]:
-            return await function(*args, **kwargs)
+            return function(*args, **kwargs)
+        return wrapped(place, *args, **kwargs)
+
+    async def wrapped(place: Place, *args: Any, **kwargs: Any) -> Any:
         return await Sliced(recorder, function(*args, **kwargs), *place)
 
     return sliced
+
+
+def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
+    from asgiref.sync import markcoroutinefunction  # where there are spans of async functions, there is asgiref
+
+    return markcoroutinefunction(function)
