@@ -50,7 +50,7 @@ bench: $(READY) ## what the lab itself costs
 report: $(READY) ## executes all lessons and writes what they found on this machine to report/index.html
 	@$(BIN)/requestlab report --full $(ARGS)
 
-figures: $(READY) ## the figure of the README, measured on this machine
+figures: $(READY) ## the figures of the README, measured on this machine
 	@$(BIN)/python docs/figures.py
 
 lock: $(READY) ## requirements.lock from pyproject.toml; keeps what is pinned, unless UPGRADE=--upgrade

@@ -1,4 +1,4 @@
-"""Make the figure that the README shows: `make figures`. Measures on this machine; takes some ten seconds."""
+"""Make the figures that the README shows: `make figures`. Measures on this machine; takes some ten seconds."""
 
 from __future__ import annotations
 
@@ -21,5 +21,15 @@ def sixty_at_once() -> None:
     print(picture.alt)
 
 
+def one_request() -> None:
+    """One request to a sync view under ASGI, on its way between event loop and thread: the thirtieth, when all is warm."""
+    with lab.serve(lab.MIXED, probe=True) as server:
+        run = lab.measure(server, "/sync/page/", lab.closed(users=1, each=30))
+    picture = lab.plots.timeline(run, requests=slice(29, 30))
+    picture.save(FOLDER / "one-request.png")
+    print(picture.alt)
+
+
 if __name__ == "__main__":
     sixty_at_once()
+    one_request()

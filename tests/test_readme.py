@@ -18,8 +18,9 @@ def test_every_link_inside_the_repository_leads_somewhere(page):
         assert (page.parent / link).exists(), link
 
 
-def test_the_figure_is_kept_and_not_large():
-    figure = ROOT / "docs" / "sixty-at-once.png"
+@pytest.mark.parametrize("name", ["sixty-at-once.png", "one-request.png"])
+def test_a_figure_is_kept_and_not_large(name):
+    figure = ROOT / "docs" / name
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert figure.stat().st_size < 400_000
 

@@ -72,9 +72,10 @@ class Inside:
 
     @cached_property
     def stacks(self) -> pd.DataFrame:
-        """One row a look at an event loop whose tick was overdue: `pid`, `thread`, `due`, `seen` (ns), `stack` (innermost last)."""
+        """One row a look at an event loop whose tick was overdue: `pid`, `thread` (the loop's), `due`, `seen` (ns), `stack`
+        (innermost last). Looks at other threads, which computed meanwhile, are not in here."""
         table = self._table(("stack",)).rename(columns={"begin": "due", "end": "seen", "name": "stack"})
-        return table[["pid", "thread", "due", "seen", "stack"]]
+        return table.loc[table["ran_on"] == 0, ["pid", "thread", "due", "seen", "stack"]].reset_index(drop=True)
 
     def _table(self, kinds: tuple[str, ...]) -> pd.DataFrame:
         wanted = np.isin(self.rows[:, COLUMNS.index("kind")], [KINDS.index(kind) for kind in kinds])

@@ -31,7 +31,9 @@ to_loop     `async_to_sync`, likewise; `ran_on` is the thread of the event loop
 tick        of the heartbeat. begin: when it was due; end: when it ran; running, done, value: CPU time so far of the event
             loop's thread, of the whole process, and how long that thread has so far waited for a core, in ns
 stack       what the event loop's thread was at while a tick was overdue. begin: when that was due; end: when it was looked at;
-            name: the stack, innermost call last, as `file:line function` parted by newlines
+            name: the stack, innermost call last, as `file:line function` parted by newlines; value: what the kernel says that
+            it waits for (0 unknown, 1 a lock, 2 a call). Where `ran_on` is not 0, it is the event loop's thread, and the stack
+            is that of `thread`, the one that computed most meanwhile
 """
 
 REQUEST, MIDDLEWARE, VIEW, SLICE, TO_THREAD, TO_LOOP, TICK, STACK = range(1, 9)
