@@ -37,7 +37,9 @@ UNDER_ASGI = {
     "sync,async,sync,async": Counter({DOWN: 2, UP: 2}),
     "async,sync,async,sync": Counter({DOWN: 2, UP: 2}),
     "sync,startproject": SEVEN + Counter([DOWN, UP]),
-    "startproject,sync": Counter({DOWN: 2, UP: 1}),  # the seven now run as sync code, all in one trip, but for process_view
+    "startproject,sync": Counter(
+        {DOWN: 2, UP: 1}
+    ),  # the seven now run as sync code, all in one trip, but for process_view
 }
 UNDER_WSGI = {
     "none": Counter(),

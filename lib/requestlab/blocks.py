@@ -55,7 +55,7 @@ def blocks(inside: Inside) -> pd.DataFrame:
         slices, views = spans_of(inside, pid, SLICE), spans_of(inside, pid, VIEW)
         found = stuck_in(ticks, slices[slices.thread == thread], looks.get((pid, thread), {}))
         rows += [_row(pid, thread, stuck, views) for stuck in found]
-    table = pd.DataFrame(_with_places(rows), columns=list(COLUMNS))
+    table = pd.DataFrame(_with_places(rows), columns=list(COLUMNS)).astype({"ms": float, "late_ms": float})
     return table.sort_values("begin", kind="stable").reset_index(drop=True)
 
 

@@ -24,12 +24,14 @@ import numpy as np
 import requestlab as lab
 from requestlab import machine, servers
 from requestlab.audit import LATE_MS
+from requestlab.clocks import cpu_time_ns
 from requestlab.comparison import ALIKE
 from requestlab.servers import BACKLOG
 from requestlab.serving import Server
 from tests.benchmarks.rounds import Ratio, interleave, interleave_records, ratio
 
 SLICE_S = 1.0
+IDLE_S = 2.0
 LAUNCHES = 8
 ASYNC_PAGE = "/async/page/"
 SYNC_PAGE = "/sync/page/"
@@ -272,11 +274,20 @@ def probing() -> list[Line]:
                 name: stack.enter_context(lab.serve(configuration, probe=share)) for name, share in shares.items()
             }
             figures = interleave({name: partial(server_cpu, server, path, 10) for name, server in servers.items()})
+            idle = ", ".join(f"{name}: {_idle_share(server):.2%}" for name, server in servers.items())
         print(_medians(figures, "ms"))
+        print(f"    without any request, of a core: {idle}")
         for name in list(shares)[1:]:
             what = f"server's CPU per request, probe {name}, over off, Django page, {configuration.name}"
             lines.append(Line(what, ratio(figures, name, "off"), None, 1.1))
     return lines
+
+
+def _idle_share(server: Server) -> float:
+    """Return the share of a core that a server's workers use while nobody asks for anything: the heartbeat, mostly."""
+    before = [cpu_time_ns(pid) or 0 for pid in server.pids]
+    time.sleep(IDLE_S)
+    return (sum(cpu_time_ns(pid) or 0 for pid in server.pids) - sum(before)) / 1e9 / IDLE_S
 
 
 def _medians(figures: dict[str, list[float]], unit: str) -> str:
