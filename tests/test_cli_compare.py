@@ -209,7 +209,7 @@ def test_what_has_no_interval_says_once_what_is_missing():
     assert sentence(
         quiet, ratio("cpu_per_request", nan, nan, nan, "cannot tell", "no round has a figure", rounds=0)
     ) == (
-        "mixed against sync, CPU time per request: cannot tell, it is not known for addresses, nor where a worker ended"
+        "mixed against sync, CPU time per request: cannot tell, it is not known for addresses, beside other loads, nor where a worker ended"
     )
 
 

@@ -171,8 +171,8 @@ def test_there_is_a_cell_for_each_crossing_in_the_colour_of_its_origin_and_a_cou
     assert len(set(COLOURS.values()) | {look.THREAD, look.EVENT_LOOP}) == len(COLOURS) + 2
 
 
-def test_the_median_cost_is_told_for_one_crossing_and_for_all_of_a_request():
-    assert "median cost 70 µs each, 0.39 ms together" in said(crossings(run_of(pages())))
+def test_the_median_cost_of_a_crossing_is_told():
+    assert "70 µs each, in the median" in said(crossings(run_of(pages())))
 
 
 def test_counts_that_differ_among_requests_are_told_from_fewest_to_most():
@@ -182,7 +182,7 @@ def test_counts_that_differ_among_requests_are_told_from_fewest_to_most():
     assert "5 to 7 crossings in a request under mixed, most often 5:" in said(picture)
     assert "5 to 7 crossings per request" in words_of(picture)
     assert "most often 5 (the line: fewest to most)" in words_of(picture)
-    assert "among 2 of them that cross so often" in said(picture)
+    assert "the median of 2 of them that cross so often" in said(picture)
 
 
 def test_a_request_that_has_not_ended_is_not_counted():

@@ -276,7 +276,9 @@ def test_where_requests_left_no_trace_nothing_is_called_idle():
     assert "idle" not in said
     assert "not in Django" not in said
     assert "what ran for them is missing from the lanes" in said
-    assert title_of(run).startswith("Of 2 requests under mixed, 1 that was traced hopped twice")
+    assert title_of(run).startswith(
+        "The event loop was late by up to 14 ms; of 2 requests under mixed, 1 that was traced hopped twice"
+    )
     lost = dataclasses.replace(one_async(), inside=dataclasses.replace(one_async().inside, lost=5))
     assert "idle" in words_of(timeline(one_async()))
     assert "idle" not in words_of(timeline(lost))
@@ -323,9 +325,20 @@ def test_ticks_that_were_overdue_are_marked_and_their_length_is_written():
     run = one_async([(1, 1.1), (2, 24), (4, 24), (6, 24), (26, 27)])
     (loop,) = scene(run).tracks
     assert loop.late.tolist() == [[2, 24]]
+    assert loop.late_ms.tolist() == [22]
     picture = timeline(run)
     assert "late by 22 ms" in words_of(picture)
-    assert picture.alt.endswith("of 31 ms.")
+    assert picture.alt == (
+        "The event loop was late by up to 22 ms; one request under async stayed on the event loop; "
+        "its view ran for 3.0 of 31 ms."
+    )
+
+
+def test_late_ticks_one_after_another_are_one_stretch_as_late_as_the_latest_of_them():
+    (loop,) = scene(one_async([(2, 14), (12, 23)])).tracks
+    assert loop.late.tolist() == [[2, 23]]
+    assert loop.late_ms.tolist() == [12]
+    assert "late by 12 ms" in words_of(timeline(one_async([(2, 14), (12, 23)])))
 
 
 def test_a_tick_that_never_ran_is_late_to_the_end_of_the_record():
@@ -371,7 +384,7 @@ def test_the_title_of_many_tells_of_queues_and_of_late_loops():
     notes.tick(1, 13)
     run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
     assert title_of(run) == (
-        "2 requests under mixed hopped 4 times between the event loop and 2 threads; the loop was late by up to 12 ms."
+        "The event loop was late by up to 12 ms; 2 requests under mixed hopped 4 times between the event loop and 2 threads."
     )
 
 
@@ -400,6 +413,158 @@ def test_a_loop_that_was_hardly_late_is_no_finding():
     run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
     assert title_of(run) == "2 requests under mixed hopped 4 times between the event loop and 2 threads."
     assert "late by 3.0 ms" in words_of(timeline(run))
+
+
+def blocked(visitors=4, name="shop.views.block", begin=10, end=60, slices=1, other=100, rows=()):
+    """One loop that runs a view from begin to end, in slices, for a load beside; visitors come every 10 ms from 5 on."""
+    notes, step = Notes(), (end - begin) / slices
+    for i in range(slices):
+        at = begin + i * step
+        whole = notes.row("request", at, at + step, request=other + i)
+        view = notes.row("view", at, at + step, request=other + i, parent=whole, name=name)
+        notes.row("slice", at, at + step, request=other + i, parent=view)
+    for due in range(2, 100, 2):
+        computed = (end - begin) * (slices > 1) * (due > begin)
+        ran = max(due, end) if due > begin else due
+        notes.row("tick", due, ran, request=0, running=computed, done=computed)
+    visits = []
+    for i in range(visitors):
+        came = 5 + 10 * i
+        at = came + 1 if came < begin else end + 1 + i
+        whole = notes.row("request", at, at + 0.8, request=i + 1)
+        view = notes.row("view", at + 0.1, at + 0.7, request=i + 1, parent=whole, name="shop.views.nap")
+        notes.row("slice", at + 0.1, at + 0.7, request=i + 1, parent=view)
+        visits.append({"planned": came, "done": at + 1, "number": i + 1, "on_loop": 1})
+    asked = [{"planned": begin - 1, "done": end + 1, "number": other + i, "on_loop": 1} for i in range(slices)]
+    load = {"/async/block/?ms=50": "2 requests/s"}
+    run = run_inside(lab.ASYNC, [*visits, *rows], notes, beside=load)
+    return dataclasses.replace(run, beside={"/async/block/?ms=50": run_inside(lab.ASYNC, asked)})
+
+
+def test_the_title_leads_with_a_late_loop_the_view_it_was_busy_with_and_who_waited_for_it():
+    assert title_of(blocked()) == (
+        "The event loop was late by up to 48 ms, busy with the view block: 3 of 4 requests under async waited for it."
+    )
+    assert title_of(blocked(), requests=3) == (
+        "The event loop was late by up to 48 ms, busy with the view block: 2 of these 3 requests under async waited for it."
+    )
+    assert "block: 2 of these 2 requests under async waited" in title_of(blocked(), requests=slice(1, 3))
+
+
+def test_a_view_that_many_requests_ran_for_most_of_the_time_is_named():
+    assert "busy with the view burn: 3 of 4 requests" in title_of(blocked(name="shop.views.burn", slices=10))
+
+
+def test_a_view_that_was_not_most_of_the_late_stretch_is_not_named():
+    notes = Notes()
+    whole = notes.row("request", 5, 60)
+    view = notes.row("view", 6, 12, parent=whole, name="shop.views.page")
+    notes.row("slice", 6, 12, parent=view)
+    notes.row("request", 70, 71, request=2)
+    notes.tick(4, 4)
+    notes.tick(6, 60)
+    run = run_inside(lab.ASYNC, [{"planned": 4, "done": 61}, {"planned": 20, "done": 72, "number": 2}], notes)
+    assert title_of(run) == "The event loop was late by up to 54 ms: 1 of 2 requests under async waited for it."
+
+
+def test_who_awaited_something_to_the_end_of_the_late_stretch_may_have_waited_for_the_loop():
+    notes = Notes()
+    whole = notes.row("request", 5, 70)
+    for begin, end in ((5, 6), (69, 70)):
+        notes.row("slice", begin, end, parent=whole)
+    notes.row("request", 66, 67, request=2)
+    notes.tick(4, 4)
+    notes.tick(8, 65)
+    rows = [{"planned": 4, "done": 71}, {"planned": 20, "done": 68, "number": 2}]
+    assert "at least 1 of 2 requests under async waited for it" in title_of(run_inside(lab.ASYNC, rows, notes))
+
+
+def test_who_goes_on_while_the_heartbeat_is_overdue_had_waited_for_its_turn():
+    notes = Notes()
+    for request in (1, 2, 3):
+        whole = notes.row("request", 1, 50, request=request)
+        notes.row("slice", request, request + 0.5, request=request, parent=whole)
+        notes.row("slice", 10 * request, 10 * request + 9, request=request, parent=whole)
+    notes.tick(4, 4)
+    notes.tick(6, 45)
+    rows = [{"done": 51, "number": request} for request in (1, 2, 3)]
+    assert "late by up to 39 ms: all 3 requests" in title_of(run_inside(lab.ASYNC, rows, notes))
+
+
+def test_hops_that_the_title_has_no_room_for_are_counted_below_it():
+    notes = Notes()
+    mixed_request(notes, 1, at=20)
+    mixed_request(notes, 2, at=21, thread=101)
+    notes.tick(1, 1)
+    notes.tick(3, 20)
+    run = run_inside(lab.MIXED, [{"planned": 2, "done": 26}, {"number": 2, "planned": 2, "done": 26}], notes)
+    assert title_of(run) == "The event loop was late by up to 17 ms: 2 of 2 requests under mixed waited for it."
+    assert "2 requests hopped 4 times between the event loop and 2 threads" in words_of(timeline(run))
+
+
+def test_of_several_loops_the_title_says_that_one_was_late():
+    first, second = Notes(7), Notes(8)
+    for notes in (first, second):
+        notes.row("request", 41, 42)
+        notes.tick(4, 4)
+    first.tick(10, 40)
+    run = run_inside(WORKERS, [{"planned": 15, "done": 43}, {"planned": 15, "pid": 8, "done": 43}], first, second)
+    assert title_of(run) == (
+        "One of 2 event loops was late by up to 30 ms: 1 of 2 requests under async, workers=2 waited for a late loop."
+    )
+
+
+# Loads beside
+
+
+def longest(picture, name):
+    """How many ms the longest box of that name is."""
+    found = [patch for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_gid() == name]
+    corners = np.concatenate([patch.get_path().vertices.reshape(-1, 5, 2)[:, :4, 0] for patch in found])
+    return float(np.ptp(corners, axis=1).max())
+
+
+def test_what_ran_for_the_load_beside_is_solid_and_its_view_is_named():
+    picture = timeline(blocked(), requests=2)
+    said = words_of(picture)
+    assert longest(picture, "view on the loop") == pytest.approx(50)
+    assert longest(picture, "view on the loop of others") < 1
+    assert "view block" in said
+    assert any("what ran for its other requests is pale" in text for text in said)
+
+
+def test_the_line_below_the_label_says_what_was_beside():
+    (said,) = (text for text in words_of(timeline(blocked())) if "beside" in text)
+    assert " · beside /async/block/?ms=50, 2 requests/s · capacity: " in said
+
+
+@pytest.mark.parametrize("figure", [lab.plots.ecdf, lab.plots.lag])
+def test_other_figures_say_so_too(figure):
+    assert "beside /async/block/?ms=50, 2 requests/s" in " ".join(words_of(figure(blocked())))
+
+
+def test_a_long_stretch_of_another_request_of_the_run_is_named_and_pale():
+    run = blocked(rows=[{"planned": 9, "done": 61, "number": 100, "on_loop": 1}])
+    run = dataclasses.replace(run, beside={})
+    picture = timeline(run, requests=slice(2, 4))
+    (name,) = (text for text in picture.figure.findobj(Text) if text.get_text() == "view block")
+    assert name.get_color() != "white"
+    assert longest(picture, "view on the loop of others") > 40
+    assert longest(picture, "view on the loop") < 1
+    assert any("what ran for others is pale" in text for text in words_of(picture))
+
+
+def test_a_thread_that_the_load_beside_was_on_has_a_lane():
+    notes = Notes()
+    for i in range(timeline_tracks.MOST_THREADS + 20):
+        mixed_request(notes, request=i + 1, at=1 + i, thread=100 + i)
+    visits = [{"planned": i, "done": 6 + i, "number": i + 1} for i in range(timeline_tracks.MOST_THREADS + 20)]
+    run = run_inside(lab.MIXED, [one for one in visits if one["number"] != 38], notes)
+    other = run_inside(lab.MIXED, [one for one in visits if one["number"] == 38])
+    for shown in ({"requests": 5}, {}):
+        drawn = scene(dataclasses.replace(run, beside={"/sync/burn/": other}), span_ms=100, **shown)
+        assert (7, 137) in [track.key for track in drawn.threads]
+        assert len(drawn.threads) <= timeline_tracks.MOST_THREADS
 
 
 # Names of the pieces

@@ -332,6 +332,13 @@ def test_a_server_that_does_not_want_to_stop_is_stopped(monkeypatch):
     stuck.join()
 
 
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def _ignore_errors(url: str) -> None:
     try:
         httpx.get(url, timeout=15)
@@ -346,7 +353,9 @@ def test_what_an_application_has_started_ends_with_its_server(end, monkeypatch):
 
     def visit() -> None:
         with lab.serve(lab.SYNC, application="bare"):
-            assert any("sleep" in process.cmdline() for process in marked_processes())
+            wait_for(
+                lambda: any("sleep" in process.cmdline() for process in marked_processes())
+            )  # between fork and exec
             if end is not None:
                 raise end
 

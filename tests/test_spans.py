@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from importlib.metadata import version
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from asgiref.sync import SyncToAsync, iscoroutinefunction, markcoroutinefunction
 
 import requestlab as lab
-from requestlab.probe.cells import SLICE
-from requestlab.probe.crossings import describe
-from requestlab.probe.django_spans import layer_name, view_name
+from requestlab.inside import Inside
+from requestlab.probe.cells import KINDS, REQUEST, SLICE, TO_THREAD
+from requestlab.probe.crossings import Names, _record_sync_to_async, describe
+from requestlab.probe.django_spans import _wrap_views, layer_name, view_name
 from requestlab.probe.recorder import Recorder
 from requestlab.probe.served import Numbers
+from requestlab.probe.spans import PLACE, Sliced, slicing, spanning_async
 from requestlab.recorded import Recording
 
 SIGNAL, CLOSE, VIEW = ("to_thread", "signal"), ("to_thread", "close"), ("to_thread", "view")
@@ -278,3 +286,162 @@ def test_names_tell_functions_classes_and_layers_apart():
     assert view_name(os.path.join) == "posixpath.join"
     assert view_name(Layer()).endswith("Layer")
     assert layer_name(factory()) == "test_names_tell_functions_classes_and_layers_apart"
+
+
+def recorded_crossing(recorder):
+    """A class like asgiref's own, which alone is recorded."""
+
+    class Crossing(SyncToAsync):
+        pass
+
+    _record_sync_to_async(Crossing, recorder, Names(recorder))
+    return Crossing
+
+
+def within_a_request(recorder, function, *args):
+    """Run an async function as if it were called within request 7; return its result and what was written."""
+
+    async def request():
+        PLACE.set((7, recorder.row(REQUEST, request=7, begin=1)))
+        return await function(*args)
+
+    with Recording(recorder.directory) as recording:
+        result = asyncio.run(request())
+        return result, recording.read()
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    recorder = Recorder(os.fspath(tmp_path), "spans", capacity=64)
+    recorder.directory = os.fspath(tmp_path)
+    return recorder
+
+
+def test_a_crossing_into_a_context_of_its_own_is_stamped_and_encloses_what_it_calls(recorder):
+    crossing = recorded_crossing(recorder)
+
+    async def calls():
+        context = contextvars.copy_context()
+        before = PLACE.get()
+        within = await crossing(PLACE.get, context=context)()
+        again = await asyncio.gather(*(crossing(PLACE.get, context=context)() for _ in range(2)))
+        return before, [within, *again], context[PLACE], PLACE.get()
+
+    (before, within, kept, after), inside = within_a_request(recorder, calls)
+    crossings = inside.crossings
+    assert [(7, number) for number in crossings["id"]] == within
+    assert before == kept == after
+    stamps = crossings[["begin", "running", "done", "end"]].to_numpy()
+    assert (stamps > 0).all()
+    assert (np.diff(stamps) >= 0).all()
+    request = inside.spans[inside.spans["kind"] == "request"]
+    assert list(request["running"]) == list(request["done"]) == [0]
+
+
+def test_one_crossing_called_several_times_at_once_keeps_its_calls_apart(recorder):
+    several = recorded_crossing(recorder)(PLACE.get, thread_sensitive=False)
+
+    async def calls():
+        return await asyncio.gather(*(several() for _ in range(5)))
+
+    places, inside = within_a_request(recorder, calls)
+    assert sorted(places) == [(7, number) for number in sorted(inside.crossings["id"])]
+    assert several.func == PLACE.get
+
+
+def test_what_asgiref_wraps_is_still_seen_to_be_async(recorder):
+    crossing = recorded_crossing(recorder)
+
+    class View:
+        @crossing
+        def get(self, request):
+            return request
+
+    assert iscoroutinefunction(View.get)
+    assert iscoroutinefunction(View().get)
+    assert asyncio.run(View().get("without a request")) == "without a request"
+    assert within_a_request(recorder, View().get, "within one")[0] == "within one"
+
+
+def test_arguments_may_be_called_whatever_the_probe_calls_its_own(recorder):
+    taken = {"place": 1, "func": 2, "here": 3, "recorder": 4, "crossing": 5}
+
+    async def view(**kwargs):
+        return kwargs
+
+    crossing = recorded_crossing(recorder)(dict)
+    for function in (crossing, spanning_async(recorder, SLICE, "view", view, slices=True), slicing(recorder, view)):
+        assert within_a_request(recorder, lambda function=function: function(**taken))[0] == taken
+
+
+def test_a_view_may_be_an_object_without_a_hash_and_may_return_a_task(recorder):
+    @dataclass
+    class Unhashable:
+        said: str = "answer"
+
+        def __call__(self, request):
+            return self.said
+
+    class Starts:
+        def __call__(self, request):
+            return asyncio.ensure_future(asyncio.sleep(0.001, "answer"))
+
+    class Handler:
+        def make_view_atomic(self, view):
+            return view
+
+    _wrap_views(SimpleNamespace(BaseHandler=Handler), recorder)
+    wrap, request = Handler().make_view_atomic, SimpleNamespace(environ={})
+    assert wrap(Unhashable())(request) == "answer"
+    starts = Starts()
+    markcoroutinefunction(starts)
+    result, inside = within_a_request(recorder, wrap(starts), request)
+    assert result == "answer"
+    assert (inside.spans.set_index("kind").loc["view", "end"] > 0).all()
+
+
+def test_a_cancelled_coroutine_is_told_and_may_go_on(recorder):
+    said = []
+
+    async def stubborn():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            said.append("cancelled")
+            await asyncio.sleep(0)
+        return "went on"
+
+    async def cancelling():
+        async def sliced():
+            return await Sliced(recorder, stubborn(), *PLACE.get())
+
+        task = asyncio.create_task(sliced())
+        await asyncio.sleep(0)
+        task.cancel()
+        return await task
+
+    result, inside = within_a_request(recorder, cancelling)
+    assert (result, said) == ("went on", ["cancelled"])
+    assert list(inside.spans["kind"].astype(str)) == ["request", "slice", "slice", "slice"]
+    assert recorder.slicing == 0
+
+
+def test_a_crossing_that_its_caller_did_not_wait_for_has_no_cost():
+    #             pid id kind       name request parent thread begin running done end ran_on value
+    rows = np.array(
+        [
+            [1, 1, TO_THREAD, 0, 1, 0, 5, 1000, 2000, 9000, 10000, 6, 0],
+            [1, 2, TO_THREAD, 0, 1, 0, 5, 1000, 2000, 9000, 4000, 6, 0],
+        ]
+    )
+    crossings = Inside(rows, ("other\tslow",)).crossings
+    assert list(crossings["cost_us"].fillna(-1)) == [2, -1]
+    assert list(crossings["inside_us"]) == [7, 7]
+
+
+def test_a_tab_in_a_path_is_part_of_the_name():
+    rows = np.array([[1, 1, kind, kind - 1, 1, 0, 5, kind, 0, 0, 10, 0, 0] for kind in range(1, 6)])
+    spans = Inside(rows, ("GET /a\tb", "m", "v", "", "other\tf")).spans
+    assert list(spans["name"]) == ["GET /a\tb", "m", "v", "", "f"]
+    assert list(spans["origin"]) == ["", "", "", "", "other"]
+    assert list(spans["kind"].astype(str)) == list(KINDS[1:6])

@@ -13,6 +13,7 @@ from requestlab.probe.cells import CELLS, KINDS
 
 COLUMNS = ("pid", *CELLS)
 _SPANS = ("request", "middleware", "view", "slice", "to_thread", "to_loop")
+_CROSSINGS = ("to_thread", "to_loop")
 ORIGINS = ("signal", "middleware", "view", "close", "other")
 """Where a crossing came from: a signal of Django's, a layer of middleware, the view, the response's close, other code."""
 
@@ -39,7 +40,11 @@ class Inside:
         See `probe.cells.CELLS` for what they mean for each kind.
         """
         table = self._table(_SPANS).rename(columns={"value": "bytes"})
-        parts = [name.rpartition("\t") for name in table["name"]]
+        crossing = table["kind"].isin(_CROSSINGS)  # a tab in another name is one in a request's path
+        parts = [
+            name.rpartition("\t") if split else ("", "", name)
+            for name, split in zip(table["name"], crossing, strict=True)
+        ]
         table["origin"] = pd.Series([origin for origin, _, _ in parts], index=table.index, dtype=object)
         table["name"] = pd.Series([name for _, _, name in parts], index=table.index, dtype=object)
         order = ["pid", "id", "request", "parent", "kind", "name", "origin", "thread", "ran_on"]
@@ -48,14 +53,16 @@ class Inside:
     @cached_property
     def crossings(self) -> pd.DataFrame:
         """The spans that are crossings, with `there_us` (from the call to the beginning on the other side), `inside_us`,
-        `back_us` (from the end there until the caller went on) and `cost_us`, there and back; NaN where one end is missing."""
-        table = self.spans[self.spans["kind"].isin(("to_thread", "to_loop"))].reset_index(drop=True)
+        `back_us` (from the end there until the caller went on) and `cost_us`, there and back; NaN where one end is missing.
+
+        `back_us` is NaN too where the caller did not wait for the end: its request was cancelled."""
+        table = self.spans[self.spans["kind"].isin(_CROSSINGS)].reset_index(drop=True)
         for name, begin, end in (
             ("there_us", "begin", "running"),
             ("inside_us", "running", "done"),
             ("back_us", "done", "end"),
         ):
-            both = (table[begin] > 0) & (table[end] > 0)
+            both = (table[begin] > 0) & (table[end] >= table[begin])
             table[name] = ((table[end] - table[begin]) / 1e3).where(both)
         table["cost_us"] = table["there_us"] + table["back_us"]
         return table

@@ -54,8 +54,14 @@ class Contender:
     @property
     def circumstances(self) -> list[str]:
         """What was asked for, and how many requests the configuration can hold in hand at once."""
+        return [*self.asked, f"capacity: {self.capacity}"]
+
+    @property
+    def asked(self) -> list[str]:
+        """The load, and the loads that were beside it on the same server."""
         about = self.run.about
-        return [f"{about['path']}, {about['load']}", f"capacity: {self.capacity}"]
+        others = (f"beside {path}, {load}" for path, load in about.get("beside", {}).items())
+        return [f"{about['path']}, {about['load']}", *others]
 
     @property
     def capacity(self) -> str:

@@ -32,8 +32,8 @@ def crossings(*runs: Runs, request: int | Request | None = None, predicted: Pred
     ...     run = lab.measure(server, "/sync/page/", lab.closed(1))
     >>> lab.plots.crossings(run, predicted=1)
 
-    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. The typical request
-    has, of those that cross as often as most do, the median time; `request` chooses another, by its number in its worker or by
+    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. In the typical request,
+    each crossing costs nearly what it costs in the median over all that cross as often; `request` chooses another, by its number in its worker or by
     (pid, number). `predicted` is the number of crossings per request that the reader expects, for all runs or by label.
     """
     contenders = gather(runs, "crossings", MOST_RUNS)
@@ -155,7 +155,12 @@ def _which(one: Traced, chosen: Request) -> str:
         return f"below: request {chosen[1]:,} of worker {chosen[0]}"
     alike = int((one.counts.sum(axis=1) == one.number).sum())
     among = f"{alike:,} of them that cross so often" if alike < len(one.requests) else f"all {len(one.requests):,}"
-    return "the only request" if len(one.requests) == 1 else f"below: the request of median time among {among}"
+    typical = (
+        f"each of its crossings costs nearly what it costs in the median of {among}"
+        if one.number
+        else f"of median time among {among}"
+    )
+    return "the only request" if len(one.requests) == 1 else f"below, a typical request: {typical}"
 
 
 def _share(share: float) -> str:

@@ -113,7 +113,7 @@ def _heading(contender: Contender, told: Told, loop: Loop, first: bool) -> list[
     if first:
         above = [
             *lines(contender.heading, most_in, look.HEADING_PT, contender.look.ink, bold=True),
-            *lines(", ".join(contender.circumstances[:1]), most_in, color=look.GREY),
+            *lines(" · ".join(contender.asked), most_in, color=look.GREY),
         ]
     return [*above, *lines(found[0].upper() + found[1:], most_in, bold=True)]
 

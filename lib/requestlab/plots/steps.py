@@ -56,8 +56,9 @@ class Step:
 
     @property
     def back_us(self) -> float:
-        """From the end on the other side until the caller went on, together."""
-        return float(np.sum(self.times_us[:, 3] - self.times_us[:, 2]))
+        """From the end on the other side until the caller went on, together; NaN where one did not wait for it."""
+        back = self.times_us[:, 3] - self.times_us[:, 2]
+        return float(np.sum(np.where(back < 0, np.nan, back)))
 
     @property
     def cost_us(self) -> float:

@@ -106,7 +106,7 @@ def crossed(one: Traced) -> str:
 def _cost(one: Traced) -> str:
     if not np.isfinite(one.cost_us):
         return "cost unknown"
-    return f"median cost {us(one.cost_us)} each, {words.ms(float(np.median(one.costs_us)) / 1e3)} ms together"
+    return f"{us(one.cost_us)} each, in the median"
 
 
 def us(value: float) -> str:

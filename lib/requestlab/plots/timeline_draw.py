@@ -16,6 +16,7 @@ from requestlab.plots.timeline_names import Name
 from requestlab.plots.timeline_plan import Place, Plan, hops_drawn
 from requestlab.plots.timeline_scene import Scene
 from requestlab.plots.timeline_tracks import Track
+from requestlab.plots.timeline_views import named
 
 ELSEWHERE = "not in Django"
 
@@ -70,7 +71,7 @@ def _draw_tracks(axes: Axes, scene: Scene, plan: Plan, per_ms: float) -> None:
         track, middle = place.track, (place.top + place.bottom) / 2
         colour = look.EVENT_LOOP if track.on_loop else look.THREAD
         axes.axhspan(place.top, place.bottom, facecolor=mixed(colour, "white", 0.9), linewidth=0, zorder=0)
-        own = np.isin(track.bars.owner, scene.spans.index) if scene.partial else np.ones(len(track.bars), dtype=bool)
+        own = np.isin(track.bars.owner, scene.solid) if scene.partial else np.ones(len(track.bars), dtype=bool)
         seen = own & (scene.partial | (not track.on_loop))
         corners = np.where(
             seen[:, None, None],
@@ -94,6 +95,7 @@ def _draw_tracks(axes: Axes, scene: Scene, plan: Plan, per_ms: float) -> None:
         if place.bottom - place.top >= 0.2:
             states = _IN_LOOP if place.track.on_loop else _IN_THREAD
             write_in(axes, place.track.bars, place.top, place.bottom - place.top, per_ms, states)
+            _write_views(axes, scene, place, per_ms)
             if place.track.on_loop and not scene.unseen:
                 _write_idle(axes, scene, place, per_ms)
                 _write_elsewhere(axes, place, per_ms)
@@ -108,10 +110,10 @@ def _draw_late(axes: Axes, track: Track, place: Place, per_ms: float) -> None:
     y = place.top - 0.035
     lines = [[(first, y), (last, y)] for first, last in track.late]
     axes.add_collection(LineCollection(lines, colors=LATE, linewidths=4.5, zorder=5))
-    first, last = track.late[int(np.argmax(np.ptp(track.late, axis=1)))]
+    first, last = track.late[int(np.argmax(track.late_ms))]
     begin, end = axes.get_xlim()
     first, last = max(first, begin), min(last, end)
-    text = f"late by {words.ms(float(np.ptp(track.late, axis=1).max()))} ms"
+    text = f"late by {words.ms(float(track.late_ms.max()))} ms"
     right = (end - first) * per_ms < width_in(text, look.NOTE_PT, bold=True)
     axes.annotate(
         text,
@@ -159,9 +161,27 @@ _IN_CLIENT = {
     VIEW_ON_THREAD: ("its view", "white"),
 }
 
-_IN_LOOP = {VIEW_ON_LOOP: ("view", "white"), ON_LOOP: ("Django", look.INK)}
+_IN_LOOP = {ON_LOOP: ("Django", look.INK)}
 
-_IN_THREAD = {VIEW_ON_THREAD: ("view", "white"), ON_THREAD: ("Django", look.INK), WAITS: ("request waits", look.INK)}
+_IN_THREAD = {ON_THREAD: ("Django", look.INK), WAITS: ("request waits", look.INK)}
+
+
+def _write_views(axes: Axes, scene: Scene, place: Place, per_ms: float) -> None:
+    """Write the name of each view into its longest stretch on a lane; into the longest of all at least `view`."""
+    bars = place.track.bars.of(VIEW_ON_LOOP, VIEW_ON_THREAD)
+    pale = scene.partial & ~np.isin(bars.owner, scene.solid)
+    middle = (place.top + place.bottom) / 2
+    written: set[str] = set()
+    for i in np.argsort(-bars.ms, kind="stable").tolist():
+        room = float(bars.ms[i]) * per_ms - 0.12
+        if room < width_in("view", look.NOTE_PT):
+            break
+        name = named(scene.views.get(int(bars.owner[i]), ""))
+        text = name if width_in(name, look.NOTE_PT) <= room else "view"
+        if name not in written and (text == name or not written):
+            x = float(bars.begin[i] + bars.end[i]) / 2
+            write(axes, text, x, middle, color=look.INK if pale[i] else "white")
+        written.add(name)
 
 
 def _write_idle(axes: Axes, scene: Scene, place: Place, per_ms: float) -> None:

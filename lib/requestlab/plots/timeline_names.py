@@ -52,9 +52,9 @@ def names(scene: Scene) -> list[Name]:
 
 
 def cost_us(hops: pd.DataFrame) -> pd.Series[float]:
-    """Return what each crossing cost, there and back, in µs; NaN where it was not completed."""
+    """Return what each crossing cost, there and back, in µs; NaN where it was not completed, or not waited for."""
     cost = (hops["running"] - hops["begin"] + hops["end"] - hops["done"]) * 1e3
-    return cost.where(~hops["cut"])
+    return cost.where(~hops["cut"] & (hops["end"] >= hops["done"]))
 
 
 def _crossings(hops: pd.DataFrame) -> list[Name]:

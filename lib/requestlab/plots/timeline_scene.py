@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from requestlab.plots import timeline_bars
-from requestlab.plots.lanes import Booleans, evenly, stacked, zero_ns
+from requestlab.plots.lanes import Booleans, Integers, evenly, stacked, zero_ns
 from requestlab.plots.timeline_bars import NONE, PAUSED, QUEUED, UNTRACED, Bars
 from requestlab.plots.timeline_choice import Chosen, Span, belonging, choose, stretch, table_of, window_of
+from requestlab.plots.timeline_stuck import Stuck, stuck_of
 from requestlab.plots.timeline_tracks import Track, tracks_of
+from requestlab.plots.timeline_views import run_beside, views_of
 from requestlab.runs import Run
 
 MOST_ROWS = 150
@@ -38,7 +40,8 @@ class Client:
 class Scene:
     """What is drawn: clients and tracks between two moments, in ms since the first request was planned.
 
-    `spans` are those of the chosen requests, `loop_keys` the (pid, thread) of event loops. `total` counts the requests of the
+    `spans` are those of the chosen requests, `guests` the places of those of the loads beside, `views` the names of views by
+    the places of their pieces, `loop_keys` the (pid, thread) of event loops, `stuck` tells of their lateness. `total` counts the requests of the
     run, `chosen` those asked for, of which `first` is the first row, `untraced` those of them that the probe left out;
     `hidden_requests` and `hidden_threads` are left out for want of room. `unseen`: work of the application may be missing from
     the lanes, since some requests were not traced, or rows were lost.
@@ -49,7 +52,10 @@ class Scene:
     clients: Sequence[Client]
     tracks: Sequence[Track]
     spans: pd.DataFrame
+    guests: Integers
+    views: Mapping[int, str]
     loop_keys: frozenset[tuple[int, int]]
+    stuck: Stuck | None
     rows: int
     total: int
     chosen: int
@@ -75,6 +81,11 @@ class Scene:
         return self.chosen < self.total
 
     @property
+    def solid(self) -> Integers:
+        """The places of the spans that are not pale: those of the chosen requests and of the loads beside."""
+        return np.concatenate([self.spans.index.to_numpy(np.int64), self.guests])
+
+    @property
     def hops(self) -> pd.DataFrame:
         """The crossings of the chosen requests."""
         return self.spans[self.spans["kind"].isin(("to_thread", "to_loop"))]
@@ -93,15 +104,21 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
     spans = spans[(spans["end"] >= begin) & (spans["begin"] <= end)].reset_index(drop=True)
     mine = belonging(spans, chosen)
     clients, rows, hidden = _clients(chosen, at, begin, end)
-    own = set(np.flatnonzero(mine).tolist()) if len(chosen) < len(table) else None
-    tracks, hidden_threads = tracks_of(run, spans, looping, begin, end, own)
+    guests = run_beside(run, spans)
+    own = {*np.flatnonzero(mine).tolist(), *guests.tolist()} if len(chosen) < len(table) else None
+    tracks, hidden_threads = tracks_of(run, spans, looping, begin, end, own, set(guests.tolist()))
+    views = views_of(spans)
+    sent = {key: when for key, when in zip(chosen["key"], chosen["sent"], strict=True) if key is not None}
     return Scene(
         begin,
         end,
         clients,
         tracks,
         spans[mine],
+        guests,
+        views,
         frozenset(looping),
+        stuck_of(run, tracks, at, sent, spans[mine], views),
         rows,
         len(table),
         len(chosen),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ LATE_MS = 2.0
 @dataclass(frozen=True, eq=False)
 class Track:
     """The lane of one event loop or thread: `worker` counts from 1, `late` has one row (from, to) a stretch in which the loop
-    was late, `ended` is when the record breaks off within something that never ended."""
+    was late, `late_ms` how late its latest tick ran, `ended` is when the record breaks off within something that never ended."""
 
     worker: int
     key: tuple[int, int]
@@ -29,13 +30,23 @@ class Track:
     on_loop: bool
     bars: Bars
     late: Floats
+    late_ms: Floats
     ended: float | None
 
 
 def tracks_of(
-    run: Run, spans: pd.DataFrame, looping: set[tuple[int, int]], begin: float, end: float, own: set[int] | None
+    run: Run,
+    spans: pd.DataFrame,
+    looping: set[tuple[int, int]],
+    begin: float,
+    end: float,
+    own: set[int] | None,
+    first: set[int],
 ) -> tuple[list[Track], int]:
-    """Return the lanes, and how many are left out; with `own`, no thread that had nothing to do with these spans has one."""
+    """Return the lanes, and how many are left out; with `own`, no thread that had nothing to do with these spans has one.
+
+    Of too many threads, those that had to do with the spans `first` are left out last.
+    """
     at = {key: bars.clipped(begin, end) for key, bars in timeline_bars.of_threads(spans, looping).items()}
     at = {key: bars for key, bars in at.items() if len(bars) and (own is None or key in looping or own & {*bars.owner})}
     beating = {(int(p), int(t)) for p, t in run.inside.ticks[["pid", "thread"]].drop_duplicates().to_numpy()}
@@ -48,16 +59,28 @@ def tracks_of(
         others = sorted((key for key in mine if key not in looping), key=lambda key: float(at[key].begin[0]))
         for number, key in enumerate(its_loops, start=1):
             name = "event loop" if len(its_loops) == 1 else f"event loop {number}"
-            late = _late(run, key, zero_ns(run))
-            late = late[(late[:, 1] > begin) & (late[:, 0] < end)]
-            tracks.append(Track(worker, key, name, True, at.get(key, NONE), late, ended.get(key)))
+            found = _late(run, key, zero_ns(run))
+            late = found[(found[:, 1] > begin) & (found[:, 0] < end)]
+            tracks.append(Track(worker, key, name, True, at.get(key, NONE), late[:, :2], late[:, 2], ended.get(key)))
         for number, key in enumerate(others, start=1):
-            tracks.append(Track(worker, key, f"thread {number}", False, at[key], np.zeros((0, 2)), ended.get(key)))
+            tracks.append(
+                Track(worker, key, f"thread {number}", False, at[key], np.zeros((0, 2)), np.zeros(0), ended.get(key))
+            )
         threads += len(others)
     ordinary = [track for track in tracks if not track.on_loop]
-    kept = {id(ordinary[i]) for i in evenly(threads, MOST_THREADS)} if threads else set()
+    kept = set(map(id, _evenly(ordinary, first)))
     shown = [track for track in tracks if track.on_loop or id(track) in kept]
     return shown, len(tracks) - len(shown)
+
+
+def _evenly(threads: Sequence[Track], first: set[int]) -> list[Track]:
+    """Return as many threads as there is room for; up to half of them may be those that had to do with the spans `first`."""
+    if len(threads) <= MOST_THREADS:
+        return list(threads)
+    wanted = [track for track in threads if first & {*track.bars.owner}]
+    wanted = [wanted[i] for i in evenly(len(wanted), MOST_THREADS // 2)] if wanted else []
+    others = [track for track in threads if track not in wanted]
+    return [*wanted, *(others[i] for i in evenly(len(others), MOST_THREADS - len(wanted)))]
 
 
 def _broken_off(spans: pd.DataFrame) -> dict[tuple[int, int], float]:
@@ -68,7 +91,8 @@ def _broken_off(spans: pd.DataFrame) -> dict[tuple[int, int], float]:
 
 
 def _late(run: Run, key: tuple[int, int], zero: int) -> Floats:
-    """Return the stretches, shape (n, 2), in which ticks of a loop were overdue: from when the first was due until it ran."""
+    """Return the stretches in which ticks of a loop were overdue, shape (n, 3): from when the first was due until the last ran,
+    and how late the latest of them was."""
     ticks = run.inside.ticks
     mine = ticks[(ticks["pid"] == key[0]) & (ticks["thread"] == key[1])]
     last = max(int(mine["ran"].max()), int(mine["due"].max())) if len(mine) else 0
@@ -77,7 +101,7 @@ def _late(run: Run, key: tuple[int, int], zero: int) -> Floats:
     found: list[list[float]] = []
     for first, then in sorted(zip(due[ran - due > LATE_MS], ran[ran - due > LATE_MS], strict=True)):
         if found and first <= found[-1][1]:
-            found[-1][1] = max(found[-1][1], then)
+            found[-1][1:] = [max(found[-1][1], then), max(found[-1][2], then - first)]
         else:
-            found.append([first, then])
-    return np.array(found, dtype=np.float64).reshape(-1, 2)
+            found.append([first, then, then - first])
+    return np.array(found, dtype=np.float64).reshape(-1, 3)

@@ -8,10 +8,11 @@ from requestlab.plots import words
 from requestlab.plots.contenders import Contender
 from requestlab.plots.timeline_bars import QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS
 from requestlab.plots.timeline_scene import Scene
+from requestlab.plots.timeline_stuck import Stuck
 from requestlab.plots.timeline_tracks import LATE_MS
 
-MUCH, STUCK_MS = 0.2, 10.0
-"""The share of a response time, and the lateness of a loop, from which on they are part of the finding."""
+MUCH = 0.2
+"""The share of a response time from which on it is part of the finding."""
 
 
 def finding(contender: Contender, scene: Scene) -> str:
@@ -21,9 +22,27 @@ def finding(contender: Contender, scene: Scene) -> str:
     if scene.untraced == scene.chosen:
         followed = "it cannot be" if scene.chosen == 1 else "none of them can be"
         return f"{_subject(contender, scene)}: {followed} followed into the server"
+    if scene.stuck is not None:
+        return _late(contender, scene, scene.stuck)
     if scene.chosen == 1:
         return f"{_subject(contender, scene)} {_one(scene)}"
     return f"{_subject(contender, scene)} {_many(scene)}{_trouble(scene)}"
+
+
+def _late(contender: Contender, scene: Scene, stuck: Stuck) -> str:
+    """Begin with the loop that was late, and go on with who waited for it, or else with what the requests did."""
+    loop = "The event loop" if len(scene.loops) == 1 else f"One of {len(scene.loops):,} event loops"
+    lead = f"{loop} was late by up to {words.ms(stuck.late_ms)} ms{', ' * bool(stuck.at)}{stuck.at}"
+    if scene.chosen == 1 or not stuck.waited:
+        subject = _subject(contender, scene)
+        return f"{lead}; {subject[0].lower()}{subject[1:]} {_one(scene) if scene.chosen == 1 else _many(scene)}"
+    among = scene.chosen - scene.untraced
+    of = "all of " if scene.partial else "all "
+    if stuck.waited < among or among == 2:
+        of = f"{'at least ' * stuck.unsure}{stuck.waited:,} of "
+    who = f"{'these ' * scene.partial}{words.counted(among, 'traced request' if scene.untraced else 'request')}"
+    waited = "waited for it" if len(scene.loops) == 1 else "waited for a late loop"
+    return f"{lead}: {of}{who} under {contender.label}{contender.failures} {waited}"
 
 
 def _subject(contender: Contender, scene: Scene) -> str:
@@ -61,10 +80,7 @@ def _many(scene: Scene) -> str:
 
 
 def _trouble(scene: Scene) -> str:
-    """What the reader should look at first: a late loop, else a long wait."""
-    late = max((float(np.ptp(track.late, axis=1).max()) for track in scene.loops if len(track.late)), default=0.0)
-    if late >= STUCK_MS:
-        return f"; {'the' if len(scene.loops) == 1 else 'a'} loop was late by up to {words.ms(late)} ms"
+    """A long wait, if that is typical."""
     traced = [client for client in scene.clients if len(client.bars)]
     took = np.array([client.done - client.planned for client in traced])
     for state, what in ((QUEUED, "its turn"), (WAITS, "threads and the loop")):
@@ -98,10 +114,13 @@ def _who(scene: Scene) -> str:
 
 
 def left_out(scene: Scene) -> list[str]:
-    """Say what is not drawn."""
+    """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
     said = []
+    if scene.stuck is not None and scene.stuck.waited and scene.chosen > 1 and len(scene.hops):
+        said.append(f"{words.counted(scene.chosen, 'request')} hopped {_times(len(scene.hops))} between {_who(scene)}")
     if scene.partial:
-        said.append(f"drawn: {scene.chosen:,} of the run's {scene.total:,} requests; what ran for others is pale")
+        others = "its other requests" if len(scene.guests) else "others"
+        said.append(f"drawn: {scene.chosen:,} of the run's {scene.total:,} requests; what ran for {others} is pale")
     parts = [(scene.hidden_requests, "more request"), (scene.hidden_threads, "more thread")]
     counted = [words.counted(number, what) for number, what in parts if number]
     if counted:

@@ -22,6 +22,7 @@ Request = tuple[int, int]
 """A request by the process that served it and its number there, from 1."""
 
 CROSSINGS = ("to_thread", "to_loop")
+_NEVER_US = 1e12  # the cost of a crossing that did not come back
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +72,6 @@ class Traced:
         return float(self.crossings["cost_us"].median())
 
     @property
-    def costs_us(self) -> Floats:
-        """What the crossings of each request cost together."""
-        costs = self.crossings["cost_us"].fillna(0.0).to_numpy()
-        return np.bincount(self._of, weights=costs, minlength=len(self.requests)).astype(np.float64)
-
-    @property
     def took_us(self) -> Floats:
         """How long each request was in the application."""
         return ((self.requests["end"] - self.requests["begin"]) / 1e3).to_numpy(dtype=np.float64)
@@ -96,11 +91,17 @@ class Traced:
         return float(np.median(np.array(waited) / 1e3 / self.took_us))
 
     def typical(self) -> Request:
-        """Return, of the requests that cross as usual, the one with the median time."""
+        """Return, of the requests that cross as usual, the one whose crossings cost most nearly what each of them costs in the
+        median; of several, the one with the median time."""
         pattern = [self.usual.get(origin, 0) for origin in ORIGINS]
         alike = np.flatnonzero((self.counts == pattern).all(axis=1))
-        middle = alike[np.argsort(self.took_us[alike], kind="stable")[(len(alike) - 1) // 2]]
-        row = self.requests.iloc[int(middle)]
+        order = np.lexsort((self.crossings["begin"], self._of))
+        order = order[np.isin(self._of[order], alike)]
+        costs = self.crossings["cost_us"].fillna(_NEVER_US).to_numpy()[order].reshape(len(alike), self.number)
+        unusual = np.abs(costs - np.median(costs, axis=0)).sum(axis=1).round(3)
+        took = self.took_us[alike]
+        middle = np.sort(took)[(len(took) - 1) // 2]
+        row = self.requests.iloc[int(alike[np.lexsort((np.abs(took - middle), unusual))[0]])]
         return int(row["pid"]), int(row["request"])
 
     def chosen(self, request: int | Request) -> Request:

@@ -19,6 +19,9 @@ from requestlab.probe.spans import DONE, END, PLACE, RUNNING, Place
 NAME = "requestlab_name"
 """The attribute by which the probe's own wrappers say what they wrap: origin, tab, name."""
 
+MOST_KNOWN = 4096
+"""Functions whose names are kept; a project that makes classes anew for each request has no end of them."""
+
 _SENDS = "sync_send"  # what Django calls the function within `Signal.asend` that calls the sync receivers
 
 
@@ -34,41 +37,38 @@ def record_crossings(recorder: Recorder) -> None:
 
 
 def _record_sync_to_async(crossing: Any, recorder: Recorder, names: Names) -> None:
-    call, init = crossing.__call__, crossing.__init__
+    call = crossing.__call__
 
-    def initialised(self: Any, func: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, func, *args, **kwargs)
-        self.func = functools.partial(run, func)
-
-    def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
+    # A coroutine function, as asgiref's is: Django asks that of methods that `sync_to_async` decorates.
+    async def recorded(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         place = PLACE.get()
-        return call(self, *args, **kwargs) if place is None else trace(place, self, *args, **kwargs)
-
-    async def trace(place: Place, self: Any, *args: Any, **kwargs: Any) -> Any:
-        request, parent = place
-        name = names.of(self.func.args[0])
-        row = recorder.row(TO_THREAD, name, request, parent, get_native_id(), perf_counter_ns())
-        PLACE.set((request, row))
-        try:
+        if place is None:
             return await call(self, *args, **kwargs)
+        request, parent = place
+        row = recorder.row(TO_THREAD, names.of(self.func), request, parent, get_native_id(), perf_counter_ns())
+        here = (request, row)
+        PLACE.set(here)
+        once = object.__new__(type(self))  # of this one call: others may be under way
+        once.__dict__.update(self.__dict__)
+        once.func = functools.partial(run, self.func, here)
+        try:
+            return await call(once, *args, **kwargs)
         finally:
             recorder.put(row, END, perf_counter_ns())
             PLACE.set(place)
 
-    def run(
-        func: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Any:  # on the thread; asgiref brought the context along
-        place = PLACE.get()
-        if place is None:
-            return func(*args, **kwargs)
-        row = place[1]
+    def run(func: Callable[..., Any], here: Place, /, *args: Any, **kwargs: Any) -> Any:  # on the thread
+        row, around = here[1], PLACE.get()
+        if around is not here:  # the caller gave asgiref another context than its own
+            PLACE.set(here)
         recorder.put(row, RUNNING, perf_counter_ns(), get_native_id())
         try:
             return func(*args, **kwargs)
         finally:
             recorder.put(row, DONE, perf_counter_ns())
+            if around is not here:
+                PLACE.set(around)
 
-    crossing.__init__ = initialised
     crossing.__call__ = recorded
 
 
@@ -130,7 +130,8 @@ class Names:
 
     def _new(self, function: Any, code: Any, owner: Any) -> int:
         number = self._recorder.name(describe(function))
-        if not hasattr(function, "__wrapped__"):  # else the same code stands behind many names
+        shared = hasattr(function, "__wrapped__")  # then the same code stands behind many names
+        if not shared and len(self._known) < MOST_KNOWN:
             self._known[id(code), id(owner)] = (code, owner, number)
         return number
 

@@ -69,7 +69,7 @@ def _wrap_views(base: Any, recorder: Recorder) -> None:
             inner = spanning_async(recorder, VIEW, name, view, slices=True)
 
             @functools.wraps(view)
-            async def noting(request: Any, *args: Any, **kwargs: Any) -> Any:
+            async def noting(request: Any, /, *args: Any, **kwargs: Any) -> Any:
                 note(request)
                 return await inner(request, *args, **kwargs)
 
@@ -77,7 +77,7 @@ def _wrap_views(base: Any, recorder: Recorder) -> None:
             inner = spanning(recorder, VIEW, name, view)
 
             @functools.wraps(view)
-            def noting(request: Any, *args: Any, **kwargs: Any) -> Any:
+            def noting(request: Any, /, *args: Any, **kwargs: Any) -> Any:
                 note(request)
                 return inner(request, *args, **kwargs)
 
@@ -85,7 +85,11 @@ def _wrap_views(base: Any, recorder: Recorder) -> None:
         return noting
 
     def wrapping(self: Any, view: Any) -> Any:
-        return wrapped(make_view_atomic(self, view))
+        view = make_view_atomic(self, view)
+        try:
+            return wrapped(view)
+        except TypeError:  # an object that has no hash
+            return wrapped.__wrapped__(view)
 
     base.BaseHandler.make_view_atomic = wrapping
 

@@ -43,7 +43,7 @@ class Served:
 
 def note(request: Any) -> None:
     """Note that the calling thread runs the view of Django's `request`."""
-    served = (request.scope if hasattr(request, "scope") else request.environ).get(_KEY)
+    served = (getattr(request, "scope", None) or getattr(request, "environ", {})).get(_KEY)
     if served is not None:
         served.note()
 

@@ -25,7 +25,10 @@ PLACE: ContextVar[Place | None] = ContextVar("requestlab_place", default=None)
 
 
 class Sliced:
-    """Awaits `coroutine`, and writes a row for each stretch in which it ran without a pause, as slices of the span `parent`."""
+    """Awaits `coroutine`, and writes a row for each stretch in which it ran without a pause, as slices of the span `parent`.
+
+    What can be awaited but is no coroutine, such as a task, runs by itself: it is awaited without slices.
+    """
 
     __slots__ = ("_coroutine", "_parent", "_recorder", "_request")
 
@@ -37,6 +40,8 @@ class Sliced:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         recorder, coroutine, request, parent = self._recorder, self._coroutine, self._request, self._parent
+        if not hasattr(coroutine, "send"):
+            return (yield from coroutine.__await__())
         thread = get_native_id()  # a coroutine stays with its event loop
         step, value = coroutine.send, None
         while True:
@@ -92,7 +97,7 @@ def spanning_async(
         place = PLACE.get()
         return function(*args, **kwargs) if place is None else trace(place, *args, **kwargs)
 
-    async def trace(place: Place, *args: Any, **kwargs: Any) -> Any:
+    async def trace(place: Place, /, *args: Any, **kwargs: Any) -> Any:
         request, parent = place
         row = recorder.row(kind, number, request, parent, get_native_id(), perf_counter_ns())
         PLACE.set((request, row))
@@ -118,7 +123,7 @@ def slicing(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., A
             return function(*args, **kwargs)
         return wrapped(place, *args, **kwargs)
 
-    async def wrapped(place: Place, *args: Any, **kwargs: Any) -> Any:
+    async def wrapped(place: Place, /, *args: Any, **kwargs: Any) -> Any:
         return await Sliced(recorder, function(*args, **kwargs), *place)
 
     return sliced
