@@ -146,7 +146,7 @@ def test_whatever_stack_a_configuration_accepts_the_app_accepts_too(layers):
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [(True, True), (False, False), (1, True), (0, False), (1.0, True), (0.0, False), (0.1, 0.1)]
+    ("given", "kept"), [(True, True), (False, False), (1, True), (0, False), (1.0, 1.0), (0.0, False), (0.1, 0.1)]
 )
 def test_the_probe_is_on_or_off_or_a_share_of_requests(given, kept):
     assert repr(lab.SYNC.replace(probe=given).probe) == repr(kept)

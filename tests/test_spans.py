@@ -195,6 +195,29 @@ def test_a_share_of_requests_can_be_traced(configuration):
     assert list(run.requests["number"]) == list(range(1, 41))
 
 
+def test_a_busy_worker_traces_as_many_requests_as_the_budget_allows_and_all_where_all_are_asked_for():
+    for probe, all_of_them in ((True, False), (1.0, True)):
+        with lab.serve(lab.MIXED, probe=probe) as server:
+            first = lab.measure(server, "/sync/page/", lab.closed(1, each=100))
+            assert first.spans["request"].nunique() == 100
+            lab.measure(server, "/sync/page/", lab.closed(10), seconds=4)
+            busy = lab.measure(server, "/sync/page/", lab.closed(10), seconds=1)
+        share = busy.spans[busy.spans["kind"] == "request"]["request"].nunique() / server_count(busy)
+        assert (share == 1) if all_of_them else (0.02 < share < 0.5)
+        assert counts_of_traced(busy) == {16}
+
+
+def server_count(run):
+    return sum(run.about["counts"].values())
+
+
+def counts_of_traced(run):
+    """How often the traced requests crossed that were seen to their end."""
+    ended = set(run.spans[(run.spans["kind"] == "request") & (run.spans["end"] > 0)]["request"])
+    found = run.crossings.groupby("request").size()
+    return set(found[found.index.isin(ended)])
+
+
 def test_shares_are_spread_evenly():
     numbers = Numbers(0.25)
     assert [number for number, chosen in (numbers.next() for _ in range(12)) if chosen] == [4, 8, 12]

@@ -39,8 +39,9 @@ class Configuration:
     (None: asyncio), and `application` is what is served.
 
     `middleware` is the app's stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"), which
-    are kept as one string with commas. `probe` is the share of requests that each worker records from the inside: all
-    (True), one in ten (0.1), none (False). `asyncio_debug` is asyncio's debug mode, and `switch_interval_ms` how long a
+    are kept as one string with commas. `probe` says which requests each worker traces, that is, records from the inside:
+    none (False), a share of them (0.1: one in ten; 1.0: all), or as many as cost it little (True: all of them, until tracing
+    takes more than a few percent of a busy worker's CPU time). `asyncio_debug` is asyncio's debug mode, and `switch_interval_ms` how long a
     thread may keep the GIL when another wants it (None: Python's own 5 ms). Values that cannot work raise
     ConfigurationError.
     """
@@ -159,7 +160,7 @@ def _stack(given: object) -> str:
 def _share(field: str, value: float) -> bool | float:
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ConfigurationError(f"{field}={value!r}: expected True, False, or a share of requests such as 0.1")
-    return bool(value) if value in (0, 1) else value
+    return bool(value) if isinstance(value, int) or not value else value  # True and 1.0 are equal, and not the same
 
 
 def _between(field: str, value: object, least: float, most: float) -> None:

@@ -268,7 +268,7 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
     return kept | {
         environment.TARGET: configuration.target,
         environment.INTERFACE: configuration.interface,
-        environment.PROBE: str(float(configuration.probe)) if configuration.probe else "",
+        environment.PROBE: _probe(configuration.probe),
         environment.ASYNCIO_DEBUG: "1" if configuration.asyncio_debug else "",
         environment.SWITCH_INTERVAL_MS: str(configuration.switch_interval_ms or ""),
         environment.NONCE: nonce,
@@ -277,6 +277,12 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
         "LABAPP_MIDDLEWARE": configuration.middleware,
         "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
     }
+
+
+def _probe(share: bool | float) -> str:
+    if share is True:
+        return environment.WITHIN_BUDGET
+    return str(float(share)) if share else ""
 
 
 def _understand(report: bytes, words: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def answering_asgi(inner: Any, tally: Tally) -> Any:
     return application
 
 
-def probed(interface: str, directory: str, share: float) -> Any:
+def probed(interface: str, directory: str, share: str) -> Any:
     """Load the application between the two halves of the probe."""
     from requestlab.probe.tracing import Probe
 
@@ -93,7 +93,7 @@ def debugging(application: Any) -> Any:
 def build() -> Any:
     """Return what the server is to call, as the environment describes it."""
     interface, directory = os.environ[environment.INTERFACE], os.environ[environment.DIRECTORY]
-    share = float(os.environ.get(environment.PROBE) or 0)
+    share = os.environ.get(environment.PROBE)
     inner = probed(interface, directory, share) if share else load(os.environ[environment.TARGET])
     tally = Tally(directory)
     if interface == "wsgi":

@@ -7,7 +7,10 @@ INTERFACE = "REQUESTLAB_INTERFACE"
 """`wsgi` or `asgi`."""
 
 PROBE = "REQUESTLAB_PROBE"
-"""The share of requests to trace, `1` or `0.1`, with a number on each request's answer; empty: no probe at all."""
+"""The share of requests to trace, `1.0` or `0.1`, or `WITHIN_BUDGET`; a header on each answer has its number. Empty: no probe."""
+
+WITHIN_BUDGET = "budget"
+"""As many requests as `probe.served.Budget` can afford."""
 
 SWITCH_INTERVAL_MS = "REQUESTLAB_SWITCH_INTERVAL_MS"
 """How long a thread may keep the GIL when another wants it; empty: as long as Python has it."""

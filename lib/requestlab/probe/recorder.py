@@ -31,11 +31,11 @@ _TOO_MANY = "other\t(too many names)"
 class Recorder:
     """Writes rows of one sort, `spans` or `ticks`, into `directory`; made once in each worker, used by all its threads.
 
-    `slicing` is the number of the request whose slice is being written on the event loop at this moment, 0 for none.
+    `last` is the id of a row written lately, `slicing` the number of the request whose slice is being written on the event loop at this moment, 0 for none.
     """
 
     def __init__(self, directory: str, sort: str, capacity: int | None = None) -> None:
-        self.slicing = 0
+        self.slicing = self.last = 0
         self._capacity = capacity or CAPACITY[sort]
         self._ids = itertools.count(1)
         self._names: dict[str, int] = {}
@@ -79,7 +79,7 @@ class Recorder:
         value: int = 0,
     ) -> int:
         """Write a row and return its id; see `probe.cells`."""
-        number = next(self._ids)
+        self.last = number = next(self._ids)
         ROW.pack_into(
             self._bytes,
             number % self._capacity * ROW.size,

@@ -12,7 +12,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from threading import get_native_id
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any
 
 from requestlab.probe.cells import REQUEST
@@ -48,17 +48,39 @@ def note(request: Any) -> None:
         served.note()
 
 
-class Numbers:
-    """Numbers the requests of a worker from 1, and says which of them are traced: evenly, that share of them."""
+class Budget:
+    """What tracing may cost: the first rows nothing, all others together a share of the CPU time that the worker has used.
 
-    def __init__(self, share: float) -> None:
+    A worker that is busy all the time then traces some requests of many; one that has time to spare, or has only begun, all.
+    """
+
+    FREE_ROWS = 50_000
+    SHARE = 0.02
+    ROW_NS = 8_000
+    """What a row costs at the most, with all that leads to it: `make bench` shows it, as what tracing adds to a page."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def allows(self) -> bool:
+        """Return whether one more request may be traced."""
+        rows = self._recorder.last - self.FREE_ROWS
+        return rows < 0 or rows * self.ROW_NS < self.SHARE * process_time_ns()
+
+
+class Numbers:
+    """Numbers the requests of a worker from 1, and says which of them are traced: evenly, that share of them, within a budget."""
+
+    def __init__(self, share: float, budget: Budget | None = None) -> None:
         self._count = itertools.count(1)
         self._share = share
+        self._budget = budget
 
     def next(self) -> tuple[int, bool]:
         """Return the number of the next request, and whether it is traced."""
         number = next(self._count)
-        return number, int(number * self._share) > int((number - 1) * self._share)
+        due = int(number * self._share) > int((number - 1) * self._share)
+        return number, due and (self._budget is None or self._budget.allows())
 
 
 def wrap_wsgi(application: Any, numbers: Numbers, recorder: Recorder) -> Any:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from requestlab.probe import crossings, django_spans, served
+from requestlab.probe import crossings, django_spans, environment, served
 from requestlab.probe.recorder import SPANS, TICKS, Recorder
 
 
 class Probe:
-    """Traces a share of the requests of one worker, into files of the run's directory."""
+    """Traces requests of one worker into files of the run's directory: that share of them, or as many as it can afford."""
 
-    def __init__(self, directory: str, share: float) -> None:
+    def __init__(self, directory: str, share: str) -> None:
         self._directory = directory
-        self._numbers = served.Numbers(share)
         self._spans = Recorder(directory, SPANS)
+        if share == environment.WITHIN_BUDGET:
+            self._numbers = served.Numbers(1.0, served.Budget(self._spans))
+        else:
+            self._numbers = served.Numbers(float(share))
 
     def prepare(self) -> None:
         """Put hooks into asgiref and Django; before the application is loaded."""
