@@ -265,8 +265,9 @@ def test_a_stack_of_layers_is_served():
 
 
 def test_the_share_of_requests_to_trace_is_handed_on():
-    shares = [serving._variables(lab.MIXED.replace(probe=p), "", "")[environment.PROBE] for p in (False, True, 0.1)]
-    assert shares == ["", "1.0", "0.1"]
+    given = (False, True, 1.0, 0.1)
+    shares = [serving._variables(lab.MIXED.replace(probe=p), "", "")[environment.PROBE] for p in given]
+    assert shares == ["", environment.WITHIN_BUDGET, "1.0", "0.1"]
 
 
 def test_every_run_has_a_secret_key_of_its_own_that_its_workers_share():
