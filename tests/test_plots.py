@@ -28,17 +28,11 @@ from requestlab.plots import Picture, ecdf, look, threads
 from requestlab.plots.lanes import lanes, stacked
 from requestlab.plots.swimlanes import MOST_BARS, MOST_ROWS
 from requestlab.runs import Run
+from tests.made_inside import MACHINE
 
 START = 5_000_000_000
 MS = 1_000_000
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
-MACHINE = {
-    "python": "3.13.0",
-    "system": "Linux 6.1",
-    "processor": "a processor",
-    "usable_cores": 2,
-    "versions": {"django": "6.0", "asgiref": "3.13", "gunicorn": "27.0", "uvicorn": "0.54", "uvloop": "0.23"},
-}
 
 
 def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="/sync/wait/", probe=True):

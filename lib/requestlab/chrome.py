@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from requestlab.plan import COLUMNS
+from requestlab.whole_files import whole_file
 
 if TYPE_CHECKING:
     from requestlab.runs import Run
@@ -61,20 +61,11 @@ def write_trace(run: Run, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     about = {name: str(run.about[name]) for name in ("label", "path", "load")} | {"rows lost": str(run.inside.lost)}
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f'{{"displayTimeUnit": "ms", "otherData": {json.dumps(about)}, "traceEvents": [\n')
-            tightly = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-            file.write(",\n".join(map(tightly.encode, trace_events(run))))
-            file.write("\n]}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    tightly = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+    with whole_file(target) as file:
+        file.write(f'{{"displayTimeUnit": "ms", "otherData": {json.dumps(about)}, "traceEvents": [\n'.encode())
+        file.write(",\n".join(map(tightly.encode, trace_events(run))).encode())
+        file.write(b"\n]}\n")
     return target
 
 

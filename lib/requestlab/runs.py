@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +21,7 @@ from requestlab.errors import RunFormatError
 from requestlab.inside import COLUMNS as INSIDE_COLUMNS
 from requestlab.inside import NOTHING, Inside
 from requestlab.plan import COLUMNS
+from requestlab.whole_files import whole_file
 
 FORMAT = 3
 """Version of the file; a reader refuses any other."""
@@ -182,17 +182,8 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to one file, whole or not at all, and return its path; the usual suffix is `.run`."""
         target = Path(path)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez_compressed(file, **self._arrays())
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with whole_file(target) as file:
+            np.savez_compressed(file, **self._arrays())
         return target
 
     def trace(self, path: str | os.PathLike[str]) -> Path:
