@@ -155,6 +155,7 @@ def test_a_thread_that_hogs_the_gil_is_told_from_what_blocks_the_loop_and_named(
 
 def test_a_process_that_was_stopped_was_not_scheduled(server):
     with Recording(str(server.directory)) as recording:
+        time.sleep(0.1)  # of the first tick in a record, nothing is known
         for _ in range(3):
             os.kill(server.pid, signal.SIGSTOP)
             time.sleep(0.2)
@@ -313,6 +314,20 @@ def test_a_look_that_came_after_the_view_had_ended_is_not_held_against_anybody()
     texts = ("", "shop.views.buy", "shop/other.py:3 innocent")
 
     (block,) = blocks(rows(*quiet(10_000), *late, view, part, look(10_000, 14_500, 2), texts=texts)).to_dict("records")
+
+    assert (block["view"], block["function"], block["where"]) == ("shop.views.buy", "buy", "")
+
+
+def test_a_look_at_the_machinery_around_a_view_that_had_ended_does_not_name_the_machinery():
+    end = {"pid": 1, "thread": 7, "begin": 8_300_000}
+    around = {"kind": "slice", "id": 4, "parent": 3, "end": 15_000_000} | end
+    view = {"kind": "view", "id": 5, "end": 13_000_000, "name": 1} | end
+    part = {"kind": "slice", "id": 6, "parent": 5, "end": 13_000_000} | end
+    late = [tick(due, 15_000, cpu=6_000) for due in range(10_000, 15_000, 2_000)]
+    texts = ("", "shop.views.buy", "site-packages/django/core/handlers/base.py:253 BaseHandler._get_response_async")
+
+    made = rows(*quiet(10_000), *late, around, view, part, look(10_000, 14_500, 2), texts=texts)
+    (block,) = blocks(made).to_dict("records")
 
     assert (block["view"], block["function"], block["where"]) == ("shop.views.buy", "buy", "")
 

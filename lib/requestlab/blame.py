@@ -58,13 +58,24 @@ def _matters(part: int, stuck: Stuck) -> bool:
     return part >= max(LATE_MS * 1e6, PART * stuck.ns)
 
 
-def fitting(stuck: Stuck) -> Sequence[Look]:
-    """Return the looks at the slice that took most of the block, if one did: others came when it was over."""
-    if stuck.longest(stuck.slices) < MOSTLY * stuck.ns:
+def fitting(stuck: Stuck, views: Spans) -> Sequence[Look]:
+    """Return the looks at the slice that took most of the block, if one did: others came when it was over.
+
+    Slices lie inside each other. Where one of a view took most of the block, that is meant, and not the request around it.
+    """
+    slices = next(
+        (each for each in (_of(views, stuck), stuck.slices) if stuck.longest(each) >= MOSTLY * stuck.ns), None
+    )
+    if slices is None:
         return stuck.looks
-    longest = stuck.overlap(stuck.slices).argmax()
-    begin, end = stuck.slices.begin[longest], stuck.slices.end[longest]
+    longest = stuck.overlap(slices).argmax()
+    begin, end = slices.begin[longest], slices.end[longest]
     return [look for look in stuck.looks if begin <= look.seen <= end]
+
+
+def _of(views: Spans, stuck: Stuck) -> Spans:
+    """Return the slices in which these views ran on the loop."""
+    return stuck.slices[np.isin(stuck.slices.parent, views.id)]
 
 
 def culprit(looks: Sequence[Look]) -> tuple[str, str]:
@@ -101,7 +112,7 @@ def _is_installed(where: str) -> bool:
 
 def view_on(stuck: Stuck, views: Spans) -> str:
     """Return the view that ran on the loop for the longest part of the block; empty where none did for most of it."""
-    own = stuck.slices[np.isin(stuck.slices.parent, views.id)]
+    own = _of(views, stuck)
     if stuck.longest(own) < MOSTLY * stuck.ns:
         return ""
     parent = own.parent[stuck.overlap(own).argmax()]

@@ -94,7 +94,7 @@ def _row(pid: int, thread: int, stuck: Stuck, views: Spans) -> dict[str, Any]:
     if cause == "GIL held elsewhere":
         place, view = culprit(stuck.hogs), view_beside(stuck, views[views.thread != thread])
     else:
-        place, view = culprit(fitting(stuck)), view_on(stuck, views)
+        place, view = culprit(fitting(stuck, views)), view_on(stuck, views)
     return {
         "pid": pid,
         "thread": thread,
