@@ -9,8 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from labapp.glossary import GLOSSARY
-from labapp.parameters import block_ms, burn_ms, hops, is_sensitive, wait_ms
-from labapp.responses import hopped, plain_text
+from labapp.parameters import block_ms, burn_ms, hops, is_sensitive, wait_and_burn_ms, wait_ms
+from labapp.responses import hopped, plain_text, worked
 from labapp.work import burn_cpu, do_nothing
 
 
@@ -34,6 +34,15 @@ async def burn(request: HttpRequest) -> HttpResponse:
     ms = burn_ms(request)
     burn_cpu(ms)
     return plain_text(f"Burned {ms} ms of CPU.")
+
+
+@require_safe
+async def work(request: HttpRequest) -> HttpResponse:
+    """Wait, then compute: `wait` ms, in which the event loop is free, and `burn` ms of its CPU time, in which it is not."""
+    waiting, burning = wait_and_burn_ms(request)
+    await asyncio.sleep(waiting / 1000)
+    burn_cpu(burning)
+    return worked(waiting, burning)
 
 
 @require_safe

@@ -39,6 +39,13 @@ def block_ms(request: HttpRequest) -> float:
     return milliseconds(request, default=BLOCK_DEFAULT_MS, maximum=BLOCK_MAX_MS)
 
 
+def wait_and_burn_ms(request: HttpRequest) -> tuple[float, float]:
+    """How long to wait and how much CPU time to use, from `?wait=` and `?burn=`."""
+    wait = milliseconds(request, name="wait", default=WAIT_DEFAULT_MS, maximum=WAIT_MAX_MS)
+    burn = milliseconds(request, name="burn", default=BURN_DEFAULT_MS, maximum=BURN_MAX_MS)
+    return wait, burn
+
+
 def hops(request: HttpRequest) -> int:
     """How many calls to make, from `?n=`. Raises BadRequest for anything but a whole number within bounds."""
     given = request.GET.get("n", str(HOPS_DEFAULT))
@@ -59,15 +66,15 @@ def is_sensitive(request: HttpRequest) -> bool:
     return given == "1"
 
 
-def milliseconds(request: HttpRequest, *, default: int, maximum: int) -> float:
+def milliseconds(request: HttpRequest, *, default: int, maximum: int, name: str = "ms") -> float:
     """The number in `?ms=`, fractions allowed. Raises BadRequest, which becomes a 400, for anything out of bounds."""
-    given = request.GET.get("ms", str(default))
+    given = request.GET.get(name, str(default))
     try:
         ms = float(given)
     except ValueError:
         ms = math.nan  # like a nan that was asked for, it fails the comparison
     if not MIN_MS <= ms <= maximum:
-        raise BadRequest(f"ms must be a number from {MIN_MS} to {maximum}; this request gave {shown(given)}.")
+        raise BadRequest(f"{name} must be a number from {MIN_MS} to {maximum}; this request gave {shown(given)}.")
     return ms
 
 

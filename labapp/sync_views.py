@@ -8,8 +8,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from labapp.glossary import GLOSSARY
-from labapp.parameters import block_ms, burn_ms, hops, is_sensitive, wait_ms
-from labapp.responses import hopped, plain_text
+from labapp.parameters import block_ms, burn_ms, hops, is_sensitive, wait_and_burn_ms, wait_ms
+from labapp.responses import hopped, plain_text, worked
 from labapp.work import burn_cpu, do_nothing_async
 
 
@@ -33,6 +33,15 @@ def burn(request: HttpRequest) -> HttpResponse:
     ms = burn_ms(request)
     burn_cpu(ms)
     return plain_text(f"Burned {ms} ms of CPU.")
+
+
+@require_safe
+def work(request: HttpRequest) -> HttpResponse:
+    """Wait, then compute: `wait` ms for the data, and `burn` ms of CPU time to make something of it."""
+    waiting, burning = wait_and_burn_ms(request)
+    time.sleep(waiting / 1000)
+    burn_cpu(burning)
+    return worked(waiting, burning)
 
 
 @require_safe

@@ -13,6 +13,7 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
         path("page/", views.page),
         path("wait/", views.wait),
         path("burn/", views.burn),
+        path("work/", views.work),
         path("block/", views.block),
         path("hop/", views.hop),
     ]

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 STACKS = ["none", "startproject"]
 INTERFACES = ["wsgi", "asgi"]
 MODES = ["sync", "async"]
-VIEWS = ["page", "wait", "burn", "block", "hop"]
+VIEWS = ["page", "wait", "burn", "work", "block", "hop"]
 PASSING = [passing.sync_layer, passing.async_layer, passing.hybrid_layer]
 
 # Reads one question a line and writes one answer a line.
@@ -141,6 +141,10 @@ def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
         ("burn/", 200),
         ("burn/?ms=0.5", 200),
         ("burn/?ms=-1", 400),
+        ("work/?wait=1&burn=0.5", 200),
+        ("work/?wait=0&burn=0", 200),
+        ("work/?wait=no", 400),
+        ("work/?burn=-1", 400),
         ("block/", 200),
         ("block/?ms=0.5", 200),
         ("block/?ms=no", 400),
@@ -252,9 +256,25 @@ def test_async_burn_burns_on_the_event_loop_and_sync_burn_beside_it(startproject
     assert beside_it.calling_thread_cpu_ms < beside_it.process_cpu_ms / 2
 
 
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("mode", MODES)
+def test_work_waits_and_burns(startproject, mode, interface):
+    answer = startproject(f"/{mode}/work/?wait=40.5&burn=20", interface=interface)
+    assert answer.wall_ms >= 40.5 + 20
+    assert answer.process_cpu_ms >= 20
+    assert answer.body == "Waited 40.5 ms, then burned 20.0 ms of CPU.\n"
+
+
+def test_async_work_overlaps_its_waiting_and_not_its_computing(startproject):
+    assert startproject("/async/work/?wait=100&burn=1", interface="asgi", times=20).wall_ms < 20 * 100
+    assert startproject("/async/work/?wait=0&burn=20", interface="asgi", times=10).wall_ms >= 10 * 20
+
+
 def test_without_ms_the_defaults_hold(startproject):
     assert startproject("/sync/wait/").body == f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms.\n"
     assert startproject("/sync/burn/").body == f"Burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
+    both = f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms, then burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
+    assert startproject("/sync/work/").body == both
     assert startproject("/sync/block/").body == f"Blocked for {float(parameters.BLOCK_DEFAULT_MS)} ms.\n"
 
 
@@ -301,6 +321,14 @@ def test_bad_ms_is_a_400_that_names_the_bound_and_what_was_given(startproject, m
     assert answer.status == 400
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.body == f"ms must be a number from 0 to {BOUNDS[view]}; this request gave '{given}'.\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "most"), [("wait", parameters.WAIT_MAX_MS), ("burn", parameters.BURN_MAX_MS)])
+def test_a_bad_part_of_work_is_a_400_that_names_it(startproject, mode, name, most):
+    answer = startproject(f"/{mode}/work/?{name}={most}.5")
+    assert answer.status == 400
+    assert answer.body == f"{name} must be a number from 0 to {most}; this request gave '{most}.5'.\n"
 
 
 @pytest.mark.parametrize("view", BOUNDS)
