@@ -273,7 +273,9 @@ def test_async_work_overlaps_its_waiting_and_not_its_computing(startproject):
 def test_without_ms_the_defaults_hold(startproject):
     assert startproject("/sync/wait/").body == f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms.\n"
     assert startproject("/sync/burn/").body == f"Burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
-    both = f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms, then burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
+    both = (
+        f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms, then burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
+    )
     assert startproject("/sync/work/").body == both
     assert startproject("/sync/block/").body == f"Blocked for {float(parameters.BLOCK_DEFAULT_MS)} ms.\n"
 
