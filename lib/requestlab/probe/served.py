@@ -54,7 +54,7 @@ class Budget:
     A worker that is busy all the time then traces some requests of many; one that has time to spare, or has only begun, all.
     """
 
-    FREE_ROWS = 50_000
+    FREE_ROWS = 20_000
     SHARE = 0.02
     ROW_NS = 8_000
     """What a row costs at the most, with all that leads to it: `make bench` shows it, as what tracing adds to a page."""
