@@ -2,15 +2,27 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
 
 from labapp.glossary import GLOSSARY
-from labapp.parameters import block_ms, burn_ms, hops, is_sensitive, wait_and_burn_ms, wait_ms
-from labapp.responses import hopped, plain_text, worked
+from labapp.parameters import (
+    block_ms,
+    burn_ms,
+    hops,
+    is_sensitive,
+    part_bytes,
+    parts,
+    pause_ms,
+    wait_and_burn_ms,
+    wait_ms,
+)
+from labapp.responses import hopped, plain_text, received, worked
 from labapp.work import burn_cpu, do_nothing
 
 
@@ -66,3 +78,25 @@ async def hop(request: HttpRequest) -> HttpResponse:
     for _ in range(n):
         await sync_to_async(do_nothing, thread_sensitive=sensitive)()
     return hopped(n)
+
+
+@require_safe
+async def stream(request: HttpRequest) -> StreamingHttpResponse:
+    """Send `n` parts of `size` bytes, with `ms` between them; the event loop is free meanwhile."""
+    n, pause, part = parts(request), pause_ms(request) / 1000, b"." * part_bytes(request)
+
+    async def every_part() -> AsyncIterator[bytes]:
+        for number in range(n):
+            if number:
+                await asyncio.sleep(pause)
+            yield part
+
+    return StreamingHttpResponse(every_part(), content_type="text/plain; charset=utf-8")
+
+
+@csrf_exempt
+@require_POST
+async def upload(request: HttpRequest) -> HttpResponse:
+    """Read what is sent. Django has no awaitable way to do that, and under ASGI needs none: it has stored all of it, in memory
+    or in a file, before it calls any view."""
+    return received(request)

@@ -21,6 +21,15 @@ BLOCK_MAX_MS = 2_000
 HOPS_DEFAULT = 5
 HOPS_MAX = 1_000
 
+PARTS_DEFAULT = 5
+PARTS_MAX = 1_000
+
+PAUSE_DEFAULT_MS = 20
+PAUSE_MAX_MS = 2_000
+
+PART_DEFAULT_BYTES = 100
+PART_MAX_BYTES = 65_536
+
 MAX_SHOWN_CHARACTERS = 40
 
 
@@ -48,14 +57,22 @@ def wait_and_burn_ms(request: HttpRequest) -> tuple[float, float]:
 
 def hops(request: HttpRequest) -> int:
     """How many calls to make, from `?n=`. Raises BadRequest for anything but a whole number within bounds."""
-    given = request.GET.get("n", str(HOPS_DEFAULT))
-    try:
-        n = int(given)
-    except ValueError:
-        n = -1
-    if not 0 <= n <= HOPS_MAX:
-        raise BadRequest(f"n must be a whole number from 0 to {HOPS_MAX}; this request gave {shown(given)}.")
-    return n
+    return whole_number(request, "n", default=HOPS_DEFAULT, maximum=HOPS_MAX)
+
+
+def parts(request: HttpRequest) -> int:
+    """How many parts to stream, from `?n=`. Raises BadRequest."""
+    return whole_number(request, "n", default=PARTS_DEFAULT, maximum=PARTS_MAX)
+
+
+def pause_ms(request: HttpRequest) -> float:
+    """How long to wait between two parts, from `?ms=`."""
+    return milliseconds(request, default=PAUSE_DEFAULT_MS, maximum=PAUSE_MAX_MS)
+
+
+def part_bytes(request: HttpRequest) -> int:
+    """How large a part is, from `?size=`. Raises BadRequest."""
+    return whole_number(request, "size", default=PART_DEFAULT_BYTES, maximum=PART_MAX_BYTES)
 
 
 def is_sensitive(request: HttpRequest) -> bool:
@@ -64,6 +81,18 @@ def is_sensitive(request: HttpRequest) -> bool:
     if given not in ("0", "1"):
         raise BadRequest(f"sensitive must be 0 or 1; this request gave {shown(given)}.")
     return given == "1"
+
+
+def whole_number(request: HttpRequest, name: str, *, default: int, maximum: int) -> int:
+    """The whole number of that name, from 0. Raises BadRequest, which becomes a 400, for anything out of bounds."""
+    given = request.GET.get(name, str(default))
+    try:
+        number = int(given)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= maximum:
+        raise BadRequest(f"{name} must be a whole number from 0 to {maximum}; this request gave {shown(given)}.")
+    return number
 
 
 def milliseconds(request: HttpRequest, *, default: int, maximum: int, name: str = "ms") -> float:

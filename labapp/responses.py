@@ -1,6 +1,10 @@
 """Answers that are not a page."""
 
-from django.http import HttpResponse
+from zlib import crc32
+
+from django.http import HttpRequest, HttpResponse
+
+PIECE_BYTES = 65_536
 
 
 def plain_text(sentence: str, status: int = 200) -> HttpResponse:
@@ -13,3 +17,12 @@ def hopped(n: int) -> HttpResponse:
 
 def worked(wait_ms: float, burn_ms: float) -> HttpResponse:
     return plain_text(f"Waited {wait_ms} ms, then burned {burn_ms} ms of CPU.")
+
+
+def received(request: HttpRequest) -> HttpResponse:
+    """Read the body piece by piece, and say how many bytes it has and which checksum (CRC-32)."""
+    size = checksum = 0
+    while piece := request.read(PIECE_BYTES):
+        size += len(piece)
+        checksum = crc32(piece, checksum)
+    return plain_text(f"Received {size} bytes, checksum {checksum}.")

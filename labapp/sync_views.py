@@ -1,15 +1,27 @@
 """The views as ordinary functions; async_views.py holds their twins."""
 
 import time
+from collections.abc import Iterator
 
 from asgiref.sync import async_to_sync
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
 
 from labapp.glossary import GLOSSARY
-from labapp.parameters import block_ms, burn_ms, hops, is_sensitive, wait_and_burn_ms, wait_ms
-from labapp.responses import hopped, plain_text, worked
+from labapp.parameters import (
+    block_ms,
+    burn_ms,
+    hops,
+    is_sensitive,
+    part_bytes,
+    parts,
+    pause_ms,
+    wait_and_burn_ms,
+    wait_ms,
+)
+from labapp.responses import hopped, plain_text, received, worked
 from labapp.work import burn_cpu, do_nothing_async
 
 
@@ -62,3 +74,24 @@ def hop(request: HttpRequest) -> HttpResponse:
     for _ in range(n):
         async_to_sync(do_nothing_async)()
     return hopped(n)
+
+
+@require_safe
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    """Send `n` parts of `size` bytes, with `ms` between them, as a report does whose lines are computed one by one."""
+    n, pause, part = parts(request), pause_ms(request) / 1000, b"." * part_bytes(request)
+
+    def every_part() -> Iterator[bytes]:
+        for number in range(n):
+            if number:
+                time.sleep(pause)
+            yield part
+
+    return StreamingHttpResponse(every_part(), content_type="text/plain; charset=utf-8")
+
+
+@csrf_exempt
+@require_POST
+def upload(request: HttpRequest) -> HttpResponse:
+    """Read what is sent. Under WSGI, reading waits for the client; under ASGI, all of it is here before this view is called."""
+    return received(request)

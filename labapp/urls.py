@@ -16,6 +16,8 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
         path("work/", views.work),
         path("block/", views.block),
         path("hop/", views.hop),
+        path("stream/", views.stream),
+        path("upload/", views.upload),
     ]
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from requestlab.load import closed, open
     from requestlab.machine import describe_machine
     from requestlab.measuring import measure
+    from requestlab.misbehaving import disconnecting, idle, silent, slow_readers, slow_senders
     from requestlab.other_tools import Said, hey, wrk
     from requestlab.pace import rounds, seconds
     from requestlab.pricing import Prices, prices
@@ -50,8 +51,10 @@ _HOME = {
     "closed": "load",
     "compare": "comparing",
     "describe_machine": "machine",
+    "disconnecting": "misbehaving",
     "freeze": "freezing",
     "hey": "other_tools",
+    "idle": "misbehaving",
     "interval": "intervals",
     "ledger": "ledgers",
     "load_run": "runs",
@@ -63,6 +66,9 @@ _HOME = {
     "rounds": "pace",
     "seconds": "pace",
     "serve": "serving",
+    "silent": "misbehaving",
+    "slow_readers": "misbehaving",
+    "slow_senders": "misbehaving",
     "source": "sources",
     "stop_all": "serving",
     "wrk": "other_tools",
@@ -89,8 +95,10 @@ __all__ = [
     "closed",
     "compare",
     "describe_machine",
+    "disconnecting",
     "freeze",
     "hey",
+    "idle",
     "interval",
     "ledger",
     "load_run",
@@ -102,6 +110,9 @@ __all__ = [
     "rounds",
     "seconds",
     "serve",
+    "silent",
+    "slow_readers",
+    "slow_senders",
     "source",
     "stop_all",
     "wrk",

@@ -25,10 +25,12 @@ class Aim:
     family: int
     address: tuple[Any, ...]
 
-    def request(self, keep_alive: bool) -> str:
-        """Return what is sent, in latin-1; it asks the server to close where the connection is not to be kept."""
+    def request(self, keep_alive: bool, method: str = "GET", **more: str) -> str:
+        """Return what is sent, in latin-1; it asks the server to close where the connection is not to be kept. `more` are
+        headers, `_` in place of `-`; a body comes after it."""
         headers = {"user-agent": "requestlab", "accept": "*/*"} | ({} if keep_alive else {"connection": "close"})
-        return encode(httpx.Request("GET", self.url, headers=headers)).decode("latin-1")
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
+        return encode(httpx.Request(method, self.url, headers=headers)).decode("latin-1")
 
 
 def aim(target: Server | str, path: str, remote: bool = False) -> Aim:

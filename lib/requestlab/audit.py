@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from requestlab.connection import ERRORS, WRONG_BODY
+from requestlab.connection import ERRORS, NO_FAILURE, OTHER, REFUSED, WRONG_BODY
 from requestlab.plan import COLUMNS
 
 if TYPE_CHECKING:
@@ -98,7 +98,10 @@ def _ended(run: Run) -> Iterator[str]:
 
 
 def _unanswered(run: Run) -> Iterator[str]:
-    if not len(run.response_ms):
+    if run.about.get("misconduct"):
+        if _absent(run) == run.about["connections"]:
+            yield "no client could connect"
+    elif not len(run.response_ms):
         yield "no request was answered with a status below 400"
 
 
@@ -135,7 +138,7 @@ def _counted_otherwise(run: Run) -> Iterator[str]:
 
 
 def _failed(run: Run) -> Iterator[str]:
-    failed = int(((run.requests["error"] != "") | (run.requests["status"] >= 400)).sum())
+    failed = int((~run.requests["error"].isin(NO_FAILURE) | (run.requests["status"] >= 400)).sum())
     if failed:
         wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
         bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""
@@ -181,8 +184,21 @@ def _beside(run: Run) -> Mapping[str, str]:
 def _without_company(run: Run) -> Iterator[str]:
     """What is said to have been measured beside a load was not, where that load came to nothing."""
     for path, other in run.beside.items():
-        for reason in (*_unanswered(other), *_lost(other)):
+        for reason in (*_unanswered(other), *_lost(other), *_stayed_away(other)):
             yield f"of the load beside it, on {path}, {reason}"
+
+
+def _stayed_away(run: Run) -> Iterator[str]:
+    """Clients that misbehave need no answer, but they have to be there."""
+    if run.about.get("misconduct") and 0 < (absent := _absent(run)) < run.about["connections"]:
+        yield f"{absent:,} of {run.about['connections']:,} clients could not connect"
+
+
+def _absent(run: Run) -> int:
+    """Return how many clients never had a connection."""
+    user, sent, error = (run.samples[:, COLUMNS.index(name)] for name in ("user", "sent", "error"))
+    came = (sent > 0) & ~np.isin(error, (REFUSED, OTHER))
+    return int(run.about["connections"]) - len(np.unique(user[came]))
 
 
 def _unfinished(run: Run) -> Iterator[str]:
@@ -296,6 +312,8 @@ def _uneven(run: Run) -> Iterator[str]:
 
 def _delayed_acknowledgements(run: Run) -> Iterator[str]:
     good = run.requests[(run.requests["error"] == "") & (run.requests["first_byte"] > 0)]
+    if run.about.get("misconduct"):  # some of them take their time on purpose
+        return
     behind = (good["done"] - good["first_byte"]) / 1e6
     low, high = DELAYED_ACK_MS
     trapped = int(((behind > low) & (behind < high)).sum())
@@ -328,6 +346,7 @@ _SUSPECT: tuple[_Check, ...] = (
     _busy,
     _starved,
     _without_company,
+    _stayed_away,
     _unfinished,
     _behind_schedule,
     _overtaken,

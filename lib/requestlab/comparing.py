@@ -25,6 +25,7 @@ from requestlab.intervals import LEAST_ROUNDS
 from requestlab.load import Closed, Load, Open, closed
 from requestlab.measuring import Beside, Settings, aim_beside, check, check_beside
 from requestlab.measuring import take as take_slice
+from requestlab.misbehaving import AnyLoad
 from requestlab.progress import Progress
 from requestlab.serving import Server, serve
 
@@ -49,6 +50,7 @@ OVERHEAD_S = 0.1
 """What a slice takes beyond its load: starting the load process, reading its rows. For the time that is left, only."""
 
 _T = TypeVar("_T")
+_L = TypeVar("_L", bound=AnyLoad)
 Target = Configuration | Server | str
 
 
@@ -89,7 +91,7 @@ def compare(
     seed: int | None = None,
     expect: str | None = None,
     remote: bool = False,
-    beside: Mapping[str, Load] | Mapping[str, Mapping[str, Load]] | None = None,
+    beside: Mapping[str, AnyLoad] | Mapping[str, Mapping[str, AnyLoad]] | None = None,
 ) -> Comparison:
     """Measure every contender once a round, in shuffled order, and return all slices as a Comparison.
 
@@ -215,12 +217,12 @@ class _Course:
 
 
 def _contender(
-    label: str, target: Server | str, path: str, load: Load, beside: Mapping[str, Load] | None, remote: bool
+    label: str, target: Server | str, path: str, load: Load, beside: Mapping[str, AnyLoad] | None, remote: bool
 ) -> _Contender:
     return _Contender(label, aim(target, path, remote), load, aim_beside(target, beside, remote))
 
 
-def _of_round(load: Load, number: int) -> Load:
+def _of_round(load: _L, number: int) -> _L:
     return replace(load, seed=load.seed + number) if isinstance(load, Open) else load
 
 

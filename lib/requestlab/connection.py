@@ -33,10 +33,18 @@ ERRORS = (
     "other network error",
     "wrong body",
     "no free port or file here",
+    "left",
+    "closed by the server",
 )
-"""What a request can fail with; a row keeps the position in this tuple, and 0 is no error."""
+"""What a request can fail with; a row keeps the position in this tuple, and 0 is no error. The last two are how it ends with
+clients that misbehave: they left, as they were to, or the server would have no more of them."""
 
-TIMEOUT, REFUSED, RESET, NO_ANSWER, CUT_SHORT, NOT_HTTP, OTHER, WRONG_BODY, EXHAUSTED = range(1, len(ERRORS))
+TIMEOUT, REFUSED, RESET, NO_ANSWER, CUT_SHORT, NOT_HTTP, OTHER, WRONG_BODY, EXHAUSTED, LEFT, CLOSED = range(
+    1, len(ERRORS)
+)
+
+NO_FAILURE = ("", ERRORS[LEFT], ERRORS[CLOSED])
+"""Words in a row's `error` that are no failure of anybody's."""
 
 
 class Connection:
@@ -105,6 +113,10 @@ class Connection:
         """Give up the exchange under way."""
         self._fail(TIMEOUT)
 
+    def leave(self) -> None:
+        """Go away in the middle of the exchange under way."""
+        self._fail(LEFT)
+
     def close(self) -> None:
         """Close at once, without an end of the exchange under way."""
         if self._socket is None:
@@ -118,14 +130,20 @@ class Connection:
 
     def _open(self) -> None:
         self.opened = True
-        connecting = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        connecting = self._new_socket()
         code = connecting.connect_ex(self._address)
         if code not in _CONNECTING:
             connecting.close()
             raise OSError(code, "connect failed")
         self._socket = connecting
         self._parser = httptools.HttpResponseParser(self)
-        self._loop.add_reader(connecting, self._readable)
+        self._watch(connecting)
+
+    def _new_socket(self) -> socket.socket:
+        return socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+    def _watch(self, connecting: socket.socket) -> None:
+        self._loop.add_reader(connecting, self._receive)
 
     def _send(self) -> None:
         assert self._socket is not None
@@ -145,18 +163,19 @@ class Connection:
         except OSError as problem:
             self._fail(_kind(problem))
 
-    def _readable(self) -> None:
+    def _receive(self, most: int = _CHUNK) -> int:
+        """Take what has arrived, up to so many bytes; return how many that were."""
         assert self._socket is not None
         try:
-            data = self._socket.recv(_CHUNK)
+            data = self._socket.recv(most)
         except BlockingIOError:
-            return
+            return 0
         except OSError as problem:
             self._fail(_kind(problem))
-            return
+            return 0
         if not data:
             self._closed_by_server()
-            return
+            return 0
         if not self.first_byte:
             self.first_byte = perf_counter_ns()
         parser = self._parser
@@ -165,6 +184,7 @@ class Connection:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if parser is self._parser:  # else: bytes after the end of an answer, whose connection is closed already
                 self._fail(NOT_HTTP)
+        return len(data)
 
     def _closed_by_server(self) -> None:
         if not self.busy:  # it was idle: the next exchange opens another

@@ -28,6 +28,10 @@ def drive(plan: Plan, loop: asyncio.AbstractEventLoop) -> Drive:
         from requestlab.stock_loop import StockLoop
 
         return StockLoop(plan, loop)
+    if plan.misconduct:
+        from requestlab.misconduct import Misconduct
+
+        return Misconduct(plan, loop)
     if plan.rate is not None:
         from requestlab.open_loop import OpenLoop
 

@@ -82,8 +82,8 @@ def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: b
         loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users", users))
         return Steps(tuple(loads))
     _truth("closed(keep_alive", keep_alive)
-    most = None if each is None else _within("closed(each", each, MOST_EACH)
-    return Closed(_within("closed(users", users, MOST_USERS), most, keep_alive)
+    most = None if each is None else within("closed(each", each, MOST_EACH)
+    return Closed(within("closed(users", users, MOST_USERS), most, keep_alive)
 
 
 @overload
@@ -126,7 +126,8 @@ def _steps(what: str, values: Iterable[_T]) -> Sequence[_T]:
     return values
 
 
-def _within(what: str, value: object, most: int) -> int:
+def within(what: str, value: object, most: int) -> int:
+    """Return a whole number from 1 to `most`, or raise ConfigurationError; `what` begins its message, up to the number."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) <= most:
         raise ConfigurationError(f"{what}={value!r}): expected a whole number from 1 to {most}")
     return int(value)

@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
+import numpy as np
+
 from requestlab import machine
 from requestlab.aiming import Aim, aim
-from requestlab.connection import TIMEOUT
+from requestlab.connection import LEFT, TIMEOUT
 from requestlab.errors import ConfigurationError
 from requestlab.inside import NOTHING, Inside
-from requestlab.load import MOST_USERS, Closed, Load, Open, Steps, closed
+from requestlab.load import MOST_USERS, Closed, Steps, closed
 from requestlab.loading import Errand, Outcome, carry_out_together
+from requestlab.misbehaving import AnyLoad, Misbehaving
 from requestlab.plan import COLUMNS, Plan
 from requestlab.progress import Progress
 from requestlab.ramp import Ramp
@@ -36,7 +39,7 @@ SPARE_DESCRIPTORS = 50
 """Files that the load process has open besides its connections, with room to spare."""
 
 
-Beside = tuple[Aim, Load]
+Beside = tuple[Aim, AnyLoad]
 """A load at the same time on the same server."""
 
 
@@ -51,7 +54,7 @@ class Settings:
     client: str = "ruler"
     beside: tuple[Beside, ...] = ()
 
-    def warmup_of(self, load: Load) -> float:
+    def warmup_of(self, load: AnyLoad) -> float:
         """Return the seconds of load before the measured stretch; none for a fixed number of requests."""
         if self.warmup is not None:
             return self.warmup
@@ -66,7 +69,7 @@ _NOT_ITS_OWN: dict[str, Any] = {"counts": {}, "server_cpu_ns": None}
 def measure(
     target: Server | str,
     path: str = "/",
-    load: Load | None = None,
+    load: AnyLoad | None = None,
     *,
     seconds: float = 2.0,
     warmup: float | None = None,
@@ -74,7 +77,7 @@ def measure(
     remote: bool = False,
     expect: str | None = None,
     client: str = "ruler",
-    beside: Mapping[str, Load] | None = None,
+    beside: Mapping[str, AnyLoad] | None = None,
 ) -> Run: ...
 @overload
 def measure(
@@ -88,12 +91,12 @@ def measure(
     remote: bool = False,
     expect: str | None = None,
     client: str = "ruler",
-    beside: Mapping[str, Load] | None = None,
+    beside: Mapping[str, AnyLoad] | None = None,
 ) -> Ramp: ...
 def measure(
     target: Server | str,
     path: str = "/",
-    load: Load | Steps | None = None,
+    load: AnyLoad | Steps | None = None,
     *,
     seconds: float = 2.0,
     warmup: float | None = None,
@@ -101,7 +104,7 @@ def measure(
     remote: bool = False,
     expect: str | None = None,
     client: str = "ruler",
-    beside: Mapping[str, Load] | None = None,
+    beside: Mapping[str, AnyLoad] | None = None,
 ) -> Run | Ramp:
     """Put `load` on `target` for `seconds` and return every request as a row.
 
@@ -117,7 +120,7 @@ def measure(
 
     `beside` maps other paths to loads that are put on the same target at the same time, each by a process of its own, as long
     as the warm-up and the measured stretch last; one of a fixed number of requests begins with the stretch. What is judged is
-    `load`; the others' requests are in `Run.beside`. The server's CPU time cannot be told apart then: `cpu_per_request` is NaN.
+    `load`; the others' requests are in `Run.beside`. Clients that misbehave (`silent()`, `slow_senders()`, …) go there. The server's CPU time cannot be told apart then: `cpu_per_request` is NaN.
 
     >>> run = measure(server, "/async/wait/?ms=1", open(rate=200), beside={"/async/block/?ms=90": open(rate=2)})
 
@@ -146,11 +149,11 @@ class _Part:
     """One of the loads of a slice."""
 
     aim: Aim
-    load: Load
+    load: AnyLoad
     settings: Settings
 
 
-def take(at: Aim, load: Load, settings: Settings, tick: Callable[[], None] = lambda: None) -> Run:
+def take(at: Aim, load: AnyLoad, settings: Settings, tick: Callable[[], None] = lambda: None) -> Run:
     """Take one slice; its loads and settings have been checked."""
     server = at.server
     beside = (_Part(*one, _settings_beside(one[1], load, settings)) for one in settings.beside)
@@ -164,7 +167,9 @@ def take(at: Aim, load: Load, settings: Settings, tick: Callable[[], None] = lam
     with server.recording() if server else Recording(None) as recording:
         outcomes = carry_out_together(errands, watched, tick)
         inside = recording.read()
-    if server and any((outcome.samples[:, COLUMNS.index("error")] == TIMEOUT).any() for outcome in outcomes):
+    if server and any(
+        np.isin(outcome.samples[:, COLUMNS.index("error")], (TIMEOUT, LEFT)).any() for outcome in outcomes
+    ):
         server.settle(
             MOST_SETTLING_S, tick
         )  # or the next run would begin behind the requests that this one has given up
@@ -181,7 +186,7 @@ def take(at: Aim, load: Load, settings: Settings, tick: Callable[[], None] = lam
     return _run(outcomes[0], common | first, inside, runs)
 
 
-def _settings_beside(load: Load, main: Load, settings: Settings) -> Settings:
+def _settings_beside(load: AnyLoad, main: AnyLoad, settings: Settings) -> Settings:
     """Return those of a load beside another: it takes as long; one of a fixed number of requests has no warm-up."""
     warmup = None if _is_fixed(load) else settings.warmup_of(main)
     return replace(settings, warmup=warmup, expect=None, client="ruler")
@@ -207,9 +212,10 @@ def _about(part: _Part, plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "path": part.aim.path,
         "load": str(load) if settings.client == "ruler" else f"{load}, with stock httpx",
         **{
-            name: getattr(plan, name) for name in ("users", "each", "rate", "arrivals", "seed", "connections", "client")
+            name: getattr(plan, name)
+            for name in ("users", "each", "rate", "arrivals", "seed", "connections", "client", "misconduct")
         },
-        "keep_alive": load.keep_alive,
+        "keep_alive": plan.keep_alive,
         "expect": settings.expect,
         "seconds": settings.seconds,
         "warmup": plan.warmup_s,
@@ -223,7 +229,7 @@ def _about(part: _Part, plan: Plan, outcome: Outcome) -> dict[str, Any]:
 
 def check(load: object, settings: Settings) -> None:
     """Raise ConfigurationError for arguments of measure() that cannot work."""
-    if not isinstance(load, Closed | Open | Steps):
+    if not isinstance(load, AnyLoad | Steps):
         raise ConfigurationError(f"load={load!r}: expected a load such as requestlab.closed(users=10)")
     _between("seconds", settings.seconds, 0.01, MOST_SECONDS)
     _between("timeout", settings.timeout, 0.01, MOST_TIMEOUT)
@@ -237,11 +243,11 @@ def check(load: object, settings: Settings) -> None:
         _check_one(step, settings)
 
 
-def check_beside(beside: object, load: Load | Steps, settings: Settings) -> None:
+def check_beside(beside: object, load: AnyLoad | Steps, settings: Settings) -> None:
     """Raise ConfigurationError for loads beside `load` that cannot work."""
     if beside is None:
         return
-    if not isinstance(beside, Mapping) or not all(isinstance(one, Closed | Open) for one in beside.values()):
+    if not isinstance(beside, Mapping) or not all(isinstance(one, AnyLoad) for one in beside.values()):
         raise ConfigurationError(
             f"beside={beside!r}: expected a mapping of paths to loads, such as {{'/sync/page/': requestlab.open(rate=2)}}"
         )
@@ -256,16 +262,16 @@ def check_beside(beside: object, load: Load | Steps, settings: Settings) -> None
         _check_one(one, replace(settings, warmup=None, client="ruler"))
 
 
-def aim_beside(target: Server | str, beside: Mapping[str, Load] | None, remote: bool = False) -> tuple[Beside, ...]:
+def aim_beside(target: Server | str, beside: Mapping[str, AnyLoad] | None, remote: bool = False) -> tuple[Beside, ...]:
     """Return where each load beside another leads, and that load; raises as `aim` does."""
     return tuple((aim(target, path, remote), load) for path, load in (beside or {}).items())
 
 
-def _is_fixed(load: Load) -> bool:
+def _is_fixed(load: AnyLoad) -> bool:
     return isinstance(load, Closed) and load.each is not None
 
 
-def _check_one(load: Load, settings: Settings) -> None:
+def _check_one(load: AnyLoad, settings: Settings) -> None:
     if isinstance(load, Closed):
         most_users = _most_connections()
         if load.users > most_users:
@@ -274,11 +280,16 @@ def _check_one(load: Load, settings: Settings) -> None:
             )
         if load.each is not None and settings.warmup:
             raise ConfigurationError("a load of a fixed number of requests has no warm-up; leave out warmup or each")
+    elif isinstance(load, Misbehaving):
+        if load.clients > _most_connections():
+            raise ConfigurationError(
+                f"{load} need as many open files; this system allows {_most_connections()} of them"
+            )
     elif load.rate * settings.seconds > MOST_REQUESTS:
         raise ConfigurationError(
             f"{load} for {settings.seconds:g} s are more than {MOST_REQUESTS:,} requests; ask for less"
         )
-    if settings.client == "httpx" and (isinstance(load, Open) or not load.keep_alive):
+    if settings.client == "httpx" and (not isinstance(load, Closed) or not load.keep_alive):
         raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
 
 
@@ -288,15 +299,18 @@ def _plan(part: _Part) -> Plan:
     cores = server.cores if server else machine.split_cores()
     if isinstance(load, Closed):
         kind: dict[str, Any] = {"users": load.users, "each": load.each, "connections": load.users}
+    elif isinstance(load, Misbehaving):
+        kind = {"misconduct": load.way, "size": load.size, "per_s": load.per_s, "after_ms": load.after_ms}
+        kind["connections"] = load.clients
     else:
         kind = {"rate": load.rate, "arrivals": load.arrivals, "seed": load.seed}
         kind["connections"] = min(MOST_USERS, _most_connections())
     return Plan(
         **kind,
-        keep_alive=load.keep_alive,
+        keep_alive=isinstance(load, Misbehaving) or load.keep_alive,
         family=at.family,
         address=at.address,
-        request=at.request(load.keep_alive),
+        request=load.request(at) if isinstance(load, Misbehaving) else at.request(load.keep_alive),
         seconds=settings.seconds,
         warmup_s=settings.warmup_of(load),
         timeout_s=settings.timeout,
@@ -314,7 +328,7 @@ def _run(
     return Run(outcome.samples, outcome.thread_samples, json.loads(json.dumps(about)), inside, beside or {})
 
 
-def _expected_s(load: Load, settings: Settings) -> float | None:
+def _expected_s(load: AnyLoad, settings: Settings) -> float | None:
     if isinstance(load, Closed) and load.each is not None:
         return None
     return settings.warmup_of(load) + settings.seconds

@@ -35,7 +35,8 @@ class Plan:
     Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
     `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the measured stretch. `pids` are the server's workers,
     whose CPU time is read at both ends of that stretch; `cores` are those of the server, whose use by others is read too;
-    `core` is the generator's own, or None. `expect` is what each answer's body must hold, in latin-1; empty: anything.
+    `core` is the generator's own, or None. With `misconduct`, it is `connections` clients that misbehave in that way
+    (`misconduct.KINDS`), with bodies of `size` bytes, at `per_s` bytes per second, or for `after_ms`. `expect` is what each answer's body must hold, in latin-1; empty: anything.
     """
 
     family: int
@@ -56,6 +57,10 @@ class Plan:
     pids: tuple[int, ...] = ()
     cores: tuple[int, ...] = ()
     core: int | None = None
+    misconduct: str = ""
+    size: int = 0
+    per_s: float = 0.0
+    after_ms: float = 0.0
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from requestlab import audit
 from requestlab.blocks import blocks
-from requestlab.connection import ERRORS
+from requestlab.connection import ERRORS, NO_FAILURE
 from requestlab.errors import RunFormatError
 from requestlab.inside import COLUMNS as INSIDE_COLUMNS
 from requestlab.inside import NOTHING, Inside
@@ -114,7 +114,7 @@ class Run:
         """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `service_p50`, `service_p95`,
         `service_p99` (service time in ms), `late` (requests sent more than `audit.LATE_MS` after they were planned),
         `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered with a status of 400 or
-        above), `cpu_per_request` (the workers', in ms; not known where other loads were beside), `validity` and `reasons`.
+        above; a client that misbehaves and leaves has not failed), `cpu_per_request` (the workers', in ms; not known where other loads were beside), `validity` and `reasons`.
 
         Times are those of requests planned in the measured stretch. Of an answer that was under way at one of its ends,
         throughput and CPU count the part of its time that lies inside: whole answers would come or be missing in step with
@@ -127,7 +127,7 @@ class Run:
             **_quantiles(self.service_ms, {"service_p50": 50, "service_p95": 95, "service_p99": 99}),
             "late": int((self.late_ms > audit.LATE_MS).sum()),
             **_quantiles(self.late_ms, {"late_p99": 99}),
-            "errors": int((~answered(self.requests)).sum()),
+            "errors": int(failed(self.requests).sum()),
             "cpu_per_request": math.nan if self.beside else self._cpu_ms(self.about["server_cpu_ns"]),
             "validity": validity,
             "reasons": reasons,
@@ -258,6 +258,11 @@ def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], wanted: dict[str, 
 def answered(requests: pd.DataFrame) -> pd.Series[bool]:
     """Return which rows were answered with a status below 400."""
     return (requests["error"] == "") & (requests["status"] < 400)
+
+
+def failed(requests: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows failed, or were answered with a status of 400 or above."""
+    return ~requests["error"].isin(NO_FAILURE) | (requests["status"] >= 400)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
