@@ -99,7 +99,9 @@ def test_the_first_byte_is_stamped_when_it_comes_and_the_end_when_it_ends():
         requests = measured(server).requests
     assert ((requests["first_byte"] - requests["sent"]) / 1e9 >= 0.05).all()
     assert ((requests["done"] - requests["sent"]) / 1e9 >= 0.1).all()
-    assert (requests["first_byte"] < requests["done"]).all()
+    assert (requests["first_byte"] < requests["first_body"]).all()
+    assert ((requests["first_body"] - requests["sent"]) / 1e9 >= 0.1).all()
+    assert (requests["first_body"] <= requests["done"]).all()
 
 
 def test_a_connection_is_kept_where_the_server_keeps_it_and_opened_anew_where_not():

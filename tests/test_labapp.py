@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from urllib.parse import quote_from_bytes
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
+from zlib import crc32
 
 import django
 import pytest
@@ -30,8 +31,11 @@ ROOT = Path(__file__).parent.parent
 STACKS = ["none", "startproject"]
 INTERFACES = ["wsgi", "asgi"]
 MODES = ["sync", "async"]
-VIEWS = ["page", "wait", "burn", "work", "block", "hop"]
+VIEWS = ["page", "wait", "burn", "work", "block", "hop", "stream"]
 PASSING = [passing.sync_layer, passing.async_layer, passing.hybrid_layer]
+
+CONSUMED = "StreamingHttpResponse must consume"
+"""How Django begins its warning of an iterator of the other mode: see the test of it."""
 
 # Reads one question a line and writes one answer a line.
 APP = """
@@ -44,13 +48,13 @@ from django.db.backends.signals import connection_created
 opened = []
 connection_created.connect(lambda **_: opened.append(1), weak=False)
 
-def ask_wsgi(method, path, host):
+def ask_wsgi(method, path, host, body):
     with httpx.Client(transport=httpx.WSGITransport(wsgi), base_url="http://localhost") as client:
-        return client.request(method, path, headers={"host": host})
+        return client.request(method, path, headers={"host": host}, content=body)
 
-async def ask_asgi(times, method, path, host):
+async def ask_asgi(times, method, path, host, body):
     async with httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://localhost") as client:
-        requests = [client.request(method, path, headers={"host": host}, timeout=None) for _ in range(times)]
+        requests = [client.request(method, path, headers={"host": host}, content=body, timeout=None) for _ in range(times)]
         return (await asyncio.gather(*requests))[0]
 
 for line in sys.stdin:
@@ -75,8 +79,8 @@ def environment(**changes: str) -> dict[str, str]:
     return inherited | changes
 
 
-def question(path: str, *, interface="wsgi", times=1, method="GET", host="localhost") -> str:
-    return json.dumps([interface, times, method, path, host]) + "\n"
+def question(path: str, *, interface="wsgi", times=1, method="GET", host="localhost", body="") -> str:
+    return json.dumps([interface, times, method, path, host, body or None]) + "\n"
 
 
 def python(code: str, given: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
@@ -88,7 +92,7 @@ def python(code: str, given: str = "", **changes: str) -> subprocess.CompletedPr
 
 @contextmanager
 def app_in_its_own_process(stack: str) -> Iterator:
-    command = [sys.executable, "-W", "error", "-c", APP]
+    command = [sys.executable, "-W", "error", "-W", f"ignore:{CONSUMED}", "-c", APP]
     env = environment(LABAPP_MIDDLEWARE=stack)
     with subprocess.Popen(
         command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -154,6 +158,13 @@ def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
         ("hop/?n=3&sensitive=1", 200),
         ("hop/?n=few", 400),
         ("hop/?sensitive=2", 400),
+        ("stream/", 200),
+        ("stream/?n=0", 200),
+        ("stream/?n=3&ms=0&size=7", 200),
+        ("stream/?n=few", 400),
+        ("stream/?ms=-1", 400),
+        ("stream/?size=65537", 400),
+        ("upload/", 405),
         ("nowhere/", 404),
     ],
 )
@@ -232,6 +243,90 @@ sync_views.hop(AsyncRequestFactory().get("/?n=4"))
 print(calls == [("SyncToAsync", True)] * 3 + [("SyncToAsync", False)] * 2 + [("AsyncToSync", None)] * 4, calls)
 """
     assert python(code).stdout.startswith("True")
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("mode", MODES)
+def test_stream_sends_so_many_parts_and_takes_at_least_the_time_between_them(ask, mode, interface):
+    answer = ask(f"/{mode}/stream/?n=4&ms=10.5&size=7", interface=interface)
+    assert answer.body == "." * 28
+    assert answer.wall_ms >= 3 * 10.5
+    assert "content-length" not in answer.headers
+
+
+def test_a_stream_of_one_part_has_no_pause_and_one_of_none_is_empty(startproject):
+    assert startproject("/sync/stream/?n=1&ms=2000").wall_ms < 2_000
+    assert startproject("/sync/stream/?n=0").body == ""
+    assert startproject("/sync/stream/?ms=0").body == "." * parameters.PARTS_DEFAULT * parameters.PART_DEFAULT_BYTES
+
+
+ITERATORS = """
+import asyncio, sys, warnings
+from labapp.asgi import application
+from django.test import AsyncRequestFactory, RequestFactory
+from labapp import async_views, sync_views
+
+def consumed_by(collect, response):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        parts = collect(response)
+    return len(parts), [str(one.message).partition(" in order")[0] for one in seen]
+
+async def collected(response):
+    return [part async for part in response]
+
+query = "/?n=3&ms=0"
+sync = sync_views.stream(RequestFactory().get(query)), sync_views.stream(RequestFactory().get(query))
+other = [asyncio.run(async_views.stream(AsyncRequestFactory().get(query))) for _ in range(2)]
+for pair in (sync, other):
+    print(consumed_by(list, pair[0]), consumed_by(lambda response: asyncio.run(collected(response)), pair[1]))
+"""
+
+
+def test_django_warns_of_an_iterator_of_the_other_mode_and_consumes_it():
+    of_sync, of_async = python(ITERATORS).stdout.splitlines()
+    assert of_sync == f"(3, []) (3, ['{CONSUMED} synchronous iterators'])"
+    assert of_async == f"(3, ['{CONSUMED} asynchronous iterators']) (3, [])"
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [0, 1, 200_000, 3_000_000])
+def test_upload_says_how_much_came_and_its_checksum_whatever_the_stack(ask, mode, interface, size):
+    body = "0123456789"[: size % 10 or 10] * (size // 10 or size)
+    answer = ask(f"/{mode}/upload/", interface=interface, method="POST", body=body)
+    assert answer.status == 200
+    assert answer.body == f"Received {len(body)} bytes, checksum {crc32(body.encode())}.\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_upload_takes_nothing_but_a_post(ask, mode, method):
+    answer = ask(f"/{mode}/upload/", method=method)
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+
+
+def test_streams_and_uploads_keep_to_wsgi():
+    code = """
+import io
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+from labapp.wsgi import application
+
+def start_response(status, headers, exc_info=None):
+    print(status, end=" ")
+    return lambda data: None
+
+for method, path, query, body in (("GET", "stream", "n=3&ms=0", b""), ("POST", "upload", "", b"body")):
+    environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": f"/sync/{path}/", "QUERY_STRING": query}
+    environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body), "HTTP_HOST": "localhost"}
+    setup_testing_defaults(environ)
+    answer = validator(application)(environ, start_response)
+    print(sum(map(len, answer)))
+    answer.close()
+"""
+    sentence = f"Received 4 bytes, checksum {crc32(b'body')}.\n"
+    assert python(code).stdout.splitlines() == ["200 OK 300", f"200 OK {len(sentence)}"]
 
 
 @pytest.mark.parametrize("ms", [0.5, 20])
@@ -363,6 +458,21 @@ def test_as_many_hops_as_are_allowed_are_made(startproject):
     most = parameters.HOPS_MAX
     for mode in MODES:
         assert startproject(f"/{mode}/hop/?n={most}", interface="asgi").body == f"Hopped {most} times.\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "most"), [("n", parameters.PARTS_MAX), ("size", parameters.PART_MAX_BYTES)])
+@pytest.mark.parametrize("given", ["", "few", "-1", "1.0", "{most}1", "0x10"])
+def test_a_stream_names_the_bound_and_what_was_given(startproject, mode, name, most, given):
+    given = given.format(most=most)
+    answer = startproject(f"/{mode}/stream/?{name}={given}")
+    assert answer.status == 400
+    assert answer.body == f"{name} must be a whole number from 0 to {most}; this request gave '{given}'.\n"
+
+
+def test_a_pause_between_parts_has_a_bound_too(startproject):
+    answer = startproject(f"/sync/stream/?ms={parameters.PAUSE_MAX_MS + 1}")
+    assert answer.body == "ms must be a number from 0 to 2000; this request gave '2001'.\n"
 
 
 def test_what_was_given_is_escaped_and_cut_short_in_the_400(startproject):

@@ -218,5 +218,5 @@ def test_a_run_of_another_format_is_refused_with_both_numbers(tmp_path):
     about = np.frombuffer(json.dumps({"format": 99}).encode(), dtype=np.uint8)
     with path.open("wb") as file:
         np.savez_compressed(file, samples=np.zeros((0, 12)), thread_samples=np.zeros((0, 3)), about=about)
-    with pytest.raises(RunFormatError, match="format 99; this version of the lab reads format 3"):
+    with pytest.raises(RunFormatError, match="format 99; this version of the lab reads format 4"):
         lab.load_run(path)

@@ -53,8 +53,8 @@ class Connection:
     >>> connection = Connection(loop, socket.AF_INET, ("127.0.0.1", 8000), done)
     >>> connection.exchange(b"GET / HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
 
-    `on_end(connection)` is called once per exchange, answered or failed. It then finds the stamps `sent`, `first_byte` and
-    `done` (nanoseconds of CLOCK_MONOTONIC, 0 where that did not happen), `status`, `headers`, `size` of the body in bytes and
+    `on_end(connection)` is called once per exchange, answered or failed. It then finds the stamps `sent`, `first_byte`,
+    `first_body` (of the answer, of its body) and `done` (nanoseconds of CLOCK_MONOTONIC, 0 where that did not happen), `status`, `headers`, `size` of the body in bytes and
     its `checksum` (CRC-32), `error` (a position in ERRORS), and `opened`, whether a connection had to be opened. It may start
     the next exchange. Not more than one exchange at a time. With `keep_body`, the body is kept in `body`;
     without `keep_alive`, the connection is closed after each answer, whatever the server says.
@@ -82,7 +82,9 @@ class Connection:
         self._forget()
 
     def _forget(self) -> None:
-        self.sent = self.first_byte = self.done = self.status = self.size = self.checksum = self.error = 0
+        self.sent = self.first_byte = self.first_body = self.done = self.status = self.size = self.checksum = (
+            self.error
+        ) = 0
         self.opened = False
         self.headers: list[tuple[bytes, bytes]] = []
         if self._chunks is not None:
@@ -215,6 +217,8 @@ class Connection:
             self._complete(keep)
 
     def on_body(self, body: bytes) -> None:
+        if not self.first_body:
+            self.first_body = perf_counter_ns()
         self.size += len(body)
         self.checksum = crc32(body, self.checksum)
         if self._chunks is not None:

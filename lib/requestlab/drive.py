@@ -21,6 +21,7 @@ class Exchange(Protocol):
 
     sent: int
     first_byte: int
+    first_body: int
     done: int
     status: int
     error: int
@@ -113,6 +114,7 @@ class Drive:
                 thread,
                 on_loop,
                 number,
+                c.first_body,
             )
         )
 

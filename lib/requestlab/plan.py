@@ -22,8 +22,10 @@ COLUMNS = (
     "thread",
     "on_loop",
     "number",
+    "first_body",
 )
-"""One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that; `error` as in connection.ERRORS; `body`
+"""One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's, `first_body`
+its body's); `error` as in connection.ERRORS; `body`
 is the CRC-32 of the answer's body; `pid`, `thread`, `on_loop` and `number` (of the request in its worker) are 0, 0, -1 and 0
 where the probe is off or nothing was answered. `user` is the number of the connection: in a closed loop, each user has one."""
 

@@ -23,7 +23,7 @@ from requestlab.inside import NOTHING, Inside
 from requestlab.plan import COLUMNS
 from requestlab.whole_files import whole_file
 
-FORMAT = 3
+FORMAT = 4
 """Version of the file; a reader refuses any other."""
 
 THREAD_COLUMNS = ("time", "pid", "threads")
@@ -55,7 +55,8 @@ class Run:
     def requests(self) -> pd.DataFrame:
         """One row a request that ended, well or not, after the measured stretch had begun, in the order of planning.
 
-        `planned`, `sent`, `first_byte`, `done` in ns of CLOCK_MONOTONIC (0: it did not come to that), `status`, `error` (empty:
+        `planned`, `sent`, `first_byte` (of the answer), `first_body` (of its body), `done` in ns of CLOCK_MONOTONIC (0: it did
+        not come to that), `status`, `error` (empty:
         none), `size` of the body in bytes and its CRC-32 (`body`), `user` (in an open loop: the connection), `opened` (it had
         to be opened), and, where the probe was on,
         `pid`, `thread` (native id), `on_loop` (that thread ran an event loop) and `number` (of the request in that worker, by
@@ -246,8 +247,10 @@ class Run:
         for column in ("pid", "thread", "number"):
             table[column] = table[column].astype("Int64").where(known)
         table["on_loop"] = (table["on_loop"] == 1).astype("boolean").where(known)
-        order = ["planned", "sent", "first_byte", "done", "status", "error", "pid", "thread", "on_loop", "number"]
-        return table[[*order, "user", "size", "body", "opened"]].reset_index(drop=True)
+        order = ["planned", "sent", "first_byte", "first_body", "done", "status", "error"]
+        return table[[*order, "pid", "thread", "on_loop", "number", "user", "size", "body", "opened"]].reset_index(
+            drop=True
+        )
 
 
 def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], wanted: dict[str, int]) -> dict[str, float]:

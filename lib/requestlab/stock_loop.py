@@ -24,6 +24,7 @@ class _Answer:
 
     sent: int = 0
     first_byte: int = 0
+    first_body: int = 0
     done: int = 0
     status: int = 0
     error: int = 0

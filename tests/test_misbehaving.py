@@ -1,0 +1,420 @@
+"""Clients that misbehave: what each of them does to a server that writes down what it saw, and what its rows say."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import pytest
+
+import requestlab as lab
+from requestlab.connection import CLOSED, ERRORS, LEFT, REFUSED, RESET
+from requestlab.errors import ConfigurationError
+from requestlab.loading import Errand, carry_out_together
+from requestlab.misconduct import KINDS
+from requestlab.runs import Run
+from tests.conftest import left_after, marked_processes, seconds_to_interrupt
+from tests.made_runs import closed_loop, made
+from tests.test_beside import beside, plan
+from tests.tiny_server import TinyServer, answering, read_request, tiny_server
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+LARGE = 20_000_000
+SECONDS = 0.5
+
+
+@dataclass
+class Seen:
+    """What a server saw of one connection: the bytes and when they came, its end (`eof`, `reset`, or empty), when that was."""
+
+    data: bytes = b""
+    times: list[tuple[float, int]] = field(default_factory=list)
+    end: str = ""
+    ended: float = math.nan
+    began: float = field(default_factory=time.monotonic)
+
+
+@contextmanager
+def watching(
+    answer: Callable[[socket.socket, Seen], None] = lambda connection, seen: None,
+) -> Iterator[tuple[TinyServer, list[Seen]]]:
+    """A server that reads all it gets, writes that down, and calls `answer` after each piece."""
+    everything: list[Seen] = []
+    open_ones: list[int] = []
+    lock = threading.Lock()
+
+    def behave(connection: socket.socket) -> None:
+        seen = Seen()
+        with lock:
+            everything.append(seen)
+            open_ones.append(1)
+        try:
+            while data := connection.recv(65_536):
+                seen.data += data
+                seen.times.append((time.monotonic(), len(data)))
+                answer(connection, seen)
+            seen.end = "eof"
+        except ConnectionError:
+            seen.end = "reset"
+        finally:
+            seen.ended = time.monotonic()
+            open_ones.pop()
+
+    with tiny_server(behave) as server:
+        yield server, everything
+        deadline = time.monotonic() + 5
+        while open_ones and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+def measured(server: TinyServer, load: object, **more: object) -> Run:
+    return lab.measure(server.url, "/there/", load, **({"seconds": SECONDS, "warmup": 0} | more))  # type: ignore[call-overload,no-any-return]
+
+
+def stays(run: Run) -> list[float]:
+    return list((run.requests["done"] - run.requests["sent"]) / 1e9)
+
+
+# What each kind does.
+
+
+def test_silent_clients_connect_send_nothing_and_stay_to_the_end():
+    with watching() as (server, seen):
+        run = measured(server, lab.silent(3), warmup=0.2)
+    assert [(one.data, one.end) for one in seen] == [(b"", "eof")] * 3
+    assert all(one.ended - one.began >= 0.6 for one in seen)
+    assert list(run.requests["error"]) == ["left"] * 3
+    assert sorted(run.requests["user"]) == [0, 1, 2]
+    assert (run.requests["first_byte"] == 0).all()
+    assert all(stay >= 0.65 for stay in stays(run))
+    assert (run.summary["validity"], run.summary["reasons"], run.summary["errors"]) == ("valid", [], 0)
+
+
+def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
+    def thank(connection: socket.socket, seen: Seen) -> None:
+        if len(seen.data.partition(b"\r\n\r\n")[2]) == 2_000:
+            connection.sendall(OK)
+            connection.shutdown(socket.SHUT_WR)
+
+    with watching(thank) as (server, seen):
+        run = measured(server, lab.slow_senders(2, size=2_000, per_s=10_000))
+    full = [one for one in seen if one.data.endswith(b"\r\n\r\n" + b"." * 2_000)]
+    assert len(full) >= 2
+    for one in full:
+        assert one.data.startswith(b"POST /there/ HTTP/1.1\r\n")
+        assert b"content-length: 2000\r\n" in one.data
+        assert one.ended - one.began >= 0.19
+        head_bytes, gone = one.data.index(b"\r\n\r\n") + 4, 0
+        for at, size in one.times:
+            gone += size
+            assert (
+                gone - head_bytes <= 10_000 * (at - one.began) + 500
+            )  # some 50 ms in favour of the clock of another process
+        assert len(one.times) > 5
+    answered = run.requests[run.requests["error"] == ""]
+    assert len(answered) == len(full)
+    assert ((answered["done"] - answered["sent"]) / 1e9 >= 0.2).all()
+    assert set(answered["status"]) == {200}
+    assert set(run.requests["error"]) <= {"", "left"}
+    assert run.about["started"] == len(run.samples) == len(seen)
+
+
+def test_a_slow_sender_of_a_head_sends_a_head_of_that_size_slowly_and_is_answered():
+    def answer(connection: socket.socket, seen: Seen) -> None:
+        if seen.data.endswith(b"\r\n\r\n"):
+            connection.sendall(OK)
+            connection.shutdown(socket.SHUT_WR)
+
+    with watching(answer) as (server, seen):
+        run = measured(server, lab.slow_senders(1, head=True, size=1_000, per_s=4_000))
+    assert seen[0].data.startswith(b"GET /there/ HTTP/1.1\r\n")
+    assert len(seen[0].data) == 1_000
+    assert seen[0].ended - seen[0].began >= 0.24
+    assert run.requests["status"][0] == 200
+    assert stays(run)[0] >= 0.25
+
+
+def test_a_head_that_is_not_complete_is_never_answered():
+    with watching() as (server, seen):
+        run = measured(server, lab.slow_senders(1, head=True, per_s=100))
+    assert 20 <= len(seen[0].data) <= 60
+    assert b"\r\n\r\n" not in seen[0].data
+    assert list(run.requests["error"]) == ["left"]
+
+
+def test_slow_readers_read_no_faster_than_they_say_and_the_system_hides_it_not():
+    sent: list[int] = []
+
+    def large(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE)
+            for _ in range(LARGE // 100_000):
+                sent.append(connection.send(b"." * 100_000))
+
+    with tiny_server(large) as server:
+        run = measured(server, lab.slow_readers(1, per_s=50_000))
+    (row,) = run.requests.to_dict("records")
+    assert (row["status"], row["error"]) == (200, "left")
+    assert row["first_byte"] > 0
+    assert 5_000 <= row["size"] <= 50_000 * stays(run)[0]
+    assert sum(sent) < LARGE / 2  # the server could not get rid of more than the system's buffers hold
+
+
+def test_a_slow_reader_that_has_read_the_answer_asks_again_on_the_same_connection():
+    with tiny_server(answering(OK)) as server:
+        run = measured(server, lab.slow_readers(1, per_s=500))
+        assert server.accepted == 1
+    answered = run.requests[run.requests["error"] == ""]
+    assert 2 <= len(answered) <= math.ceil(500 * SECONDS / len(OK))
+    assert set(answered["body"]) == {crc32(b"hello")}
+    assert ((answered["done"] - answered["sent"]) / 1e9 >= (len(OK) - 1) / 500).all()
+
+
+def test_idle_clients_ask_once_and_keep_the_connection():
+    def answer(connection: socket.socket, seen: Seen) -> None:
+        connection.sendall(OK)
+
+    with watching(answer) as (server, seen):
+        run = measured(server, lab.idle(3))
+    assert [one.data.count(b"GET /there/") for one in seen] == [1] * 3
+    assert all(one.ended - one.began >= SECONDS - 0.1 for one in seen)
+    assert list(run.requests["status"]) == [200] * 3
+    assert list(run.requests["error"]) == ["left"] * 3
+    assert ((run.requests["first_byte"] - run.requests["sent"]) / 1e9 < SECONDS / 2).all()
+    assert all(stay >= SECONDS - 0.05 for stay in stays(run))
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_an_idle_client_that_the_server_closes_does_not_come_again(said):
+    answer = OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n") if said else OK
+    with tiny_server(answering(answer, close=True)) as server:
+        run = measured(server, lab.idle(2))
+        assert server.accepted == 2
+    assert list(run.requests["error"]) == ["closed by the server"] * 2
+    assert list(run.requests["status"]) == [200] * 2
+    assert all(stay < SECONDS / 2 for stay in stays(run))
+
+
+def test_who_disconnects_is_seen_to_leave_half_way_and_comes_again():
+    with watching() as (server, seen):
+        run = measured(server, lab.disconnecting(2, after_ms=100))
+    assert len(seen) == len(run.requests) == run.about["started"]
+    assert 4 <= len(seen) <= 10
+    assert {one.end for one in seen} == {"eof"}
+    assert all(one.data.count(b"GET /there/") == 1 for one in seen)
+    assert set(run.requests["error"]) == {"left"}
+    assert sum(stay >= 0.1 for stay in stays(run)) >= len(seen) - 2  # the last ones leave with everybody
+
+
+def test_who_disconnects_while_the_answer_arrives_resets_the_connection():
+    def endless(connection: socket.socket, seen: Seen) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            connection.sendall(b"." * 100_000)
+
+    with watching(endless) as (server, seen):
+        run = measured(server, lab.disconnecting(1, after_ms=50))
+    assert {one.end for one in seen} == {"reset"}
+    assert set(run.requests["error"]) == {"left"}
+    assert set(run.requests["status"]) == {200}
+
+
+def test_who_is_answered_before_it_leaves_waits_until_then():
+    with tiny_server(answering(OK)) as server:
+        run = measured(server, lab.disconnecting(1, after_ms=100))
+    assert set(run.requests["error"]) == {""}
+    assert 3 <= len(run.requests) <= 5
+    assert (run.requests["planned"].diff().dropna() / 1e6 >= 100).all()
+
+
+@pytest.mark.parametrize("load", [lab.silent(2), lab.slow_senders(2, per_s=10), lab.slow_readers(2, per_s=100)])
+def test_who_is_closed_out_comes_again_a_tenth_of_a_second_later(load):
+    with tiny_server(lambda connection: None) as server:
+        run = measured(server, load)
+    closed = run.requests["error"].isin(["closed by the server", "connection reset"])
+    assert set(run.requests["error"][~closed]) <= {"left"}
+    assert 4 <= closed.sum() <= 12
+    assert run.about["started"] == len(run.requests)
+
+
+# What becomes of them in a run.
+
+
+@pytest.mark.parametrize("load", [lab.silent(2), lab.idle(1), lab.slow_readers(1, per_s=10)])
+def test_where_nobody_listens_every_attempt_is_a_row_and_the_run_is_invalid(load):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        run = lab.measure(f"http://127.0.0.1:{unused.getsockname()[1]}", "/", load, seconds=0.3, warmup=0)
+    assert set(run.requests["error"]) <= {"connection refused", "left"}
+    assert "connection refused" in set(run.requests["error"])
+    assert "no client could connect" in run.summary["reasons"]
+    assert run.summary["validity"] == "invalid"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with lab.serve(lab.MIXED, probe=True) as server:
+        yield server
+
+
+def test_victims_are_judged_and_those_beside_them_are_rows_of_their_own(server):
+    others = {
+        "/sync/page/": lab.silent(2),
+        "/sync/upload/": lab.slow_senders(2, per_s=5_000, size=1_000),
+        "/async/page/": lab.idle(2),
+        "/sync/wait/?ms=300": lab.disconnecting(2, after_ms=60),
+        "/async/stream/?n=20&size=60000&ms=0": lab.slow_readers(1, per_s=50_000),
+    }
+    run = lab.measure(server, "/async/wait/?ms=5", lab.closed(1), seconds=0.8, warmup=0, beside=others)
+    assert run.summary["validity"] != "invalid"
+    assert run.summary["errors"] == 0
+    assert {path: one.about["load"] for path, one in run.beside.items()} == {
+        path: str(load) for path, load in others.items()
+    }
+    for path, one in run.beside.items():
+        assert one.summary["validity"] != "invalid", (path, one.summary["reasons"])
+        assert one.summary["errors"] == 0, path
+        assert one.about["started"] == len(one.samples)
+        assert one.requests["user"].nunique() == others[path].clients
+    uploads = run.beside["/sync/upload/"].requests
+    assert set(uploads["status"]) <= {200, 0}
+    body = f"Received 1000 bytes, checksum {crc32(b'.' * 1_000)}.\n".encode()
+    assert set(uploads[uploads["error"] == ""]["body"]) == {crc32(body)}
+    asked = sum(len(one.samples) for path, one in run.beside.items()) - 2  # the silent ones asked nothing
+    assert len(run.samples) <= sum(run.about["counts"].values()) <= asked + len(run.samples)
+
+
+def test_a_run_beside_clients_that_misbehave_is_saved_with_them(server, tmp_path):
+    silent = {"/async/page/": lab.silent()}
+    run = lab.measure(server, "/async/page/", lab.closed(1), seconds=0.2, warmup=0, beside=silent)
+    loaded = lab.load_run(run.save(tmp_path / "one.run"))
+    assert list(loaded.beside["/async/page/"].requests["error"]) == ["left"]
+    assert loaded.summary["reasons"] == run.summary["reasons"]
+
+
+def test_contenders_are_compared_beside_clients_that_misbehave(server):
+    with lab.serve(lab.SYNC) as sync:
+        result = lab.compare(
+            {"sync": sync, "mixed": server}, "/sync/page/", lab.closed(1), rounds=2, seconds=0.3, warmup=0,
+            beside={"/sync/page/": lab.silent()},
+        )  # fmt: skip
+    assert result.about["beside"]["sync"] == {"/sync/page/": "1 silent client"}
+    longest = {label: min(run.summary["max"] for run in result.runs(label)) for label in ("sync", "mixed")}
+    assert longest["sync"] >= 100  # the silent one came at once, and held the only worker until it left
+    assert all(len(run.samples) > 10 for run in result.runs("mixed"))
+
+
+def left_by(error: int, **more: int) -> dict[str, int]:
+    return {"error": error, "status": 0, "first_byte": 0, **more}
+
+
+def test_the_audit_takes_those_who_left_for_what_they_are():
+    rows = [left_by(LEFT, user=0), left_by(CLOSED, user=1)]
+    assert made(rows, misconduct="silent", connections=2).summary["validity"] == "valid"
+    failed = made([*rows, left_by(RESET, user=2)], misconduct="silent", connections=3)
+    assert failed.summary["reasons"] == ["1 of 3 requests failed"]
+    assert failed.summary["errors"] == 1
+    lost = made(rows, misconduct="silent", connections=2, started=3)
+    assert "3 requests were sent, and 2 were answered or failed" in lost.summary["reasons"]
+
+
+def test_clients_that_stayed_away_are_told_with_the_victims_too():
+    refused = left_by(REFUSED, user=1, sent=0)
+    for rows, words in (
+        ([left_by(LEFT, user=0), refused], "1 of 2 clients could not connect"),
+        ([refused, refused | {"user": 0}], "no client could connect"),
+    ):
+        run = beside(closed_loop(), made(rows, misconduct="silent", connections=2))
+        assert run.summary["validity"] == "suspect"
+        assert any(words in reason for reason in run.summary["reasons"])
+
+
+def test_victims_beside_clients_that_came_and_left_are_not_under_suspicion():
+    run = beside(closed_loop(), made([left_by(LEFT, user=0)], misconduct="silent", connections=1))
+    assert (run.summary["validity"], run.summary["reasons"]) == ("valid", closed_loop().summary["reasons"])
+
+
+# Values.
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (lab.silent(), "1 silent client"),
+        (lab.silent(20), "20 silent clients"),
+        (lab.slow_senders(2, per_s=1e3), "2 slow senders of 100,000 bytes at 1,000 bytes/s"),
+        (lab.slow_senders(1, per_s=0.5, head=True), "1 sender of 4,000 bytes of head at 0.5 bytes/s"),
+        (lab.slow_readers(3, per_s=2_000), "3 slow readers at 2,000 bytes/s"),
+        (lab.idle(4), "4 idle clients"),
+        (lab.disconnecting(1, after_ms=50), "1 client leaving after 50 ms"),
+    ],
+)
+def test_a_load_says_in_words_what_it_is(load, words):
+    assert str(load) == words
+    assert load.way in KINDS
+    assert eval(repr(load), {"Misbehaving": type(load)}) == load
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: lab.silent(0), "silent.clients=0.: expected a whole number from 1 to 1000"),
+        (lambda: lab.silent(True), "silent.clients=True"),
+        (lambda: lab.idle(1_001), "idle.clients=1001"),
+        (lambda: lab.slow_senders(1, per_s=0), "per_s=0.: expected a number above 0"),
+        (lambda: lab.slow_senders(1, per_s=math.nan), "per_s=nan"),
+        (lambda: lab.slow_senders(1, per_s="1"), "per_s='1'"),
+        (lambda: lab.slow_senders(1, per_s=1, size=0), "size=0.: expected a whole number from 1 to 10000000"),
+        (lambda: lab.slow_senders(1, per_s=1, size=8_001, head=True), "size=8001.: expected a whole number from 1 to 8000"),
+        (lambda: lab.slow_readers(1, per_s=-1), "per_s=-1"),
+        (lambda: lab.disconnecting(1, after_ms=0), "after_ms=0"),
+        (lambda: lab.compare({"a": lab.SYNC, "b": lab.ASYNC}, "/", lab.silent()), "compare.. takes one load"),
+        (lambda: lab.measure("http://127.0.0.1:9", "/", lab.silent(), client="httpx"), "closed loops with kept connections only"),
+        (
+            lambda: lab.measure("http://127.0.0.1:9", "/", lab.closed(1, each=1), beside={"/": lab.silent()}),
+            "leave out each, or give it to both",
+        ),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_work_are_refused_with_what_was_expected(make, words):
+    with pytest.raises(ConfigurationError, match=words):
+        make()
+
+
+def test_the_words_for_how_a_request_ended_keep_their_places_in_saved_runs():
+    assert ERRORS[LEFT] == "left"
+    assert ERRORS[CLOSED] == "closed by the server"
+    assert ERRORS.index("no free port or file here") == LEFT - 1
+
+
+# Their end.
+
+
+def test_an_interrupt_ends_them_within_half_a_second_and_closes_their_connections():
+    code = (
+        "import requestlab as lab, socket, time\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "url = f'http://127.0.0.1:{listener.getsockname()[1]}'\n"
+        "print('ready', flush=True)\n"
+        "try:\n"
+        "    lab.measure(url, '/', lab.silent(50), seconds=60, beside={'/a/': lab.slow_senders(50, per_s=1)})\n"
+        "except KeyboardInterrupt:\n"
+        "    print(time.monotonic(), flush=True)\n"
+    )
+    before_all = {process.pid for process in marked_processes()}
+    assert seconds_to_interrupt(code, after_s=1.5) < 0.5
+    assert left_after(2.0, besides=before_all) == []
+
+
+def test_as_many_as_are_allowed_come_and_go_in_time():
+    with watching() as (server, seen):
+        errand = Errand(plan(server.address, users=None, connections=1_000, misconduct="silent", seconds=1.0))
+        (outcome,) = carry_out_together([errand], (), lambda: None)
+    assert len(seen) == outcome.head["started"] == len(outcome.samples) == 1_000
+    assert {one.end for one in seen} == {"eof"}
