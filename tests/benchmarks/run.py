@@ -73,8 +73,16 @@ def server_cpu(server: Server, path: str, users: int) -> float:
 def _run(server: Server, path: str, users: int) -> lab.Run:
     run = lab.measure(server, path, lab.closed(users), seconds=SLICE_S)
     if run.summary["errors"]:
-        raise SystemExit(f"{run}: a benchmark must not fail")
+        raise SystemExit(f"{run}: a benchmark must not fail\n{_failures(run)}\n{server}\n{server.log}")
     return run
+
+
+def _failures(run: lab.Run) -> str:
+    """Tell what kinds of failures there were, and when: a failure that cannot be made to come again has to be kept."""
+    table = run.requests[(run.requests["error"] != "") | (run.requests["status"] >= 400)].copy()
+    table["at_ms"] = (table["done"] - run.about["start"]) / 1e6
+    table["took_ms"] = (table["done"] - table["planned"]) / 1e6
+    return str(table[["user", "at_ms", "took_ms", "status", "error", "pid", "number"]].to_string(index=False))
 
 
 def ceiling() -> list[Line]:
