@@ -26,6 +26,7 @@ from requestlab import machine, servers
 from requestlab.audit import LATE_MS
 from requestlab.clocks import cpu_time_ns
 from requestlab.comparison import ALIKE
+from requestlab.runs import answered
 from requestlab.servers import BACKLOG
 from requestlab.serving import Server
 from tests.benchmarks.rounds import Ratio, interleave, interleave_records, ratio
@@ -79,7 +80,7 @@ def _run(server: Server, path: str, users: int) -> lab.Run:
 
 def _failures(run: lab.Run) -> str:
     """Tell what kinds of failures there were, and when: a failure that cannot be made to come again has to be kept."""
-    table = run.requests[(run.requests["error"] != "") | (run.requests["status"] >= 400)].copy()
+    table = run.requests[~answered(run.requests)].copy()
     table["at_ms"] = (table["done"] - run.about["start"]) / 1e6
     table["took_ms"] = (table["done"] - table["planned"]) / 1e6
     return str(table[["user", "at_ms", "took_ms", "status", "error", "pid", "number"]].to_string(index=False))
