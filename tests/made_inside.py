@@ -74,8 +74,8 @@ def run_inside(configuration: Configuration, rows: list[dict[str, Any]], *worker
     for row in rows:
         row = {"planned": 0, "pid": 7, "thread": 7, "on_loop": 0, "number": 1} | row
         row = {"sent": row["planned"], "done": row["planned"] + 10} | row
-        row["first_byte"] = row["done"]
-        times = ("planned", "sent", "first_byte", "done")
+        row["first_byte"] = row["first_body"] = row["done"]
+        times = ("planned", "sent", "first_byte", "first_body", "done")
         filled.append({name: START + round(value * MS) if name in times else value for name, value in row.items()})
     said = {
         "label": configuration.label,

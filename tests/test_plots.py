@@ -54,8 +54,8 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
         cells |= {"on_loop": 0 if probe else -1} | row
         cells.setdefault("sent", cells["planned"])
         cells.setdefault("done", cells["sent"] + 10)
-        cells["first_byte"] = cells["done"]
-        for name in ("planned", "sent", "first_byte", "done"):
+        cells["first_byte"] = cells["first_body"] = cells["done"]
+        for name in ("planned", "sent", "first_byte", "first_body", "done"):
             cells[name] = START + round(cells[name] * MS)
         filled.append([cells[name] for name in COLUMNS])
     samples = np.array(filled, dtype=np.int64).reshape(-1, len(COLUMNS))
