@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -11,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from labapp.glossary import GLOSSARY
+from labapp.models import Book
 from labapp.parameters import (
     block_ms,
     burn_ms,
@@ -19,10 +21,13 @@ from labapp.parameters import (
     part_bytes,
     parts,
     pause_ms,
+    rows_asked,
     wait_and_burn_ms,
     wait_ms,
 )
-from labapp.responses import hopped, plain_text, received, worked
+from labapp.queries import aask, ask_and_close, asked, authors, first_books, loans
+from labapp.responses import counted, hopped, plain_text, received, worked
+from labapp.shelf import aprepare
 from labapp.work import burn_cpu, do_nothing
 
 
@@ -100,3 +105,33 @@ async def upload(request: HttpRequest) -> HttpResponse:
     """Read what is sent. Django has no awaitable way to do that, and under ASGI needs none: it has stored all of it, in memory
     or in a file, before it calls any view."""
     return received(request)
+
+
+@require_safe
+async def rows(request: HttpRequest) -> HttpResponse:
+    """Ask the database `n` times, one query after another, or with `together=1` in a `gather`.
+
+    With `sensitive=1` through Django's async ORM, with `sensitive=0` through plain functions in any thread of a pool.
+    """
+    wanted = rows_asked(request)
+    if wanted.any:
+        await aprepare()
+    if wanted.do == "count":
+        return counted(await loans().acount())
+    ask = aask if wanted.sensitive else sync_to_async(ask_and_close, thread_sensitive=False)
+    questions = [partial(ask, wanted, number) for number in range(wanted.n)]
+    if wanted.together:
+        return asked(wanted, await asyncio.gather(*(question() for question in questions)))
+    return asked(wanted, [await question() for question in questions])
+
+
+@require_safe
+async def shelf(request: HttpRequest) -> HttpResponse:
+    """The same page: the queries await, the template is rendered on the event loop."""
+    await aprepare()
+    shown = {
+        "books": [book async for book in first_books()],
+        "authors": [author async for author in authors()],
+        "count": await Book.objects.acount(),
+    }
+    return render(request, "shelf.html", shown)

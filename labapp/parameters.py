@@ -1,6 +1,7 @@
 """What a request may ask for: the defaults, the bounds, and the 400 that names them."""
 
 import math
+from typing import NamedTuple
 
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
@@ -30,7 +31,39 @@ PAUSE_MAX_MS = 2_000
 PART_DEFAULT_BYTES = 100
 PART_MAX_BYTES = 65_536
 
+ROWS_DO = ("read", "write", "both", "count")
+ROWS_DEFAULT = 2
+ROWS_MAX = 50
+ROWS_DEFAULT_MS = 0
+ROWS_MAX_MS = 1_000
+
 MAX_SHOWN_CHARACTERS = 40
+
+
+class Rows(NamedTuple):
+    """What the view `rows` is asked: to do something `n` times, each query taking `ms` in the database.
+
+    `together`: not one after another. `sensitive`: the async view asks in the thread that the request's sync code shares.
+    """
+
+    do: str
+    n: int
+    ms: float
+    together: bool
+    sensitive: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether the database is asked at all."""
+        return self.n > 0 or self.do == "count"
+
+    @property
+    def reads(self) -> bool:
+        return self.do in ("read", "both")
+
+    @property
+    def writes(self) -> bool:
+        return self.do in ("write", "both")
 
 
 def wait_ms(request: HttpRequest) -> float:
@@ -76,10 +109,29 @@ def part_bytes(request: HttpRequest) -> int:
 
 
 def is_sensitive(request: HttpRequest) -> bool:
-    """Whether calls are to be thread-sensitive, from `?sensitive=`; they are unless it is 0. Raises BadRequest."""
-    given = request.GET.get("sensitive", "1")
+    """Whether calls are to be thread-sensitive, from `?sensitive=`; they are unless it is 0."""
+    return is_on(request, "sensitive", default=True)
+
+
+def rows_asked(request: HttpRequest) -> Rows:
+    """What to ask the database, from `?do=`, `?n=`, `?ms=`, `?together=` and `?sensitive=`. Raises BadRequest."""
+    do = request.GET.get("do", ROWS_DO[0])
+    if do not in ROWS_DO:
+        raise BadRequest(f"do must be one of {', '.join(ROWS_DO)}; this request gave {shown(do)}.")
+    return Rows(
+        do,
+        n=whole_number(request, "n", default=ROWS_DEFAULT, maximum=ROWS_MAX),
+        ms=milliseconds(request, default=ROWS_DEFAULT_MS, maximum=ROWS_MAX_MS),
+        together=is_on(request, "together", default=False),
+        sensitive=is_sensitive(request),
+    )
+
+
+def is_on(request: HttpRequest, name: str, *, default: bool) -> bool:
+    """Whether a switch is 1 and not 0. Raises BadRequest for anything else."""
+    given = request.GET.get(name, "1" if default else "0")
     if given not in ("0", "1"):
-        raise BadRequest(f"sensitive must be 0 or 1; this request gave {shown(given)}.")
+        raise BadRequest(f"{name} must be 0 or 1; this request gave {shown(given)}.")
     return given == "1"
 
 

@@ -26,3 +26,7 @@ def received(request: HttpRequest) -> HttpResponse:
         size += len(piece)
         checksum = crc32(piece, checksum)
     return plain_text(f"Received {size} bytes, checksum {checksum}.")
+
+
+def counted(loans: int) -> HttpResponse:
+    return plain_text(f"{loans} loans.")

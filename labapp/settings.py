@@ -1,8 +1,9 @@
-"""Settings of a project with no admin, no static files and no data, so that little besides Django itself is measured.
+"""Settings of a project with no admin, and no static files, so that little besides Django itself is measured.
 
-Two environment variables are read:
+Three environment variables are read:
 
     LABAPP_MIDDLEWARE   a stack, as middleware_stacks.py describes them; `startproject` unless set
+    LABAPP_DATABASE     a URL, as databases.py describes them; an SQLite file in the working directory unless set
     LABAPP_SECRET_KEY   one key for several worker processes; fresh in each process unless set
 """
 
@@ -10,6 +11,7 @@ import os
 import secrets
 from pathlib import Path
 
+from labapp.databases import database_of
 from labapp.middleware_stacks import apps_of, middleware_of
 
 DEBUG = False
@@ -22,10 +24,11 @@ TIME_ZONE = "UTC"
 
 _stack = os.environ.get("LABAPP_MIDDLEWARE", "startproject")
 MIDDLEWARE = middleware_of(_stack)
-INSTALLED_APPS = apps_of(_stack)
+INSTALLED_APPS = ["labapp", *apps_of(_stack)]
 
-# The auth app cannot be set up without a database; no view queries it, so it is never opened.
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+# Opened by the views `rows` and `shelf`, and by no other.
+DATABASES = {"default": database_of(os.environ.get("LABAPP_DATABASE", ""))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # No context processors: the page must cost the same to render under every middleware stack.
 TEMPLATES = [

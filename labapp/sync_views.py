@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -10,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from labapp.glossary import GLOSSARY
+from labapp.models import Book
 from labapp.parameters import (
     block_ms,
     burn_ms,
@@ -18,10 +21,13 @@ from labapp.parameters import (
     part_bytes,
     parts,
     pause_ms,
+    rows_asked,
     wait_and_burn_ms,
     wait_ms,
 )
-from labapp.responses import hopped, plain_text, received, worked
+from labapp.queries import ask, ask_and_close, asked, authors, first_books, loans
+from labapp.responses import counted, hopped, plain_text, received, worked
+from labapp.shelf import prepare
 from labapp.work import burn_cpu, do_nothing_async
 
 
@@ -95,3 +101,25 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
 def upload(request: HttpRequest) -> HttpResponse:
     """Read what is sent. Under WSGI, reading waits for the client; under ASGI, all of it is here before this view is called."""
     return received(request)
+
+
+@require_safe
+def rows(request: HttpRequest) -> HttpResponse:
+    """Ask the database `n` times, one query after another; with `together=1`, each in a thread of its own."""
+    wanted = rows_asked(request)
+    if wanted.any:
+        prepare()
+    if wanted.do == "count":
+        return counted(loans().count())
+    if wanted.together and wanted.n:
+        with ThreadPoolExecutor(wanted.n) as threads:
+            return asked(wanted, list(threads.map(partial(ask_and_close, wanted), range(wanted.n))))
+    return asked(wanted, [ask(wanted, number) for number in range(wanted.n)])
+
+
+@require_safe
+def shelf(request: HttpRequest) -> HttpResponse:
+    """A page as people have them: three queries and a template."""
+    prepare()
+    shown = {"books": list(first_books()), "authors": list(authors()), "count": Book.objects.count()}
+    return render(request, "shelf.html", shown)

@@ -18,6 +18,8 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
         path("hop/", views.hop),
         path("stream/", views.stream),
         path("upload/", views.upload),
+        path("rows/", views.rows),
+        path("shelf/", views.shelf),
     ]
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import postgres
+
 MARK = "REQUESTLAB_TESTS"
 
 
@@ -77,6 +79,17 @@ def seconds_to_interrupt(code: str, *, after_s: float, environment: Mapping[str,
 @pytest.fixture(scope="session", autouse=True)
 def _mark_on_every_process_of_the_tests() -> None:
     os.environ[MARK] = secrets.token_hex(8)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database, in a cluster that all tests share and that ends with them."""
+    folder = postgres.programs()
+    if folder is None:
+        why = "there is no PostgreSQL on this machine (on Debian and Ubuntu: apt install postgresql)"
+        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+    with postgres.cluster(folder) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

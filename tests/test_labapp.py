@@ -20,7 +20,7 @@ from zlib import crc32
 import django
 import pytest
 from asgiref.sync import iscoroutinefunction
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import BadRequest, ImproperlyConfigured
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -124,7 +124,7 @@ def startproject(apps):
 
 
 def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
-    for name in ("LABAPP_MIDDLEWARE", "LABAPP_SECRET_KEY"):
+    for name in ("LABAPP_MIDDLEWARE", "LABAPP_DATABASE", "LABAPP_SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in changes.items():
         monkeypatch.setenv(name, value)
@@ -165,6 +165,9 @@ def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
         ("stream/?ms=-1", 400),
         ("stream/?size=65537", 400),
         ("upload/", 405),
+        ("rows/?n=0", 200),
+        ("rows/?n=51", 400),
+        ("rows/?do=nothing", 400),
         ("nowhere/", 404),
     ],
 )
@@ -394,12 +397,12 @@ def test_views_answer_head(ask, mode):
         assert ask(f"/{mode}/{view}/", method="HEAD").status == 200
 
 
-def test_no_view_opens_the_database(ask):
+def test_no_view_opens_the_database_but_those_that_ask_it(ask):
     for interface in INTERFACES:
         for mode in MODES:
-            for view in VIEWS:
-                answer = ask(f"/{mode}/{view}/", interface=interface)
-                assert (answer.status, answer.connections_opened) == (200, 0)
+            for view in (*VIEWS, "rows/?n=0&together=1", "rows/?n=few"):
+                answer = ask(f"/{mode}/{view}{'' if '/' in view else '/'}", interface=interface)
+                assert (answer.status, answer.connections_opened) == (400 if "few" in view else 200, 0)
 
 
 # Bounds
@@ -488,6 +491,41 @@ def is_allowed(text: str, most: int) -> bool:
         return 0 <= float(text) <= most
     except ValueError:
         return False
+
+
+SWITCHES = {"1": True, "0": False}
+ODD = st.text("0123456789.-_e+ x", max_size=4)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "do": st.sampled_from([*parameters.ROWS_DO, "", "drop"]),
+            "n": st.one_of(st.integers(-2, 60).map(str), ODD),
+            "ms": st.one_of(st.floats().map(str), st.integers(-5, 1100).map(str), ODD),
+            "together": st.sampled_from(["0", "1", "", "2"]),
+            "sensitive": st.sampled_from(["0", "1", "yes"]),
+        },
+    )
+)
+def test_whatever_rows_are_asked_for_is_within_bounds_or_refused(asked):
+    rows, refusal = None, ""
+    try:
+        rows = parameters.rows_asked(SimpleNamespace(GET=asked))
+    except BadRequest as problem:
+        refusal = str(problem)
+    if rows is None:
+        name = refusal.partition(" must be ")[0]
+        assert f"; this request gave {parameters.shown(asked[name])}." in refusal
+    else:
+        assert rows.do == asked.get("do", "read")
+        assert rows.n == int(asked.get("n", 2))
+        assert 0 <= rows.n <= parameters.ROWS_MAX
+        assert rows.ms == float(asked.get("ms", 0))
+        assert 0 <= rows.ms <= parameters.ROWS_MAX_MS
+        assert rows.together is SWITCHES[asked.get("together", "0")]
+        assert rows.sensitive is SWITCHES[asked.get("sensitive", "1")]
 
 
 free_form = st.one_of(
@@ -580,15 +618,15 @@ def test_startproject_is_the_default_stack_and_has_what_django_writes_into_a_new
     assert len(settings.MIDDLEWARE) == 7
 
 
-def test_startproject_installs_the_apps_of_a_new_project_but_admin_and_static_files(monkeypatch):
+def test_startproject_installs_its_own_app_and_those_of_a_new_project_but_admin_and_static_files(monkeypatch):
     new_project = set(assigned_in_project_template("INSTALLED_APPS"))
     unused = {"django.contrib.admin", "django.contrib.staticfiles"}
-    assert set(settings_with(monkeypatch).INSTALLED_APPS) == new_project - unused
+    assert set(settings_with(monkeypatch).INSTALLED_APPS) == new_project - unused | {"labapp"}
 
 
-def test_stack_none_has_no_middleware_and_no_apps(monkeypatch):
+def test_stack_none_has_no_middleware_and_no_apps_but_its_own(monkeypatch):
     settings = settings_with(monkeypatch, LABAPP_MIDDLEWARE="none")
-    assert (settings.MIDDLEWARE, settings.INSTALLED_APPS) == ([], [])
+    assert (settings.MIDDLEWARE, settings.INSTALLED_APPS) == ([], ["labapp"])
 
 
 @pytest.mark.parametrize("name", ["", "None", "startproject "])
@@ -610,7 +648,7 @@ def test_a_list_of_layers_is_a_stack_in_that_order(monkeypatch):
 
 
 def test_layers_that_only_pass_on_need_no_apps(monkeypatch):
-    assert settings_with(monkeypatch, LABAPP_MIDDLEWARE="sync,async,hybrid").INSTALLED_APPS == []
+    assert settings_with(monkeypatch, LABAPP_MIDDLEWARE="sync,async,hybrid").INSTALLED_APPS == ["labapp"]
 
 
 def test_the_layers_are_of_the_kinds_that_they_are_named_for():

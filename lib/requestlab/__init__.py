@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from requestlab.comparing import compare
     from requestlab.comparison import Comparison
     from requestlab.configurations import ASYNC, MIXED, NULL, SYNC, Configuration
+    from requestlab.databases import database
     from requestlab.errors import LabError
     from requestlab.freezing import freeze
     from requestlab.intervals import Interval, interval
@@ -50,6 +51,7 @@ _HOME = {
     "claim": "claims",
     "closed": "load",
     "compare": "comparing",
+    "database": "databases",
     "describe_machine": "machine",
     "disconnecting": "misbehaving",
     "freeze": "freezing",
@@ -94,6 +96,7 @@ __all__ = [
     "claim",
     "closed",
     "compare",
+    "database",
     "describe_machine",
     "disconnecting",
     "freeze",

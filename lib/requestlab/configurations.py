@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from requestlab import servers
+from requestlab import databases, servers
 from requestlab.errors import ConfigurationError
 
 APPLICATIONS = {
@@ -42,8 +42,8 @@ class Configuration:
     are kept as one string with commas. `probe` says which requests each worker traces, that is, records from the inside:
     none (False), a share of them (0.1: one in ten; 1.0: all), or as many as cost it little (True: all of them, until tracing
     takes more than a few percent of a busy worker's CPU time). `asyncio_debug` is asyncio's debug mode, and `switch_interval_ms` how long a
-    thread may keep the GIL when another wants it (None: Python's own 5 ms). Values that cannot work raise
-    ConfigurationError.
+    thread may keep the GIL when another wants it (None: Python's own 5 ms). `database` is the app's: "", an SQLite file in
+    the server's own directory, or a URL (see `requestlab.databases`). Values that cannot work raise ConfigurationError.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Configuration:
     probe: bool | float = False
     asyncio_debug: bool = False
     switch_interval_ms: float | None = None
+    database: str = ""
 
     def __post_init__(self) -> None:
         row = servers.find(self.server)
@@ -74,6 +75,9 @@ class Configuration:
             if "loop" not in row.takes:
                 raise ConfigurationError(f"server {self.server!r} runs no event loop; give it none")
         self._check_interpreter()
+        object.__setattr__(self, "database", databases.checked(self.database))
+        if self.database and self.application != "django":
+            raise ConfigurationError(f"application {self.application!r} asks no database; give it none")
 
     def _check_interpreter(self) -> None:
         if not isinstance(self.asyncio_debug, bool):
@@ -87,8 +91,9 @@ class Configuration:
                 raise ConfigurationError(f"server 'null' runs no application, so it takes no {field}")
 
     def __repr__(self) -> str:
+        shown = self.shown()
         said = [
-            f"{field.name}={getattr(self, field.name)!r}"
+            f"{field.name}={shown[field.name]!r}"
             for field in dataclasses.fields(self)
             if field.name in ("name", "workers", "middleware") or getattr(self, field.name) != field.default
         ]
@@ -101,6 +106,10 @@ class Configuration:
         if unknown:
             raise ConfigurationError(f"a configuration has no {unknown[0]!r}; it has {', '.join(fields)}")
         return dataclasses.replace(self, **changes)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the fields as they may be printed and saved: without the password of the database."""
+        return dataclasses.asdict(self) | {"database": databases.masked(self.database)}
 
     @property
     def interface(self) -> str:
@@ -130,8 +139,9 @@ class Configuration:
         if base is None:
             return self.name
         silent = {"name", "probe"}
+        said = dataclasses.asdict(self) | {"database": databases.label(self.database)}
         changed = [
-            f"{field.name}={getattr(self, field.name)}"
+            f"{field.name}={said[field.name]}"
             for field in dataclasses.fields(self)
             if field.name not in silent and getattr(self, field.name) != getattr(base, field.name)
         ]

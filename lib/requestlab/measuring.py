@@ -196,7 +196,7 @@ def _about_server(at: Aim) -> dict[str, Any]:
     server = at.server
     return {
         "label": at.label,
-        "configuration": dataclasses.asdict(server.configuration) if server else None,
+        "configuration": server.configuration.shown() if server else None,
         "capacity": server.configuration.capacity if server else None,
         "cores": dataclasses.asdict(server.cores) if server else None,
         "server_ended": server is not None and not server.alive,

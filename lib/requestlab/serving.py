@@ -275,6 +275,7 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
         environment.DIRECTORY: directory,
         "DJANGO_SETTINGS_MODULE": "labapp.settings",
         "LABAPP_MIDDLEWARE": configuration.middleware,
+        "LABAPP_DATABASE": configuration.database,
         "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
     }
 

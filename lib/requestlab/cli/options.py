@@ -61,6 +61,11 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add one option for each field of a configuration; the choices come from where they are defined."""
     for option in (
         click.option(
+            "--database",
+            metavar="URL",
+            help="The app's: sqlite:// or postgres://user@host/name, each with ?conn_max_age=60, the last with ?pool=1.",
+        ),
+        click.option(
             "--switch-interval-ms",
             type=click.FloatRange(LEAST_SWITCH_INTERVAL_MS, MOST_SWITCH_INTERVAL_MS),
             help="How long a thread may keep the GIL when another wants it.  [default: Python's 5]",

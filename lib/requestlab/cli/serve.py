@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,7 @@ def _print_server(server: Server, as_json: bool) -> None:
     asked = server.configuration
     if as_json:
         facts = {"url": server.url, "pids": list(server.pids), "pid": os.getpid(), "label": asked.label}
-        print_json({**facts, "configuration": dataclasses.asdict(asked)})
+        print_json({**facts, "configuration": asked.shown()})
         return
     rows = {
         "serving": f"{asked.label} ({servers.find(asked.server).title})",
