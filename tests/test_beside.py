@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import requestlab as lab
 from requestlab import audit
 from requestlab.errors import ConfigurationError, GeneratorError
-from requestlab.loading import Errand, carry_out_together
+from requestlab.loading import Crew, Errand, carry_out_together
 from requestlab.plan import Plan
 from requestlab.runs import Run
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
@@ -188,9 +189,40 @@ def test_the_failure_of_one_load_ends_the_others_at_once_and_names_it():
     with tiny_server(answering(OK)) as tiny:
         good = Errand(plan(tiny.address), "/good/")
         bad = Errand(plan(("no", "address", "at", "all")), "/bad/")  # type: ignore[arg-type]
-        with pytest.raises(GeneratorError, match="the load process on /bad/ failed"):
-            carry_out_together([good, bad], (), lambda: None)
+        with Crew() as crew, pytest.raises(GeneratorError, match="the load process on /bad/ failed"):
+            carry_out_together([good, bad], (), lambda: None, crew)
     assert time.monotonic() - before < 20  # the good one would have taken 30 s
+
+
+def generators() -> set[int]:
+    return {process.pid for process in marked_processes() if "requestlab.generator" in process.cmdline()}
+
+
+def test_a_crew_sends_the_same_process_again_and_keeps_what_each_errand_brings_apart():
+    with tiny_server(answering(OK)) as tiny, Crew() as crew:
+        seen = []
+        for each in (1, 3):
+            errand = Errand(plan(tiny.address, each=each))
+            (outcome,) = carry_out_together([errand], (), lambda: None, crew)
+            seen.append((len(outcome.samples), outcome.head["started"], generators()))
+        assert [part[:2] for part in seen] == [(1, 1), (3, 3)]
+        assert seen[0][2] == seen[1][2]
+        assert len(seen[0][2]) == 1
+        carry_out_together([errand, errand], (), lambda: None, crew)
+        assert seen[0][2] < generators()
+        assert len(generators()) == 2
+    assert not generators()
+
+
+def test_a_process_of_a_crew_that_died_while_idle_is_replaced():
+    with tiny_server(answering(OK)) as tiny, Crew() as crew:
+        errand = Errand(plan(tiny.address, each=1))
+        carry_out_together([errand], (), lambda: None, crew)
+        (idle,) = generators()
+        os.kill(idle, signal.SIGKILL)
+        os.waitid(os.P_PID, idle, os.WEXITED | os.WNOWAIT)
+        (outcome,) = carry_out_together([errand], (), lambda: None, crew)
+        assert len(outcome.samples) == 1
 
 
 @pytest.mark.parametrize("after_s", [0.0, 1.0])
@@ -207,8 +239,8 @@ def test_one_load_process_that_is_killed_ends_the_measurement(after_s):
 
     with tiny_server(answering(OK)) as tiny:
         errands = [Errand(plan(tiny.address), "/a/"), Errand(plan(tiny.address), "/b/")]
-        with pytest.raises(GeneratorError, match="status -9"):
-            carry_out_together(errands, (), kill)
+        with Crew() as crew, pytest.raises(GeneratorError, match="status -9"):
+            carry_out_together(errands, (), kill, crew)
     assert len(killed) == 1
     assert time.monotonic() - before < 20
 

@@ -23,6 +23,7 @@ from requestlab.configurations import Configuration
 from requestlab.errors import ConfigurationError
 from requestlab.intervals import LEAST_ROUNDS
 from requestlab.load import Closed, Load, Open, closed
+from requestlab.loading import Crew
 from requestlab.measuring import Beside, Settings, aim_beside, check, check_beside
 from requestlab.measuring import take as take_slice
 from requestlab.misbehaving import AnyLoad
@@ -108,7 +109,7 @@ def compare(
 
     Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
 
-    Resources: all servers at once, and the load processes of one slice at a time; all are gone when this returns or raises.
+    Resources: all servers at once, and as many load processes as one slice needs; all are gone when this returns or raises.
     """
     machine.require_linux()
     _check_contenders(contenders, control)
@@ -126,7 +127,7 @@ def compare(
             _contender(label, _served(target, stack), paths[name], loads[name], besides[name], remote)
             for label, name, target in _lineup(contenders, control)
         ]
-        course = _Course(field, settings, limits, random.Random(seed), progress)
+        course = _Course(field, settings, limits, random.Random(seed), progress, stack.enter_context(Crew()))
         about = {
             "paths": {one.label: one.aim.path for one in field},
             "loads": {one.label: str(one.load) for one in field},
@@ -145,13 +146,20 @@ class _Course:
     """The rounds, one after the other."""
 
     def __init__(
-        self, field: list[_Contender], settings: Settings, limits: _Limits, chance: random.Random, progress: Progress
+        self,
+        field: list[_Contender],
+        settings: Settings,
+        limits: _Limits,
+        chance: random.Random,
+        progress: Progress,
+        crew: Crew,
     ) -> None:
         self._field = field
         self._settings = settings
         self._limits = limits
         self._chance = chance
         self._progress = progress
+        self._crew = crew
         self._slices: list[Slice] = []
         self._round_s = sum(_seconds_of(one.load, settings) for one in field)
 
@@ -175,7 +183,7 @@ class _Course:
             self._progress.step(f"warming up {one.label}", self._left_s(0))
             fixed = isinstance(one.load, Closed) and one.load.each is not None
             settings = replace(self._settings if fixed else short, beside=one.beside)
-            take_slice(one.aim, one.load, settings, self._progress.tick)
+            take_slice(one.aim, one.load, settings, self._crew, self._progress.tick)
 
     def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
         order = self._chance.sample(self._field, len(self._field))
@@ -187,7 +195,7 @@ class _Course:
             )
             now = one.of_round(number)
             settings = replace(self._settings, beside=now.beside)
-            run = take_slice(now.aim, now.load, settings, self._progress.tick)
+            run = take_slice(now.aim, now.load, settings, self._crew, self._progress.tick)
             evidence = audit.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
 

@@ -1,8 +1,8 @@
 """The load process: a plan comes in, raw samples go out. Run as `python -m requestlab.generator`.
 
 It is a process of its own, on a core of its own where there is one, so that nothing the notebook does shows up as latency.
-One line of JSON on its standard input is the plan (`requestlab.plan.Plan`); the end of that input ends the process. On its
-standard output it writes one line of JSON (how it went) and then the table of samples, row by row, as int64.
+One line of JSON on its standard input is the plan (`requestlab.plan.Plan`). On its standard output it writes one line of JSON
+(how it went) and then the table of samples, row by row, as int64; and waits for the next plan. The end of its input ends it.
 """
 
 from __future__ import annotations
@@ -47,18 +47,32 @@ def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the plan, carry it out, write the samples."""
+    """Read plans, carry them out one after another, write the samples of each."""
     lifeline.die_with_parent()
-    plan = Plan.from_json(sys.stdin.buffer.readline())
-    if plan.core is not None:
-        os.sched_setaffinity(0, {plan.core})
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     gc.disable()  # a pause of the collector would show up as latency; the hot path makes no cycles
+    usable = os.sched_getaffinity(0)
+    while line := sys.stdin.buffer.readline():
+        plan = Plan.from_json(line)
+        os.sched_setaffinity(0, usable if plan.core is None else {plan.core})
+        _write(carry_out(plan))
+        gc.collect()
+
+
+def carry_out(plan: Plan) -> Drive:
+    """Put the load of the plan on the server, and return what was recorded."""
     loop = uvloop.new_event_loop()
     loop.set_exception_handler(_give_up)  # a defect must not pass for a slow server
-    loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # nothing more is sent: what arrives is the end
+    loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # nothing more is sent meanwhile: what arrives is the end
     load = drive(plan, loop)
     loop.run_until_complete(load.run())
+    loop.remove_reader(sys.stdin.fileno())
+    loop.close()
+    os.set_blocking(sys.stdin.fileno(), True)  # libuv has changed that
+    return load
+
+
+def _write(load: Drive) -> None:
     head = {
         "marks": load.marks,
         "columns": COLUMNS,

@@ -14,7 +14,7 @@ import termios
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +34,8 @@ AFTERMATH_S = 0.1
 
 READY_CHECK_S = 0.001
 """How often a load process is looked at until it has its plan: by so much its load may begin later than it could."""
+
+BYTES = np.dtype(np.int64).itemsize
 
 _PATIENCE_S = 5.0
 
@@ -56,28 +58,64 @@ class Errand:
     after_s: float = 0.0
 
 
+class Crew:
+    """Load processes that are used again: starting one takes a tenth of a second, as long as a short slice. A context manager.
+
+    Resources: as many processes as were at work at once, all gone when the block is left; one that failed is gone at once.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[_LoadProcess] = []
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+    @contextmanager
+    def sent(self, errand: Errand) -> Iterator[_LoadProcess]:
+        """Send a process on an errand; whoever does not come back from it with all there is to tell is not sent again."""
+        process = self._idle.pop() if self._idle else _LoadProcess()
+        if not process.alive:
+            process.end()
+            process = _LoadProcess()
+        try:
+            process.take(errand)
+            yield process
+        except BaseException:
+            process.end()
+            raise
+        if process.has_told:
+            self._idle.append(process)
+        else:
+            process.end()
+
+
 def carry_out(plan: Plan, watched: tuple[int, ...], tick: Callable[[], None]) -> Outcome:
-    """Run the load process to its end; `watched` are the pids whose threads are counted, `tick` is called meanwhile.
+    """Run a load process to its end; `watched` are the pids whose threads are counted, `tick` is called meanwhile.
 
     Raises GeneratorError where it fails or does not end. Resources: one process, gone when this returns or raises.
     """
-    (outcome,) = carry_out_together([Errand(plan)], watched, tick)
+    with Crew() as crew:
+        (outcome,) = carry_out_together([Errand(plan)], watched, tick, crew)
     return outcome
 
 
 def carry_out_together(
-    errands: Sequence[Errand], watched: tuple[int, ...], tick: Callable[[], None]
+    errands: Sequence[Errand], watched: tuple[int, ...], tick: Callable[[], None], crew: Crew
 ) -> tuple[Outcome, ...]:
     """Run a load process for each errand, all at once, to the end of the last; the outcomes have the thread counts in common.
 
     No load begins before every process has started. Raises GeneratorError as soon as one fails, or where one does not end.
-    Resources: one process an errand, all gone when this returns or raises.
+    Resources: one process an errand, which are the crew's when this returns, and gone when it raises.
     """
     deadline = time.monotonic() + max(one.after_s + _longest_s(one.plan) for one in errands) + _PATIENCE_S
     threads: list[tuple[int, int, int]] = []
     probes = {pid: _threads_of_the_probe(pid) for pid in watched}
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
-        started = [stack.enter_context(_LoadProcess(one)) for one in errands]
+        started = [stack.enter_context(crew.sent(one)) for one in errands]
         while not all(one.ready for one in started):
             time.sleep(READY_CHECK_S)
             tick()
@@ -111,19 +149,13 @@ def carry_out_together(
 
 
 class _LoadProcess:
-    """A load process from its start to its outcome; a context manager: it is gone when the block is left, however that happens.
+    """A load process, from its start to its end; each errand is a plan in and an outcome out.
 
-    Its plan is one line, and the end of that line its starting signal.
+    A plan is one line, and the end of that line the starting signal.
     """
 
-    def __init__(self, errand: Errand) -> None:
-        self.after_s = errand.after_s
-        self._name = f" on {errand.name}" if errand.name else ""
-        self._plan = errand.plan.to_json().removesuffix(b"\n")
-        self._output = bytearray()
-
-    def __enter__(self) -> _LoadProcess:
-        self._words = tempfile.TemporaryFile("w+", errors="replace")
+    def __init__(self) -> None:
+        self._words = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by end()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "requestlab.generator"],  # -P: the folder of the notebook may hold any names
             stdin=subprocess.PIPE,
@@ -131,14 +163,16 @@ class _LoadProcess:
             stderr=self._words,
             start_new_session=True,  # an interrupt in the notebook reaches only the notebook
         )
-        try:
-            self._tell(self._plan)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def take(self, errand: Errand) -> None:
+        """Tell it the plan, all but the end of the line."""
+        self.after_s = errand.after_s
+        self._name = f" on {errand.name}" if errand.name else ""
+        self._output = bytearray()
+        self._expected: int | None = None
+        self._tell(errand.plan.to_json().removesuffix(b"\n"))
+
+    def end(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -153,35 +187,51 @@ class _LoadProcess:
         return self._process.stdout
 
     @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def ready(self) -> bool:
         """Whether the process has read its plan, all but the end of the line; or has died, and its words say why."""
         assert self._process.stdin is not None
         unread = array("i", [0])
         fcntl.ioctl(self._process.stdin, termios.FIONREAD, unread)
-        return not unread[0] or self._process.poll() is not None
+        return not unread[0] or not self.alive
+
+    @property
+    def has_told(self) -> bool:
+        """Whether the outcome is there, and nothing but the outcome."""
+        return len(self._output) == self._expected
 
     def begin(self) -> None:
         """Give the starting signal."""
         self._tell(b"\n")
 
     def read(self) -> bool:
-        """Take what the process has written; return whether more may come."""
+        """Take what the process has written; return whether more is to come."""
         data = os.read(self.stdout.fileno(), 1 << 20)
         self._output += data
-        return bool(data)
+        if self._expected is None and b"\n" in data:
+            self._expected = self._length()
+        return bool(data) and not self.has_told
 
     def check(self) -> None:
         """Raise GeneratorError if the process, which has written its last, has failed."""
+        if self.has_told:
+            return
         status = self._process.wait()
-        if status != 0 or b"\n" not in self._output:
-            self._words.seek(0)
-            words = self._words.read().strip()
-            raise GeneratorError(f"the load process{self._name} failed with status {status}: {words}")
+        self._words.seek(0)
+        words = self._words.read().strip()
+        raise GeneratorError(f"the load process{self._name} failed with status {status}: {words}")
 
     def outcome(self, threads: np.ndarray[Any, np.dtype[np.int64]]) -> Outcome:
         head, _, rows = bytes(self._output).partition(b"\n")
         table = np.frombuffer(rows, dtype=np.int64).reshape(-1, len(COLUMNS))
         return Outcome(json.loads(head), table, threads)
+
+    def _length(self) -> int:
+        head, newline, _ = bytes(self._output).partition(b"\n")
+        return len(head + newline) + int(json.loads(head)["rows"]) * len(COLUMNS) * BYTES
 
     def _tell(self, data: bytes) -> None:
         assert self._process.stdin is not None

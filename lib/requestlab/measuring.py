@@ -18,7 +18,7 @@ from requestlab.connection import LEFT, TIMEOUT
 from requestlab.errors import ConfigurationError
 from requestlab.inside import NOTHING, Inside
 from requestlab.load import MOST_USERS, Closed, Steps, closed
-from requestlab.loading import Errand, Outcome, carry_out_together
+from requestlab.loading import Crew, Errand, Outcome, carry_out_together
 from requestlab.misbehaving import AnyLoad, Misbehaving
 from requestlab.plan import COLUMNS, Plan
 from requestlab.progress import Progress
@@ -138,10 +138,10 @@ def measure(
     settings = replace(settings, beside=aim_beside(target, beside, remote))
     if isinstance(load, Steps):
         expected = sum(_expected_s(step, settings) or 0 for step in load.loads)
-        with Progress(f"{target_of.label} {path}, {load}", expected or None) as progress:
-            return Ramp(tuple(take(target_of, step, settings, progress.tick) for step in load.loads))
-    with Progress(f"{target_of.label} {path}, {load}", _expected_s(load, settings)) as progress:
-        return take(target_of, load, settings, progress.tick)
+        with Crew() as crew, Progress(f"{target_of.label} {path}, {load}", expected or None) as progress:
+            return Ramp(tuple(take(target_of, step, settings, crew, progress.tick) for step in load.loads))
+    with Crew() as crew, Progress(f"{target_of.label} {path}, {load}", _expected_s(load, settings)) as progress:
+        return take(target_of, load, settings, crew, progress.tick)
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ class _Part:
     settings: Settings
 
 
-def take(at: Aim, load: AnyLoad, settings: Settings, tick: Callable[[], None] = lambda: None) -> Run:
-    """Take one slice; its loads and settings have been checked."""
+def take(at: Aim, load: AnyLoad, settings: Settings, crew: Crew, tick: Callable[[], None] = lambda: None) -> Run:
+    """Take one slice, with the load processes of that crew; its loads and settings have been checked."""
     server = at.server
     beside = (_Part(*one, _settings_beside(one[1], load, settings)) for one in settings.beside)
     parts = [_Part(at, load, settings), *beside]
@@ -165,7 +165,7 @@ def take(at: Aim, load: AnyLoad, settings: Settings, tick: Callable[[], None] = 
     watched = server.pids if server and server.configuration.probe else ()
     before = server.counts if server else {}
     with server.recording() if server else Recording(None) as recording:
-        outcomes = carry_out_together(errands, watched, tick)
+        outcomes = carry_out_together(errands, watched, tick, crew)
         inside = recording.read()
     if server and any(
         np.isin(outcome.samples[:, COLUMNS.index("error")], (TIMEOUT, LEFT)).any() for outcome in outcomes
