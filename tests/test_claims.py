@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from requestlab import cli, ledgers
+from requestlab import cli, judging, ledgers
 from requestlab.claims import KINDS, MEASURES, claim, claims
 from requestlab.comparison import ALIKE, Comparison, Ratio, Slice
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
@@ -69,6 +69,13 @@ def compared(figures, *, errors=0, validity="valid", busy=False, cpu=(), control
     return Comparison(tuple(slices), tuple(label for label in figures if label != control), control, {})
 
 
+def on_cores(result, server):
+    """The same comparison, of servers that had these cores."""
+    for part in result.slices:
+        part.run.about["cores"] = {"server": server, "generator": None}
+    return result
+
+
 FASTER_SYNC = {"sync": [2000.0, 2010.0, 1990.0, 2005.0, 2000.0], "asgi": [1000.0, 1005.0, 1000.0, 995.0, 1001.0]}
 
 
@@ -100,6 +107,19 @@ def test_a_claim_is_complete():
 def test_claims_are_in_the_order_of_the_lessons():
     lessons = [one.notebook for one in claims()]
     assert lessons == sorted(lessons)
+
+
+def test_a_claim_about_several_cores_is_not_tried_on_one(monkeypatch):
+    monkeypatch.setattr(judging.surroundings, "cpu_limit", lambda: None)
+    figures = {"one thread": [20.0, 20.1, 19.9, 20.0], "four processes": [40.0, 40.2, 39.9, 40.0]}
+    four = claim("four-processes-beat-one-thread")
+    assert four.judge(on_cores(compared(figures), [0, 1])).verdict == SUPPORTED
+    untried = four.judge(on_cores(compared(figures), [0]))
+    assert (untried.verdict, untried.reason) == (CANNOT_TELL, "the servers had 1 core, and it takes 2 to try this")
+    monkeypatch.setattr(judging.surroundings, "cpu_limit", lambda: 1.5)
+    limited = four.judge(on_cores(compared(figures), [0, 1]))
+    assert limited.reason == "the servers had 1.5 cores, and it takes 2 to try this"
+    assert claim("sync-wins-static").judge(on_cores(compared(FASTER_SYNC), [0])).verdict == SUPPORTED
 
 
 def test_structure_is_decided_by_counts_alone_and_time_by_intervals():

@@ -69,6 +69,7 @@ def test_the_three_named_ones_differ_in_interface_and_stack():
         ({"switch_interval_ms": float("nan")}, "a number from 0.01 to 1000"),
         ({"switch_interval_ms": True}, "a number from 0.01 to 1000"),
         ({"switch_interval_ms": "5"}, "a number from 0.01 to 1000"),
+        ({"all_cores": 1}, "all_cores=1: expected True or False"),
         ({"application": "flask"}, "django, bare"),
         ({"wokers": 2}, "workers"),
     ],

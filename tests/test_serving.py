@@ -286,6 +286,13 @@ def test_server_and_generator_do_not_share_a_core_where_there_are_two():
         assert server.cores.generator not in used
 
 
+def test_a_server_of_all_cores_may_run_on_the_one_that_is_kept_for_the_load():
+    with lab.serve(lab.SYNC, all_cores=True) as server:
+        assert os.sched_getaffinity(server.pids[0]) == os.sched_getaffinity(0) == set(server.cores.server)
+        assert server.cores.generator is None
+        assert lab.measure(server, "/sync/page/", lab.closed(users=1, each=1)).about["cores_shared"]
+
+
 def test_fifty_starts_and_stops_leave_nothing():
     descriptors = len(os.listdir("/proc/self/fd"))
     for _ in range(50):

@@ -41,7 +41,8 @@ class Rule:
 
     `of` says in words what the figure is, `unit` what it is in (`share`: of 1, shown in percent). `metric`, `over` and
     `under` say what to take from a comparison: the names of the contenders, the first that took part; empty: it cannot be
-    judged by one. `refuted` is None where all that is not supported refutes. `alone`: one number is evidence enough.
+    judged by one. `refuted` is None where all that is not supported refutes. `alone`: one number is evidence enough. `cores`:
+    so many the servers must have had; with fewer, it cannot be tried.
     """
 
     what: str
@@ -53,6 +54,7 @@ class Rule:
     over: tuple[str, ...] = ()
     under: tuple[str, ...] = ()
     alone: bool = False
+    cores: int = 1
 
     def judge(self, low: float, high: float) -> bool | None:
         """Return True where the interval lies wholly where the claim is supported, False: refuted, None: neither."""
@@ -195,4 +197,5 @@ def _rule(given: dict[str, Any]) -> Rule:
         over=tuple(given.get("over", ())),
         under=tuple(given.get("under", ())),
         alone=given.get("alone", False),
+        cores=given.get("cores", 1),
     )

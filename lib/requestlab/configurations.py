@@ -43,7 +43,9 @@ class Configuration:
     none (False), a share of them (0.1: one in ten; 1.0: all), or as many as cost it little (True: all of them, until tracing
     takes more than a few percent of a busy worker's CPU time). `asyncio_debug` is asyncio's debug mode, and `switch_interval_ms` how long a
     thread may keep the GIL when another wants it (None: Python's own 5 ms). `database` is the app's: "", an SQLite file in
-    the server's own directory, or a URL (see `requestlab.databases`). Values that cannot work raise ConfigurationError.
+    the server's own directory, or a URL (see `requestlab.databases`). With `all_cores`, the server may also run on the core
+    that is otherwise kept free for the load: right where the load has next to nothing to do, and a figure is about cores.
+    Values that cannot work raise ConfigurationError.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Configuration:
     asyncio_debug: bool = False
     switch_interval_ms: float | None = None
     database: str = ""
+    all_cores: bool = False
 
     def __post_init__(self) -> None:
         row = servers.find(self.server)
@@ -74,6 +77,8 @@ class Configuration:
             _one_of("loop", self.loop, LOOPS)
             if "loop" not in row.takes:
                 raise ConfigurationError(f"server {self.server!r} runs no event loop; give it none")
+        if not isinstance(self.all_cores, bool):
+            raise ConfigurationError(f"all_cores={self.all_cores!r}: expected True or False")
         self._check_interpreter()
         object.__setattr__(self, "database", databases.checked(self.database))
         if self.database and self.application != "django":

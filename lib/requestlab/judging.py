@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from numbers import Real
 from typing import Any
 
-from requestlab import machine
+from requestlab import machine, surroundings
 from requestlab.claims import Claim, Rule
 from requestlab.comparison import ALIKE, Comparison, Ratio
 from requestlab.errors import ConfigurationError
@@ -58,6 +59,7 @@ def _overall(verdicts: Sequence[str], any_case: bool) -> str:
 
 def _find(claim: Claim, name: str, evidence: Any, rule: Rule) -> Finding:
     found, taken = _figure(claim, evidence, rule)
+    found = replace(found, doubts=(*found.doubts, *_too_few_cores(evidence, rule)))
     word, reason = _judge(found, rule)
     return Finding(name, found.value, found.low, found.high, rule.unit, found.rounds, word, reason, taken)
 
@@ -93,6 +95,16 @@ def _figure(claim: Claim, evidence: Any, rule: Rule) -> tuple[Interval, str]:
     if _is_number(evidence) and (rule.what == "count" or rule.alone):
         return _counted(evidence), ""
     raise ConfigurationError(f"{_wants(claim)}; this is {_kind_of(evidence)}")
+
+
+def _too_few_cores(evidence: Any, rule: Rule) -> Iterator[str]:
+    """Say so where the servers, or this machine where no servers are known, had fewer cores than the rule demands."""
+    runs = [part.run for part in evidence.slices] if isinstance(evidence, Comparison) else []
+    known = [len(run.about["cores"]["server"]) for run in runs if run.about.get("cores")]
+    limit = surroundings.cpu_limit()
+    cores = min([*known, limit] if limit else known or [len(machine.all_cores().server)])
+    if cores < rule.cores:
+        yield f"the servers had {cores:g} core{'' if cores == 1 else 's'}, and it takes {rule.cores} to try this"
 
 
 def _counted(evidence: Any) -> Interval:

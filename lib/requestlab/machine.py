@@ -63,6 +63,11 @@ class Cores:
     generator: int | None
 
 
+def all_cores() -> Cores:
+    """Set none apart: the server may use every core, and the generator runs where there is room."""
+    return Cores(server=tuple(sorted(os.sched_getaffinity(0))), generator=None)
+
+
 def split_cores() -> Cores:
     """Set one core apart for the generator where there are two or more; the same one for as long as this process lives.
 

@@ -64,7 +64,7 @@ class Server:
 
     def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
         self.configuration = configuration
-        self.cores = machine.split_cores()
+        self.cores = machine.all_cores() if configuration.all_cores else machine.split_cores()
         self.pids: tuple[int, ...] = ()
         self._end: dict[str, Any] | None = None
         self._directory = tempfile.mkdtemp(prefix="requestlab-")

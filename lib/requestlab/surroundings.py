@@ -49,7 +49,7 @@ def surroundings() -> Surroundings:
         memory=memory.total,
         memory_available=memory.available,
         memory_limit=_memory_limit(memory.total),
-        cpu_limit=_cpu_limit(),
+        cpu_limit=cpu_limit(),
         open_files=None if open_files == resource.RLIM_INFINITY else open_files,
         load_average=os.getloadavg()[0],
         cpu_pressure=_pressure(),
@@ -64,7 +64,8 @@ def _memory_limit(total: int) -> int | None:
     return min((limit for limit in limits if limit < total), default=None)
 
 
-def _cpu_limit() -> float | None:
+def cpu_limit() -> float | None:
+    """Return how many cores the system lets this process use at once, where it sets a limit."""
     old = [_read(CONTROL_GROUPS / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
     pairs = [*(text.split() for text in _of_control_group("cpu.max")), [text or "" for text in old]]
     return min((int(quota) / int(period) for quota, period in pairs if quota.isdecimal()), default=None)
