@@ -1,6 +1,7 @@
 """Figures, one module each. Each function takes runs and returns a Picture; matplotlib is used only in here."""
 
 from requestlab.plots.crossings import crossings
+from requestlab.plots.crossover import crossover
 from requestlab.plots.ecdf import ecdf
 from requestlab.plots.lag import lag
 from requestlab.plots.picture import Picture
@@ -11,4 +12,16 @@ from requestlab.plots.stack import stack
 from requestlab.plots.threads import threads
 from requestlab.plots.timeline import timeline
 
-__all__ = ["Picture", "crossings", "ecdf", "lag", "prices", "ramp", "ratios", "stack", "threads", "timeline"]
+__all__ = [
+    "Picture",
+    "crossings",
+    "crossover",
+    "ecdf",
+    "lag",
+    "prices",
+    "ramp",
+    "ratios",
+    "stack",
+    "threads",
+    "timeline",
+]

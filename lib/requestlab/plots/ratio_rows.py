@@ -71,12 +71,12 @@ class Cases:
     @property
     def contenders(self) -> list[Contender]:
         """Each contender of each case of which anything was measured, with its looks; the control is none."""
-        first = {label: run for result in self.results.values() for label, run in _first_runs(result).items()}
+        first = {label: run for result in self.results.values() for label, run in first_runs(result).items()}
         faces = {contender.label: contender.look for contender in gather([first], "ratios")} if first else {}
         return [
             Contender(label, run, faces[label])
             for result in self.results.values()
-            for label, run in _first_runs(result).items()
+            for label, run in first_runs(result).items()
         ]
 
 
@@ -140,7 +140,7 @@ def _row(
     return Row(case, ratio, face or NOBODYS, each, control=face is None, predicted=predicted)
 
 
-def _first_runs(result: Comparison) -> dict[str, Run]:
+def first_runs(result: Comparison) -> dict[str, Run]:
     """Return one run of each contender, one that counts if there is any."""
     ranked = sorted(result.slices, key=lambda part: bool(part.dropped), reverse=True)
     runs = {part.label: part.run for part in ranked}

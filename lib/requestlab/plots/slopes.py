@@ -35,7 +35,7 @@ def set_load(axes: Axes, climbs: Sequence[Climb], panel_in: float, labelled: boo
     else:
         margin = 0.04 * (high - low) or 0.5 * high
         axes.set_xlim(low - margin, high + margin)
-    ticks = _apart(axes, steps, panel_in)
+    ticks = apart(axes, steps, panel_in, [f"{step:,g}" for step in steps])
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:,g}" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -48,16 +48,16 @@ def set_load(axes: Axes, climbs: Sequence[Climb], panel_in: float, labelled: boo
         )
 
 
-def _apart(axes: Axes, steps: Floats, panel_in: float) -> list[float]:
-    """Return steps whose numbers do not touch, the last one among them."""
+def apart(axes: Axes, at: Floats, panel_in: float, texts: Sequence[str]) -> list[float]:
+    """Return those places, ascending, whose texts below the axis do not touch, the last one among them."""
     chosen: list[float] = []
     left = np.inf
-    for step in steps[::-1].tolist():
-        at = float(axes.transScale.transform((step, 1))[0])
-        low, high = (float(axes.transScale.transform((end, 1))[0]) for end in axes.get_xlim())
-        at_in, half_in = panel_in * (at - low) / (high - low), width_in(f"{step:,g}", look.NOTE_PT) / 2
+    low, high = (float(axes.transScale.transform((end, 1))[0]) for end in axes.get_xlim())
+    for place, text in zip(at[::-1].tolist(), texts[::-1], strict=True):
+        scaled = float(axes.transScale.transform((place, 1))[0])
+        at_in, half_in = panel_in * (scaled - low) / (high - low), width_in(text, look.NOTE_PT) / 2
         if at_in + half_in + 0.08 < left:
-            chosen.insert(0, step)
+            chosen.insert(0, place)
             left = at_in - half_in
     return chosen
 
