@@ -16,7 +16,7 @@ import pytest
 import requestlab as lab
 from requestlab.connection import CLOSED, ERRORS, LEFT, REFUSED, RESET
 from requestlab.errors import ConfigurationError
-from requestlab.loading import Errand, carry_out_together
+from requestlab.loading import Crew, Errand, carry_out_together
 from requestlab.misconduct import KINDS
 from requestlab.runs import Run
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
@@ -413,8 +413,8 @@ def test_an_interrupt_ends_them_within_half_a_second_and_closes_their_connection
 
 
 def test_as_many_as_are_allowed_come_and_go_in_time():
-    with watching() as (server, seen):
+    with watching() as (server, seen), Crew() as crew:
         errand = Errand(plan(server.address, users=None, connections=1_000, misconduct="silent", seconds=1.0))
-        (outcome,) = carry_out_together([errand], (), lambda: None)
+        (outcome,) = carry_out_together([errand], (), lambda: None, crew)
     assert len(seen) == outcome.head["started"] == len(outcome.samples) == 1_000
     assert {one.end for one in seen} == {"eof"}
