@@ -11,6 +11,9 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from labapp import upstream
+from labapp.exporting import Export, export_of, exported
+from labapp.fetching import fetch_of, fetched
 from labapp.glossary import GLOSSARY
 from labapp.models import Book
 from labapp.parameters import (
@@ -135,3 +138,38 @@ async def shelf(request: HttpRequest) -> HttpResponse:
         "count": await Book.objects.acount(),
     }
     return render(request, "shelf.html", shown)
+
+
+@require_safe
+async def fetch(request: HttpRequest) -> HttpResponse:
+    """Call the upstream `n` times: one after another, or, with `together=1`, all at once on this event loop."""
+    asked = fetch_of(request)
+    if (missing := upstream.missing()) is not None:
+        return missing
+    client = await upstream.async_client(asked.client)
+
+    async def call(number: int) -> int:
+        return (await client.request("GET", asked.path)).status
+
+    calls = (call(number) for number in range(asked.n))
+    return fetched(await asyncio.gather(*calls) if asked.together else [await one for one in calls])
+
+
+@require_safe
+async def export(request: HttpRequest) -> HttpResponse:
+    """Write `n` objects to the store: one after another, or, with `at_once=8`, by so many tasks on this event loop."""
+    asked = export_of(request)
+    if (missing := upstream.missing()) is not None:
+        return missing
+    client = await upstream.async_client(asked.client)
+    work = Export(asked)
+
+    async def write(numbers: range) -> None:
+        for number in work.due(numbers):
+            work.answered(number, await client.request("PUT", work.path(number), work.body(number)))
+
+    await asyncio.gather(*map(write, work.shares()))
+    held = await client.request("GET", work.bucket)
+    if not asked.keep:
+        await client.request("DELETE", work.bucket)
+    return exported(work, held)

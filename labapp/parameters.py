@@ -135,15 +135,37 @@ def is_on(request: HttpRequest, name: str, *, default: bool) -> bool:
     return given == "1"
 
 
-def whole_number(request: HttpRequest, name: str, *, default: int, maximum: int) -> int:
-    """The whole number of that name, from 0. Raises BadRequest, which becomes a 400, for anything out of bounds."""
+def share(request: HttpRequest, name: str) -> float:
+    """The number from 0 to 1 in `?name=`, 0 unless it is given. Raises BadRequest."""
+    given = request.GET.get(name, "0")
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise BadRequest(f"{name} must be a number from 0 to 1; this request gave {shown(given)}.")
+    return value
+
+
+def one_of(request: HttpRequest, name: str, choices: tuple[str, ...]) -> str:
+    """The word in `?name=`, the first of the choices unless it is given. Raises BadRequest for any other."""
+    given = request.GET.get(name, choices[0])
+    if given not in choices:
+        raise BadRequest(f"{name} must be {' or '.join(sorted(choices))}; this request gave {shown(given)}.")
+    return given
+
+
+def whole_number(request: HttpRequest, name: str, *, default: int, maximum: int, minimum: int = 0) -> int:
+    """The whole number of that name. Raises BadRequest, which becomes a 400, for anything out of bounds."""
     given = request.GET.get(name, str(default))
     try:
         number = int(given)
     except ValueError:
-        number = -1
-    if not 0 <= number <= maximum:
-        raise BadRequest(f"{name} must be a whole number from 0 to {maximum}; this request gave {shown(given)}.")
+        number = minimum - 1
+    if not minimum <= number <= maximum:
+        raise BadRequest(
+            f"{name} must be a whole number from {minimum} to {maximum}; this request gave {shown(given)}."
+        )
     return number
 
 

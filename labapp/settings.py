@@ -1,9 +1,10 @@
 """Settings of a project with no admin, and no static files, so that little besides Django itself is measured.
 
-Three environment variables are read:
+Four environment variables are read:
 
     LABAPP_MIDDLEWARE   a stack, as middleware_stacks.py describes them; `startproject` unless set
     LABAPP_DATABASE     a URL, as databases.py describes them; an SQLite file in the working directory unless set
+    LABAPP_UPSTREAM     address of what the views fetch and export call, such as http://127.0.0.1:8001; none unless set
     LABAPP_SECRET_KEY   one key for several worker processes; fresh in each process unless set
 """
 
@@ -17,6 +18,8 @@ from labapp.middleware_stacks import apps_of, middleware_of
 DEBUG = False
 SECRET_KEY = os.environ.get("LABAPP_SECRET_KEY") or secrets.token_urlsafe(50)
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+UPSTREAM = os.environ.get("LABAPP_UPSTREAM", "").rstrip("/")
 
 ROOT_URLCONF = "labapp.urls"
 USE_TZ = True
@@ -43,5 +46,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {"stderr": {"class": "logging.StreamHandler"}},
-    "loggers": {"django": {"handlers": ["stderr"], "level": "ERROR", "propagate": False}},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
+        "labapp": {"handlers": ["stderr"], "level": "INFO", "propagate": False},  # how far an export has come
+    },
 }

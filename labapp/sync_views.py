@@ -11,6 +11,9 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from labapp import upstream
+from labapp.exporting import Export, export_of, exported
+from labapp.fetching import fetch_of, fetched
 from labapp.glossary import GLOSSARY
 from labapp.models import Book
 from labapp.parameters import (
@@ -123,3 +126,42 @@ def shelf(request: HttpRequest) -> HttpResponse:
     prepare()
     shown = {"books": list(first_books()), "authors": list(authors()), "count": Book.objects.count()}
     return render(request, "shelf.html", shown)
+
+
+@require_safe
+def fetch(request: HttpRequest) -> HttpResponse:
+    """Call the upstream `n` times: one after another, or, with `together=1`, by threads of a pool that all requests share."""
+    asked = fetch_of(request)
+    if (missing := upstream.missing()) is not None:
+        return missing
+    client = upstream.client(asked.client)
+
+    def call(number: int) -> int:
+        return client.request("GET", asked.path).status
+
+    calls = upstream.pool.map(call, range(asked.n)) if asked.together else map(call, range(asked.n))
+    return fetched(list(calls))
+
+
+@require_safe
+def export(request: HttpRequest) -> HttpResponse:
+    """Write `n` objects to the store: one after another, or, with `at_once=8`, by so many threads of a pool that all requests
+    share. (A real one would want a POST; the lab's load sends none.)"""
+    asked = export_of(request)
+    if (missing := upstream.missing()) is not None:
+        return missing
+    client = upstream.client(asked.client)
+    work = Export(asked)
+
+    def write(numbers: range) -> None:
+        for number in work.due(numbers):
+            work.answered(number, client.request("PUT", work.path(number), work.body(number)))
+
+    if asked.at_once == 1:
+        write(range(asked.n))
+    else:
+        list(upstream.pool.map(write, work.shares()))
+    held = client.request("GET", work.bucket)
+    if not asked.keep:
+        client.request("DELETE", work.bucket)
+    return exported(work, held)

@@ -20,6 +20,8 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
         path("upload/", views.upload),
         path("rows/", views.rows),
         path("shelf/", views.shelf),
+        path("fetch/", views.fetch),
+        path("export/", views.export),
     ]
 
 

@@ -48,6 +48,9 @@ ABOUT: dict[str, Any] = {
     "cores_ns": {"busy": 500 * MS, "idle": 500 * MS, "steal": 0},
     "pressure_ns": None,
     "throttled_ns": None,
+    "upstream": None,
+    "upstream_cpu_ns": None,
+    "upstream_wait_ns": None,
 }
 """Of a quiet run, without the number of users, so that a few rows by hand need not keep Little's law."""
 

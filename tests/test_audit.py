@@ -518,3 +518,60 @@ def test_two_measurements_at_once_on_one_server_are_both_invalid():
     assert all("somebody else asked too" in reasons(run) for run in runs)
     assert "somebody else" not in reasons(alone)
     assert alone.summary["validity"] != "invalid"
+
+
+# The upstream behind the server.
+
+QUIET_UPSTREAM = {
+    "url": "http://127.0.0.1:9",
+    "pid": 7,
+    "timed": 100,
+    "promised_ns": 100 * 50 * MS,
+    "late_ns": 100 * MS,
+}
+
+
+def with_upstream(cpu_ms: int = 100, wait_ms: int = 0, **changes) -> Run:
+    return made(GOOD, upstream=QUIET_UPSTREAM | changes, upstream_cpu_ns=cpu_ms * MS, upstream_wait_ns=wait_ms * MS)
+
+
+def test_a_quiet_upstream_is_no_reason():
+    assert_valid(with_upstream())
+    assert_valid(with_upstream(cpu_ms=590))
+    assert_valid(with_upstream(late_ns=100 * int(2.4 * MS)))
+    assert_valid(with_upstream(promised_ns=100 * MS, late_ns=49 * MS))
+    assert_valid(with_upstream(timed=0, promised_ns=0, late_ns=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cpu_ms": 610}, "the upstream used 61% of its core: it may have been the bottleneck"),
+        (
+            {"cpu_ms": 400, "wait_ms": 250},
+            "the upstream used 40% of its core and waited for it for another 25%: it may have been the bottleneck",
+        ),
+        (
+            {"late_ns": 100 * int(2.6 * MS)},
+            "the upstream promised answers after 50 ms, and was late by 2.6 ms on average",
+        ),
+        (
+            {"promised_ns": 100 * MS, "late_ns": 60 * MS},
+            "the upstream promised answers after 1 ms, and was late by 0.6 ms on average",
+        ),
+        (
+            {"pid": None},
+            "the upstream at http://127.0.0.1:9 did not answer, or was another one at the end: is it still running?",
+        ),
+    ],
+)
+def test_an_upstream_that_may_be_what_was_measured_makes_a_run_suspect(changes, words):
+    run = with_upstream(**changes)
+    assert (run.summary["validity"], run.summary["reasons"]) == ("suspect", [words])
+
+
+def test_a_generator_that_waits_for_the_core_it_shares_with_an_upstream_is_not_disturbed_from_outside():
+    assert audit.outside(made(GOOD, generator_wait_ns=200 * MS)) == "generator starved"
+    run = made(GOOD, generator_wait_ns=200 * MS, upstream=QUIET_UPSTREAM, upstream_cpu_ns=MS, upstream_wait_ns=0)
+    assert audit.outside(run) == ""
+    assert "the upstream, or something else, ran there" in reasons(run)

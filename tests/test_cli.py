@@ -399,7 +399,11 @@ def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["measure", "nonsense"], 2, "'nonsense' is neither a configuration (sync, mixed, async, null) nor an address"),
+        (
+            ["measure", "nonsense"],
+            2,
+            "'nonsense' is neither a configuration (sync, mixed, async, null, upstream) nor an address",
+        ),
         (["measure", ""], 2, "'' is neither a configuration"),
         (["measure", "127.0.0.1:8000"], 2, "nor an address such as http://127.0.0.1:8000/"),
         (["measure"], 2, "Missing argument 'TARGET'"),

@@ -118,7 +118,11 @@ def test_free_text_is_a_contender_or_a_usage_error(text):
         (["sync", "sync"], 2, "'sync' stands there twice; give one of them a label (again=sync), or use --control"),
         (["x=sync", "x=mixed"], 2, "two contenders are called 'x'"),
         (["=sync", "mixed"], 2, "expected a label before the =, as in again=sync"),
-        (["sync", "nonsense"], 2, "'nonsense' is neither a configuration (sync, mixed, async, null) nor an address"),
+        (
+            ["sync", "nonsense"],
+            2,
+            "'nonsense' is neither a configuration (sync, mixed, async, null, upstream) nor an address",
+        ),
         (["sync", ""], 2, "'' is neither a configuration"),
         (["sync", "127.0.0.1:8000"], 2, "nor an address such as http://127.0.0.1:8000/"),
         (["sync,mixed"], 2, "'sync,mixed' is neither"),

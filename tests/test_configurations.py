@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,24 @@ def test_the_three_named_ones_differ_in_interface_and_stack():
         ({"server": "uvicorn", "asyncio_debug": 1}, "asyncio_debug=1: expected True or False"),
         ({"server": "null", "asyncio_debug": True}, "it takes no asyncio_debug"),
         ({"server": "null", "switch_interval_ms": 5}, "it takes no switch_interval_ms"),
+        ({"server": "upstream", "workers": 2}, "server 'upstream' has one worker"),
+        ({"server": "upstream", "upstream": "http://127.0.0.1:1"}, "it takes no upstream"),
+        *(
+            ({"upstream": bad}, "expected an address on this machine, such as http://127.0.0.1:8001")
+            for bad in (
+                "127.0.0.1:8001",
+                "https://127.0.0.1:8001",
+                "http://example.org:80",
+                "http://10.0.0.1:80",
+                "http://127.0.0.1",
+                "http://127.0.0.1:80/path",
+                "http://user@127.0.0.1:80",
+                "http://127.0.0.1:99999",
+                "http://127.0.0.1:80\r\nHost: x",
+                8001,
+                None,
+            )
+        ),
         ({"switch_interval_ms": 0}, "a number from 0.01 to 1000"),
         ({"switch_interval_ms": 1001}, "a number from 0.01 to 1000"),
         ({"switch_interval_ms": float("nan")}, "a number from 0.01 to 1000"),
@@ -157,3 +176,13 @@ def test_what_is_changed_in_the_interpreter_shows_in_the_label():
     changed = lab.MIXED.replace(asyncio_debug=True, switch_interval_ms=0.5, probe=0.1)
     assert changed.label == "mixed, asyncio_debug=True, switch_interval_ms=0.5"
     assert repr(changed).endswith("probe=0.1, asyncio_debug=True, switch_interval_ms=0.5)")
+
+
+@pytest.mark.parametrize(
+    "given", ["http://127.0.0.1:8001", "http://127.0.0.1:8001/", SimpleNamespace(url="http://127.0.0.1:8001")]
+)
+def test_an_upstream_is_an_address_or_a_server_and_no_part_of_the_label(given):
+    made = lab.SYNC.replace(upstream=given)
+    assert made.upstream == "http://127.0.0.1:8001"
+    assert made.label == "sync"
+    assert made.replace(workers=2).upstream == made.upstream

@@ -86,6 +86,11 @@ def test_two_small_writes_on_a_kept_alive_connection_are_not_trapped(told):
     assert told["trapped"] is False
 
 
+def test_the_upstream_could_serve_far_more_than_any_django_asks_of_it(told):
+    assert told["upstream_ceiling"] == pytest.approx(1_000 / told["upstream_cpu_per_request"])
+    assert told["upstream_ceiling"] > 5_000
+
+
 def test_facts_of_the_machine_travel_with_the_figures(told):
     assert told["machine"] == machine.facts()
     assert told["surroundings"]["memory"] == psutil.virtual_memory().total
@@ -297,7 +302,7 @@ def shown(monkeypatch, found: Examination, *options: str) -> Any:
 
 def examined(**changes: Any) -> Examination:
     facts = {**machine.facts(), "limits": {"CPU_LIMIT": "2.0"}}
-    return dataclasses.replace(Examination(facts, QUIET, STEADY, 0.2, 0.01, ABLE, ("it is warm",)), **changes)
+    return dataclasses.replace(Examination(facts, QUIET, STEADY, 0.2, 0.01, 0.01, ABLE, ("it is warm",)), **changes)
 
 
 def test_the_report_has_the_machine_the_ruler_the_self_test_and_the_warnings(monkeypatch):
@@ -317,6 +322,7 @@ def test_the_report_has_the_machine_the_ruler_the_self_test_and_the_warnings(mon
     ]
     assert result.stdout.endswith(
         "keep-alive self-test: passed, two small writes arrive after 0.2 ms\n"
+        "upstream: 0.01 ms of CPU time per request; at most 100,000 answers /s on a core of its own\n"
         "resolution: today differences under 6 % cannot be told in 60 s (A/A: ratio 1.01, 0.97 to 1.05)\n"
         "warning: it is warm\n"
     )

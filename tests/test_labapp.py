@@ -91,9 +91,9 @@ def python(code: str, given: str = "", **changes: str) -> subprocess.CompletedPr
 
 
 @contextmanager
-def app_in_its_own_process(stack: str) -> Iterator:
+def app_in_its_own_process(stack: str, **changes: str) -> Iterator:
     command = [sys.executable, "-W", "error", "-W", f"ignore:{CONSUMED}", "-c", APP]
-    env = environment(LABAPP_MIDDLEWARE=stack)
+    env = environment(LABAPP_MIDDLEWARE=stack, **changes)
     with subprocess.Popen(
         command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -707,7 +707,7 @@ def test_labapp_imports_nothing_but_django_what_it_stands_on_and_the_standard_li
     modules = list((ROOT / "labapp").rglob("*.py"))
     imported = set().union(*map(imported_by, modules))
     assert {"django", "labapp"} <= imported
-    assert imported - sys.stdlib_module_names == {"django", "asgiref", "labapp"}
+    assert imported - sys.stdlib_module_names == {"django", "asgiref", "httpx", "labapp"}
 
 
 def test_bare_imports_only_the_standard_library():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from requestlab.claims import claim
     from requestlab.comparing import compare
     from requestlab.comparison import Comparison
-    from requestlab.configurations import ASYNC, MIXED, NULL, SYNC, Configuration
+    from requestlab.configurations import ASYNC, MIXED, NULL, SYNC, UPSTREAM, Configuration
     from requestlab.databases import database
     from requestlab.errors import LabError
     from requestlab.freezing import freeze
@@ -48,6 +48,7 @@ _HOME = {
     "SYNC": "configurations",
     "Said": "other_tools",
     "Server": "serving",
+    "UPSTREAM": "configurations",
     "claim": "claims",
     "closed": "load",
     "compare": "comparing",
@@ -82,6 +83,7 @@ __all__ = [
     "MIXED",
     "NULL",
     "SYNC",
+    "UPSTREAM",
     "Comparison",
     "Configuration",
     "Interval",

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 BUSY_GENERATOR = 0.6
 """Share of the time, spent running or waiting for a core, above which the generator itself may be what was measured."""
 
+BUSY_UPSTREAM = 0.6
+"""The same for the upstream behind the server."""
+
+LATE_UPSTREAM_MS = 0.5
+LATE_UPSTREAM = 0.05
+"""How much later than it promised the upstream may answer on average: so many ms, or that share of what it promised."""
+
 STARVED_GENERATOR = 0.1
 """Share of the time in which the generator could have run and had no core, although one is set apart for it."""
 
@@ -76,7 +83,7 @@ def outside(run: Run) -> str:
     It looks at no response time: a slice may be left out for this, never for being slow. Loads beside each other hold up each
     other's processes, and more so where the server is fast: that is not from outside.
     """
-    alone = not _beside(run)
+    alone = not _beside(run) and not _upstream(run)  # which shares the generator's core
     found = {
         "steal": any(_stolen(run)),
         "other processes": any(_foreign(run)),
@@ -168,12 +175,38 @@ def _busy(run: Run) -> Iterator[str]:
 
 def _starved(run: Run) -> Iterator[str]:
     if _was_starved(run) and not run.generator_was_busy:
-        other = "the load beside it, or something else," if _beside(run) else "something else"
+        company = "the load beside it" if _beside(run) else "the upstream" if _upstream(run) else ""
+        other = f"{company}, or something else," if company else "something else"
         yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: {other} ran there"
 
 
 def _was_starved(run: Run) -> bool:
     return not run.about["cores_shared"] and run.generator_wait > STARVED_GENERATOR
+
+
+def _upstream(run: Run) -> Mapping[str, Any]:
+    """Return what is known of the upstream behind the server; nothing where there is none."""
+    return run.about.get("upstream") or {}
+
+
+def _silent_upstream(run: Run) -> Iterator[str]:
+    if (upstream := _upstream(run)) and upstream["pid"] is None:
+        yield f"the upstream at {upstream['url']} did not answer, or was another one at the end: is it still running?"
+
+
+def _busy_upstream(run: Run) -> Iterator[str]:
+    if run.upstream_share + run.upstream_wait > BUSY_UPSTREAM:
+        waited = f" and waited for it for another {run.upstream_wait:.0%}" if run.upstream_wait > 0.01 else ""
+        yield f"the upstream used {run.upstream_share:.0%} of its core{waited}: it may have been the bottleneck"
+
+
+def _late_upstream(run: Run) -> Iterator[str]:
+    upstream = _upstream(run)
+    if not upstream.get("timed"):
+        return
+    promised, late = (upstream[name] / upstream["timed"] / 1e6 for name in ("promised_ns", "late_ns"))
+    if late > max(LATE_UPSTREAM_MS, LATE_UPSTREAM * promised):
+        yield f"the upstream promised answers after {promised:.3g} ms, and was late by {late:.2g} ms on average"
 
 
 def _beside(run: Run) -> Mapping[str, str]:
@@ -282,7 +315,8 @@ def _foreign(run: Run) -> Iterator[str]:
     if run.about["server_cpu_ns"] is None or not run.about["cores_watched"]:
         return
     generators = sum(one.about["generator_cpu_ns"] for one in (run, *run.beside.values()))
-    own = run.about["server_cpu_ns"] + (generators if run.about["cores_shared"] else 0)
+    aside = generators + (run.about.get("upstream_cpu_ns") or 0)
+    own = run.about["server_cpu_ns"] + (aside if run.about["cores_shared"] else 0)
     share = _share_of_cores(run, run.about["cores_ns"]["busy"] - own)
     idle = run.about["cores_ns"]["idle"] / 1e9 / run.seconds / run.about["cores_watched"]
     if share > MUCH_FOREIGN and idle < HARMLESS_IDLE:
@@ -345,6 +379,9 @@ _SUSPECT: tuple[_Check, ...] = (
     _odd_bodies,
     _busy,
     _starved,
+    _silent_upstream,
+    _busy_upstream,
+    _late_upstream,
     _without_company,
     _stayed_away,
     _unfinished,

@@ -11,10 +11,14 @@ _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def waited_for_a_core_ns() -> int:
-    """Return how long this process has been ready to run without a core to run on: see sched-stats of the Linux kernel."""
-    with open("/proc/self/schedstat") as statistics:
-        return int(statistics.read().split()[1])
+def waited_for_a_core_ns(pid: int | str = "self") -> int | None:
+    """Return how long the main thread of a process has been ready to run without a core to run on: see sched-stats of the Linux
+    kernel; None if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/schedstat") as statistics:
+            return int(statistics.read().split()[1])
+    except OSError:
+        return None
 
 
 def cpu_time_ns(pid: int) -> int | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from requestlab import databases, servers
 from requestlab.errors import ConfigurationError
@@ -45,7 +47,8 @@ class Configuration:
     thread may keep the GIL when another wants it (None: Python's own 5 ms). `database` is the app's: "", an SQLite file in
     the server's own directory, or a URL (see `requestlab.databases`). With `all_cores`, the server may also run on the core
     that is otherwise kept free for the load: right where the load has next to nothing to do, and a figure is about cores.
-    Values that cannot work raise ConfigurationError.
+    `upstream` is the address of the external API and object store that some views call, or the server itself,
+    `serve(UPSTREAM)`, which somebody else has to stop. Values that cannot work raise ConfigurationError.
     """
 
     name: str
@@ -60,19 +63,21 @@ class Configuration:
     switch_interval_ms: float | None = None
     database: str = ""
     all_cores: bool = False
+    upstream: str = ""
 
     def __post_init__(self) -> None:
         row = servers.find(self.server)
         _one_of("application", self.application, APPLICATIONS)
         object.__setattr__(self, "middleware", _stack(self.middleware))
         object.__setattr__(self, "probe", _share("probe", self.probe))
+        object.__setattr__(self, "upstream", _address("upstream", self.upstream))
         _within("workers", self.workers, MOST_WORKERS)
         _within("threads", self.threads, MOST_THREADS)
         if self.threads != 1 and "threads" not in row.takes:
             takers = ", ".join(other.name for other in servers.SERVERS.values() if "threads" in other.takes)
             raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} takes threads")
-        if self.server == "null" and self.workers != 1:
-            raise ConfigurationError("server 'null' has one worker")
+        if not row.runs_application and self.workers != 1:
+            raise ConfigurationError(f"server {self.server!r} has one worker")
         if self.loop is not None:
             _one_of("loop", self.loop, LOOPS)
             if "loop" not in row.takes:
@@ -91,9 +96,9 @@ class Configuration:
             raise ConfigurationError(f"server {self.server!r} runs no event loop, so it has no asyncio_debug")
         if self.switch_interval_ms is not None:
             _between("switch_interval_ms", self.switch_interval_ms, LEAST_SWITCH_INTERVAL_MS, MOST_SWITCH_INTERVAL_MS)
-        for field in ("asyncio_debug", "switch_interval_ms"):
-            if self.server == "null" and getattr(self, field):
-                raise ConfigurationError(f"server 'null' runs no application, so it takes no {field}")
+        for field in ("asyncio_debug", "switch_interval_ms", "upstream"):
+            if getattr(self, field) and not servers.find(self.server).runs_application:
+                raise ConfigurationError(f"server {self.server!r} runs no application, so it takes no {field}")
 
     def __repr__(self) -> str:
         shown = self.shown()
@@ -143,7 +148,7 @@ class Configuration:
         base = NAMED.get(self.name)
         if base is None:
             return self.name
-        silent = {"name", "probe"}
+        silent = {"name", "probe", "upstream"}
         said = dataclasses.asdict(self) | {"database": databases.label(self.database)}
         changed = [
             f"{field.name}={said[field.name]}"
@@ -178,6 +183,27 @@ def _share(field: str, value: float) -> bool | float:
     return bool(value) if isinstance(value, int) or not value else value  # True and 1.0 are equal, and not the same
 
 
+def _address(field: str, value: object) -> str:
+    """Return the base address; of a server of the lab, its own."""
+    address = getattr(value, "url", value)
+    if isinstance(address, str) and (address == "" or _is_here(address.rstrip("/"))):
+        return address.rstrip("/")
+    raise ConfigurationError(
+        f"{field}={value!r}: expected an address on this machine, such as http://127.0.0.1:8001, or a server of "
+        "serve(requestlab.UPSTREAM)"
+    )
+
+
+def _is_here(address: str) -> bool:
+    """Return whether it is http://HOST:PORT and nothing more, HOST being this machine's own name for itself."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+        return address == f"http://{host}:{port}" and (host == "localhost" or ipaddress.IPv4Address(host).is_loopback)
+    except ValueError:
+        return False
+
+
 def _between(field: str, value: object, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ConfigurationError(f"{field}={value!r}: expected a number from {least:g} to {most:g}")
@@ -200,4 +226,7 @@ ASYNC = Configuration(name="async", server="uvicorn", middleware="none")
 NULL = Configuration(name="null", server="null", application="bare", middleware="none")
 """A server that does next to nothing: what the ruler measures here is itself."""
 
-NAMED = {configuration.name: configuration for configuration in (SYNC, MIXED, ASYNC, NULL)}
+UPSTREAM = Configuration(name="upstream", server="upstream", application="bare", middleware="none")
+"""The external API and the object store behind the servers: see `requestlab.upstream`."""
+
+NAMED = {configuration.name: configuration for configuration in (SYNC, MIXED, ASYNC, NULL, UPSTREAM)}

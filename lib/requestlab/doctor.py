@@ -17,7 +17,7 @@ import psutil
 
 from requestlab import machine
 from requestlab.audit import TAIL
-from requestlab.configurations import NULL, Configuration
+from requestlab.configurations import NULL, UPSTREAM, Configuration
 from requestlab.load import MOST_USERS, closed
 from requestlab.measuring import measure
 from requestlab.progress import Progress
@@ -29,10 +29,12 @@ from requestlab.surroundings import SLOWING, Surroundings, surroundings
 USERS = (1, 10, 50)
 ROUNDS = 3
 SLICE_S = 0.4
+UPSTREAM_USERS = 10
+UPSTREAM_PATH = "/api/?ms=0"
 WARMUP_S = 0.1
 OVERHEAD_S = 0.15
 STARTING_S = 1.0
-"""What a slice takes beyond its load, and two servers to start. For the time that is left, only."""
+"""What a slice takes beyond its load, and three servers to start. For the time that is left, only."""
 
 TRAP_MS = 20.0
 """A keep-alive answer of two small writes that takes longer has met Nagle's algorithm and the delayed acknowledgement."""
@@ -65,13 +67,14 @@ class Ruler:
 
 @dataclass(frozen=True)
 class Examination:
-    """What `examine` found. `keep_alive_p50` in ms; `steal` is the part of all CPU time that went to other machines;
+    """What `examine` found. `keep_alive_p50` in ms; `upstream_cpu_per_request` in ms; `steal` is the part of all CPU time that went to other machines;
     `resolution` says which differences a comparison can tell today."""
 
     machine: dict[str, Any]
     surroundings: Surroundings
     ruler: tuple[Ruler, ...]
     keep_alive_p50: float
+    upstream_cpu_per_request: float
     steal: float
     resolution: Resolution
     warnings: tuple[str, ...]
@@ -82,21 +85,29 @@ class Examination:
         return self.ruler[0]
 
     @property
+    def upstream_ceiling(self) -> float:
+        """How many answers per second the upstream could give, had it a core to itself; NaN where that is not known.
+
+        From its CPU time: the load process would be at its own ceiling long before.
+        """
+        return 1_000 / self.upstream_cpu_per_request if self.upstream_cpu_per_request else math.nan
+
+    @property
     def trapped(self) -> bool:
         """Whether the self-test failed: keep-alive answers come late, or not at all."""
         return not self.keep_alive_p50 < TRAP_MS
 
 
 def examine() -> Examination:
-    """Look at this machine, measure the ruler on it, and what it can tell today; some twenty seconds.
+    """Look at this machine, measure the ruler on it, and what it can tell today; some twenty-five seconds.
 
     Raises what `serve` and `measure` raise.
 
-    Resources: two servers at a time and the load process for the time of the call.
+    Resources: three servers at a time and the load process for the time of the call.
     """
     around = surroundings()
     before = psutil.cpu_times()
-    slices, keep_alive = _measure_all()
+    slices, keep_alive, upstream = _measure_all()
     able = resolution()
     steal = _steal(before, psutil.cpu_times())
     ruler = tuple(_ruler(users, runs) for users, runs in slices.items())
@@ -107,21 +118,32 @@ def examine() -> Examination:
         *about_the_ruler(ruler, p50, steal),
         *about_the_resolution(able),
     ]
-    return Examination(facts, around, ruler, p50, steal, able, tuple(warnings))
+    upstream_cpu = statistics.median(run.summary["cpu_per_request"] for run in upstream)
+    return Examination(facts, around, ruler, p50, upstream_cpu, steal, able, tuple(warnings))
 
 
-def _measure_all() -> tuple[dict[int, list[Run]], list[Run]]:
-    """Measure in rounds, so that a bad moment of the machine falls on one slice of each kind and not on all of one."""
+def _measure_all() -> tuple[dict[int, list[Run]], list[Run], list[Run]]:
+    """Measure in rounds, so that a bad moment of the machine falls on one slice of each kind and not on all of one.
+
+    Return the slices of the null server by number of users, those of the self-test, and those of the upstream.
+    """
     slices: dict[int, list[Run]] = {users: [] for users in USERS}
     keep_alive: list[Run] = []
-    with Progress("the ruler") as progress, serve(NULL) as null, serve(TWO_WRITES) as uvicorn:
-        plan = [(server, users) for _ in range(ROUNDS) for server, users in (*((null, n) for n in USERS), (uvicorn, 1))]
-        for done, (server, users) in enumerate(plan):
+    behind: list[Run] = []
+    with (
+        Progress("the ruler") as progress,
+        serve(NULL) as null,
+        serve(TWO_WRITES) as uvicorn,
+        serve(UPSTREAM) as upstream,
+    ):
+        each = [(null, "/", users, slices[users]) for users in USERS]
+        each += [(uvicorn, "/", 1, keep_alive), (upstream, UPSTREAM_PATH, UPSTREAM_USERS, behind)]
+        plan = each * ROUNDS
+        for done, (server, path, users, runs) in enumerate(plan):
             what = f"measuring the ruler, {server.configuration.label}, {closed(users=users)}"
             progress.step(what, _left_s(len(plan) - done))
-            run = measure(server, "/", closed(users=users), seconds=SLICE_S, warmup=WARMUP_S)
-            (slices[users] if server is null else keep_alive).append(run)
-    return slices, keep_alive
+            runs.append(measure(server, path, closed(users=users), seconds=SLICE_S, warmup=WARMUP_S))
+    return slices, keep_alive, behind
 
 
 def _left_s(slices: int) -> float:

@@ -126,6 +126,7 @@ class Drive:
     def _mark(self) -> None:
         if len(self.marks) == 2:  # the last answer was faster than the timer
             return
+        upstream = self.plan.upstream
         self.marks.append(
             {
                 "time_ns": time.perf_counter_ns(),
@@ -135,6 +136,8 @@ class Drive:
                 "cores_ns": use_of_cores(self.plan.cores),
                 "pressure_ns": pressure_ns(),
                 "throttled_ns": throttled_ns(),
+                "upstream_cpu_ns": cpu_time_ns(upstream) if upstream else None,
+                "upstream_wait_ns": waited_for_a_core_ns(upstream) if upstream else None,
             }
         )
 

@@ -77,6 +77,13 @@ def split_cores() -> Cores:
     return _split(tuple(sorted(os.sched_getaffinity(0))))
 
 
+def upstream_cores() -> Cores:
+    """Put the upstream on the generator's core: it must take nothing from the server that calls it. What measures the upstream
+    itself runs on another."""
+    cores = split_cores()
+    return cores if cores.generator is None else Cores(server=(cores.generator,), generator=cores.server[0])
+
+
 @lru_cache
 def _split(usable: tuple[int, ...]) -> Cores:
     if len(usable) < 2:

@@ -26,6 +26,7 @@ from requestlab.ramp import Ramp
 from requestlab.recorded import Recording
 from requestlab.runs import Run
 from requestlab.serving import Server
+from requestlab.upstream import watching
 
 MOST_SECONDS = 600.0
 MOST_TIMEOUT = 120.0
@@ -158,7 +159,9 @@ def take(at: Aim, load: AnyLoad, settings: Settings, crew: Crew, tick: Callable[
     server = at.server
     beside = (_Part(*one, _settings_beside(one[1], load, settings)) for one in settings.beside)
     parts = [_Part(at, load, settings), *beside]
-    plans = [_plan(part) for part in parts]
+    upstream = server.configuration.upstream if server else ""
+    known = watching.ask(upstream, "POST") if upstream else None
+    plans = [_plan(part, known["pid"] if known else 0) for part in parts]
     errands = [
         Errand(plan, part.aim.path, plans[0].warmup_s - plan.warmup_s) for part, plan in zip(parts, plans, strict=True)
     ]
@@ -174,6 +177,7 @@ def take(at: Aim, load: AnyLoad, settings: Settings, crew: Crew, tick: Callable[
             MOST_SETTLING_S, tick
         )  # or the next run would begin behind the requests that this one has given up
     common = _about_server(at) | {"counts": _counted(before, server.counts if server else {})}
+    common["upstream"] = watching.difference(upstream, known, watching.ask(upstream)) if upstream else None
     first, *others = (
         _about(part, plan, outcome)
         | {"beside": {other.aim.path: str(other.load) for other in parts if other is not part}}
@@ -293,7 +297,7 @@ def _check_one(load: AnyLoad, settings: Settings) -> None:
         raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
 
 
-def _plan(part: _Part) -> Plan:
+def _plan(part: _Part, upstream: int = 0) -> Plan:
     at, load, settings = part.aim, part.load, part.settings
     server = at.server
     cores = server.cores if server else machine.split_cores()
@@ -319,6 +323,7 @@ def _plan(part: _Part) -> Plan:
         pids=server.pids if server else (),
         cores=cores.server,
         core=cores.generator,
+        upstream=upstream,
     )
 
 
@@ -350,6 +355,9 @@ def _counted(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
     return {pid: count - before.get(pid, 0) for pid, count in after.items()}
 
 
+_BETWEEN = ("pressure_ns", "throttled_ns", "upstream_cpu_ns", "upstream_wait_ns")
+
+
 def _between_marks(marks: list[dict[str, Any]], name: str) -> int | None:
     first, last = (mark[name] for mark in marks)
     return None if first is None or last is None else int(last - first)
@@ -376,5 +384,5 @@ def _stretch(marks: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
         "cores_watched": len(plan.cores),
         "cores_shared": plan.core is None,
         "cores_ns": _use_of_cores(first["cores_ns"], last["cores_ns"]),
-        **{name: _between_marks(marks, name) for name in ("pressure_ns", "throttled_ns")},
+        **{name: _between_marks(marks, name) for name in _BETWEEN},
     }

@@ -39,6 +39,7 @@ class Plan:
     whose CPU time is read at both ends of that stretch; `cores` are those of the server, whose use by others is read too;
     `core` is the generator's own, or None. With `misconduct`, it is `connections` clients that misbehave in that way
     (`misconduct.KINDS`), with bodies of `size` bytes, at `per_s` bytes per second, or for `after_ms`. `expect` is what each answer's body must hold, in latin-1; empty: anything.
+    `core` is the generator's own, or None. `upstream` is the pid of what the server calls, which is watched like the server, or 0. `expect` is what each answer's body must hold, in latin-1; empty: anything.
     """
 
     family: int
@@ -63,6 +64,7 @@ class Plan:
     size: int = 0
     per_s: float = 0.0
     after_ms: float = 0.0
+    upstream: int = 0
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"

@@ -166,6 +166,16 @@ class Run:
         return float(self.about["generator_wait_ns"]) / 1e9 / self.seconds
 
     @property
+    def upstream_share(self) -> float:
+        """The share of one core that the upstream behind the server used in the measured stretch, 0 to 1; NaN without one."""
+        return self._share_of_time("upstream_cpu_ns")
+
+    @property
+    def upstream_wait(self) -> float:
+        """The share of the measured stretch in which the upstream could have run, but had no core; NaN without one."""
+        return self._share_of_time("upstream_wait_ns")
+
+    @property
     def generator_was_busy(self) -> bool:
         """Whether the generator ran, or waited for a core, for so much of the time that it may be what was measured."""
         return self.generator_share + self.generator_wait > audit.BUSY_GENERATOR
@@ -235,6 +245,10 @@ class Run:
     def _times_ms(self, since: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         good = self._timed[answered(self._timed)]
         return ((good["done"] - good[since]) / 1e6).to_numpy(dtype=np.float64)
+
+    def _share_of_time(self, name: str) -> float:
+        ns = self.about.get(name)
+        return math.nan if ns is None else float(ns) / 1e9 / self.seconds
 
     def _cpu_ms(self, cpu_ns: int | None) -> float:
         return cpu_ns / 1e6 / self.answers if cpu_ns is not None and self.answers else math.nan

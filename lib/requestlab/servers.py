@@ -30,7 +30,8 @@ class Server:
     """One server: `arguments(configuration, fd)` follows the Python interpreter on the command line.
 
     `takes` names the fields of a configuration that mean something to it, `packages` the distributions whose versions
-    decide how it behaves, `own_loop` the event loop of an ASGI server where nobody chooses another.
+    decide how it behaves, `own_loop` the event loop of an ASGI server where nobody chooses another. `runs_application` is
+    False for what answers by itself.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Server:
     takes: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
     own_loop: str = "asyncio"
+    runs_application: bool = True
 
 
 def _gunicorn(configuration: Configuration, fd: int, *more: str) -> list[str]:
@@ -77,6 +79,10 @@ def _null(configuration: Configuration, fd: int) -> list[str]:
     return ["-m", "requestlab.null", str(fd)]
 
 
+def _upstream(configuration: Configuration, fd: int) -> list[str]:
+    return ["-m", "requestlab.upstream", str(fd)]
+
+
 _LOOP = frozenset({"loop"})
 
 SERVERS = {
@@ -108,7 +114,24 @@ SERVERS = {
             packages=("gunicorn", "uvloop"),
         ),
         Server("uvicorn", "uvicorn", "asgi", _uvicorn, takes=_LOOP, packages=("uvicorn", "uvloop", "httptools")),
-        Server("null", "null server: one constant answer", "asgi", _null, packages=("uvloop",), own_loop="uvloop"),
+        Server(
+            "null",
+            "null server: one constant answer",
+            "asgi",
+            _null,
+            packages=("uvloop",),
+            own_loop="uvloop",
+            runs_application=False,
+        ),
+        Server(
+            "upstream",
+            "upstream: external API and object store",
+            "asgi",
+            _upstream,
+            packages=("uvloop", "httptools"),
+            own_loop="uvloop",
+            runs_application=False,
+        ),
     )
 }
 

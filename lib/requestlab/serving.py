@@ -64,7 +64,7 @@ class Server:
 
     def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
         self.configuration = configuration
-        self.cores = machine.all_cores() if configuration.all_cores else machine.split_cores()
+        self.cores = _cores(configuration)
         self.pids: tuple[int, ...] = ()
         self._end: dict[str, Any] | None = None
         self._directory = tempfile.mkdtemp(prefix="requestlab-")
@@ -229,7 +229,7 @@ def serve(configuration: Configuration, **changes: Any) -> Server:
     >>> with serve(SYNC, workers=2) as server:
     ...     print(server.url)
 
-    `changes` are fields of the configuration to replace first. Raises ConfigurationError for values that cannot work, and
+    `changes` are fields of the configuration to replace first; `upstream` may be a server of `serve(UPSTREAM)`. Raises ConfigurationError for values that cannot work, and
     ServerStartError, with the command, the exit status and the last log lines, where the server does not come up.
 
     Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
@@ -251,6 +251,12 @@ def stop_all() -> None:
     """Stop every server that this process has started; the last cell of each lesson."""
     for server in running():
         server.stop()
+
+
+def _cores(configuration: Configuration) -> machine.Cores:
+    if configuration.all_cores:
+        return machine.all_cores()
+    return machine.upstream_cores() if configuration.server == "upstream" else machine.split_cores()
 
 
 def _listen() -> socket.socket:
@@ -277,6 +283,7 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
         "LABAPP_MIDDLEWARE": configuration.middleware,
         "LABAPP_DATABASE": configuration.database,
         "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
+        "LABAPP_UPSTREAM": configuration.upstream,
     }
 
 

@@ -9,7 +9,13 @@ import click
 from requestlab.configurations import NAMED
 from requestlab.errors import ConfigurationError
 
-DEFAULT_PATH = {"sync": "/sync/page/", "mixed": "/sync/page/", "async": "/async/page/", "null": "/"}
+DEFAULT_PATH = {
+    "sync": "/sync/page/",
+    "mixed": "/sync/page/",
+    "async": "/async/page/",
+    "null": "/",
+    "upstream": "/api/?ms=50",
+}
 """What a named configuration is asked for, unless said otherwise."""
 
 

@@ -23,7 +23,7 @@ def doctor(as_json: bool) -> None:
     """Look at this machine, at how good the ruler is on it, and at what it can tell today.
 
     Measures the load process against a server that does next to nothing, its ceiling and its floor; then a configuration
-    against itself (A/A), from which follows how small a difference a comparison of 60 s can tell. Takes some twenty seconds.
+    against itself (A/A), from which follows how small a difference a comparison of 60 s can tell. Takes some twenty-five seconds.
     Exits with 1 where the self-test of keep-alive connections fails.
     """
     from requestlab.machine import require_linux
@@ -33,7 +33,14 @@ def doctor(as_json: bool) -> None:
 
     found = examine()
     if as_json:
-        print_json({**dataclasses.asdict(found), "floor": dataclasses.asdict(found.floor), "trapped": found.trapped})
+        print_json(
+            {
+                **dataclasses.asdict(found),
+                "floor": dataclasses.asdict(found.floor),
+                "trapped": found.trapped,
+                "upstream_ceiling": found.upstream_ceiling,
+            }
+        )
     else:
         _print_examination(found)
     if found.trapped:
@@ -46,6 +53,10 @@ def _print_examination(found: Examination) -> None:
     _print_ruler(found)
     verdict = "FAILED" if found.trapped else "passed"
     click.echo(f"\nkeep-alive self-test: {verdict}, two small writes arrive after {figure(found.keep_alive_p50)} ms")
+    click.echo(
+        f"upstream: {figure(found.upstream_cpu_per_request)} ms of CPU time per request; at most {figure(found.upstream_ceiling)} "
+        "answers /s on a core of its own"
+    )
     click.echo(f"resolution: {found.resolution}{_control(found.resolution.control)}")
     for warning in found.warnings:
         click.echo(f"warning: {warning}")

@@ -59,7 +59,7 @@ def measure(
 
     TARGET is an address on this machine, such as http://127.0.0.1:8000/path/, or a named configuration of the bundled app,
     served for the time of the measurement: sync (WSGI), mixed (ASGI, Django's default middleware), async (ASGI, no
-    middleware), null (no application at all). PATH is the app's page unless said otherwise.
+    middleware), null (no application at all), upstream (what some views call). PATH is the app's page unless said otherwise.
 
     The load is a closed loop of --users, each of whom waits for an answer before asking again, or an open loop at a --rate.
     Several of them, as in --users 1,10,50, make a ramp: a table with one row for each, which took --seconds.

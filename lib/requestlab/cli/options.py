@@ -66,6 +66,11 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="The app's: sqlite:// or postgres://user@host/name, each with ?conn_max_age=60, the last with ?pool=1.",
         ),
         click.option(
+            "--upstream",
+            metavar="URL",
+            help="Address of what the views fetch and export call; `requestlab serve upstream` starts one.",
+        ),
+        click.option(
             "--switch-interval-ms",
             type=click.FloatRange(LEAST_SWITCH_INTERVAL_MS, MOST_SWITCH_INTERVAL_MS),
             help="How long a thread may keep the GIL when another wants it.  [default: Python's 5]",

@@ -1,0 +1,90 @@
+"""HTTP for the upstream: httptools reads, one answer after the other goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+
+from requestlab.upstream.desk import Desk
+
+MOST_BODY = 2**20
+MOST_HEAD = 2**16
+
+_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+class Protocol(asyncio.Protocol):
+    """One connection. Requests that come before the last one is answered wait their turn."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[tuple[str, bytes, bytes, bool]] = deque()
+        self._busy = False
+        self._url, self._body, self._size = b"", [b""], 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as problem:
+            if not self._transport.is_closing():
+                self._write(400, f"this is not HTTP: {problem}\n".encode(), keep=False)
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()  # whoever does not read answers need not ask for more
+
+    def resume_writing(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def on_message_begin(self) -> None:
+        self._url, self._body, self._size = b"", [], 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > MOST_HEAD:
+            self._transport.abort()
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size <= MOST_BODY:
+            self._body.append(body)
+        elif not self._transport.is_closing():
+            self._write(413, f"an object has at most {MOST_BODY} bytes\n".encode(), keep=False)
+
+    def on_message_complete(self) -> None:
+        if self._transport.is_closing():
+            return
+        method, keep = self._parser.get_method().decode("latin-1"), self._parser.should_keep_alive()
+        self._waiting.append((method, self._url, b"".join(self._body), keep))
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        while self._waiting and not self._busy:
+            self._busy = True
+            method, url, body, keep = self._waiting.popleft()
+            path, _, query = url.decode("latin-1").partition("?")
+            self._desk.ask(method, path, query, body, partial(self._reply, keep))
+
+    def _reply(self, keep: bool, status: int, body: bytes) -> None:
+        self._busy = False
+        if not self._transport.is_closing():  # whoever has left gets no answer
+            self._write(status, body, keep)
+        if self._waiting:
+            self._next()
+
+    def _write(self, status: int, body: bytes, keep: bool) -> None:
+        connection = b"" if keep else b"Connection: close\r\n"
+        self._transport.write(b"%sContent-Length: %d\r\n%s\r\n%s" % (_LINES[status], len(body), connection, body))
+        if not keep:
+            self._waiting.clear()
+            self._transport.close()

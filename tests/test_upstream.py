@@ -1,0 +1,335 @@
+"""The upstream keeps its promises: delays by lower bound, failures, limits and checksums exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import requestlab as lab
+from requestlab import machine
+from requestlab.probe.ready import READY_PATH
+from requestlab.upstream import store, terms, watching
+from tests.conftest import left_after
+
+names = map("service-{}".format, itertools.count())
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[lab.Server]:
+    with lab.serve(lab.UPSTREAM) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ask(upstream) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=upstream.url, limits=httpx.Limits(max_connections=100), timeout=20) as client:
+        yield client
+
+
+def at_once(ask: httpx.Client, paths: list[str]) -> list[httpx.Response]:
+    with ThreadPoolExecutor(len(paths)) as threads:
+        return list(threads.map(ask.get, paths))
+
+
+# A server of the lab
+
+
+def test_it_is_a_server_like_any_other_and_stands_on_the_generators_core(upstream, ask):
+    assert ask.get(READY_PATH).json()["pid"] == upstream.pids[0]
+    generator = machine.split_cores().generator
+    assert upstream.cores.server == ((generator,) if generator is not None else machine.split_cores().server)
+    assert set(os.sched_getaffinity(upstream.pids[0])) == set(upstream.cores.server)
+    assert upstream.log == ""
+
+
+def test_it_ends_with_its_owner_killed():
+    code = "import time, requestlab as lab\nserver = lab.serve(lab.UPSTREAM)\nprint(server.pids[0], flush=True)\ntime.sleep(60)"
+    before = {process.pid for process in psutil.process_iter()}
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid = int(owner.stdout.readline())
+    assert psutil.pid_exists(pid)
+    owner.send_signal(signal.SIGKILL)
+    owner.wait(10)
+    owner.stdout.close()
+    assert left_after(2.0, besides=before) == []
+    assert not psutil.pid_exists(pid)
+
+
+# The external API
+
+
+@pytest.mark.parametrize("ms", [0.5, 3, 30.5])
+def test_an_answer_never_comes_early(ask, ms):
+    for _ in range(5):
+        before = time.perf_counter()
+        assert ask.get(f"/api/?ms={ms}").json() == {"answer": 42}
+        assert time.perf_counter() - before >= ms / 1000
+
+
+def test_its_own_account_of_lateness_is_no_larger_than_what_a_client_sees(upstream, ask):
+    before = watching.ask(upstream.url)
+    begin = time.perf_counter_ns()
+    for _ in range(20):
+        ask.get("/api/?ms=2")
+    seen = time.perf_counter_ns() - begin - 20 * 2_000_000
+    told = watching.difference(upstream.url, before, watching.ask(upstream.url))
+    assert (told["timed"], told["promised_ns"]) == (20, 20 * 2_000_000)
+    assert 0 < told["late_ns"] < seen
+
+
+def test_exponential_delays_are_spread_and_the_same_seed_makes_the_same(upstream, ask):
+    def promised(query: str) -> list[int]:
+        sums = []
+        for _ in range(8):
+            ask.get(f"/api/?ms=2&spread=exponential&{query}&name={name}")
+            sums.append(watching.ask(upstream.url)["promised_ns"])
+        return [after - before for before, after in itertools.pairwise(sums)]
+
+    name = next(names)
+    first = promised("seed=1")
+    assert len(set(first)) == 7
+    name = next(names)
+    assert promised("seed=1") == first
+    assert promised("seed=2") != first
+
+
+@pytest.mark.parametrize(("fail", "failed"), [("0", 0), ("0.1", 4), ("0.25", 10), ("0.3", 12), ("1", 40)])
+def test_exactly_that_share_of_answers_fails(ask, fail, failed):
+    name = next(names)
+    statuses = Counter(ask.get(f"/api/?ms=0&fail={fail}&name={name}").status_code for _ in range(40))
+    assert statuses == Counter({200: 40 - failed, 503: failed})
+
+
+def test_a_tenth_means_every_tenth(ask):
+    name = next(names)
+    statuses = [ask.get(f"/api/?ms=0&fail=0.1&name={name}").status_code for _ in range(20)]
+    assert [number for number, status in enumerate(statuses, 1) if status == 503] == [10, 20]
+
+
+def test_beyond_the_limit_requests_stand_in_line(upstream, ask):
+    httpx.post(f"{upstream.url}/statistics/")
+    begin = time.perf_counter()
+    answers = at_once(ask, [f"/api/?ms=40&limit=2&name={next(names)}"] * 6)
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert time.perf_counter() - begin >= 3 * 0.04
+    assert watching.ask(upstream.url)["most_at_once"] > 2
+
+
+def test_beyond_the_limit_requests_are_refused_where_that_was_asked_for(ask):
+    answers = at_once(ask, [f"/api/?ms=300&limit=2&refuse=1&name={next(names)}"] * 6)
+    assert Counter(answer.status_code for answer in answers) == Counter({200: 2, 429: 4})
+
+
+def test_without_a_limit_they_overlap(ask):
+    begin = time.perf_counter()
+    at_once(ask, ["/api/?ms=200"] * 10)
+    assert time.perf_counter() - begin < 10 * 0.2
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("ms=-1", "ms must be a number from 0 to 10000; this request gave '-1'.\n"),
+        ("ms=nan", "ms must be a number from 0 to 10000; this request gave 'nan'.\n"),
+        ("fail=1.5", "fail must be a number from 0 to 1; this request gave '1.5'.\n"),
+        ("limit=1.0", "limit must be a whole number from 0 to 10000; this request gave '1.0'.\n"),
+        ("refuse=2", "refuse must be a whole number from 0 to 1; this request gave '2'.\n"),
+        ("spread=wide", "spread must be one of constant, exponential; this request gave 'wide'.\n"),
+        ("sm=5", "'sm' is not known; expected, once each: ms, spread, seed, fail, limit, refuse, name.\n"),
+        ("ms=5&ms=6", "a parameter stands there twice; expected, once each: "),
+    ],
+)
+def test_what_is_out_of_bounds_is_a_400_with_a_sentence(ask, query, sentence):
+    answer = ask.get(f"/api/?{query}")
+    assert answer.status_code == 400
+    assert answer.text.startswith(sentence)
+
+
+@given(st.dictionaries(st.sampled_from(terms.NAMES), st.text(max_size=12)) | st.text(max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_any_query_is_answered_within_bounds(query):
+    text = query if isinstance(query, str) else str(httpx.QueryParams(query))
+    with contextlib.suppress(terms.BadRequest):
+        found = terms.terms_of(text, 50.0)
+        assert 0 <= found.ms <= terms.MOST_MS
+        assert 0 <= found.fail <= 1
+        assert 0 <= found.limit <= terms.MOST_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("PUT", "/api/", 405), ("GET", "/elsewhere/", 404), ("POST", "/objects/b/n", 405)]
+)
+def test_what_it_does_not_offer_it_says(ask, method, path, status):
+    assert ask.request(method, path).status_code == status
+
+
+def test_requests_in_one_packet_are_answered_in_their_order(upstream):
+    with socket.create_connection(upstream.address) as connection:
+        connection.sendall(
+            b"".join(b"GET /api/?ms=%d HTTP/1.1\r\n\r\n" % ms for ms in (20, 1)) + b"GET /x HTTP/1.0\r\n\r\n"
+        )
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert [part.split()[0] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"404"]
+
+
+def test_what_is_not_http_gets_a_400_and_no_more(upstream):
+    with socket.create_connection(upstream.address) as connection:
+        connection.sendall(b"hello\r\n\r\n")
+        assert b"".join(iter(lambda: connection.recv(65536), b"")).startswith(b"HTTP/1.1 400 ")
+
+
+def test_whoever_leaves_half_way_gives_the_place_in_line_back(upstream, ask):
+    name = next(names)
+    with socket.create_connection(upstream.address) as connection:
+        connection.sendall(f"GET /api/?ms=50&limit=1&name={name} HTTP/1.1\r\n\r\n".encode())
+    assert ask.get(f"/api/?ms=50&limit=1&name={name}").status_code == 200
+
+
+# The object store
+
+
+def test_what_was_put_is_there_byte_for_byte_and_the_checksums_are_right(ask):
+    bodies = {f"n-{number}": os.urandom(number * 100) for number in range(20)}
+    for name, body in bodies.items():
+        assert ask.put(f"/objects/kept/{name}", content=body).text == f"{zlib.crc32(body):08x}\n"
+    for name, body in bodies.items():
+        assert ask.get(f"/objects/kept/{name}").content == body
+    expected = sum(zlib.crc32(name.encode() + body) for name, body in bodies.items()) % 2**32
+    told = {"count": 20, "bytes": sum(map(len, bodies.values())), "checksum": f"{expected:08x}"}
+    assert ask.get("/objects/kept/").json() == told
+    assert ask.delete("/objects/kept/").json() == told
+    assert ask.get("/objects/kept/").json() == {"count": 0, "bytes": 0, "checksum": "00000000"}
+    assert ask.get("/objects/kept/n-1").status_code == 404
+
+
+def test_an_object_that_is_put_again_counts_once_and_buckets_do_not_touch(ask):
+    for body in (b"first", b"second one"):
+        ask.put("/objects/one/x", content=body)
+    ask.put("/objects/two/x", content=b"other")
+    assert ask.get("/objects/one/").json()["bytes"] == 10
+    assert ask.get("/objects/one/").json() == {"count": 1, "bytes": 10, "checksum": f"{zlib.crc32(b'xsecond one'):08x}"}
+    assert ask.get("/objects/").json()["count"] == 2
+    ask.delete("/objects/one/")
+    assert ask.get("/objects/two/x").content == b"other"
+    assert ask.delete("/objects/").json()["count"] == 1
+
+
+def test_a_put_that_fails_changes_nothing_and_one_with_a_delay_takes_it(ask):
+    assert ask.put("/objects/failing/x?fail=1", content=b"lost").status_code == 503
+    assert ask.get("/objects/failing/").json()["count"] == 0
+    before = time.perf_counter()
+    assert ask.put("/objects/failing/x?ms=20", content=b"kept").status_code == 200
+    assert time.perf_counter() - before >= 0.02
+    ask.delete("/objects/failing/")
+
+
+@pytest.mark.parametrize("path", ["/objects/../x", "/objects/b/n/m", "/objects/b%20/n", f"/objects/b/{'n' * 101}"])
+def test_names_that_are_no_names_are_a_400(upstream, path):
+    with socket.create_connection(upstream.address) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        assert b"".join(iter(lambda: connection.recv(65536), b"")).startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_object_that_is_too_large_is_refused(ask):
+    assert ask.put("/objects/large/x", content=bytes(2**20)).status_code == 200
+    with socket.create_connection((ask.base_url.host, ask.base_url.port)) as connection:
+        connection.sendall(
+            b"PUT /objects/large/y HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2**20 + 1) + bytes(2**20 + 1)
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert ask.delete("/objects/large/").json()["count"] == 1
+
+
+def test_a_store_that_is_full_says_so_and_keeps_what_it_has(monkeypatch):
+    monkeypatch.setattr(store, "MOST_BYTES", 3 * store.OVERHEAD)
+    kept = store.Store()
+    for name in "abc":
+        kept.put("bucket", name, b"")
+    with pytest.raises(store.Full, match="3 objects"):
+        kept.put("bucket", "d", b"1")
+    assert kept.summary("bucket")["count"] == 3
+
+
+# What a run notes down of it
+
+
+def test_statistics_count_and_the_most_at_once_can_be_begun_anew(upstream, ask):
+    before = watching.ask(upstream.url, "POST")
+    at_once(ask, [f"/api/?ms=100&fail=0.5&limit=3&refuse=1&name={next(names)}"] * 5)
+    after = watching.ask(upstream.url)
+    told = watching.difference(upstream.url, before, after)
+    assert (told["requests"], told["refused"], told["failed"], told["timed"]) == (5, 2, 1, 3)
+    assert 3 <= told["most_at_once"] <= 5
+    assert after["at_once"] == 0
+
+
+def test_where_nobody_answers_or_somebody_else_does_nothing_is_told(upstream):
+    assert watching.ask("http://127.0.0.1:9") is None
+    with lab.serve(lab.NULL) as null:
+        assert watching.ask(null.url) is None
+    own = watching.ask(upstream.url)
+    assert watching.difference("x", own, own | {"pid": 1}) == {"url": "x", "pid": None}
+    assert watching.difference("x", None, own) == {"url": "x", "pid": None}
+
+
+def test_a_run_notes_down_what_the_upstream_did(upstream):
+    with lab.serve(lab.SYNC, upstream=upstream) as server:
+        run = lab.measure(server, "/sync/fetch/?ms=1&n=3", lab.closed(users=1, each=20))
+        assert server.configuration.label == "sync"
+    told = run.about["upstream"]
+    assert (told["url"], told["pid"]) == (upstream.url, upstream.pids[0])
+    assert (told["requests"], told["timed"], told["promised_ns"]) == (60, 60, 60_000_000)
+    assert 0 < run.upstream_share < 1
+    assert run.upstream_wait >= 0
+
+
+def test_a_saturated_upstream_makes_a_run_suspect(upstream):
+    stop = threading.Event()
+
+    def saturate() -> None:
+        requests = b"GET /api/?ms=0 HTTP/1.1\r\n\r\n" * 100
+        with socket.create_connection(upstream.address) as connection:
+            while not stop.is_set():
+                connection.sendall(requests)
+                answered = 0
+                while answered < 100:
+                    answered += connection.recv(2**20).count(b"answer")
+
+    with lab.serve(lab.SYNC, upstream=upstream) as server:
+        threads = [threading.Thread(target=saturate) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            run = lab.measure(server, "/sync/fetch/?ms=1", lab.closed(users=1), seconds=1)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert run.summary["validity"] == "suspect"
+    assert any(reason.startswith("the upstream used ") for reason in run.summary["reasons"])
+
+
+def test_an_upstream_that_has_gone_makes_a_run_suspect():
+    with lab.serve(lab.UPSTREAM) as upstream:
+        server = lab.serve(lab.SYNC, upstream=upstream)
+    with server:
+        run = lab.measure(server, "/sync/fetch/?ms=1", lab.closed(users=1, each=2))
+    assert list(run.requests["status"]) == [502, 502]
+    assert any("is it still running?" in reason for reason in run.summary["reasons"])
