@@ -15,10 +15,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from tests import postgres
 
 MARK = "REQUESTLAB_TESTS"
+
+settings.register_profile(
+    "lab", deadline=None
+)  # how long an example takes says more about the machine than about the code
+settings.load_profile("lab")
 
 
 def marked_processes() -> list[psutil.Process]:
@@ -74,6 +80,13 @@ def seconds_to_interrupt(code: str, *, after_s: float, environment: Mapping[str,
     script.wait(10)
     script.stdout.close()
     return after - before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_arrive() -> None:
+    """A shell starts what it puts into the background deaf to SIGINT, and every process that a test starts would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
