@@ -46,6 +46,12 @@ def test_a_ratio_is_the_geometric_mean_of_the_rounds_ratios_with_the_interval_of
     assert (found.low, found.high) == pytest.approx((math.exp(expected.low), math.exp(expected.high)))
 
 
+def test_with_a_baseline_an_interval_is_that_of_the_ratio_and_rounds_without_one_of_the_two_do_not_count():
+    over, under = [20.0, 30.0, 10.0, 41.0, math.nan, 7.0], [2.0, 2.0, 1.0, 4.0, 1.0, math.nan]
+    assert interval(over, baseline=under) == ratio(over, under)
+    assert interval(over, baseline=under).rounds == 4
+
+
 def test_rounds_that_agree_give_an_interval_without_width():
     found = ratio([3.0] * 5, [2.0] * 5)
     assert bounds(found) == pytest.approx((1.5, 1.5, 1.5))

@@ -55,8 +55,15 @@ class Interval:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def interval(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE) -> Interval:
-    """Return the mean of one figure per round with its interval by Student's t; rounds without a figure (NaN) do not count."""
+def interval(
+    values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE, *, baseline: Sequence[float] | None = None
+) -> Interval:
+    """Return the mean of one figure per round with its interval by Student's t; rounds without a figure (NaN) do not count.
+
+    With `baseline`, a figure per round of something else, it is how many times as much they are: see `ratio`.
+    """
+    if baseline is not None:
+        return ratio(list(values), baseline, confidence)
     return _interval(_known(values), confidence)
 
 

@@ -9,6 +9,7 @@ from requestlab.plots.prices import prices
 from requestlab.plots.ramp import ramp
 from requestlab.plots.ratios import ratios
 from requestlab.plots.stack import stack
+from requestlab.plots.streams import streams
 from requestlab.plots.threads import threads
 from requestlab.plots.timeline import timeline
 
@@ -22,6 +23,7 @@ __all__ = [
     "ramp",
     "ratios",
     "stack",
+    "streams",
     "threads",
     "timeline",
 ]

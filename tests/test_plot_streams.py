@@ -1,0 +1,90 @@
+"""What the figure of streams says: in its title, its alternative text, beside its bars, and by the bars themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+import requestlab as lab
+from requestlab.connection import RESET
+from requestlab.errors import ConfigurationError
+from requestlab.plots.streams import streams
+from tests.made_runs import MS, START, made
+from tests.test_plots import MACHINE, assert_legible, words_of
+
+
+def run(*times_ms, label="asgi", error=0):
+    """A run of streams: for each, when head, first byte of the body and last byte came."""
+    rows = [
+        {"first_byte": START + head * MS, "first_body": START + first * MS, "done": START + last * MS, "error": error}
+        for head, first, last in times_ms
+    ]
+    return made(rows, label=label, machine=MACHINE, path="/sync/stream/", each=1, load="3 users")
+
+
+BUFFERED, FLOWING = run((2, 190, 200), (2, 200, 200), (2, 200, 200)), run((4, 10, 200), (4, 4, 200))
+
+
+def said(picture):
+    return " ".join(" ".join(words_of(picture)).replace("\n", " ").split())
+
+
+def test_the_title_says_after_which_share_of_the_time_the_first_byte_of_the_body_came():
+    picture = streams({"sync iterator": BUFFERED, "async iterator": FLOWING})
+    assert picture.alt == (
+        "The first byte of the body came after so much of the time: 100\N{NO-BREAK SPACE}% (sync iterator), "
+        "4\N{NO-BREAK SPACE}% (async iterator)."
+    )
+    assert "medians: first byte 200 ms, last 200 ms 3 streams of /sync/stream/" in said(picture)
+    assert_legible(picture)
+
+
+def test_a_bar_is_hatched_until_the_first_byte_of_the_body_and_solid_from_there_to_the_last():
+    (axes,) = streams(BUFFERED).figure.axes
+    hatched = [bar.get_width() for bar in axes.patches if bar.get_hatch()]
+    solid = [(bar.get_x(), bar.get_width()) for bar in axes.patches if not bar.get_hatch()]
+    assert hatched == [190, 200, 200]
+    assert solid == [(190, 10), (200, 0), (200, 0)]
+
+
+def test_of_many_streams_the_first_few_are_drawn_and_all_are_counted():
+    picture = streams(run(*[(1, 20, 100)] * 40))
+    assert len(picture.figure.axes[0].patches) == 2 * 5
+    assert "40 streams" in said(picture)
+    assert "20\N{NO-BREAK SPACE}%" in picture.alt
+
+
+def test_a_prediction_is_drawn_at_its_share_of_the_time_and_written_beside():
+    picture = streams({"a": BUFFERED, "b": FLOWING}, predicted={"a": 10, "b": None})
+    dashed = [line.get_xdata()[0] for line in picture.figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert dashed == [20]
+    assert said(picture).count("your prediction: 10 %") == 1
+    assert_legible(streams({"a": BUFFERED, "b": FLOWING}, predicted=1_000))
+
+
+def test_streams_that_failed_are_left_out_and_a_run_without_any_is_refused():
+    with pytest.raises(ConfigurationError, match="no answer with a body came under asgi"):
+        streams(run((1, 2, 3), error=RESET))
+    with pytest.raises(ConfigurationError, match="takes runs of measure"):
+        streams(5)
+    with pytest.raises(ConfigurationError, match="a share in percent"):
+        streams(BUFFERED, predicted=-1)
+
+
+@pytest.mark.parametrize("label", ["a", "a label that goes on and on " * 5])
+def test_any_number_of_runs_with_any_label_can_be_read(label):
+    assert_legible(streams({f"{label} {number}": FLOWING for number in range(8)}))
+
+
+def test_it_draws_what_was_measured():
+    with lab.serve(lab.MIXED) as server:
+        measured = {
+            mode: lab.measure(server, f"/{mode}/stream/?n=4&ms=25", lab.closed(1, each=3)) for mode in ("sync", "async")
+        }
+        warned = server.log.count("StreamingHttpResponse must consume synchronous iterators")
+    shares = {mode: (r.requests["first_body"] - r.requests["sent"]) / (r.requests["done"] - r.requests["sent"])
+              for mode, r in measured.items()}  # fmt: skip
+    assert shares["sync"].min() > 0.9
+    assert shares["async"].min() < 0.5
+    assert warned == 1
+    assert all((r.requests["first_byte"] < r.requests["done"]).all() for r in measured.values())
+    assert "100\N{NO-BREAK SPACE}% (sync)" in lab.plots.streams(measured).alt
