@@ -163,16 +163,17 @@ def _by_verdict(judged: Sequence[Row], metric: str) -> list[str]:
 
 def _by_case(judged: Sequence[Row], metric: str) -> list[str]:
     """Return for each contender which verdict it has in which case."""
+    cases = len({row.case for row in judged})
     return [
-        f"{label}: {_cases_of([row for row in judged if row.ratio.over == label], metric)}"
+        f"{label}: {_cases_of([row for row in judged if row.ratio.over == label], metric, cases)}"
         for label in dict.fromkeys(row.ratio.over for row in judged)
     ]
 
 
-def _cases_of(judged: Sequence[Row], metric: str) -> str:
+def _cases_of(judged: Sequence[Row], metric: str, cases: int) -> str:
     groups = [(said, [row.case for row in judged if row.ratio.verdict == said]) for said in _VERDICTS]
     groups = [(said, names) for said, names in groups if names]
-    if len(groups) == 1:
+    if len(groups) == 1 and len(judged) == cases:
         return f"{_verdict(groups[0][0], metric)} in all"
     return ", ".join(f"{_verdict(said, metric)} ({_listed(names)})" for said, names in groups)
 
