@@ -433,7 +433,8 @@ def test_a_lesson_takes_the_readers_own_database(monkeypatch):
     with pytest.raises(ConfigurationError, match="for PostgreSQL"):
         lab.database(pool=True)
     monkeypatch.setenv(databases.VARIABLE, "postgres://lab@127.0.0.1/lab?pool=1")
-    assert lab.database() == "postgres://lab@127.0.0.1/lab?pool=1"
+    assert lab.database() == "postgres://lab@127.0.0.1/lab"
+    assert lab.database(pool=True) == "postgres://lab@127.0.0.1/lab?pool=1"
     assert lab.database(conn_max_age=60) == "postgres://lab@127.0.0.1/lab?conn_max_age=60"
     monkeypatch.setenv(databases.VARIABLE, f"mysql://lab:{SECRET}@h/lab")
     with pytest.raises(ConfigurationError) as refusal:

@@ -22,16 +22,17 @@ POSTGRESQL = ("postgres", "postgresql")
 
 
 def database(*, conn_max_age: int = 0, pool: bool = False) -> str:
-    """Return the URL in REQUESTLAB_DATABASE_URL, or else that of an SQLite file in the server's directory, with options.
+    """Return the URL of the database in REQUESTLAB_DATABASE_URL, or else of an SQLite file in the server's own directory.
 
     >>> lab.serve(lab.SYNC, database=lab.database(conn_max_age=60))
 
-    Raises ConfigurationError for what is no such URL, and for a pool on SQLite.
+    How connections are kept is what the options here say, whatever the variable says. Raises ConfigurationError for what is
+    no such URL, and for a pool on SQLite.
     """
     url = checked(os.environ.get(VARIABLE, "")) or "sqlite://"
     options = {"conn_max_age": conn_max_age, "pool": int(pool)}
     chosen = urlencode({name: value for name, value in options.items() if value})
-    return checked(f"{url.partition('?')[0]}?{chosen}" if chosen else url)
+    return checked("?".join([url.partition("?")[0], *([chosen] if chosen else [])]))
 
 
 def checked(url: object) -> str:
