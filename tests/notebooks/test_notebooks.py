@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from requestlab import ledgers
+from requestlab import databases, ledgers
 from requestlab.claims import claims
 from requestlab.ledgers import FILE, LEDGER_VARIABLE
 from requestlab.pace import QUICK_VARIABLE
@@ -64,6 +64,20 @@ def test_a_lesson_runs_from_a_fresh_kernel_in_any_directory_and_judges_its_claim
     assert list(folder.iterdir()) == []
     judged = {verdict.claim.id for one in ledgers.read(ledger) for verdict in one.verdicts}
     assert judged == {claim.id for claim in claims() if claim.notebook == path.stem}
+
+
+@pytest.mark.skipif(GUESSING, reason="run on the older Python, once")
+def test_the_lesson_on_the_database_runs_on_the_readers_postgresql_too(postgresql, tmp_path, monkeypatch):
+    monkeypatch.setenv(QUICK_VARIABLE, "1")
+    monkeypatch.setenv(databases.VARIABLE, postgresql)
+    executed = execute(read(FOLDER / "08-the-database.ipynb"), tmp_path)
+    outputs = [output for cell in code_cells(executed) for output in cell.outputs]
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
+    said = "".join(output.get("text", "") for output in outputs)
+    assert "Database: PostgreSQL" in said
+    assert re.search(r"^ASGI, pool +opened +[0-4], holds ", said, re.M)
+    assert "asked for 50 writes, failed 0, rows in the table: 50\n" in said
+    assert "not-a-secret" not in str(outputs)
 
 
 def guess(notebook: nbformat.NotebookNode) -> None:
