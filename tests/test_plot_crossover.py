@@ -73,14 +73,14 @@ def test_shares_stand_in_their_order_whatever_order_they_were_given_in():
     assert [tick.get_text() for tick in picture.figure.axes[0].get_xticklabels()] == ["0 %", "50 %", "90 %"]
 
 
-def test_what_a_formula_expects_is_drawn_dashed_over_the_whole_width():
+def test_what_a_formula_expects_is_drawn_dotted_over_the_whole_width():
     axes = crossover(by_share(), expected=EXPECTED).figure.axes[0]
     curves = [line for line in axes.lines if len(line.get_xdata()) == 200]
     assert len(curves) == 2
     assert [curve.get_ydata()[0] for curve in curves] == [100, 100]
     assert math.isclose(curves[1].get_ydata()[-1], 1000)
-    assert "Dashed: what the formula says" in said(crossover(by_share(), expected=EXPECTED))
-    assert "Dashed" not in said(crossover(by_share()))
+    assert "Dotted: what the formula says" in said(crossover(by_share(), expected=EXPECTED))
+    assert "Dotted" not in said(crossover(by_share()))
 
 
 def test_each_curve_is_named_with_its_ratios_and_with_what_it_can_hold():

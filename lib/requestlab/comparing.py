@@ -127,6 +127,9 @@ def compare(
             _contender(label, _served(target, stack), paths[name], loads[name], besides[name], remote)
             for label, name, target in _lineup(contenders, control)
         ]
+        for server in (part.aim.server for part in field):
+            if server is not None and server not in contenders.values():
+                stack.callback(server.begin_to_stop)  # all at once, before the first is waited for
         course = _Course(field, settings, limits, random.Random(seed), progress, stack.enter_context(Crew()))
         about = {
             "paths": {one.label: one.aim.path for one in field},

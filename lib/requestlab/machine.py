@@ -7,7 +7,7 @@ import platform
 import random
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def upstream_cores() -> Cores:
     return cores if cores.generator is None else Cores(server=(cores.generator,), generator=cores.server[0])
 
 
-@lru_cache
+@cache
 def _split(usable: tuple[int, ...]) -> Cores:
     if len(usable) < 2:
         return Cores(server=usable, generator=None)
@@ -101,6 +101,7 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

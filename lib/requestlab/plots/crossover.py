@@ -22,7 +22,7 @@ from requestlab.plots.shares import Course, Formula, courses, title
 _LEFT_IN, _WIDTH_IN, _BESIDE_IN = 0.85, 5.75, slopes.BESIDE_IN
 _LEAST_IN, _AXIS_IN = 3.6, 0.5
 _EXPLAINED_PT = 9.0
-_DASHED = (0, (4, 2))
+_DOTTED = (0, (1, 1.3))
 _MOST_NOTES = 4
 _MARGIN = 4.0
 
@@ -38,7 +38,7 @@ def crossover(
     >>> lab.plots.crossover(results, expected={"sync": lambda share: 10.0}, predicted=30)
 
     `results` maps shares in percent to comparisons of the same contenders, the first of them the baseline. `expected` maps
-    labels to functions of such a share that return answers per second; they are drawn dashed. `predicted` is the share from
+    labels to functions of such a share that return answers per second; they are drawn dotted. `predicted` is the share from
     which on the reader expects others to be faster. Raises ConfigurationError for anything that is not so.
     """
     found, by_share = courses(results, expected)
@@ -92,7 +92,7 @@ def _draw(axes: Axes, course: Course) -> None:
     axes.plot(course.shares, course.middles, **face.strokes, zorder=3)
     if course.formula:
         fine = np.linspace(course.shares[0], course.shares[-1], 200)
-        axes.plot(fine, course.expected(fine), color=face.colour, linestyle=_DASHED, linewidth=1.1, zorder=2)
+        axes.plot(fine, course.expected(fine), color=face.colour, linestyle=_DOTTED, linewidth=1.5, zorder=2)
 
 
 def _draw_words(axes: Axes, found: Sequence[Course], guess: float | None) -> None:
@@ -131,10 +131,10 @@ def _block(course: Course) -> list[Line]:
 
 
 def _explained(found: Sequence[Course]) -> list[str]:
-    dashed = " Dashed: what the formula says." if any(course.formula for course in found) else ""
+    dotted = " Dotted: what the formula says." if any(course.formula for course in found) else ""
     first = found[0].label
     texts = [
-        f"Faint points: the rounds; markers: their middle.{dashed} To the right: how many times the throughput of {first}, round "
+        f"Faint points: the rounds; markers: their middle.{dotted} To the right: how many times the throughput of {first}, round "
         f"by round, with its interval."
     ]
     notes = dict.fromkeys(
