@@ -1,4 +1,4 @@
-"""What the view export has in common in both twins: the objects, the second and third tries, the account of what became of them.
+"""What the view export has in common in both twins: the objects, the further tries, the account of what became of them.
 
 Nothing is lost without a word: an object that the store did not confirm with the right checksum is tried again, and reported
 where that does not help; at the end the store is asked for its own count and checksum of all.
@@ -28,7 +28,7 @@ DELAY_DEFAULT_MS = 1
 DELAY_MAX_MS = 100
 BUCKET_MAX_CHARACTERS = 100
 
-TRIES = 3
+TRIES = 5
 PROGRESS_STEPS = 10
 
 logger = logging.getLogger(__name__)

@@ -61,6 +61,12 @@ SHORT = ("--rounds", "1", "--seconds", "0.05", "--warmup", "0")
         ("mixed/async/page/", "mixed/async/page/", MIXED, "/async/page/"),
         ("x=mixed:workers=2/a/?b=c:d,e=http://f", "x", MIXED.replace(workers=2), "/a/?b=c:d,e=http://f"),
         ("mixed/a/?b=c", "mixed/a/?b=c", MIXED, "/a/?b=c"),
+        (
+            "s=mixed:upstream=127.0.0.1:8001/sync/fetch/?n=2",
+            "s",
+            MIXED.replace(upstream="http://127.0.0.1:8001"),
+            "/sync/fetch/?n=2",
+        ),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "http://127.0.0.1:8000", "/"),
         ("http://127.0.0.1:8000/a/?b=c:d", "http://127.0.0.1:8000/a/?b=c:d", "http://127.0.0.1:8000", "/a/?b=c:d"),
         ("new=http://[::1]:80/?x=y=z", "new", "http://[::1]:80", "/?x=y=z"),

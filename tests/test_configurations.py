@@ -68,9 +68,9 @@ def test_the_three_named_ones_differ_in_interface_and_stack():
         ({"server": "upstream", "workers": 2}, "server 'upstream' has one worker"),
         ({"server": "upstream", "upstream": "http://127.0.0.1:1"}, "it takes no upstream"),
         *(
-            ({"upstream": bad}, "expected an address on this machine, such as http://127.0.0.1:8001")
+            ({"upstream": bad}, "expected an address on this machine, such as 127.0.0.1:8001")
             for bad in (
-                "127.0.0.1:8001",
+                "127.0.0.1",
                 "https://127.0.0.1:8001",
                 "http://example.org:80",
                 "http://10.0.0.1:80",
@@ -179,7 +179,8 @@ def test_what_is_changed_in_the_interpreter_shows_in_the_label():
 
 
 @pytest.mark.parametrize(
-    "given", ["http://127.0.0.1:8001", "http://127.0.0.1:8001/", SimpleNamespace(url="http://127.0.0.1:8001")]
+    "given",
+    ["127.0.0.1:8001", "http://127.0.0.1:8001", "http://127.0.0.1:8001/", SimpleNamespace(url="http://127.0.0.1:8001")],
 )
 def test_an_upstream_is_an_address_or_a_server_and_no_part_of_the_label(given):
     made = lab.SYNC.replace(upstream=given)

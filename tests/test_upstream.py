@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 import socket
@@ -19,11 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import psutil
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import requestlab as lab
-from requestlab import machine
+from requestlab import cli, machine
 from requestlab.probe.ready import READY_PATH
 from requestlab.upstream import store, terms, watching
 from tests.conftest import left_after
@@ -298,6 +300,14 @@ def test_a_run_notes_down_what_the_upstream_did(upstream):
     assert (told["requests"], told["timed"], told["promised_ns"]) == (60, 60, 60_000_000)
     assert 0 < run.upstream_share < 1
     assert run.upstream_wait >= 0
+
+
+def test_the_command_line_gives_a_server_its_upstream(upstream):
+    arguments = ["measure", "sync", "/sync/fetch/?ms=1", "--each", "2", "--json"]
+    host_and_port = upstream.url.removeprefix("http://")
+    told = json.loads(CliRunner().invoke(cli.commands, [*arguments, "--upstream", host_and_port]).stdout)
+    assert told["errors"] == 0
+    assert CliRunner().invoke(cli.commands, [*arguments, "--upstream", "example.org:80"]).exit_code != 0
 
 
 def test_a_saturated_upstream_makes_a_run_suspect(upstream):

@@ -185,11 +185,15 @@ def _share(field: str, value: float) -> bool | float:
 
 def _address(field: str, value: object) -> str:
     """Return the base address; of a server of the lab, its own."""
-    address = getattr(value, "url", value)
-    if isinstance(address, str) and (address == "" or _is_here(address.rstrip("/"))):
-        return address.rstrip("/")
+    given = getattr(value, "url", value)
+    if given == "":
+        return ""
+    address = given.rstrip("/") if isinstance(given, str) else ""
+    address = address if "://" in address else f"http://{address}"
+    if _is_here(address):
+        return address
     raise ConfigurationError(
-        f"{field}={value!r}: expected an address on this machine, such as http://127.0.0.1:8001, or a server of "
+        f"{field}={value!r}: expected an address on this machine, such as 127.0.0.1:8001, or a server of "
         "serve(requestlab.UPSTREAM)"
     )
 

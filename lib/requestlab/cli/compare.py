@@ -77,8 +77,9 @@ def compare(
         requestlab compare http://127.0.0.1:8000/ http://127.0.0.1:8001/
         requestlab compare old=http://127.0.0.1:8000/a/ new=http://127.0.0.1:8000/b/?x=1
 
-    Fields: server, application, workers, threads, loop, middleware, probe, asyncio_debug, switch_interval_ms, all_cores. A
-    label is what stands before an = that comes before the first : and the first /.
+    Fields: server, application, workers, threads, loop, middleware, probe, asyncio_debug, switch_interval_ms, all_cores,
+    upstream (HOST:PORT, as all from the first / on is the path). A label is what stands before an = that comes before the first :
+    and the first /.
 
     All are alive at once and are measured once in each round, in an order left to chance. Exits with 0 where the comparison
     ran, also where it cannot tell; with 1 where slices are invalid or nothing could be compared.

@@ -67,7 +67,7 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--upstream",
-            metavar="URL",
+            metavar="HOST:PORT",
             help="Address of what the views fetch and export call; `requestlab serve upstream` starts one.",
         ),
         click.option(
