@@ -48,25 +48,26 @@ def cluster(folder: Path) -> Iterator[str]:
             shutil.chown(home, USER, USER)
         data = home / "data"
         how = ["--auth=trust", f"--username={USER}", "--no-sync", "--encoding=UTF8", "--locale=C"]
-        _run([folder / "initdb", f"--pgdata={data}", *how]).wait()
-        with _started(folder, home) as port:
+        made = _run([folder / "initdb", f"--pgdata={data}", *how], home).wait()
+        assert made == 0, (home / "log").read_text()
+        with _started(folder, home) as (server, port):
             url = f"postgres://{USER}:not-a-secret@127.0.0.1:{port}/postgres"
-            _wait_until_it_answers(url)
+            _wait_until_it_answers(url, server, home)
             yield url
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
-def _started(folder: Path, home: Path) -> Iterator[int]:
+def _started(folder: Path, home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     with socket.socket() as free:  # PostgreSQL takes no open socket; between here and there, somebody may take the port
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = _OPTIONS | {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": str(home)}
     chosen = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    server = _run([folder / "postgres", "-D", home / "data", *chosen])
+    server = _run([folder / "postgres", "-D", home / "data", *chosen], home)
     try:
-        yield port
+        yield server, port
     finally:
         server.send_signal(signal.SIGINT)  # to PostgreSQL: at once, but in order
         try:
@@ -75,31 +76,31 @@ def _started(folder: Path, home: Path) -> Iterator[int]:
             server.kill()
 
 
-def _run(command: Sequence[Any]) -> subprocess.Popen[bytes]:
+def _run(command: Sequence[Any], home: Path) -> subprocess.Popen[bytes]:
     """Start a program of PostgreSQL, without the mark of conftest.py: it is no one test's, but belongs to all of them."""
     who: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
-    environment = {
-        name: value for name, value in os.environ.items() if name != "REQUESTLAB_TESTS" and not name.startswith("PG")
-    }
-    return subprocess.Popen(
-        list(map(str, command)),
-        env=environment,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
-        **who,
-    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("REQUESTLAB_TESTS", "PG"))}
+    with (home / "log").open("ab") as log:
+        return subprocess.Popen(
+            list(map(str, command)),
+            env=environment,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=die_with_parent,
+            **who,
+        )
 
 
-def _wait_until_it_answers(url: str) -> None:
+def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], home: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
             psycopg.connect(url).close()
             return
         except psycopg.OperationalError:
+            assert server.poll() is None, (home / "log").read_text()
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)

@@ -32,9 +32,9 @@ _TYPES: dict[str, click.ParamType[Any]] = {
 FIELDS: dict[str, click.ParamType[Any]] = {
     field.name: _TYPES.get(str(field.type), click.STRING)
     for field in dataclasses.fields(Configuration)
-    if field.name != "name"
+    if field.name not in ("name", "database")
 }
-"""What a configuration can be varied in, and how it is read."""
+"""What a configuration can be varied in, and how it is read. Not in its database: a target is also a label, and is printed."""
 
 
 @dataclass(frozen=True)
