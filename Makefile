@@ -4,6 +4,7 @@
 #   make test PYTHON=python3.13 VENV=.venv-3.13     another interpreter, in an environment beside the first
 #   make test ARGS='-k serve -x'                    arguments for pytest
 #   make report ARGS='02 --output there'            arguments for requestlab report
+#   make report ARGS=--full                         measures as long as the lessons say, not a quarter of it
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -47,11 +48,11 @@ lint: $(READY) ## style, format and types
 bench: $(READY) ## what the lab itself costs
 	@$(BIN)/python tests/benchmarks/run.py
 
-report: $(READY) ## executes all lessons and writes what they found on this machine to report/index.html
-	@$(BIN)/requestlab report --full $(ARGS)
+report: $(READY) ## executes all lessons in quick mode (ARGS=--full: in full) and writes report/index.html
+	@$(BIN)/requestlab report $(ARGS)
 
-figures: $(READY) ## the figures of the README, measured on this machine
-	@$(BIN)/python docs/figures.py
+figures: $(READY) ## the same, and takes the figures of the README from it
+	@$(BIN)/requestlab report --figures docs $(ARGS)
 
 lock: $(READY) ## requirements.lock from pyproject.toml; keeps what is pinned, unless UPGRADE=--upgrade
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --annotation-style line \

@@ -589,6 +589,50 @@ def test_folders_of_quick_and_of_full_reports_are_merged_and_told_apart(tmp_path
     assert [book["verdicts"]["many-requests-one-thread"]["quick"] for book in found] == [False, True, True]
 
 
+def judged(folder, number, monkeypatch, **machine):
+    """A folder with one verdict more in its ledger: so many threads were counted. 1 refutes Q4's claim, or supports it."""
+    verdict = claim("everything-in-one-thread").judge(number)
+    verdict.machine.update(machine)
+    ledgers.append(folder, verdict)
+    return folder
+
+
+def test_reports_of_one_machine_that_contradict_each_other_are_named_and_fail(tmp_path, monkeypatch):
+    one, two, three = (judged(tmp_path / name, n, monkeypatch) for name, n in (("one", 1), ("two", 60), ("three", 1)))
+    assert ran(one, two, three).exit_code == 0
+    said = ran(one, two, three, "--agree")
+    assert said.exit_code == 1
+    words = "Opposite verdicts on one machine: everything-in-one-thread: supported in one, three; refuted in two."
+    assert said.output.splitlines()[-1] == words
+    (told,) = json.loads(ran(two, one, "--agree", "--json").output)["contradictions"]
+    assert (told["claim"], told["supported"], told["refuted"]) == ("everything-in-one-thread", ["one"], ["two"])
+    assert told["machine"]["cores"] >= 1
+
+
+def test_reports_that_agree_or_cannot_tell_pass(tmp_path, monkeypatch):
+    one, two = (judged(tmp_path / name, 1, monkeypatch) for name in ("one", "two"))
+    judged(two, math.nan, monkeypatch)
+    said = ran(one, two, "--agree")
+    assert said.exit_code == 0
+    assert said.output.splitlines()[-1] == "No opposite verdicts in 2 reports."
+    assert json.loads(ran(one, two, "--agree", "--json").output)["contradictions"] == []
+
+
+def test_machines_may_differ_and_a_report_may_not_contradict_itself(tmp_path, monkeypatch):
+    one = judged(tmp_path / "one", 1, monkeypatch)
+    other = judged(tmp_path / "other", 60, monkeypatch, processor="another")
+    said = ran(one, other, "--agree")
+    assert said.exit_code == 0
+    assert said.output.splitlines()[-1].endswith("of 2 machines, each compared with its own.")
+    judged(one, 60, monkeypatch)
+    assert ran(one, "--agree").output.splitlines()[-1].endswith("supported in one; refuted in one.")
+    assert ran(one, "--agree").exit_code == 1
+
+
+def test_agreement_needs_reports():
+    assert ran("--agree").exit_code == 2
+
+
 def test_the_command_refuses_a_folder_without_a_ledger(tmp_path):
     result = ran(tmp_path / "none")
     assert result.exit_code == 1

@@ -171,3 +171,10 @@ def test_the_stated_confidence_and_the_stated_share_of_false_alarms_belong_toget
     figures = 5
     assert pytest.approx(1 - figures * (1 - CONFIDENCE)) == 1 - FALSE_ALARMS
     assert intervals.LEAST_ROUNDS > 2
+
+
+@pytest.mark.parametrize("freedom", [1, 3, 4, 7, 19, 499])
+@pytest.mark.parametrize("share", [0.005, 0.05, 0.5, 0.975, 0.995])
+def test_quantiles_are_those_of_scipy_stats(share, freedom):
+    assert math.isclose(intervals.students_t(share, freedom), stats.t.ppf(share, freedom), rel_tol=1e-9, abs_tol=1e-12)
+    assert math.isclose(intervals.chi_squared(share, freedom), stats.chi2.ppf(share, freedom), rel_tol=1e-9)

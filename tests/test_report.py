@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +15,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib import image
 from nbformat import v4
 
 from requestlab import cli, executing, pages, report
@@ -320,6 +325,48 @@ def test_the_command_says_what_it_made_and_exits_with_1_where_a_lesson_failed(tm
     assert "quick mode" in page
     assert page.count(">quick</span>") == 1
     assert "quick mode" not in (tmp_path / "two" / PAGE).read_text()
+
+
+PICTURE = """
+from IPython.display import HTML
+from requestlab.plots import Picture
+from matplotlib.figure import Figure
+figure = Figure()
+figure.add_subplot().plot([1, 2], [1, 2])
+Picture(figure, "it goes up & up.")
+"""
+
+
+def test_figures_that_lessons_name_are_written_small_and_with_their_words(tmp_path):
+    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n", (PICTURE, ["figure:up", "solution"]), PICTURE, ("1", ["other"]))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "notes.txt").write_text("mine")
+    done = ran(lesson, "--output", tmp_path / "out", "--figures", tmp_path / "docs", "--json")
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)["figures"]
+    assert told == [{"path": str(tmp_path / "docs" / "up.png"), "lesson": "01-a", "alt": "it goes up & up."}]
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {"notes.txt", "up.png"}
+    written, shown = (tmp_path / "docs" / "up.png").read_bytes(), (tmp_path / "out" / PAGE).read_text()
+    full = base64.b64decode(re.search(r'src="data:image/png;base64,([^"]+)"', shown)[1])
+    one, other = (image.imread(io.BytesIO(data))[..., :3] for data in (written, full))
+    assert one.shape == other.shape
+    assert np.abs(one - other).max() < 0.1
+    assert len(written) < len(full) / 2
+
+
+def test_a_cell_that_should_show_a_figure_and_does_not_is_an_error(tmp_path):
+    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n", ("'no figure'", ["figure:up"]))
+    (tmp_path / "docs").mkdir()
+    with pytest.raises(ReportError, match="tagged 'figure:up' and shows no figure"):
+        make_report([lesson], tmp_path / "out", figures=tmp_path / "docs")
+    done = ran(lesson, "--output", tmp_path / "out", "--figures", tmp_path / "nowhere")
+    assert (done.exit_code, "there is no folder" in done.output) == (1, True)
+
+
+def test_a_lesson_that_failed_has_no_figure_and_that_is_not_a_second_failure(tmp_path):
+    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n", "1 / 0", (PICTURE, ["figure:up"]))
+    made = make_report([lesson], tmp_path / "out", figures=tmp_path)
+    assert (len(made.failed), made.figures) == (1, ())
 
 
 def test_what_cannot_be_a_report_is_one_message(tmp_path):

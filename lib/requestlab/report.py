@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,7 @@ from markupsafe import Markup
 from requestlab import cards, executing, jupyter, ledgers, machine, pages
 from requestlab.errors import ConfigurationError, ReportError
 from requestlab.executing import Executed, Tick
+from requestlab.figures import Saved, demand_folder, save_figures
 from requestlab.ledgers import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger
 from requestlab.pace import QUICK_VARIABLE
 from requestlab.progress import UNWATCHED_VARIABLE
@@ -33,12 +34,14 @@ FILES = {PAGE, FILE, MACHINE_FILE}
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What was written: the folder, the notebooks as executed, and the ledgers of what they found (usually one)."""
+    """What was written: the folder, the notebooks as executed, the ledgers of what they found (usually one), and the figures
+    that were written besides."""
 
     folder: Path
     executed: tuple[Executed, ...]
     ledgers: tuple[Ledger, ...]
     machine: dict[str, Any]
+    figures: tuple[Saved, ...] = ()
 
     @property
     def failed(self) -> list[Executed]:
@@ -62,16 +65,23 @@ def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
 
 
 def make_report(
-    notebooks: Sequence[Path], folder: Path, quick: bool = True, tick: Tick = lambda what, share: None
+    notebooks: Sequence[Path],
+    folder: Path,
+    quick: bool = True,
+    figures: Path | None = None,
+    tick: Tick = lambda what, share: None,
 ) -> Report:
     """Execute notebooks, each in a fresh kernel, and write `index.html`, `ledger.jsonl` and `machine.json` to `folder`.
 
     A notebook that fails is shown with its error, and the others are executed all the same. The folder is written whole or
-    not at all; an interrupt leaves nothing, neither running nor written. `tick` is called with the name of the notebook and
+    not at all; an interrupt leaves nothing, neither running nor written. `figures` is a folder to which the figures that
+    notebooks name are written, too (see `requestlab.figures`). `tick` is called with the name of the notebook and
     the share that is done, 0 to 1. Raises ReportError where something stands in the way that is not a report.
     """
     target = folder.resolve()
     _demand_place(target)
+    if figures is not None:
+        demand_folder(figures)
     started = datetime.now(UTC)
     with tempfile.TemporaryDirectory(
         dir=target.parent, prefix=f".{target.name}-", ignore_cleanup_errors=True
@@ -87,7 +97,7 @@ def make_report(
         (written / PAGE).write_text(render(report, quick, started), encoding="utf-8")
         _demand_place(target)
         _put(written, target, Path(scratch, "old"))
-    return report
+    return report if figures is None else replace(report, figures=tuple(save_figures(executed, figures)))
 
 
 def render(report: Report, quick: bool, started: datetime) -> str:

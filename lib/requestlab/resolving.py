@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from requestlab.comparing import MOST_BUDGET_S, OVERHEAD_S, RAMP_S, compare
 from requestlab.comparison import ALIKE, CANNOT_TELL, Comparison
 from requestlab.configurations import SYNC
 from requestlab.errors import ConfigurationError
-from requestlab.intervals import CONFIDENCE, LEAST_ROUNDS, Interval
+from requestlab.intervals import CONFIDENCE, LEAST_ROUNDS, Interval, chi_squared, students_t
 from requestlab.load import closed
 from requestlab.measuring import WARMUP_S
 
@@ -112,8 +111,8 @@ def foretell(control: Comparison, seconds: float, rounds: int) -> Resolution:
     table = control.figures("throughput")
     noise = float(np.log(table[control.control] / table[control.labels[0]]).std(ddof=1))
     freedom = ratio.interval.rounds - 1
-    bound = noise * math.sqrt(freedom / float(stats.chi2.ppf(1 - CAUTION, freedom)))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, left - 1)) * bound / math.sqrt(left)
+    bound = noise * math.sqrt(freedom / chi_squared(1 - CAUTION, freedom))
+    half = students_t((1 + CONFIDENCE) / 2, left - 1) * bound / math.sqrt(left)
     floor = max(math.log1p(ALIKE), abs(math.log(ratio.value)))
     return Resolution(seconds, math.expm1(floor + half), ratio.interval, differed, noise, left)
 

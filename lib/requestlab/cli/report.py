@@ -33,8 +33,13 @@ _ENOUGH = 0.05
     show_default=True,
     help="Folder to write; a report that is there is replaced.",
 )
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path),
+    help="Folder to which the figures that lessons name (cells tagged figure:NAME) are written as well, as NAME.png.",
+)
 @json_option
-def report(notebooks: tuple[str, ...], full: bool, output: Path, as_json: bool) -> None:
+def report(notebooks: tuple[str, ...], full: bool, output: Path, figures: Path | None, as_json: bool) -> None:
     """Execute notebooks and write one page: the machine, the ledger of claims, the lessons.
 
     NOTEBOOK is a lesson such as 02-the-forum-test, its number, or a path; all lessons, unless said otherwise. Exits with 1
@@ -48,7 +53,7 @@ def report(notebooks: tuple[str, ...], full: bool, output: Path, as_json: bool) 
 
     paths = find_notebooks(notebooks, jupyter.where(None))
     with _progress() as tick:
-        made = make_report(paths, output, quick=not full, tick=tick)
+        made = make_report(paths, output, quick=not full, figures=figures, tick=tick)
     _print(made, as_json)
     if made.failed:
         sys.exit(1)
@@ -87,11 +92,15 @@ def _print(made: Report, as_json: bool) -> None:
     if as_json:
         notebooks = [{"name": one.name, "seconds": one.seconds, "error": one.error} for one in made.executed]
         verdicts = [verdict_as_json(verdict) for one in made.ledgers for verdict in one.verdicts]
-        print_json({"page": str(page), "machine": made.machine, "notebooks": notebooks, "verdicts": verdicts})
+        figures = [{"path": str(one.path), "lesson": one.lesson, "alt": one.alt} for one in made.figures]
+        told = {"page": str(page), "machine": made.machine, "notebooks": notebooks, "verdicts": verdicts}
+        print_json(told | {"figures": figures})
         return
     print_table([(one.name, one.error or f"{one.seconds:.0f} s") for one in made.executed])
     for one in made.ledgers:
         judged = [(claim.id, word(one, claim)) for claim in one.claims if one.verdict(claim.id)]
         click.echo("")
         print_table(judged or [("claims", "none judged")])
+    for saved in made.figures:
+        click.echo(f"\n{saved.path}\n{saved.alt}")
     click.echo(f"\n{page}")
