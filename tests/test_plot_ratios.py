@@ -189,6 +189,14 @@ def test_several_comparisons_are_told_one_by_one():
     assert alt.endswith("10 users: cannot tell; 50 users: 2.00 × (2.00 to 2.00), faster.")
 
 
+def test_who_took_part_in_one_comparison_of_several_is_not_said_to_be_faster_in_all():
+    three = {"sync": (lab.SYNC, {}), "asgi": (lab.ASYNC, {"per_s": 800}), "threads": (THREADS, {"per_s": 900})}
+    two = {name: three[name] for name in ("sync", "asgi")}
+    alt = ratios({"slow": compared(three, noise=0.001), "fast": compared(two, noise=0.001)}).alt
+    assert "asgi: faster in all" in alt
+    assert "threads: faster (slow)" in alt
+
+
 def test_many_contenders_are_told_by_verdict():
     alt = ratios(many()).alt
     assert f"against sync, 10 users – faster: mixed and “{THREADS.label}”; cannot tell: async and " in alt
