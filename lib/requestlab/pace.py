@@ -8,11 +8,16 @@ QUICK_VARIABLE = "REQUESTLAB_QUICK"
 """Set to anything, it makes all lessons measure for a quarter of the time, in half as many rounds: for tests and for slow machines."""
 
 
+def is_quick() -> bool:
+    """Return whether quick mode is on."""
+    return bool(os.environ.get(QUICK_VARIABLE))
+
+
 def seconds(full: float) -> float:
     """Return `full`, or a quarter of it in quick mode."""
-    return full / 4 if os.environ.get(QUICK_VARIABLE) else full
+    return full / 4 if is_quick() else full
 
 
 def rounds(full: int) -> int:
     """Return `full`, or in quick mode half of it, but no fewer than 5: an interval over fewer is too wide to be of use."""
-    return max(min(full, 5), full // 2) if os.environ.get(QUICK_VARIABLE) else full
+    return max(min(full, 5), full // 2) if is_quick() else full

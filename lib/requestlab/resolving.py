@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from requestlab import pace
 from requestlab.comparing import MOST_BUDGET_S, OVERHEAD_S, RAMP_S, compare
 from requestlab.comparison import ALIKE, CANNOT_TELL, Comparison
 from requestlab.configurations import SYNC
@@ -64,7 +65,7 @@ def resolution(seconds: float = 60.0) -> Resolution:
     today differences under 6 % cannot be told in 60 s
 
     `seconds` is how long a comparison of two contenders would take, with slices of 1 s as `compare` has them. An A/A is
-    measured, two servers of one configuration that take turns in slices of 0.3 s. Let s be the upper bound of the standard
+    measured, two servers of one configuration that take turns in slices of 0.3 s, or of half as much in quick mode. Let s be the upper bound of the standard
     deviation of the log-ratio of their throughputs from round to round (`noise`; by chi-squared, at 90 %), and n the rounds
     that fit into `seconds` (less the share that was dropped for evidence from outside). The interval of such a comparison
     would then reach to
@@ -91,7 +92,7 @@ def resolution(seconds: float = 60.0) -> Resolution:
         rounds=ROUNDS,
         budget=BUDGET_S,
         control=True,
-        seconds=SLICE_S,
+        seconds=SLICE_S / 2 if pace.is_quick() else SLICE_S,
         warmup=SHORT_WARMUP_S,
     )
     return foretell(found, seconds, rounds)
