@@ -140,6 +140,7 @@ def test_the_choices_are_those_of_the_tables(command):
         (["--probe-share", "0.1"], {"probe": 0.1}),
         (["--probe", "--probe-share", "0.1"], {"probe": 0.1}),
         (["--middleware", "sync,startproject"], {"middleware": ("sync", "startproject")}),
+        (["--all-cores"], {"all_cores": True}),
         (["--asyncio-debug", "--switch-interval-ms", "1"], {"asyncio_debug": True, "switch_interval_ms": 1.0}),
     ],
 )

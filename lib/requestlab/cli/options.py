@@ -61,6 +61,12 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add one option for each field of a configuration; the choices come from where they are defined."""
     for option in (
         click.option(
+            "--all-cores",
+            is_flag=True,
+            default=None,
+            help="Let the server use the core that is kept free for the load, too.",
+        ),
+        click.option(
             "--database",
             metavar="URL",
             help="The app's: sqlite:// or postgres://user@host/name, each with ?conn_max_age=60, the last with ?pool=1.",
