@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import resource
+import select
 import sys
 from typing import Any
 
@@ -20,6 +21,8 @@ import uvloop
 from requestlab import lifeline
 from requestlab.drive import Drive
 from requestlab.plan import COLUMNS, Plan
+
+LOOK_AGAIN_MS = 20
 
 
 def drive(plan: Plan, loop: asyncio.AbstractEventLoop) -> Drive:
@@ -80,9 +83,25 @@ def _write(load: Drive) -> None:
         "started": load.started,
         "held_back": load.held_back,
     }
-    sys.stdout.buffer.write(json.dumps(head).encode() + b"\n")
-    sys.stdout.buffer.write(load.rows.tobytes())
-    sys.stdout.buffer.flush()
+    _put(json.dumps(head).encode() + b"\n" + load.rows.tobytes())
+
+
+def _put(data: bytes) -> None:
+    """Write all of it to the standard output, and look again and again whether there is room.
+
+    A plain write of megabytes was seen to sleep on a pipe that had long been emptied (Linux 6.18, with strace): its reader, which
+    waits for the rest, wakes nobody.
+    """
+    output = sys.stdout.fileno()
+    os.set_blocking(output, False)
+    room = select.poll()
+    room.register(output, select.POLLOUT)
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(output, rest) :]
+        except BlockingIOError:
+            room.poll(LOOK_AGAIN_MS)
 
 
 if __name__ == "__main__":
