@@ -55,22 +55,22 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     gc.disable()  # a pause of the collector would show up as latency; the hot path makes no cycles
     usable = os.sched_getaffinity(0)
+    loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_give_up)  # a defect must not pass for a slow server
     while line := sys.stdin.buffer.readline():
         plan = Plan.from_json(line)
         os.sched_setaffinity(0, usable if plan.core is None else {plan.core})
-        _write(carry_out(plan))
+        _write(carry_out(plan, loop))
+        loop.run_until_complete(asyncio.sleep(0))  # connections that were closed give back their sockets
         gc.collect()
 
 
-def carry_out(plan: Plan) -> Drive:
+def carry_out(plan: Plan, loop: asyncio.AbstractEventLoop) -> Drive:
     """Put the load of the plan on the server, and return what was recorded."""
-    loop = uvloop.new_event_loop()
-    loop.set_exception_handler(_give_up)  # a defect must not pass for a slow server
     loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # nothing more is sent meanwhile: what arrives is the end
     load = drive(plan, loop)
     loop.run_until_complete(load.run())
     loop.remove_reader(sys.stdin.fileno())
-    loop.close()
     os.set_blocking(sys.stdin.fileno(), True)  # libuv has changed that
     return load
 
