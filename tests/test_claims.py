@@ -190,6 +190,12 @@ def test_a_count_decides_exactly(id, supporting, refuting):
     assert claim(id).judge(np.int64(refuting) if refuting == int(refuting) else refuting).verdict == REFUTED
 
 
+def test_a_card_speaks_of_one_thread_and_of_several_threads():
+    one, two = (str(claim("Q11").judge(count)) for count in (1, 2))
+    assert re.search(r"^measured +1 thread$", one, re.M)
+    assert re.search(r"^measured +2 threads$", two, re.M)
+
+
 @pytest.mark.parametrize("nothing", [math.nan, math.inf, pd.NA])
 def test_what_is_no_number_decides_nothing(nothing):
     verdict = claim("Q7").judge(nothing)

@@ -86,7 +86,8 @@ class Rule:
         """Return a figure in three digits with its unit."""
         if self.unit == "share":
             return f"{number * 100:.3g} %"
-        return f"{number:.3g}{' ' if self.unit else ''}{self.unit}"
+        unit = self.unit.removesuffix("s") if self.what == "count" and number == 1 else self.unit
+        return f"{number:.3g}{' ' if unit else ''}{unit}"
 
     def _within(self, region: Region) -> str:
         counted = self.what == "count"
