@@ -74,6 +74,14 @@ def test_it_ends_with_its_owner_killed():
     assert not psutil.pid_exists(pid)
 
 
+def test_a_thousand_requests_behind_a_slow_one_on_one_connection_are_answered_in_turn(upstream):
+    slow, quick = (f"GET /api/?ms={ms} HTTP/1.1\r\nHost: here\r\n\r\n".encode() for ms in (50, 0))
+    with socket.create_connection(upstream.address, timeout=10) as connection, connection.makefile("rb") as answers:
+        connection.sendall(slow + quick * 1_500)
+        lines = [answers.readline() for _ in range(1_501 * 4)]  # status, length, an empty line, the body
+    assert lines[::4] == [b"HTTP/1.1 200 OK\r\n"] * 1_501
+
+
 # The external API
 
 

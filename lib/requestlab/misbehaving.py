@@ -79,10 +79,10 @@ def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: b
 
 
 def slow_readers(clients: int, *, per_s: float) -> Misbehaving:
-    """Return clients that ask, and read the answer at `per_s` bytes per second. Who has read it asks again.
+    """Return clients that ask, and read the answer at `per_s` bytes per second from its first byte on. Who has read it asks again.
 
-    The system's buffer on their side is as small as it allows; the server's own side may still take in a megabyte or more, so
-    only a larger answer shows anything.
+    The system's buffer on their side is as small as it can be at that rate; the server's own side may still take in a megabyte
+    or more, so only a larger answer shows anything.
     """
     return Misbehaving(
         "slow reader", _clients("slow_readers", clients), per_s=_number("slow_readers(per_s", per_s, MOST_PER_S)

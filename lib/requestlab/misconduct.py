@@ -19,14 +19,16 @@ from requestlab.plan import Plan
 TICK_S = 0.01
 """How often each client is looked at: who sends slowly sends so often, who leaves does so at such a moment."""
 
-LEAST_BUFFER = 1
-"""For SO_RCVBUF: the system makes it the least that it allows, some two thousand bytes."""
+PIECE = 65_536
+"""A slow reader asks the system for no more at once, however much is due."""
 
 
 class Misbehaver(Connection):
     """A client. If the server ends it, that is no failure."""
 
     comes_again = True
+    in_a_tick = 1
+    """How many bytes become due between two looks."""
 
     def begin(self, request: bytes, size: int) -> None:
         """Begin one exchange; `size` bytes of body belong to it."""
@@ -37,6 +39,12 @@ class Misbehaver(Connection):
 
     def _fail(self, error: int) -> None:
         super()._fail(CLOSED if error in (NO_ANSWER, CUT_SHORT) else error)
+
+    def _new_socket(self) -> socket.socket:
+        """Without TCP_NODELAY, Nagle's algorithm would hold a second piece back for 40 ms, until the first is acknowledged."""
+        new = super()._new_socket()
+        new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return new
 
 
 class Silent(Misbehaver):
@@ -76,19 +84,24 @@ class SlowHead(SlowBody):
 
 
 class SlowReader(Misbehaver):
-    """Reads no more than is due, into the smallest buffer."""
+    """Reads no more than is due, into a buffer that holds little more than that; waiting for the answer earns nothing."""
 
     def begin(self, request: bytes, size: int) -> None:
         self._taken = 0
         self.exchange(request)
 
     def go_on(self, due: int) -> None:
-        if due > self._taken:
-            self._taken += self._receive(due - self._taken)
+        if not self.first_byte:
+            self._taken = max(0, due - self.in_a_tick)
+        while self.busy and self._taken < due:
+            got = self._receive(min(PIECE, due - self._taken))
+            if not got:
+                return
+            self._taken += got
 
     def _new_socket(self) -> socket.socket:
         reading = super()._new_socket()
-        reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LEAST_BUFFER)
+        reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.in_a_tick)  # the system doubles it
         return reading
 
     def _watch(self, connecting: socket.socket) -> None:
@@ -130,6 +143,8 @@ class Misconduct(Drive):
         self._next_ns = dict.fromkeys(self._clients, 0.0)
         self._stay_ns = plan.after_ms * 1e6
         self._kind = kind
+        for client in self._clients:
+            client.in_a_tick = max(1, int(plan.per_s * TICK_S))
 
     def begin(self) -> None:
         """Look at each client again and again until the time is over; then they leave."""
@@ -150,6 +165,8 @@ class Misconduct(Drive):
             self._planned[client] = now
             self.started += 1
             client.begin(self.request, self.plan.size)
+            if client.busy and self.plan.size <= self.plan.per_s * TICK_S:  # all is due before anybody looks again
+                client.go_on(self.plan.size)
 
     def _leave(self) -> None:
         for client in self._clients:

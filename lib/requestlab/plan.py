@@ -35,11 +35,13 @@ class Plan:
     """What the load process is to do. `address` and `family` are those of a socket, `request` is what is sent, in latin-1.
 
     Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
-    `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the measured stretch. `pids` are the server's workers,
-    whose CPU time is read at both ends of that stretch; `cores` are those of the server, whose use by others is read too;
-    `core` is the generator's own, or None. With `misconduct`, it is `connections` clients that misbehave in that way
-    (`misconduct.KINDS`), with bodies of `size` bytes, at `per_s` bytes per second, or for `after_ms`. `expect` is what each answer's body must hold, in latin-1; empty: anything.
-    `core` is the generator's own, or None. `upstream` is the pid of what the server calls, which is watched like the server, or 0. `expect` is what each answer's body must hold, in latin-1; empty: anything.
+    `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the measured
+    stretch. With `misconduct`, it is `connections` clients that misbehave in that way (`misconduct.KINDS`), with bodies of
+    `size` bytes, at `per_s` bytes per second, or for `after_ms`.
+
+    `pids` are the server's workers, whose CPU time is read at both ends of the measured stretch; `cores` are those of the
+    server, whose use by others is read too; `core` is the generator's own, or None. `upstream` is the pid of what the server
+    calls, which is watched like the server, or 0. `expect` is what each answer's body must hold, in latin-1; empty: anything.
     """
 
     family: int

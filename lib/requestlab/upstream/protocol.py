@@ -25,7 +25,7 @@ class Protocol(asyncio.Protocol):
         self._desk = desk
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[str, bytes, bytes, bool]] = deque()
-        self._busy = False
+        self._busy = self._answering = False
         self._url, self._body, self._size = b"", [b""], 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,17 +69,20 @@ class Protocol(asyncio.Protocol):
             self._next()
 
     def _next(self) -> None:
+        """Begin with the next request; go on where that is answered at once."""
+        self._answering = True
         while self._waiting and not self._busy:
             self._busy = True
             method, url, body, keep = self._waiting.popleft()
             path, _, query = url.decode("latin-1").partition("?")
             self._desk.ask(method, path, query, body, partial(self._reply, keep))
+        self._answering = False
 
     def _reply(self, keep: bool, status: int, body: bytes) -> None:
         self._busy = False
         if not self._transport.is_closing():  # whoever has left gets no answer
             self._write(status, body, keep)
-        if self._waiting:
+        if not self._answering:  # else _next() goes on: a call for each that waits would be deeper than Python allows
             self._next()
 
     def _write(self, status: int, body: bytes, keep: bool) -> None:
