@@ -31,6 +31,9 @@ PAUSE_MAX_MS = 2_000
 PART_DEFAULT_BYTES = 100
 PART_MAX_BYTES = 65_536
 
+DOWNLOAD_DEFAULT_BYTES = 1_000_000
+DOWNLOAD_MAX_BYTES = 10_000_000
+
 ROWS_DO = ("read", "write", "both", "count")
 ROWS_DEFAULT = 2
 ROWS_MAX = 50
@@ -106,6 +109,11 @@ def pause_ms(request: HttpRequest) -> float:
 def part_bytes(request: HttpRequest) -> int:
     """How large a part is, from `?size=`. Raises BadRequest."""
     return whole_number(request, "size", default=PART_DEFAULT_BYTES, maximum=PART_MAX_BYTES)
+
+
+def download_bytes(request: HttpRequest) -> int:
+    """How large an answer is, from `?size=`. Raises BadRequest."""
+    return whole_number(request, "size", default=DOWNLOAD_DEFAULT_BYTES, maximum=DOWNLOAD_MAX_BYTES)
 
 
 def is_sensitive(request: HttpRequest) -> bool:

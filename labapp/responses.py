@@ -28,5 +28,10 @@ def received(request: HttpRequest) -> HttpResponse:
     return plain_text(f"Received {size} bytes, checksum {checksum}.")
 
 
+def downloaded(size: int) -> HttpResponse:
+    """So many bytes, made at once and sent as one."""
+    return HttpResponse(b"." * size, content_type="application/octet-stream")
+
+
 def counted(loans: int) -> HttpResponse:
     return plain_text(f"{loans} loans.")

@@ -19,6 +19,7 @@ from labapp.models import Book
 from labapp.parameters import (
     block_ms,
     burn_ms,
+    download_bytes,
     hops,
     is_sensitive,
     part_bytes,
@@ -29,7 +30,7 @@ from labapp.parameters import (
     wait_ms,
 )
 from labapp.queries import ask, ask_and_close, asked, authors, first_books, loans
-from labapp.responses import counted, hopped, plain_text, received, worked
+from labapp.responses import counted, downloaded, hopped, plain_text, received, worked
 from labapp.shelf import prepare
 from labapp.work import burn_cpu, do_nothing_async
 
@@ -97,6 +98,12 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
             yield part
 
     return StreamingHttpResponse(every_part(), content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+def download(request: HttpRequest) -> HttpResponse:
+    """Answer with `size` bytes, as a view does that exports a table: what is large is for the server to send."""
+    return downloaded(download_bytes(request))
 
 
 @csrf_exempt

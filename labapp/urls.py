@@ -17,6 +17,7 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
         path("block/", views.block),
         path("hop/", views.hop),
         path("stream/", views.stream),
+        path("download/", views.download),
         path("upload/", views.upload),
         path("rows/", views.rows),
         path("shelf/", views.shelf),

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 STACKS = ["none", "startproject"]
 INTERFACES = ["wsgi", "asgi"]
 MODES = ["sync", "async"]
-VIEWS = ["page", "wait", "burn", "work", "block", "hop", "stream"]
+VIEWS = ["page", "wait", "burn", "work", "block", "hop", "stream", "download"]
 PASSING = [passing.sync_layer, passing.async_layer, passing.hybrid_layer]
 
 CONSUMED = "StreamingHttpResponse must consume"
@@ -164,6 +164,8 @@ def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
         ("stream/?n=few", 400),
         ("stream/?ms=-1", 400),
         ("stream/?size=65537", 400),
+        ("download/?size=7", 200),
+        ("download/?size=-1", 400),
         ("upload/", 405),
         ("rows/?n=0", 200),
         ("rows/?n=51", 400),
@@ -255,6 +257,16 @@ def test_stream_sends_so_many_parts_and_takes_at_least_the_time_between_them(ask
     assert answer.body == "." * 28
     assert answer.wall_ms >= 3 * 10.5
     assert "content-length" not in answer.headers
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_download_is_one_answer_of_so_many_bytes_within_a_bound(startproject, mode):
+    answer = startproject(f"/{mode}/download/?size=100000")
+    assert answer.body == "." * 100_000
+    assert answer.headers["content-length"] == "100000"
+    refused = startproject(f"/{mode}/download/?size={parameters.DOWNLOAD_MAX_BYTES + 1}")
+    assert refused.status == 400
+    assert refused.body.startswith(f"size must be a whole number from 0 to {parameters.DOWNLOAD_MAX_BYTES}")
 
 
 def test_a_stream_of_one_part_has_no_pause_and_one_of_none_is_empty(startproject):
