@@ -197,6 +197,14 @@ def test_who_took_part_in_one_comparison_of_several_is_not_said_to_be_faster_in_
     assert "threads: faster (slow)" in alt
 
 
+def test_of_many_comparisons_the_title_tells_in_how_many():
+    quick, slow, three = ({"asgi": (lab.ASYNC, {"per_s": per_s}), "sync": (lab.SYNC, {})} for per_s in (800, 100, 900))
+    three["threads"] = (THREADS, {"per_s": 900})
+    cases = {"a": quick, "b": quick, "c": slow, "d": quick, "e": three}
+    alt = ratios({name: compared(one, noise=0.001) for name, one in cases.items()}, baseline="sync").alt
+    assert "asgi: faster in 4 of 5, slower in 1 of 5; threads: faster in 1 of 1" in alt
+
+
 def test_many_contenders_are_told_by_verdict():
     alt = ratios(many()).alt
     assert f"against sync, 10 users – faster: mixed and “{THREADS.label}”; cannot tell: async and " in alt

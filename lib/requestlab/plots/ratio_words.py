@@ -14,6 +14,10 @@ MOST_INTERVALS = 3
 """Findings whose intervals the title gives; of more, it says only which way they went."""
 
 
+MOST_NAMED = 4
+"""Comparisons that the title calls by name; of more, it says only in how many."""
+
+
 @dataclass(frozen=True)
 class Wording:
     """How one metric is put: over its panel, at the ends of its axis, in a title; `verdicts` that it words otherwise."""
@@ -175,6 +179,8 @@ def _cases_of(judged: Sequence[Row], metric: str, cases: int) -> str:
     groups = [(said, names) for said, names in groups if names]
     if len(groups) == 1 and len(judged) == cases:
         return f"{_verdict(groups[0][0], metric)} in all"
+    if cases > MOST_NAMED:
+        return ", ".join(f"{_verdict(said, metric)} in {len(names)} of {len(judged)}" for said, names in groups)
     return ", ".join(f"{_verdict(said, metric)} ({_listed(names)})" for said, names in groups)
 
 
