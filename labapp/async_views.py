@@ -58,7 +58,7 @@ async def burn(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-async def work(request: HttpRequest) -> HttpResponse:
+async def wait_and_burn(request: HttpRequest) -> HttpResponse:
     """Wait, then compute: `wait` ms, in which the event loop is free, and `burn` ms of its CPU time, in which it is not."""
     waiting, burning = wait_and_burn_ms(request)
     await asyncio.sleep(waiting / 1000)

@@ -58,7 +58,7 @@ def burn(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def work(request: HttpRequest) -> HttpResponse:
+def wait_and_burn(request: HttpRequest) -> HttpResponse:
     """Wait, then compute: `wait` ms for the data, and `burn` ms of CPU time to make something of it."""
     waiting, burning = wait_and_burn_ms(request)
     time.sleep(waiting / 1000)

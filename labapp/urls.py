@@ -13,7 +13,7 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
         path("page/", views.page),
         path("wait/", views.wait),
         path("burn/", views.burn),
-        path("work/", views.work),
+        path("wait_and_burn/", views.wait_and_burn),
         path("block/", views.block),
         path("hop/", views.hop),
         path("stream/", views.stream),

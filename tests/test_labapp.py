@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 STACKS = ["none", "startproject"]
 INTERFACES = ["wsgi", "asgi"]
 MODES = ["sync", "async"]
-VIEWS = ["page", "wait", "burn", "work", "block", "hop", "stream", "download"]
+VIEWS = ["page", "wait", "burn", "wait_and_burn", "block", "hop", "stream", "download"]
 PASSING = [passing.sync_layer, passing.async_layer, passing.hybrid_layer]
 
 CONSUMED = "StreamingHttpResponse must consume"
@@ -369,15 +369,15 @@ def test_async_burn_burns_on_the_event_loop_and_sync_burn_beside_it(startproject
 @pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize("mode", MODES)
 def test_work_waits_and_burns(startproject, mode, interface):
-    answer = startproject(f"/{mode}/work/?wait=40.5&burn=20", interface=interface)
+    answer = startproject(f"/{mode}/wait_and_burn/?wait=40.5&burn=20", interface=interface)
     assert answer.wall_ms >= 40.5 + 20
     assert answer.process_cpu_ms >= 20
     assert answer.body == "Waited 40.5 ms, then burned 20.0 ms of CPU.\n"
 
 
 def test_async_work_overlaps_its_waiting_and_not_its_computing(startproject):
-    assert startproject("/async/work/?wait=100&burn=1", interface="asgi", times=20).wall_ms < 20 * 100
-    assert startproject("/async/work/?wait=0&burn=20", interface="asgi", times=10).wall_ms >= 10 * 20
+    assert startproject("/async/wait_and_burn/?wait=100&burn=1", interface="asgi", times=20).wall_ms < 20 * 100
+    assert startproject("/async/wait_and_burn/?wait=0&burn=20", interface="asgi", times=10).wall_ms >= 10 * 20
 
 
 def test_without_ms_the_defaults_hold(startproject):
@@ -386,7 +386,7 @@ def test_without_ms_the_defaults_hold(startproject):
     both = (
         f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms, then burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
     )
-    assert startproject("/sync/work/").body == both
+    assert startproject("/sync/wait_and_burn/").body == both
     assert startproject("/sync/block/").body == f"Blocked for {float(parameters.BLOCK_DEFAULT_MS)} ms.\n"
 
 
@@ -438,7 +438,7 @@ def test_bad_ms_is_a_400_that_names_the_bound_and_what_was_given(startproject, m
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("name", "most"), [("wait", parameters.WAIT_MAX_MS), ("burn", parameters.BURN_MAX_MS)])
 def test_a_bad_part_of_work_is_a_400_that_names_it(startproject, mode, name, most):
-    answer = startproject(f"/{mode}/work/?{name}={most}.5")
+    answer = startproject(f"/{mode}/wait_and_burn/?{name}={most}.5")
     assert answer.status == 400
     assert answer.body == f"{name} must be a number from 0 to {most}; this request gave '{most}.5'.\n"
 

@@ -19,7 +19,7 @@ def of_share(share, *, noise=0.01, **kwargs):
         "asgi": (lab.MIXED.replace(name="asgi"), {"per_s": min(99 / (1.15 - share / 100), 300)}),
         "async": (lab.ASYNC, {"per_s": min(99 / (1.1 - share / 100), 600)}),
     }
-    paths = {label: f"/{label}/work/?wait={share / 10:g}&burn={10 - share / 10:g}" for label in contenders}
+    paths = {label: f"/{label}/wait_and_burn/?wait={share / 10:g}&burn={10 - share / 10:g}" for label in contenders}
     return compared(contenders, noise=noise, **{"paths": paths} | kwargs)
 
 

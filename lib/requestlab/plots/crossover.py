@@ -34,7 +34,7 @@ def crossover(
 ) -> Picture:
     """Draw the throughput of each contender against the share of waiting in a request, each round a point.
 
-    >>> results = {share: lab.compare(contenders, f"/sync/work/?wait={share}&burn={100 - share}", load) for share in (0, 90)}
+    >>> results = {share: lab.compare(contenders, f"/sync/wait_and_burn/?wait={share}&burn={100 - share}", load) for share in (0, 90)}
     >>> lab.plots.crossover(results, expected={"sync": lambda share: 10.0}, predicted=30)
 
     `results` maps shares in percent to comparisons of the same contenders, the first of them the baseline. `expected` maps
