@@ -52,7 +52,9 @@ class Lane:
         first, last = (words.ms(float(np.median(times))) for times in (self.first, self.last))
         guess = [] if self.guess is None else [f"your prediction: {words.number(self.guess)} %"]
         return [
-            *lines(f"{c.heading}: {self.share:.0f}\N{NO-BREAK SPACE}%", _BESIDE_IN, look.HEADING_PT, c.look.ink, bold=True),
+            *lines(
+                f"{c.heading}: {self.share:.0f}\N{NO-BREAK SPACE}%", _BESIDE_IN, look.HEADING_PT, c.look.ink, bold=True
+            ),
             *lines(f"medians: first byte {first} ms, last {last} ms", _BESIDE_IN),
             *(line for text in guess for line in lines(text, _BESIDE_IN)),
             *lines(f"{words.counted(len(self.last), 'stream')} of {c.run.about['path']}", _BESIDE_IN, color=look.GREY),
