@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from requestlab.claims import Claim, claims
-from requestlab.ledgers import Ledger
+from requestlab.ledgers import Ledger, identity
 from requestlab.verdicts import REFUTED, SUPPORTED
 
 
@@ -32,7 +31,7 @@ def contradictions(found: Sequence[Ledger]) -> list[Contradiction]:
     A machine is its facts, versions included: another version of Django may well decide a claim otherwise. Every verdict
     counts, not only the latest; "cannot tell" contradicts nothing.
     """
-    known = sorted(((_identity(one), one) for one in found if one.machine is not None), key=lambda pair: pair[0])
+    known = sorted(((identity(one.machine), one) for one in found if one.machine is not None), key=lambda pair: pair[0])
     found_out = []
     for _, pairs in groupby(known, key=lambda pair: pair[0]):
         ledgers = [one for _, one in pairs]
@@ -49,7 +48,3 @@ def _that_say(word: str, claim: Claim, ledgers: Sequence[Ledger]) -> tuple[str, 
         for one in ledgers
         if any(verdict.claim.id == claim.id and verdict.verdict == word for verdict in one.verdicts)
     )
-
-
-def _identity(one: Ledger) -> str:
-    return json.dumps(one.machine, sort_keys=True)

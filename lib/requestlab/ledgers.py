@@ -131,13 +131,13 @@ def read(folder: Path) -> tuple[Ledger, ...]:
             f"{LEDGER_VARIABLE} named"
         ) from None
     verdicts = [_parsed(line, f"line {number} of {str(folder / FILE)!r}") for number, line in enumerate(lines, 1)]
-    machines = {_identity(one.machine): one.machine for one in verdicts}
+    machines = {identity(one.machine): one.machine for one in verdicts}
     name = folder.resolve().name
     if not machines:
         return (Ledger((), name, _machine_of(folder)),)
     return tuple(
-        Ledger(tuple(one for one in verdicts if _identity(one.machine) == identity), name, facts)
-        for identity, facts in machines.items()
+        Ledger(tuple(one for one in verdicts if identity(one.machine) == machine_id), name, facts)
+        for machine_id, facts in machines.items()
     )
 
 
@@ -206,7 +206,8 @@ def _machine_of(folder: Path) -> dict[str, Any] | None:
     return facts
 
 
-def _identity(facts: dict[str, Any]) -> str:
+def identity(facts: dict[str, Any]) -> str:
+    """Return what tells one machine, with all its versions, from another."""
     return json.dumps(facts, sort_keys=True)
 
 
