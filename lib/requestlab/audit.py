@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from requestlab.connection import ERRORS, NO_FAILURE, OTHER, REFUSED, WRONG_BODY
+from requestlab.connection import ERRORS, OTHER, REFUSED, WRONG_BODY
 from requestlab.plan import COLUMNS
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _counted_otherwise(run: Run) -> Iterator[str]:
 
 
 def _failed(run: Run) -> Iterator[str]:
-    failed = int((~run.requests["error"].isin(NO_FAILURE) | (run.requests["status"] >= 400)).sum())
+    failed = int(run.failed.sum())
     if failed:
         wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
         bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""

@@ -128,11 +128,16 @@ class Run:
             **_quantiles(self.service_ms, {"service_p50": 50, "service_p95": 95, "service_p99": 99}),
             "late": int((self.late_ms > audit.LATE_MS).sum()),
             **_quantiles(self.late_ms, {"late_p99": 99}),
-            "errors": int(failed(self.requests).sum()),
+            "errors": int(self.failed.sum()),
             "cpu_per_request": math.nan if self.beside else self._cpu_ms(self.about["server_cpu_ns"]),
             "validity": validity,
             "reasons": reasons,
         }
+
+    @property
+    def failed(self) -> pd.Series[bool]:
+        """Which rows of `requests` failed, or were answered with a status of 400 or above."""
+        return ~self.requests["error"].isin(NO_FAILURE) | (self.requests["status"] >= 400)
 
     @property
     def seconds(self) -> float:
@@ -275,11 +280,6 @@ def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], wanted: dict[str, 
 def answered(requests: pd.DataFrame) -> pd.Series[bool]:
     """Return which rows were answered with a status below 400."""
     return (requests["error"] == "") & (requests["status"] < 400)
-
-
-def failed(requests: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows failed, or were answered with a status of 400 or above."""
-    return ~requests["error"].isin(NO_FAILURE) | (requests["status"] >= 400)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

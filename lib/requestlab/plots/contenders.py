@@ -13,7 +13,7 @@ from requestlab import machine
 from requestlab.errors import ConfigurationError
 from requestlab.plots import words
 from requestlab.plots.look import Look, looks
-from requestlab.runs import Run, failed
+from requestlab.runs import Run
 from requestlab.servers import SERVERS
 
 Runs = Run | Mapping[str, Run]
@@ -43,7 +43,7 @@ class Contender:
     @property
     def failed(self) -> int:
         """Requests that failed or were answered with a status of 400 or above."""
-        return int(failed(self.run.requests).sum())
+        return int(self.run.failed.sum())
 
     @property
     def failures(self) -> str:
