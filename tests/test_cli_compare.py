@@ -264,8 +264,11 @@ def test_two_configurations_are_compared_and_everything_is_told_in_strict_json()
         assert row["verdict"] in ("faster", "slower", "cannot tell")
         assert row["reason"]
     throughput = next(row for row in told["ratios"] if row["metric"] == "throughput")
-    assert throughput["low"] < throughput["value"] < throughput["high"]
-    assert told["resolution"]["low"] < told["resolution"]["high"]
+    for found in (throughput, told["resolution"]):
+        if found["low"] is None:  # only where something else on this machine cost it rounds
+            assert told["dropped"] > 0
+        else:
+            assert found["low"] < found["value"] < found["high"]
     assert len(told["rounds"]) == 3 * max(row["round"] for row in told["rounds"])
     assert told["dropped"] == sum(told["dropped_why"].values())
     assert told["machine"]["versions"]["django"]
