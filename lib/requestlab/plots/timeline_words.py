@@ -136,7 +136,7 @@ def explanation(scene: Scene, named: bool) -> str:
     """Explain what a reader could take for something else; `named`: with the pieces' names below."""
     said = []
     if named and len(scene.hops):
-        said.append("+: what the hop cost, there and back.")
+        said.append("+: the hop, there and back, with any wait in line.")
     if any(len(track.late) for track in scene.loops):
         elsewhere = (
             "; where nothing is solid then, it was at work that is not Django's, or had to wait for a core or the GIL"
