@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 POSTGRESQL = ("postgres", "postgresql")
-MOST_AGE_S = 3_600
+MAX_AGE_S = 3_600
 
 FORM = (
     "empty, sqlite:// or postgres://user:password@host:port/name, then ?conn_max_age= with seconds from 0 to "
-    f"{MOST_AGE_S:,}, or, for PostgreSQL, ?pool=1"
+    f"{MAX_AGE_S:,}, or, for PostgreSQL, ?pool=1"
 )
 """What is expected, for the messages of those who refuse one."""
 
@@ -67,7 +67,7 @@ def _options(parts: SplitResult) -> dict[str, int]:
     if not all(text.isascii() and text.isdecimal() and len(text) <= 4 for _, text in given):
         raise ValueError("an option that is no small whole number")
     chosen |= {name: int(text) for name, text in given}
-    if parts.fragment or chosen["pool"] > 1 or chosen["conn_max_age"] > (0 if chosen["pool"] else MOST_AGE_S):
+    if parts.fragment or chosen["pool"] > 1 or chosen["conn_max_age"] > (0 if chosen["pool"] else MAX_AGE_S):
         raise ValueError("out of bounds, or kept by two at once")
     return chosen
 

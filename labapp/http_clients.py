@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 10.0
-MOST_CONNECTIONS = 1_000
+MAX_CONNECTIONS = 1_000
 """Of httpx, whose own bound of 100 would make requests stand in line for a connection."""
 
 
@@ -203,5 +203,5 @@ def complete(body: bytes, length: int) -> None:
 
 def options(httpx, base: str) -> dict:
     """What both clients of httpx are made with: no proxies of the environment, and no line for a connection."""
-    limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
     return {"base_url": base, "timeout": TIMEOUT_S, "trust_env": False, "limits": limits}

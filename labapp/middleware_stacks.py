@@ -36,15 +36,15 @@ NEEDED_APPS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-MOST_LAYERS = 20
+MAX_LAYERS = 20
 
 
 def layers_of(stack: str) -> tuple[str, ...]:
     """The layers of a stack, outermost first. Raises ImproperlyConfigured for what is no stack."""
     layers = () if stack == NONE else tuple(stack.split(","))
-    if not LAYERS.keys() >= set(layers) or len(layers) > MOST_LAYERS or layers.count("startproject") > 1:
+    if not LAYERS.keys() >= set(layers) or len(layers) > MAX_LAYERS or layers.count("startproject") > 1:
         raise ImproperlyConfigured(
-            f"LABAPP_MIDDLEWARE is {stack!r}; it must be {NONE}, or up to {MOST_LAYERS} layers, outermost first and with "
+            f"LABAPP_MIDDLEWARE is {stack!r}; it must be {NONE}, or up to {MAX_LAYERS} layers, outermost first and with "
             f"commas between them, of: {', '.join(LAYERS)}; startproject at most once."
         )
     return layers

@@ -61,7 +61,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 def probed() -> Any:
     """Return the application as the lab serves it; uvicorn calls this in the server's process."""
-    from requestlab.probe.tracing import Probe
+    from requestlab.worker.probe import Probe
 
     return Probe(os.environ[DIRECTORY], 1.0).wrap(application, "asgi")
 

@@ -22,7 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from requestlab import lifeline, machine
+from requestlab.system import machine
+from requestlab.worker import lifeline
 
 BODY, OTHER_BODY = b"what was asked for", b"what was not asked"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)

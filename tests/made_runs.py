@@ -2,57 +2,104 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from requestlab.plan import COLUMNS
-from requestlab.runs import Run
+from requestlab.comparison.call_costs import CallCostsFacts
+from requestlab.comparison.comparison import ComparisonFacts
+from requestlab.load.plan import COLUMNS
+from requestlab.measurement.facts import CoreUse, RunFacts
+from requestlab.measurement.run import Run
+from requestlab.system.machine import Machine
 
 START, END = 1_000_000_000, 2_000_000_000
 MS = 1_000_000
-ABOUT: dict[str, Any] = {
-    "label": "sync",
-    "configuration": None,
-    "capacity": 1,
-    "url": "http://127.0.0.1:8000/",
-    "path": "/",
-    "load": "1 user",
-    "users": None,
-    "each": None,
-    "rate": None,
-    "arrivals": "constant",
-    "seed": 0,
-    "connections": 1,
-    "client": "ruler",
-    "keep_alive": True,
-    "expect": None,
-    "seconds": 1.0,
-    "warmup": 0.0,
-    "timeout": 10.0,
-    "pids": [],
-    "cores": None,
-    "server_ended": False,
-    "worker_ended": False,
-    "nonce": None,
-    "counts": {},
-    "held_back": 0,
-    "machine": {},
-    "start": START,
-    "end": END,
-    "generator_cpu_ns": 100 * MS,
-    "generator_wait_ns": 0,
-    "server_cpu_ns": 500 * MS,
-    "cores_watched": 1,
-    "cores_shared": False,
-    "cores_ns": {"busy": 500 * MS, "idle": 500 * MS, "steal": 0},
-    "pressure_ns": None,
-    "throttled_ns": None,
-    "upstream": None,
-    "upstream_cpu_ns": None,
-    "upstream_wait_ns": None,
-}
+MACHINE = Machine(
+    python="3.13.0",
+    implementation="CPython",
+    gil=True,
+    system="Linux 6.1",
+    processor="a processor",
+    cores=2,
+    usable_cores=2,
+    limits={},
+    versions={"django": "6.0", "asgiref": "3.13", "gunicorn": "27.0", "uvicorn": "0.54", "uvloop": "0.23"},
+)
+ABOUT = RunFacts(
+    label="sync",
+    url="http://127.0.0.1:8000/",
+    path="/",
+    load="1 user",
+    beside={},
+    machine=MACHINE,
+    configuration=None,
+    capacity=1,
+    cores=None,
+    pids=(),
+    users=None,
+    each=None,
+    rate=None,
+    arrivals="constant",
+    seed=0,
+    connections=1,
+    keep_alive=True,
+    client="lab",
+    misbehaving="",
+    expect=None,
+    seconds=1.0,
+    warmup=0.0,
+    timeout=10.0,
+    start=START,
+    end=END,
+    started=0,
+    held_back=0,
+    counts={},
+    nonce=None,
+    server_ended=False,
+    worker_ended=False,
+    generator_cpu_ns=100 * MS,
+    generator_wait_ns=0,
+    server_cpu_ns=500 * MS,
+    cores_watched=1,
+    cores_shared=False,
+    cores_ns=CoreUse(busy=500 * MS, idle=500 * MS, steal=0),
+    pressure_ns=None,
+    throttled_ns=None,
+    upstream=None,
+    upstream_cpu_ns=None,
+    upstream_wait_ns=None,
+)
 """Of a quiet run, without the number of users, so that a few rows by hand need not keep Little's law."""
+
+
+COMPARED = ComparisonFacts(
+    paths={}, loads={}, beside={}, seed=0, seconds=1.0, wanted=8, budget=None, width=None, machine=MACHINE
+)
+
+
+COSTED = CallCostsFacts(
+    loop="asyncio",
+    wanted=8,
+    seconds=1.0,
+    busy_threads=0,
+    seed=0,
+    what={},
+    calls={},
+    threads_started={},
+    python="3.13.0",
+    asgiref="3.13",
+    uvloop="0.23",
+    loop_class="asyncio._UnixSelectorEventLoop",
+    new_loop_class="asyncio._UnixSelectorEventLoop",
+    gil=True,
+    switch_interval_ms=5.0,
+    cores=(0,),
+    disturbed={},
+    caveats=(),
+    machine=MACHINE,
+)
 
 
 def made(rows: list[dict[str, int]], **about: Any) -> Run:
@@ -62,7 +109,7 @@ def made(rows: list[dict[str, int]], **about: Any) -> Run:
     filled = [good | row for row in rows]
     samples = np.array([[row[name] for name in COLUMNS] for row in filled], dtype=np.int64).reshape(-1, len(COLUMNS))
     started = sum(row["user"] >= 0 for row in filled)
-    return Run(samples, np.zeros((0, 3), dtype=np.int64), ABOUT | {"started": started} | about)
+    return Run(samples, np.zeros((0, 3), dtype=np.int64), replace(ABOUT, **{"started": started} | about))
 
 
 def closed_loop(users: int = 2, each_ms: float = 10, *, before_ms: float = 0, **about: Any) -> Run:

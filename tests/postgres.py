@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from requestlab.lifeline import die_with_parent
+from requestlab.worker.lifeline import die_with_parent
 
 USER = "postgres"
 """Whom the server runs as where the tests are root's: PostgreSQL refuses to be root."""

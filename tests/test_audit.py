@@ -6,16 +6,19 @@ import dataclasses
 import inspect
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import requestlab as lab
-from requestlab import audit, measuring
-from requestlab.connection import CUT_SHORT, RESET, TIMEOUT, WRONG_BODY
-from requestlab.plan import COLUMNS
-from requestlab.runs import Run
-from tests.made_runs import ABOUT, END, MS, START, closed_loop, made, open_loop
+from requestlab.load.connection import CUT_SHORT, RESET, TIMEOUT, WRONG_BODY
+from requestlab.load.plan import COLUMNS
+from requestlab.measurement import measure, validity
+from requestlab.measurement.facts import CoreUse, RunFacts
+from requestlab.measurement.run import Run
+from requestlab.serving.upstream.statistics import UpstreamUse
+from tests.made_runs import END, MS, START, closed_loop, made, open_loop
 
 GOOD = [{}] * 2_000
 
@@ -226,7 +229,7 @@ def test_a_small_open_loop_of_twice_what_the_server_can_give_is_overtaken(rate):
     run = made(rows, rate=float(rate))
     assert f"and {rate} were due in that time: the server did not keep up" in reasons(run)
     assert run.summary["validity"] == "suspect"
-    assert audit.fell_behind(run)
+    assert validity.fell_behind(run)
 
 
 @pytest.mark.parametrize("rate", [5, 20, 40, 100, 400])
@@ -235,8 +238,8 @@ def test_a_small_open_loop_is_not_overtaken_by_the_few_that_are_under_way_at_its
     late = {"planned": END - MS, "sent": END - MS, "done": END + MS}
     steady = open_loop(rate=rate, each_ms=2_000 / rate)
     run = dataclasses.replace(steady, samples=np.vstack([steady.samples, made([late] * 3).samples]))
-    assert not audit.fell_behind(steady)
-    assert not audit.fell_behind(run)
+    assert not validity.fell_behind(steady)
+    assert not validity.fell_behind(run)
 
 
 @pytest.mark.parametrize(
@@ -259,12 +262,12 @@ def test_a_closed_loop_is_never_overtaken():
 
 def test_users_who_do_not_all_have_a_request_under_way_break_littles_law():
     run = closed_loop(users=40, each_ms=10)
-    fewer = dataclasses.replace(run, about=run.about | {"users": 41})
+    fewer = dataclasses.replace(run, about=replace(run.about, users=41))
     assert fewer.mean_under_way == pytest.approx(40)
     assert fewer.summary["validity"] == "suspect"
     assert "on average 40 requests were under way, and 41 users should have one each (Little's law)" in reasons(fewer)
     nearly = closed_loop(users=100, each_ms=10)
-    nearly = dataclasses.replace(nearly, about=nearly.about | {"users": 101})
+    nearly = dataclasses.replace(nearly, about=replace(nearly.about, users=101))
     assert "Little's law" not in reasons(nearly)
 
 
@@ -274,7 +277,7 @@ def test_littles_law_counts_from_sent_and_is_silent_where_a_user_paused_after_a_
     assert "the rest of the time was spent in the load process" in reasons(late)
     paused = closed_loop(users=2, each_ms=10)
     paused.samples[0, COLUMNS.index("error")] = RESET
-    assert "Little's law" not in reasons(dataclasses.replace(paused, about=paused.about | {"users": 3}))
+    assert "Little's law" not in reasons(dataclasses.replace(paused, about=replace(paused.about, users=3)))
 
 
 def test_a_fixed_number_of_requests_and_an_open_loop_owe_nothing_to_littles_law():
@@ -343,7 +346,7 @@ def test_too_few_requests_say_nothing_of_how_workers_share():
 
 def on_cores(busy: float, idle: float, steal: float, cores: int = 1) -> dict[str, object]:
     """Shares of the stretch: busy and idle summed over the cores, steal of the one that lost most."""
-    used = {"busy": int(busy * 1e9), "idle": int(idle * 1e9), "steal": int(steal * 1e9)}
+    used = CoreUse(busy=int(busy * 1e9), idle=int(idle * 1e9), steal=int(steal * 1e9))
     return {"cores_ns": used, "cores_watched": cores}
 
 
@@ -358,8 +361,8 @@ def test_time_that_other_machines_took_is_steal():
 def test_one_worker_loses_as_much_to_steal_and_to_others_on_many_cores_as_on_one():
     stolen = on_cores(0.5, 7.42, 0.08, cores=8)
     assert "took 6% of the time of a core of the server's (steal)" in reasons(made(GOOD, pids=[7], **stolen))
-    assert audit.outside(made(GOOD, pids=[7], **stolen)) == "steal"
-    assert audit.outside(made(GOOD, pids=[7, 8], **stolen)) == "steal"
+    assert validity.outside(made(GOOD, pids=[7], **stolen)) == "steal"
+    assert validity.outside(made(GOOD, pids=[7, 8], **stolen)) == "steal"
     foreign = on_cores(0.7, 0.3, 0, cores=2)
     assert "other processes used 18%" in reasons(made(GOOD, pids=[7], **foreign))
     assert_valid(made(GOOD, pids=[7, 8, 9], **foreign))
@@ -368,18 +371,18 @@ def test_one_worker_loses_as_much_to_steal_and_to_others_on_many_cores_as_on_one
 def test_steal_is_that_of_the_core_that_lost_most_and_the_use_of_cores_is_that_of_all():
     before = {core: {"busy": 5, "idle": 5, "steal": 5} for core in ("cpu0", "cpu1")}
     after = {"cpu0": {"busy": 15, "idle": 6, "steal": 5}, "cpu1": {"busy": 6, "idle": 10, "steal": 12}}
-    assert measuring._use_of_cores(before, after) == {"busy": 11, "idle": 6, "steal": 7}
-    assert measuring._use_of_cores({}, {}) == {"busy": 0, "idle": 0, "steal": 0}
+    assert measure._use_of_cores(before, after) == {"busy": 11, "idle": 6, "steal": 7}
+    assert measure._use_of_cores({}, {}) == {"busy": 0, "idle": 0, "steal": 0}
 
 
 def test_time_in_which_a_limit_halted_processes_is_evidence_from_outside():
     run = made(GOOD, throttled_ns=60 * MS)
     assert run.summary["validity"] == "suspect"
     assert run.summary["reasons"] == ["a CPU limit (of the container, say) halted processes here for 6% of the time"]
-    assert audit.outside(run) == "CPU limit"
+    assert validity.outside(run) == "CPU limit"
     for harmless in (None, 0, 40 * MS):
         assert_valid(made(GOOD, throttled_ns=harmless))
-        assert audit.outside(made(GOOD, throttled_ns=harmless)) == ""
+        assert validity.outside(made(GOOD, throttled_ns=harmless)) == ""
 
 
 def test_time_that_other_processes_took_matters_where_the_cores_were_full():
@@ -424,10 +427,10 @@ def test_what_is_invalid_is_said_first_and_what_is_only_weak_last():
 def test_every_check_is_in_use():
     checks = {
         name
-        for name, check in inspect.getmembers(audit, inspect.isgeneratorfunction)
-        if check.__module__ == audit.__name__
+        for name, check in inspect.getmembers(validity, inspect.isgeneratorfunction)
+        if check.__module__ == validity.__name__
     }
-    used = {check.__name__ for check in (*audit._INVALID, *audit._SUSPECT)}
+    used = {check.__name__ for check in (*validity._INVALID, *validity._SUSPECT)}
     assert checks == used | {"_weak_percentiles"}
 
 
@@ -445,7 +448,7 @@ def test_every_check_is_in_use():
     ],
 )
 def test_what_disturbed_the_run_from_outside_is_named(about, words):
-    assert audit.outside(made(GOOD, **about)) == words
+    assert validity.outside(made(GOOD, **about)) == words
 
 
 @pytest.mark.parametrize(
@@ -460,7 +463,7 @@ def test_what_disturbed_the_run_from_outside_is_named(about, words):
     ],
 )
 def test_what_server_and_load_do_to_each_other_is_not_from_outside(about):
-    assert audit.outside(made(GOOD, **about)) == ""
+    assert validity.outside(made(GOOD, **about)) == ""
 
 
 @pytest.mark.parametrize(
@@ -477,20 +480,20 @@ def test_what_server_and_load_do_to_each_other_is_not_from_outside(about):
 )
 def test_evidence_from_outside_looks_at_no_request(rows):
     quiet, disturbed = {"rate": None}, {"rate": None, "generator_wait_ns": 110 * MS}
-    assert audit.outside(made(rows, **quiet)) == ""
-    assert audit.outside(made(rows, **disturbed)) == "generator starved"
+    assert validity.outside(made(rows, **quiet)) == ""
+    assert validity.outside(made(rows, **disturbed)) == "generator starved"
     blind = made(rows, **disturbed)
     object.__setattr__(blind, "samples", None)
-    assert audit.outside(blind) == "generator starved"
+    assert validity.outside(blind) == "generator starved"
 
 
 def test_in_an_open_loop_it_looks_at_how_late_requests_were_sent_and_at_no_answer():
     late = [{"sent": START + 5 * MS, "done": START + 6 * MS}] * 100
     slow = [{"sent": START, "done": START + 900 * MS}] * 100
-    assert audit.outside(made(late, rate=100.0)) == "schedule late"
-    assert audit.outside(made(slow, rate=100.0)) == ""
-    assert audit.outside(made(late, rate=100.0, held_back=3)) == ""  # the server kept the connections in use
-    assert audit.outside(made(late, rate=None)) == ""
+    assert validity.outside(made(late, rate=100.0)) == "schedule late"
+    assert validity.outside(made(slow, rate=100.0)) == ""
+    assert validity.outside(made(late, rate=100.0, held_back=3)) == ""  # the server kept the connections in use
+    assert validity.outside(made(late, rate=None)) == ""
 
 
 # Against real servers.
@@ -499,9 +502,9 @@ def test_in_an_open_loop_it_looks_at_how_late_requests_were_sent_and_at_no_answe
 def test_a_real_run_carries_all_that_the_audit_asks_for():
     with lab.serve(lab.SYNC) as server:
         about = lab.measure(server, "/sync/page/", lab.closed(2), seconds=0.2).about
-    assert set(ABOUT) <= set(about)
-    assert about["nonce"] is True
-    assert sum(about["counts"].values()) == about["started"]
+    assert isinstance(about, RunFacts)
+    assert about.nonce is True
+    assert sum(about.counts.values()) == about.started
 
 
 def test_two_measurements_at_once_on_one_server_are_both_invalid():
@@ -522,17 +525,13 @@ def test_two_measurements_at_once_on_one_server_are_both_invalid():
 
 # The upstream behind the server.
 
-QUIET_UPSTREAM = {
-    "url": "http://127.0.0.1:9",
-    "pid": 7,
-    "timed": 100,
-    "promised_ns": 100 * 50 * MS,
-    "late_ns": 100 * MS,
-}
+QUIET_UPSTREAM = UpstreamUse("http://127.0.0.1:9", 7, timed=100, promised_ns=100 * 50 * MS, late_ns=100 * MS)
 
 
 def with_upstream(cpu_ms: int = 100, wait_ms: int = 0, **changes) -> Run:
-    return made(GOOD, upstream=QUIET_UPSTREAM | changes, upstream_cpu_ns=cpu_ms * MS, upstream_wait_ns=wait_ms * MS)
+    return made(
+        GOOD, upstream=replace(QUIET_UPSTREAM, **changes), upstream_cpu_ns=cpu_ms * MS, upstream_wait_ns=wait_ms * MS
+    )
 
 
 def test_a_quiet_upstream_is_no_reason():
@@ -571,7 +570,7 @@ def test_an_upstream_that_may_be_what_was_measured_makes_a_run_suspect(changes, 
 
 
 def test_a_generator_that_waits_for_the_core_it_shares_with_an_upstream_is_not_disturbed_from_outside():
-    assert audit.outside(made(GOOD, generator_wait_ns=200 * MS)) == "generator starved"
+    assert validity.outside(made(GOOD, generator_wait_ns=200 * MS)) == "generator starved"
     run = made(GOOD, generator_wait_ns=200 * MS, upstream=QUIET_UPSTREAM, upstream_cpu_ns=MS, upstream_wait_ns=0)
-    assert audit.outside(run) == ""
+    assert validity.outside(run) == ""
     assert "the upstream, or something else, ran there" in reasons(run)

@@ -6,15 +6,17 @@ import math
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
 import requestlab as lab
-from requestlab import audit
 from requestlab.errors import ConfigurationError, GeneratorError
-from requestlab.loading import Crew, Errand, carry_out_together
-from requestlab.plan import Plan
-from requestlab.runs import Run
+from requestlab.load.plan import Plan
+from requestlab.load.pool import Job, LoadProcessPool, run_jobs
+from requestlab.measurement import validity
+from requestlab.measurement.facts import CoreUse
+from requestlab.measurement.run import Run
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
 from tests.made_runs import MS, closed_loop, made, open_loop
 from tests.tiny_server import answering, tiny_server
@@ -29,8 +31,8 @@ def server():
 
 
 def beside(run: Run, other: Run, path: str = "/other/") -> Run:
-    about = run.about | {"beside": {path: other.about["load"]}}
-    other = Run(other.samples, other.thread_samples, other.about | {"beside": {"/": run.about["load"]}, "counts": {}})
+    about = replace(run.about, beside={path: other.about.load})
+    other = Run(other.samples, other.thread_samples, replace(other.about, beside={"/": run.about.load}, counts={}))
     return Run(run.samples, run.thread_samples, about, beside={path: other})
 
 
@@ -39,10 +41,10 @@ def test_victims_wait_for_culprits_and_the_server_counts_them_all(server):
         server, "/async/wait/?ms=1", lab.open(rate=100), seconds=1, beside={"/async/burn/?ms=60": lab.open(rate=4)}
     )
     culprits = run.beside["/async/burn/?ms=60"]
-    assert run.about["beside"] == {"/async/burn/?ms=60": "4 requests/s"}
-    assert culprits.about["beside"] == {"/async/wait/?ms=1": "100 requests/s"}
+    assert run.about.beside == {"/async/burn/?ms=60": "4 requests/s"}
+    assert culprits.about.beside == {"/async/wait/?ms=1": "100 requests/s"}
     assert (len(run.samples), len(culprits.samples)) == (125, 5)  # the warm-up included
-    assert sum(run.about["counts"].values()) == 130
+    assert sum(run.about.counts.values()) == 130
     assert run.summary["validity"] != "invalid"
     assert culprits.summary["validity"] != "invalid"
     for name, theirs in (("victims", run), ("culprits", culprits)):
@@ -56,7 +58,7 @@ def test_victims_wait_for_culprits_and_the_server_counts_them_all(server):
 def test_nobody_is_counted_where_nothing_runs_beside(server):
     run = lab.measure(server, "/async/page/", lab.closed(1, each=1))
     assert run.beside == {}
-    assert run.about["beside"] == {}
+    assert run.about.beside == {}
     assert not math.isnan(run.summary["cpu_per_request"])
 
 
@@ -64,10 +66,10 @@ def test_loads_begin_and_end_together(server):
     load, other = lab.closed(1), lab.closed(2)
     run = lab.measure(server, "/async/wait/?ms=5", load, seconds=0.6, warmup=0.3, beside={"/async/page/": other})
     theirs = run.beside["/async/page/"]
-    shared = min(run.about["end"], theirs.about["end"]) - max(run.about["start"], theirs.about["start"])
+    shared = min(run.about.end, theirs.about.end) - max(run.about.start, theirs.about.start)
     assert shared / 1e9 > 0.8 * run.seconds
     assert len(theirs.warmup) > 0
-    assert theirs.about["seconds"] == run.about["seconds"]
+    assert theirs.about.seconds == run.about.seconds
 
 
 def test_a_fixed_number_of_requests_begins_with_the_measured_stretch(server):
@@ -77,14 +79,14 @@ def test_a_fixed_number_of_requests_begins_with_the_measured_stretch(server):
     assert len(theirs.requests) == 6
     warm_up_s = (theirs.requests["planned"].min() - run.samples[:, 1].min()) / 1e9
     assert warm_up_s > 0.3
-    assert theirs.requests["planned"].max() < run.about["end"]
+    assert theirs.requests["planned"].max() < run.about.end
 
 
 def test_cpu_time_of_several_loads_is_not_told_apart(server):
     run = lab.measure(server, "/async/page/", lab.closed(1), seconds=0.2, beside={"/async/wait/?ms=1": lab.closed(1)})
     assert math.isnan(run.summary["cpu_per_request"])
     assert math.isnan(run.beside["/async/wait/?ms=1"].summary["cpu_per_request"])
-    assert run.about["server_cpu_ns"] > 0  # of all of them together, for the audit
+    assert run.about.server_cpu_ns > 0  # of all of them together, for the audit
 
 
 def test_a_run_is_saved_with_those_beside_it(server, tmp_path):
@@ -187,41 +189,41 @@ def plan(address: tuple[str, int], **changes: object) -> Plan:
 def test_the_failure_of_one_load_ends_the_others_at_once_and_names_it():
     before = time.monotonic()
     with tiny_server(answering(OK)) as tiny:
-        good = Errand(plan(tiny.address), "/good/")
-        bad = Errand(plan(("no", "address", "at", "all")), "/bad/")  # type: ignore[arg-type]
-        with Crew() as crew, pytest.raises(GeneratorError, match="the load process on /bad/ failed"):
-            carry_out_together([good, bad], (), lambda: None, crew)
+        good = Job(plan(tiny.address), "/good/")
+        bad = Job(plan(("no", "address", "at", "all")), "/bad/")  # type: ignore[arg-type]
+        with LoadProcessPool() as pool, pytest.raises(GeneratorError, match="the load process on /bad/ failed"):
+            run_jobs([good, bad], (), lambda: None, pool)
     assert time.monotonic() - before < 20  # the good one would have taken 30 s
 
 
 def generators() -> set[int]:
-    return {process.pid for process in marked_processes() if "requestlab.generator" in process.cmdline()}
+    return {process.pid for process in marked_processes() if "requestlab.load.generator" in process.cmdline()}
 
 
 def test_a_crew_sends_the_same_process_again_and_keeps_what_each_errand_brings_apart():
-    with tiny_server(answering(OK)) as tiny, Crew() as crew:
+    with tiny_server(answering(OK)) as tiny, LoadProcessPool() as pool:
         seen = []
         for each in (1, 3):
-            errand = Errand(plan(tiny.address, each=each))
-            (outcome,) = carry_out_together([errand], (), lambda: None, crew)
+            job = Job(plan(tiny.address, each=each))
+            (outcome,) = run_jobs([job], (), lambda: None, pool)
             seen.append((len(outcome.samples), outcome.head["started"], generators()))
         assert [part[:2] for part in seen] == [(1, 1), (3, 3)]
         assert seen[0][2] == seen[1][2]
         assert len(seen[0][2]) == 1
-        carry_out_together([errand, errand], (), lambda: None, crew)
+        run_jobs([job, job], (), lambda: None, pool)
         assert seen[0][2] < generators()
         assert len(generators()) == 2
     assert not generators()
 
 
 def test_a_process_of_a_crew_that_died_while_idle_is_replaced():
-    with tiny_server(answering(OK)) as tiny, Crew() as crew:
-        errand = Errand(plan(tiny.address, each=1))
-        carry_out_together([errand], (), lambda: None, crew)
+    with tiny_server(answering(OK)) as tiny, LoadProcessPool() as pool:
+        job = Job(plan(tiny.address, each=1))
+        run_jobs([job], (), lambda: None, pool)
         (idle,) = generators()
         os.kill(idle, signal.SIGKILL)
         os.waitid(os.P_PID, idle, os.WEXITED | os.WNOWAIT)
-        (outcome,) = carry_out_together([errand], (), lambda: None, crew)
+        (outcome,) = run_jobs([job], (), lambda: None, pool)
         assert len(outcome.samples) == 1
 
 
@@ -233,14 +235,14 @@ def test_one_load_process_that_is_killed_ends_the_measurement(after_s):
     def kill() -> None:
         if not killed and time.monotonic() > before + after_s:
             for process in marked_processes():
-                if not killed and "requestlab.generator" in process.cmdline():
+                if not killed and "requestlab.load.generator" in process.cmdline():
                     killed.append(process.pid)
                     process.kill()
 
     with tiny_server(answering(OK)) as tiny:
-        errands = [Errand(plan(tiny.address), "/a/"), Errand(plan(tiny.address), "/b/")]
-        with Crew() as crew, pytest.raises(GeneratorError, match="status -9"):
-            carry_out_together(errands, (), kill, crew)
+        jobs = [Job(plan(tiny.address), "/a/"), Job(plan(tiny.address), "/b/")]
+        with LoadProcessPool() as pool, pytest.raises(GeneratorError, match="status -9"):
+            run_jobs(jobs, (), kill, pool)
     assert len(killed) == 1
     assert time.monotonic() - before < 20
 
@@ -254,8 +256,8 @@ def test_a_load_process_that_fails_before_it_has_its_plan_is_an_error_with_its_o
 def test_the_count_of_the_server_is_that_of_all_loads():
     victims, culprits = closed_loop(), made([{}] * 10)
     both = beside(victims, culprits)
-    sent = victims.about["started"] + 10
-    with_counts = [beside(Run(victims.samples, victims.thread_samples, victims.about | {"counts": {7: count}}), culprits)
+    sent = victims.about.started + 10
+    with_counts = [beside(Run(victims.samples, victims.thread_samples, replace(victims.about, counts={7: count})), culprits)
                    for count in (sent, sent + 1, sent - 1)]  # fmt: skip
     assert [run.summary["validity"] for run in with_counts] == ["valid", "invalid", "invalid"]
     assert "somebody else asked too" in " ".join(with_counts[1].summary["reasons"])
@@ -275,9 +277,9 @@ def test_a_load_beside_that_came_to_nothing_is_told_with_the_judged_one():
 def test_generators_that_hold_up_each_other_make_both_suspect_but_are_nothing_from_outside():
     waiting = {"generator_wait_ns": int(0.3e9)}
     alone, both = closed_loop(**waiting), beside(closed_loop(**waiting), open_loop(**waiting))
-    assert audit.outside(alone) == "generator starved"
+    assert validity.outside(alone) == "generator starved"
     for run in (both, *both.beside.values()):
-        assert audit.outside(run) == ""
+        assert validity.outside(run) == ""
         assert run.summary["validity"] == "suspect"
         assert "the load beside it, or something else, ran there" in " ".join(run.summary["reasons"])
 
@@ -290,7 +292,7 @@ def test_a_late_schedule_is_told_for_the_load_that_was_late():
 
 def test_the_load_processes_of_all_loads_are_not_taken_for_somebody_elses_on_shared_cores():
     shared = {"cores_shared": True, "server_cpu_ns": 200 * MS, "generator_cpu_ns": 300 * MS}
-    busy = {"cores_ns": {"busy": 800 * MS, "idle": 200 * MS, "steal": 0}}
+    busy = {"cores_ns": CoreUse(busy=800 * MS, idle=200 * MS, steal=0)}
     assert "other processes" in " ".join(closed_loop(**shared, **busy).summary["reasons"])
     run = beside(closed_loop(**shared, **busy), closed_loop(**(shared | busy | {"server_cpu_ns": None})))
     assert "other processes" not in " ".join(run.summary["reasons"])
@@ -312,7 +314,7 @@ def test_contenders_are_compared_with_a_load_beside_each_of_them():
         runs = [part.run for part in result.slices if part.label == label]
         assert len(runs) >= 2
         assert all(list(run.beside) == [f"/{label}/wait/?ms=1"] for run in runs)
-    assert result.about["beside"]["async"] == {"/async/wait/?ms=1": "20 requests/s"}
+    assert result.about.beside["async"] == {"/async/wait/?ms=1": "20 requests/s"}
     assert len(same.slices) >= 2
     assert all(list(part.run.beside) == ["/async/wait/?ms=1"] for part in same.slices)
     assert math.isnan(result.ratio("sync", "async", "cpu_per_request").value)

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import requestlab as lab
-from requestlab.chrome import MARK_NS, UNFINISHED, trace_events, write_trace
-from requestlab.inside import COLUMNS, Inside
-from requestlab.probe.cells import KINDS
-from requestlab.runs import Run
+from requestlab.measurement.run import Run
+from requestlab.trace.chrome import MARK_NS, UNFINISHED, trace_events, write_trace
+from requestlab.trace.trace import COLUMNS, Trace
+from requestlab.worker.schema import KINDS
 from tests.made_runs import MS, START, made
 
 Event = dict[str, Any]
@@ -112,7 +112,7 @@ def traced(rows: list[dict[str, Any]], requests: int = 1, **about: Any) -> Run:
         names.append(row.get("name", ""))
         row |= {"kind": KINDS.index(row["kind"]), "name": len(names) - 1}
         filled.append([row.get(cell, 0) for cell in COLUMNS])
-    inside = Inside(np.array(filled, dtype=np.int64).reshape(-1, len(COLUMNS)), tuple(names))
+    inside = Trace(np.array(filled, dtype=np.int64).reshape(-1, len(COLUMNS)), tuple(names))
     run = made([{"pid": PID, "thread": LOOP, "on_loop": 1, "number": n + 1} for n in range(requests)], **about)
     return Run(run.samples, run.thread_samples, run.about, inside)
 
@@ -148,10 +148,10 @@ def test_a_request_of_a_coroutine_is_async_and_its_slices_are_complete_events():
     run = traced(
         [
             REQUEST,
-            {"kind": "slice", "id": 2, "parent": 1, "begin": 2, "end": 10},
+            {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 10},
             {"kind": "view", "id": 3, "parent": 1, "name": "app.view", "begin": 5, "end": 700},
-            {"kind": "slice", "id": 4, "parent": 3, "begin": 6, "end": 9},
-            {"kind": "slice", "id": 5, "parent": 1, "begin": 600, "end": 720},
+            {"kind": "step", "id": 4, "parent": 3, "begin": 6, "end": 9},
+            {"kind": "step", "id": 5, "parent": 1, "begin": 600, "end": 720},
         ]
     )
     assert spans(run) == [
@@ -169,7 +169,7 @@ def test_a_span_of_a_coroutine_that_never_paused_is_a_complete_event_within_its_
     run = traced(
         [
             REQUEST,
-            {"kind": "slice", "id": 2, "parent": 1, "begin": 2, "end": 100},
+            {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 100},
             {"kind": "middleware", "id": 3, "parent": 1, "name": "Quick", "begin": 10, "end": 90},
             {"kind": "view", "id": 4, "parent": 3, "name": "app.view", "begin": 20, "end": 80},
         ]
@@ -192,13 +192,13 @@ def test_everything_of_a_sync_worker_is_complete_events_on_its_thread():
 
 
 def test_requests_under_asgi_are_never_complete_events_even_where_nothing_else_was_written():
-    about = {"configuration": {"interface": "asgi"}}
+    about = {"configuration": lab.MIXED}
     assert names(traced([REQUEST], **about), "X") == []
     assert names(traced([REQUEST], configuration={"interface": "wsgi"}), "X") == ["GET /"]
 
 
 def test_a_hop_to_a_thread_is_a_slice_there_two_marks_here_and_an_arrow_through_all_three():
-    run = traced([REQUEST, {"kind": "slice", "id": 2, "parent": 1, "begin": 2, "end": 30}, hop(id=3, parent=1)])
+    run = traced([REQUEST, {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 30}, hop(id=3, parent=1)])
     signal = "request_started signal"
     assert spans(run) == [
         ("GET /", LOOP, 2.0, 30.0),
@@ -211,7 +211,7 @@ def test_a_hop_to_a_thread_is_a_slice_there_two_marks_here_and_an_arrow_through_
 
 
 def test_a_hop_is_also_an_async_event_with_what_there_inside_and_back_took():
-    run = traced([REQUEST, hop(id=2, parent=1), {"kind": "slice", "id": 3, "parent": 1, "begin": 2, "end": 30}])
+    run = traced([REQUEST, hop(id=2, parent=1), {"kind": "step", "id": 3, "parent": 1, "begin": 2, "end": 30}])
     assert names(run, "b") == ["GET /", "sync_to_async: request_started signal", "there", "inside", "back"]
     assert of_phase(run, "b")[1]["args"] == {"request": 1, "origin": "signal"}
 
@@ -226,7 +226,7 @@ def test_hops_at_the_same_time_within_one_request_stand_beside_each_other():
 
 def test_a_hop_within_another_hop_is_drawn_within_it_though_not_only_by_time():
     rows = [REQUEST, hop(id=2, parent=1, done=900, end=950), hop(200, id=3, parent=2, ran_on=OTHER, thread=THREAD)]
-    about = {"configuration": {"interface": "asgi"}}
+    about = {"configuration": lab.MIXED}
     assert {event["id"] for event in of_phase(traced(rows, **about), "b")} == {f"{PID}:1"}
     rows[2]["parent"] = 1  # the same times, but began beside it
     assert {event["id"] for event in of_phase(traced(rows, **about), "b")} == {f"{PID}:1", f"{PID}:1/1"}
@@ -238,7 +238,7 @@ def test_a_sync_thread_that_waits_for_a_coroutine_holds_what_it_runs_meanwhile()
         {"kind": "to_loop", "id": 2, "parent": 1, "name": "view\tview v", "ran_on": OTHER, "begin": 10, "running": 40,
          "done": 800, "end": 850},
         {"kind": "view", "id": 3, "parent": 2, "name": "v", "thread": OTHER, "begin": 41, "end": 799},
-        {"kind": "slice", "id": 4, "parent": 3, "thread": OTHER, "begin": 42, "end": 50},
+        {"kind": "step", "id": 4, "parent": 3, "thread": OTHER, "begin": 42, "end": 50},
         hop(100, id=5, parent=3, thread=OTHER, ran_on=LOOP),
     ]  # fmt: skip
     found = spans(traced(rows))
@@ -251,8 +251,8 @@ def test_a_sync_thread_that_waits_for_a_coroutine_holds_what_it_runs_meanwhile()
 def test_a_coroutine_that_a_thread_hands_to_the_servers_own_loop_is_no_slice_there_but_a_mark():
     rows = [
         REQUEST,
-        {"kind": "slice", "id": 2, "parent": 1, "begin": 2, "end": 5},
-        {"kind": "slice", "id": 9, "parent": 1, "begin": 300, "end": 400},
+        {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 5},
+        {"kind": "step", "id": 9, "parent": 1, "begin": 300, "end": 400},
         {"kind": "to_loop", "id": 3, "parent": 1, "name": "other\tcoro", "thread": THREAD, "ran_on": LOOP, "begin": 10,
          "running": 40, "done": 800, "end": 850},
     ]  # fmt: skip
@@ -263,7 +263,7 @@ def test_a_coroutine_that_a_thread_hands_to_the_servers_own_loop_is_no_slice_the
 def test_spans_without_an_end_are_closed_where_the_worker_was_last_heard_of_and_marked():
     rows = [
         REQUEST | {"end": None},
-        {"kind": "slice", "id": 2, "parent": 1, "begin": 2, "end": 30},
+        {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 30},
         hop(id=3, parent=1, done=None, end=None),
         {"kind": "view", "id": 4, "parent": 3, "name": "v", "thread": THREAD, "begin": 130, "end": None},
         {"kind": "tick", "begin": 400, "end": 500, "request": 0},
@@ -283,8 +283,8 @@ def test_a_call_that_was_given_up_while_its_thread_went_on_breaks_no_rule():
 
 
 def test_rows_that_were_lost_break_no_rule():
-    run = traced([hop(id=7, parent=5), {"kind": "slice", "id": 8, "parent": 4, "begin": 2, "end": 30}])
-    assert ("slice", LOOP, 2.0, 30.0) in spans(run)
+    run = traced([hop(id=7, parent=5), {"kind": "step", "id": 8, "parent": 4, "begin": 2, "end": 30}])
+    assert ("step", LOOP, 2.0, 30.0) in spans(run)
 
 
 def test_how_late_the_event_loop_was_is_a_counter_and_looks_at_it_are_instants():
@@ -337,7 +337,7 @@ def test_clients_are_a_process_with_an_async_event_for_each_request_and_its_part
 def test_clients_beside_are_another_process():
     main = traced([REQUEST])
     other = made([{"planned": START - 50 * US, "done": START + MS}], load="2 requests/s")
-    run = Run(main.samples, main.thread_samples, main.about, main.inside, {"/other/": other})
+    run = Run(main.samples, main.thread_samples, main.about, main.trace, {"/other/": other})
     events = trace_events(run)
     check(events)
     titles = {e["args"]["name"] for e in events if e["name"] == "process_name"}
@@ -423,7 +423,7 @@ def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, configuration):
 def test_real_runs_become_traces_by_the_rules(configuration, path, tmp_path):
     with lab.serve(configuration, probe=True) as server:
         run = lab.measure(server, path, lab.closed(4, each=4))
-    events = json.loads(run.trace(tmp_path / "one.json").read_text())["traceEvents"]
+    events = json.loads(run.save_chrome_trace(tmp_path / "one.json").read_text())["traceEvents"]
     check(events)
     workers = {event["pid"] for event in events if event["ph"] == "X"}
     assert workers == set(run.requests["pid"])

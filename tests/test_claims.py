@@ -12,15 +12,19 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from requestlab import cli, judging, ledgers
-from requestlab.claims import KINDS, MEASURES, claim, claims
-from requestlab.comparison import ALIKE, Comparison, Ratio, Slice
+from requestlab import cli
+from requestlab.claims import judging, ledger
+from requestlab.claims.ledger import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger, read, read_all
+from requestlab.claims.statement import KINDS, MEASURES, claim, claims
+from requestlab.claims.verdict import CANNOT_TELL, NOT_TRIED, REFUTED, SUPPORTED
+from requestlab.comparison.comparison import ALIKE, Comparison, Ratio, Slice
+from requestlab.comparison.intervals import Interval
+from requestlab.comparison.intervals import ratio as ratio_of
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
-from requestlab.intervals import Interval
-from requestlab.intervals import ratio as ratio_of
-from requestlab.ledgers import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger, read, read_all
-from requestlab.pace import QUICK_VARIABLE
-from requestlab.verdicts import CANNOT_TELL, NOT_TRIED, REFUTED, SUPPORTED
+from requestlab.system.machine import Cores
+from requestlab.system.quick import QUICK_VARIABLE
+from requestlab.system.values import to_plain
+from tests.made_runs import COMPARED
 
 NAMED_IN_THE_LIST = {
     *(
@@ -39,7 +43,7 @@ NAMED_IN_THE_LIST = {
 
 @pytest.fixture(autouse=True)
 def _an_empty_ledger(monkeypatch):
-    monkeypatch.setattr(ledgers, "_given", [])
+    monkeypatch.setattr(ledger, "_given", [])
     monkeypatch.delenv(LEDGER_VARIABLE, raising=False)
     monkeypatch.delenv(QUICK_VARIABLE, raising=False)
 
@@ -63,16 +67,16 @@ def compared(figures, *, errors=0, validity="valid", busy=False, cpu=(), control
                 response_ms=[1.0] * 400,
                 requests=pd.DataFrame({"status": [200] * 400}),
                 generator_was_busy=busy,
-                about={"rate": None},
+                about=SimpleNamespace(rate=None),
             )
             slices.append(Slice(number, 0, label, run))
-    return Comparison(tuple(slices), tuple(label for label in figures if label != control), control, {})
+    return Comparison(tuple(slices), tuple(label for label in figures if label != control), control, COMPARED)
 
 
 def on_cores(result, server):
     """The same comparison, of servers that had these cores."""
     for part in result.slices:
-        part.run.about["cores"] = {"server": server, "generator": None}
+        part.run.about.cores = Cores(server=server, generator=None)
     return result
 
 
@@ -110,13 +114,13 @@ def test_claims_are_in_the_order_of_the_lessons():
 
 
 def test_a_claim_about_several_cores_is_not_tried_on_one(monkeypatch):
-    monkeypatch.setattr(judging.surroundings, "cpu_limit", lambda: None)
+    monkeypatch.setattr(judging.limits, "cpu_limit", lambda: None)
     figures = {"one thread": [20.0, 20.1, 19.9, 20.0], "four processes": [40.0, 40.2, 39.9, 40.0]}
     four = claim("four-processes-beat-one-thread")
     assert four.judge(on_cores(compared(figures), [0, 1])).verdict == SUPPORTED
     untried = four.judge(on_cores(compared(figures), [0]))
     assert (untried.verdict, untried.reason) == (CANNOT_TELL, "the servers had 1 core, and it takes 2 to try this")
-    monkeypatch.setattr(judging.surroundings, "cpu_limit", lambda: 1.5)
+    monkeypatch.setattr(judging.limits, "cpu_limit", lambda: 1.5)
     limited = four.judge(on_cores(compared(figures), [0, 1]))
     assert limited.reason == "the servers had 1.5 cores, and it takes 2 to try this"
     assert claim("sync-wins-static").judge(on_cores(compared(FASTER_SYNC), [0])).verdict == SUPPORTED
@@ -231,7 +235,7 @@ def test_a_verdict_names_the_contenders_that_were_taken():
     ratio = claim("sync-wins-static").judge({"again": result.ratio("sync", "async"), "one user": result})
     assert [found.taken for found in ratio.findings] == ["sync / async", "sync / mixed"]
     assert claim("asgi-adds-15ms").judge(result).findings[0].taken == "mixed − sync"
-    for card in (repr(ratio), re.sub("<[^>]+>", " ", ratio._repr_html_()), repr(ledgers.ledger())):
+    for card in (repr(ratio), re.sub("<[^>]+>", " ", ratio._repr_html_()), repr(ledger.ledger())):
         text = " ".join(card.split())
         assert re.search(r"again: 2 \(1.98 to 2.02\), sync / async, supported", text), text
         assert re.search(r"one user: 2 \(1.98 to 2.02\), sync / mixed, supported", text), text
@@ -255,7 +259,7 @@ def test_where_the_a_a_control_found_a_winner_nothing_can_be_told_of_others():
 )
 def test_what_speaks_against_an_interval_is_why_nothing_can_be_told(id, interval):
     assert claim(id).judge(between(*interval)).verdict != CANNOT_TELL
-    doubted = claim(id).judge(between(*interval, doubts=("sync was late", "the answers are not alike")))
+    doubted = claim(id).judge(between(*interval, caveats=("sync was late", "the answers are not alike")))
     assert doubted.verdict == CANNOT_TELL
     assert doubted.reason == "sync was late; the answers are not alike"
     assert doubted.low == interval[0]
@@ -393,7 +397,7 @@ def test_each_case_of_a_rule_wants_its_evidence(evidence):
 def test_evidence_of_a_wrong_kind_says_what_the_claim_wants(id, evidence):
     with pytest.raises(ConfigurationError, match=f"the claim '{claim(id).id}' wants "):
         claim(id).judge(evidence)
-    assert ledgers.ledger().verdicts == ()
+    assert ledger.ledger().verdicts == ()
 
 
 # Cards
@@ -433,7 +437,7 @@ def test_a_plain_card_fits_a_terminal():
 def test_the_ledger_holds_all_claims_and_the_latest_verdict_on_each():
     claim("Q1").judge(1)
     claim("Q1").judge(60)
-    book = ledgers.ledger()
+    book = ledger.ledger()
     assert book.verdict("many-requests-one-thread").verdict == REFUTED
     assert book.verdict("switch-once") is None
     lines = repr(book).splitlines()
@@ -449,13 +453,13 @@ def test_the_ledger_holds_all_claims_and_the_latest_verdict_on_each():
 def test_a_verdict_of_quick_mode_says_so_wherever_it_is_shown(tmp_path, monkeypatch):
     monkeypatch.setenv(LEDGER_VARIABLE, str(tmp_path))
     claim("Q1").judge(1)
-    assert "quick" not in repr(ledgers.ledger()) + ledgers.ledger()._repr_html_()
+    assert "quick" not in repr(ledger.ledger()) + ledger.ledger()._repr_html_()
     monkeypatch.setenv(QUICK_VARIABLE, "1")
     quick = claim("Q1").judge(60)
     assert "refuted, in quick mode: " in repr(quick)
     assert "on this machine, in quick mode" in quick._repr_html_()
-    assert "refuted (quick; earlier: supported)" in repr(ledgers.ledger()).splitlines()[0]
-    assert ">quick</span>" in ledgers.ledger()._repr_html_()
+    assert "refuted (quick; earlier: supported)" in repr(ledger.ledger()).splitlines()[0]
+    assert ">quick</span>" in ledger.ledger()._repr_html_()
     monkeypatch.delenv(QUICK_VARIABLE)
     [book] = read(tmp_path)
     assert [one.quick for one in book.verdicts] == [False, True]
@@ -497,7 +501,7 @@ def written(folder, monkeypatch, **machine):
     """A folder with one verdict in its ledger, from a machine with these facts changed."""
     verdict = claim("Q1").judge(60)
     verdict.machine.update(machine)
-    ledgers.append(folder, verdict)
+    ledger.append(folder, verdict)
     return folder
 
 
@@ -542,13 +546,13 @@ def test_ledgers_of_different_machines_are_never_made_one(tmp_path, monkeypatch)
     books = read_all([shared, other, empty, shared])
     assert [book.name for book in books] == [f"{shared} #1", f"{shared} #2", str(other), "empty"]
     assert [len(book.verdicts) for book in books] == [1, 1, 1, 0]
-    assert books[1].machine["processor"] == "another"
+    assert books[1].machine.processor == "another"
 
 
 def test_a_report_in_which_nothing_was_judged_still_knows_its_machine(tmp_path):
     (tmp_path / FILE).touch()
     facts = claim("Q1").judge(60).machine
-    (tmp_path / MACHINE_FILE).write_text(json.dumps(facts))
+    (tmp_path / MACHINE_FILE).write_text(json.dumps(to_plain(facts)))
     assert read(tmp_path)[0].machine == facts
     (tmp_path / MACHINE_FILE).write_text("{")
     assert read(tmp_path) == (Ledger((), tmp_path.name, None),)
@@ -599,7 +603,7 @@ def judged(folder, number, monkeypatch, **machine):
     """A folder with one verdict more in its ledger: so many threads were counted. 1 refutes Q4's claim, or supports it."""
     verdict = claim("everything-in-one-thread").judge(number)
     verdict.machine.update(machine)
-    ledgers.append(folder, verdict)
+    ledger.append(folder, verdict)
     return folder
 
 

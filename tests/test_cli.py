@@ -22,14 +22,17 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from requestlab import aiming, cli, jupyter, measuring
+from requestlab import cli
 from requestlab.cli.addresses import DEFAULT_PATH
 from requestlab.cli.options import configuration, serving_options
-from requestlab.configurations import APPLICATIONS, LOOPS, MIDDLEWARE, NAMED, Configuration
 from requestlab.errors import ConfigurationError
-from requestlab.lifeline import SUPERVISOR_VARIABLE
-from requestlab.runs import load_run
-from requestlab.servers import SERVERS
+from requestlab.load import target
+from requestlab.measurement import measure
+from requestlab.measurement.run import load_run
+from requestlab.notebooks import jupyter
+from requestlab.serving.configuration import APPLICATIONS, LOOPS, MIDDLEWARE, NAMED, Configuration
+from requestlab.serving.servers import SERVERS
+from requestlab.worker.lifeline import SUPERVISOR_VARIABLE
 from tests.conftest import is_alive, nobody_listens_on
 from tests.tiny_server import answering, read_request, tiny_server
 
@@ -112,7 +115,16 @@ def rows_of(table: str) -> dict[str, str]:
 
 
 def test_help_imports_nothing_slow():
-    slow = {"numpy", "pandas", "httpx", "psutil", "matplotlib", "asyncio", "requestlab.measuring", "requestlab.serving"}
+    slow = {
+        "numpy",
+        "pandas",
+        "httpx",
+        "psutil",
+        "matplotlib",
+        "asyncio",
+        "requestlab.measurement.measure",
+        "requestlab.serving.server",
+    }
     code = f"import sys, requestlab.cli; print(sorted({slow!r} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -519,7 +531,7 @@ def test_a_server_that_does_not_start_is_one_message_with_the_end_of_its_log():
 @pytest.fixture
 def elsewhere(monkeypatch):
     """Makes this machine's loopback count as another machine, so that no test loads a real one."""
-    monkeypatch.setattr(aiming, "on_this_machine", lambda host: False)
+    monkeypatch.setattr(target, "on_this_machine", lambda host: False)
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -536,7 +548,7 @@ def test_load_on_another_machine_is_announced_before_it_starts():
     said_before: list[str] = []
     with tiny_server(answering(ANSWER)) as server:
         runner = CliRunner()
-        original = measuring.measure
+        original = measure.measure
 
         def watched(*arguments: Any, **more: Any) -> Any:
             said_before.append(sys.stderr.buffer.getvalue().decode())  # type: ignore[attr-defined]
@@ -544,7 +556,7 @@ def test_load_on_another_machine_is_announced_before_it_starts():
             return original(*arguments, **more)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(measuring, "measure", watched)
+            patch.setattr(measure, "measure", watched)
             address = server.url.replace("127.0.0.1", "localhost")
             result = runner.invoke(cli.commands, ["measure", address, "--remote", "--users", "3", *SHORT])
         assert server.accepted == 3
@@ -631,7 +643,7 @@ def test_serve_ends_with_1_and_the_reason_when_its_server_dies():
 @pytest.mark.parametrize("arguments", [["sync"], ["async", "--workers", "2"], ["mixed", "/sync/wait/?ms=50"]])
 def test_ctrl_c_ends_measure_its_server_and_its_load(arguments):
     with running("measure", *arguments, "--users", "5", "--seconds", "60") as process:
-        family = wait_for(process, "requestlab.generator", "requestlab.supervisor")
+        family = wait_for(process, "requestlab.load.generator", "requestlab.serving.supervisor")
         assert of_a_server(family)
         time.sleep(0.3)  # well into the load
         os.killpg(process.pid, signal.SIGINT)
@@ -642,7 +654,7 @@ def test_ctrl_c_ends_measure_its_server_and_its_load(arguments):
 
 def test_ctrl_c_ends_a_measurement_of_an_address_and_the_server_stays():
     with tiny_server(answering(ANSWER)) as server, running("measure", server.url, "--seconds", "60") as process:
-        family = wait_for(process, "requestlab.generator")
+        family = wait_for(process, "requestlab.load.generator")
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate(timeout=GONE_S) == ("", "")
         assert get(server.url) == b"ok"
@@ -652,7 +664,7 @@ def test_ctrl_c_ends_a_measurement_of_an_address_and_the_server_stays():
 
 def test_ctrl_c_ends_the_doctor():
     with running("doctor") as process:
-        family = wait_for(process, "requestlab.null", "uvicorn", "requestlab.generator")
+        family = wait_for(process, "requestlab.serving.null", "uvicorn", "requestlab.load.generator")
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate(timeout=GONE_S) == ("", "")
     assert process.returncode == 130

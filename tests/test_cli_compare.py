@@ -19,12 +19,13 @@ from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from requestlab import aiming, cli
+from requestlab import cli
 from requestlab.cli.findings import PHRASES, sentence, why_not
 from requestlab.cli.targets import FIELDS, contender, contenders
-from requestlab.comparison import METRICS, Comparison, Ratio
-from requestlab.configurations import ASYNC, MIXED, NAMED, SYNC, Configuration
-from requestlab.intervals import Interval
+from requestlab.comparison.comparison import METRICS, Comparison, Ratio
+from requestlab.comparison.intervals import Interval
+from requestlab.load import target
+from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
 from tests.test_cli import GONE_S, HANG_S, left_of, requestlab, running, strict, wait_for
 from tests.tiny_server import answering, read_request, tiny_server
 
@@ -301,7 +302,7 @@ def test_a_contender_whose_slices_are_invalid_ends_with_1_and_its_failures(urls)
     with tiny_server(missing) as server:
         done = requestlab("compare", urls[0], f"gone={server.url}", *SHORT)
     assert done.returncode == 1
-    assert "cannot tell, for the doubts below" in done.stdout
+    assert "cannot tell, for the caveats below" in done.stdout
     assert re.search(
         r"^Error: 1 of 1 slices of gone are invalid: no request was answered .*× status 404\)$", done.stderr
     )
@@ -325,7 +326,7 @@ def test_the_same_seed_makes_the_same_order(urls):
 
 
 def test_load_on_another_machine_is_announced_before_the_first_connection(monkeypatch):
-    monkeypatch.setattr(aiming, "on_this_machine", lambda host: False)
+    monkeypatch.setattr(target, "on_this_machine", lambda host: False)
     with tiny_server(answering(ANSWER)) as server:
         refused = CliRunner().invoke(cli.commands, ["compare", server.url, f"b={server.url}", *SHORT])
         assert server.accepted == 0
@@ -339,7 +340,7 @@ def test_load_on_another_machine_is_announced_before_the_first_connection(monkey
 # How it ends
 
 
-@pytest.mark.parametrize("words", [["requestlab.supervisor"], ["requestlab.generator", "uvicorn"]])
+@pytest.mark.parametrize("words", [["requestlab.serving.supervisor"], ["requestlab.load.generator", "uvicorn"]])
 def test_ctrl_c_leaves_nothing(words):
     with running("compare", "sync", "async", "--users", "5") as process:
         wait_for(process, *words)
@@ -352,7 +353,7 @@ def test_ctrl_c_leaves_nothing(words):
 
 def test_a_server_killed_half_way_is_said_and_ends_with_1():
     with running("compare", "sync", "async", "--rounds", "4", "--seconds", "0.3") as process:
-        family = wait_for(process, "requestlab.generator", "uvicorn")
+        family = wait_for(process, "requestlab.load.generator", "uvicorn")
         [server] = [one for one in family if "uvicorn" in one.cmdline()]
         time.sleep(2.0)  # well past the ramp
         server.kill()
@@ -361,7 +362,7 @@ def test_a_server_killed_half_way_is_said_and_ends_with_1():
     during = r"\d of \d slices of async are invalid: the server ended during the run"
     between = "the comparison ended early: the server of async has ended"
     assert re.match(f"Error: ({during}|{between}$)", problem)
-    assert "for the doubts below" in said or between in problem
+    assert "for the caveats below" in said or between in problem
     assert "Traceback" not in problem
 
 

@@ -19,14 +19,15 @@ import pytest
 from scipy import stats
 
 import requestlab as lab
-from requestlab import audit, comparing, intervals
-from requestlab.comparison import ALIKE, METRICS, Comparison, Slice
+from requestlab.comparison import compare, intervals
+from requestlab.comparison.comparison import ALIKE, METRICS, Comparison, Slice
+from requestlab.comparison.intervals import FALSE_ALARMS, MIN_ROUNDS, Interval
 from requestlab.errors import ConfigurationError, RemoteTargetError, ServerGoneError
-from requestlab.intervals import FALSE_ALARMS, LEAST_ROUNDS, Interval
-from requestlab.runs import Run
+from requestlab.measurement import validity
+from requestlab.measurement.run import Run
 from tests.conftest import left_after, seconds_to_interrupt
 from tests.known_server import known_server
-from tests.made_runs import MS, START, made, simulated
+from tests.made_runs import COMPARED, MS, START, made, simulated
 from tests.tiny_server import answering, tiny_server
 
 MANY = made([{}] * 2_000)
@@ -51,7 +52,7 @@ def comparison(figures: dict[str, np.ndarray], control: str | None = None) -> Co
             each = dict(zip(METRICS, np.broadcast_to(row, len(METRICS)), strict=True))
             slices.append(Slice(number + 1, position, label, slice_of(each)))
     labels = tuple(label for label in figures if label != control)
-    return Comparison(tuple(slices), labels, control, {})
+    return Comparison(tuple(slices), labels, control, COMPARED)
 
 
 def changed(result: Comparison, label: str, rounds: set[int], **changes: Any) -> Comparison:
@@ -113,7 +114,7 @@ def test_fewer_than_four_rounds_tell_nothing_and_say_why():
     assert np.isnan(found.low)
     assert (found.verdict, found.reason) == (
         "cannot tell",
-        f"3 rounds have a figure, and an interval needs {LEAST_ROUNDS}",
+        f"3 rounds have a figure, and an interval needs {MIN_ROUNDS}",
     )
 
 
@@ -157,9 +158,9 @@ def test_one_slice_can_be_reason_enough_to_doubt(run, words):
     result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0), "third": np.full(8, 200.0)})
     run = slice_of({"throughput": 200.0}, run, errors=run.summary["errors"], validity=run.summary["validity"])
     result = changed(result, "other", {3}, run=run)
-    assert result.doubts("other") == [words]
+    assert result.caveats("other") == [words]
     found = result.ratio("other", "base")
-    assert (found.verdict, found.reason, found.doubts) == ("cannot tell", words, (words,))
+    assert (found.verdict, found.reason, found.caveats) == ("cannot tell", words, (words,))
     assert result.verdict("base", "other") == "cannot tell"
     assert result.verdict("third", "base") == "faster"
 
@@ -174,7 +175,7 @@ def test_failures_are_a_doubt_from_one_in_a_hundred_on_and_from_fewer_where_they
         run = slice_of({metric: 200.0}, made([{"error": 1, "status": 0}] * failed + [{}] * (2_000 - failed)))
         some = changed(result, "other", {3}, run=run)
         said = (f"{failed} of 16,000 requests failed under other",) if failed > most else ()
-        assert tuple(some.doubts("other", metric)) == some.ratio("other", "base", metric).doubts == said
+        assert tuple(some.caveats("other", metric)) == some.ratio("other", "base", metric).caveats == said
         assert (some.verdict("other", "base", metric) == "cannot tell") is bool(said)
 
 
@@ -182,11 +183,11 @@ def test_a_server_that_does_not_keep_up_with_the_rate_is_a_doubt_on_its_times_an
     rows = [{"planned": START + at * MS, "done": START + 2 * at * MS} for at in range(1_000)] + [{}] * 1_000
     behind = slice_of({"throughput": 200.0, "p50": 200.0, "cpu_per_request": 200.0}, made(rows, rate=1_000.0))
     result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
-    assert changed(result, "other", {1, 2, 3, 4}, run=behind).doubts("other", "p50") == []
+    assert changed(result, "other", {1, 2, 3, 4}, run=behind).caveats("other", "p50") == []
     result = changed(result, "other", set(range(1, 6)), run=behind)
     words = "other did not keep up with the rate: its response times depend on how long a slice lasted"
     for metric in ("p50", "p95", "p99"):
-        assert result.ratio("base", "other", metric).doubts == (words,)
+        assert result.ratio("base", "other", metric).caveats == (words,)
     assert result.verdict("other", "base") == "faster"
     assert result.verdict("other", "base", "cpu_per_request") == "slower"
 
@@ -196,8 +197,8 @@ def test_contenders_that_answer_differently_are_not_set_against_each_other():
     moved = slice_of({"throughput": 200.0}, made([{"status": 302}] * 2_000))
     result = changed(result, "other", set(range(1, 9)), run=moved)
     words = "the answers are not alike: most have status 302 under other and 200 under base"
-    assert result.ratio("other", "base").doubts == (words,)
-    assert result.difference("other", "base").doubts == (words,)
+    assert result.ratio("other", "base").caveats == (words,)
+    assert result.difference("other", "base").caveats == (words,)
     assert result.verdict("third", "base") == "faster"
 
 
@@ -209,7 +210,7 @@ def test_disturbances_that_count_must_have_fallen_on_both_alike_and_are_told():
         "the interval lies on one side; 2 of 16 slices were disturbed from outside and count, since so many were"
     )
     apart = changed(result, "base", {1, 2, 3}, disturbed="steal")
-    assert apart.ratio("other", "base").doubts == (
+    assert apart.ratio("other", "base").caveats == (
         "what disturbed the slices did not fall on both alike: 0% of those of other, 38% of those of base",
     )
     assert changed(apart, "other", {5, 6, 7}, disturbed="steal").verdict("other", "base") == "faster"
@@ -218,9 +219,9 @@ def test_disturbances_that_count_must_have_fallen_on_both_alike_and_are_told():
 def test_a_generator_that_was_busy_in_most_slices_is_a_doubt():
     result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
     busy = slice_of({"throughput": 200.0}, made([{}] * 300, generator_cpu_ns=700 * MS))
-    assert changed(result, "base", set(range(1, 5)), run=busy).doubts("base") == []
+    assert changed(result, "base", set(range(1, 5)), run=busy).caveats("base") == []
     doubted = changed(result, "base", set(range(1, 6)), run=busy)
-    assert doubted.doubts("base") == [
+    assert doubted.caveats("base") == [
         "the generator was busy for most of the time under base: it may be what was measured"
     ]
     assert doubted.verdict("other", "base") == "cannot tell"
@@ -231,7 +232,7 @@ def test_a_generator_that_was_busy_in_most_slices_is_a_doubt():
 def test_a_contender_without_a_slice_that_counts_is_a_doubt():
     result = comparison({"base": np.full(5, 100.0), "other": np.full(5, 200.0)})
     gone = changed(result, "other", set(range(1, 6)), disturbed="steal", dropped=True)
-    assert gone.doubts("other") == ["no slice of other counts"]
+    assert gone.caveats("other") == ["no slice of other counts"]
     assert gone.verdict("other", "base") == "cannot tell"
     assert gone.complete == 0
 
@@ -243,7 +244,7 @@ def of_answers(**counts: list[int]) -> Comparison:
         for position, (label, each) in enumerate(counts.items())
         for number, answers in enumerate(each, 1)
     ]
-    return Comparison(tuple(slices), tuple(counts), None, {})
+    return Comparison(tuple(slices), tuple(counts), None, COMPARED)
 
 
 @pytest.mark.parametrize(
@@ -306,20 +307,20 @@ DERIVED = {
 def test_what_speaks_against_a_contender_speaks_against_every_figure_that_is_derived_from_it(derived):
     result = comparison({"base": around(100.0), "other": around(200.0, spread=-0.01)})
     assert DERIVED[derived](result).known
-    assert DERIVED[derived](result).doubts == ()
+    assert DERIVED[derived](result).caveats == ()
     run = slice_of({}, MANY, validity="invalid", reasons=["the server ended during the run"])
     words = "1 of 8 slices of base are invalid: the server ended during the run"
-    assert DERIVED[derived](changed(result, "base", {3}, run=run)).doubts == (words,)
+    assert DERIVED[derived](changed(result, "base", {3}, run=run)).caveats == (words,)
     gone = changed(result, "other", set(range(1, 9)), disturbed="steal", dropped=True)
-    assert DERIVED[derived](gone).doubts[0] == "no slice of other counts"
+    assert DERIVED[derived](gone).caveats[0] == "no slice of other counts"
 
 
 @pytest.mark.parametrize("derived", DERIVED)
 def test_what_the_control_found_speaks_against_every_derived_figure(derived):
     fair = comparison({"base": around(100.0), "other": around(200.0), "again": around(100.0)}, "again")
     off = comparison({"base": around(100.0), "other": around(200.0), "again": around(150.0)}, "again")
-    assert DERIVED[derived](fair).doubts == ()
-    assert DERIVED[derived](off).doubts == ("the A/A control found a winner where there is none: 1.5 (1.5 to 1.5)",)
+    assert DERIVED[derived](fair).caveats == ()
+    assert DERIVED[derived](off).caveats == ("the A/A control found a winner where there is none: 1.5 (1.5 to 1.5)",)
 
 
 def test_an_estimate_is_a_figure_of_each_round_with_students_interval():
@@ -368,7 +369,7 @@ def test_a_control_that_found_a_winner_takes_every_verdict_in_that_figure_back()
     off[:, list(METRICS).index("p50")] = 150
     result = comparison({"base": fair, "other": 2 * fair, "third": 4 * fair, "again": off}, "again")
     words = "the A/A control found a winner where there is none: 1.5 (1.5 to 1.5)"
-    assert result.ratio("other", "base", "p50").doubts == (words,)
+    assert result.ratio("other", "base", "p50").caveats == (words,)
     assert result.verdict("third", "other", "p50") == "cannot tell"
     assert result.verdict("other", "base", "throughput") == "faster"
     assert result.ratio("again", "base", "p50").verdict == "slower"  # what is said of the control itself stays
@@ -379,7 +380,7 @@ def test_a_control_that_found_a_winner_takes_every_verdict_in_that_figure_back()
     [
         (lambda result: result.ratio("c", "a"), "there is no contender 'c'; there are a, b"),
         (lambda result: result.runs("c"), "there is no contender 'c'"),
-        (lambda result: result.doubts("c"), "there is no contender 'c'"),
+        (lambda result: result.caveats("c"), "there is no contender 'c'"),
         (lambda result: result.difference("a", "c"), "there is no contender 'c'"),
         (
             lambda result: result.ratio("a", "b", "latency"),
@@ -432,15 +433,15 @@ def address() -> Iterator[str]:
 
 
 class Slices:
-    """Takes the place of `measuring.take`: gives runs made by hand, and keeps what it was asked for."""
+    """Takes the place of `measure_slice`: gives runs made by hand, and keeps what it was asked for."""
 
     def __init__(self, takes_s: float = 0.0) -> None:
         self.asked: list[tuple[str, str, float]] = []
         self.loads: list[Any] = []
         self.takes_s = takes_s
 
-    def __call__(self, aim: Any, load: Any, settings: Any, crew: Any, tick: Any) -> Run:
-        self.asked.append((aim.path, str(load), settings.seconds))
+    def __call__(self, target: Any, load: Any, settings: Any, pool: Any, tick: Any) -> Run:
+        self.asked.append((target.path, str(load), settings.seconds))
         self.loads.append(load)
         time.sleep(self.takes_s)
         tick()
@@ -450,7 +451,7 @@ class Slices:
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> Slices:
     slices = Slices()
-    monkeypatch.setattr(comparing, "take_slice", slices)
+    monkeypatch.setattr(compare, "take_slice", slices)
     return slices
 
 
@@ -469,7 +470,7 @@ def test_every_contender_is_measured_once_a_round_in_an_order_that_the_seed_deci
     assert order(lab.compare(contenders, rounds=12, seed=3)) == orders
     assert order(lab.compare(contenders, rounds=12, seed=4)) != orders
     unseeded = lab.compare(contenders, rounds=12)
-    assert order(lab.compare(contenders, rounds=12, seed=unseeded.about["seed"])) == order(unseeded)
+    assert order(lab.compare(contenders, rounds=12, seed=unseeded.about.seed)) == order(unseeded)
 
 
 def test_over_many_rounds_every_contender_has_every_position_equally_often(slices, address):
@@ -482,7 +483,7 @@ def test_over_many_rounds_every_contender_has_every_position_equally_often(slice
 def test_a_ramp_comes_before_the_first_round_and_is_thrown_away(slices, address):
     result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"}, rounds=2, seconds=1.0)
     assert [asked[0] for asked in slices.asked[:2]] == ["/a", "/b"]
-    assert {asked[2] for asked in slices.asked[:2]} == {comparing.RAMP_S}
+    assert {asked[2] for asked in slices.asked[:2]} == {compare.RAMP_S}
     assert {asked[2] for asked in slices.asked[2:]} == {1.0}
     assert len(result.slices) == 4 == len(slices.asked) - 2
 
@@ -507,8 +508,8 @@ def test_paths_and_loads_go_by_label_and_the_control_has_those_of_the_baseline(s
         {"a": address, "b": address}, {"a": "/a", "b": "/b"}, loads, rounds=2, seconds=0.1, control=True
     )
     assert result.control == "a again"
-    assert result.about["paths"] == {"a": "/a", "b": "/b", "a again": "/a"}
-    assert result.about["loads"] == {"a": "2 users", "b": "50 requests/s", "a again": "2 users"}
+    assert result.about.paths == {"a": "/a", "b": "/b", "a again": "/a"}
+    assert result.about.loads == {"a": "2 users", "b": "50 requests/s", "a again": "2 users"}
     assert Counter(slices.asked) == {("/a", "2 users", 0.1): 6, ("/b", "50 requests/s", 0.1): 3}
     assert sorted(order(result)[0]) == ["a", "a again", "b"]
 
@@ -516,44 +517,44 @@ def test_paths_and_loads_go_by_label_and_the_control_has_those_of_the_baseline(s
 def test_it_stops_when_the_rounds_that_were_wanted_are_complete(slices, address):
     result = lab.compare({"a": address, "b": address}, rounds=5)
     assert result.complete == 5
-    assert result.about["stopped"] == "5 rounds were wanted"
+    assert result.about.stopped == "5 rounds were wanted"
 
 
 def test_it_stops_when_every_interval_is_narrow_but_not_before_six_rounds(slices, address):
     result = lab.compare({"a": address, "b": address}, rounds=50, width=0.05)
-    assert result.complete == comparing.LEAST_ROUNDS_BY_WIDTH == 6
-    assert result.about["stopped"] == "every interval was narrower than 5%"
+    assert result.complete == compare.MIN_ROUNDS_BY_WIDTH == 6
+    assert result.about.stopped == "every interval was narrower than 5%"
 
 
 def test_a_control_whose_interval_is_wide_keeps_it_going(monkeypatch, address):
     figures = itertools.cycle([100.0, 150.0, 80.0])
 
-    def take(aim: Any, load: Any, settings: Any, crew: Any, tick: Any) -> Run:
-        return slice_of({"throughput": next(figures) if aim.path == "/wide" else 100.0})
+    def take(target: Any, load: Any, settings: Any, pool: Any, tick: Any) -> Run:
+        return slice_of({"throughput": next(figures) if target.path == "/wide" else 100.0})
 
-    monkeypatch.setattr(comparing, "take_slice", take)
+    monkeypatch.setattr(compare, "take_slice", take)
     result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/wide"}, rounds=15, width=0.05)
     assert result.complete == 15
 
 
 def test_it_stops_before_a_round_that_would_exceed_the_budget(monkeypatch, address):
-    monkeypatch.setattr(comparing, "take_slice", Slices(takes_s=0.05))
+    monkeypatch.setattr(compare, "take_slice", Slices(takes_s=0.05))
     before = time.monotonic()
     result = lab.compare({"a": address, "b": address}, rounds=100, budget=1.0)
     assert time.monotonic() - before < 2
     assert 1 <= result.complete <= 9
-    assert result.about["stopped"] == "another round would not fit into the budget of 1 s"
+    assert result.about.stopped == "another round would not fit into the budget of 1 s"
     assert lab.compare({"a": address, "b": address}, rounds=3, budget=0.001).complete == 1
 
 
 def disturbing(monkeypatch: pytest.MonkeyPatch, evidence: Iterator[str]) -> None:
-    monkeypatch.setattr(audit, "outside", lambda run: next(evidence))
+    monkeypatch.setattr(validity, "outside", lambda run: next(evidence))
 
 
 def test_rounds_with_a_dropped_slice_are_made_up_for_and_counted(monkeypatch, slices, address):
     disturbing(monkeypatch, itertools.chain(["", "steal", "", "", "generator starved", ""], itertools.repeat("")))
     result = lab.compare({"a": address, "b": address}, rounds=6)
-    assert result.about["stopped"] == "6 rounds were wanted"
+    assert result.about.stopped == "6 rounds were wanted"
     assert len(result.slices) == 2 * 8
     assert result.complete == 6
     assert result.dropped == 2
@@ -570,7 +571,7 @@ def test_no_more_than_half_as_many_rounds_again_are_spent_on_making_up(monkeypat
     disturbing(monkeypatch, itertools.cycle(every_second))
     result = lab.compare({"a": address, "b": address}, rounds=8)
     assert (result.complete, len(result.slices), result.dropped) == (6, 2 * 12, 6)
-    assert result.about["stopped"] == "12 rounds were tried, and something from outside disturbed 6 of them"
+    assert result.about.stopped == "12 rounds were tried, and something from outside disturbed 6 of them"
 
 
 def test_where_most_rounds_are_disturbed_all_of_them_count_and_that_is_said(monkeypatch, slices, address):
@@ -579,7 +580,7 @@ def test_where_most_rounds_are_disturbed_all_of_them_count_and_that_is_said(monk
     assert result.dropped == 0
     assert result.complete == 6
     assert result.disturbed == {"steal": 8}
-    assert "something from outside disturbed 6 of them" in result.about["stopped"]
+    assert "something from outside disturbed 6 of them" in result.about.stopped
 
 
 @pytest.mark.parametrize(
@@ -633,7 +634,7 @@ def test_another_machine_is_refused_unless_somebody_says_so():
 @pytest.fixture
 def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no slice be dropped, where a test counts slices."""
-    monkeypatch.setattr(audit, "outside", lambda run: "")
+    monkeypatch.setattr(validity, "outside", lambda run: "")
 
 
 def test_a_contender_that_is_slower_by_three_milliseconds_in_ten_is_called_slower_each_time():
@@ -652,8 +653,8 @@ def test_configurations_are_served_for_the_time_of_the_call_and_the_control_from
     result = lab.compare({"a": BARE}, "/", lab.closed(2), rounds=1, seconds=0.1, control=True)
     assert left_after(2.0) == []
     one, again = (result.runs(label)[0] for label in ("a", "a again"))
-    assert one.about["pids"] != again.about["pids"]
-    assert one.about["configuration"] == again.about["configuration"]
+    assert one.about.pids != again.about.pids
+    assert one.about.configuration == again.about.configuration
     assert result.complete == 1
 
 
@@ -661,7 +662,7 @@ def test_servers_that_were_running_before_go_on_running(undisturbed):
     with lab.serve(BARE) as server:
         result = lab.compare({"mine": server, "bare": BARE}, "/", lab.closed(1, each=5), rounds=2)
         assert server.alive
-        assert {tuple(run.about["pids"]) for run in result.runs("mine")} == {server.pids}
+        assert {tuple(run.about.pids) for run in result.runs("mine")} == {server.pids}
     assert result.complete == 2
 
 
@@ -693,11 +694,13 @@ def test_a_contender_that_dies_on_the_way_is_doubted_and_does_not_hold_up_the_re
         assert time.monotonic() - before < 30
         with pytest.raises(ServerGoneError, match="killed by signal 9"):
             lab.compare({"fine": fine, "doomed": doomed})
-    assert result.about["stopped"] == "the server of doomed has ended"
-    assert any("of doomed are invalid: the server ended during the run" in doubt for doubt in result.doubts("doomed"))
+    assert result.about.stopped == "the server of doomed has ended"
+    assert any(
+        "of doomed are invalid: the server ended during the run" in caveat for caveat in result.caveats("doomed")
+    )
     assert result.verdict("doomed", "fine") == "cannot tell"
-    assert result.ratio("fine", "doomed").doubts
-    assert all(len(run.samples) == run.about["started"] for run in (*result.runs("doomed"), *result.runs("fine")))
+    assert result.ratio("fine", "doomed").caveats
+    assert all(len(run.samples) == run.about.started for run in (*result.runs("doomed"), *result.runs("fine")))
 
 
 def test_an_interrupt_ends_a_comparison_and_leaves_nothing_within_two_seconds():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import requestlab as lab
 from labapp import middleware_stacks
-from requestlab import configurations, servers
 from requestlab.errors import ConfigurationError
+from requestlab.serving import configuration, servers
 
 
 def test_a_configuration_cannot_be_changed_in_place():
@@ -103,7 +103,7 @@ def test_any_number_of_workers_is_either_kept_or_refused(server, workers):
     try:
         made = lab.SYNC.replace(server=server, workers=workers)
     except ConfigurationError:
-        assert not (type(workers) is int and 1 <= workers <= configurations.MOST_WORKERS)
+        assert not (type(workers) is int and 1 <= workers <= configuration.MAX_WORKERS)
     else:
         assert made.workers == workers
 
@@ -129,10 +129,10 @@ def test_every_server_builds_a_command_line_with_the_descriptor():
 
 
 def test_the_layers_are_those_of_the_app():
-    assert tuple(middleware_stacks.LAYERS) == configurations.LAYERS
-    assert (middleware_stacks.NONE, middleware_stacks.MOST_LAYERS) == (
-        configurations.NO_MIDDLEWARE,
-        configurations.MOST_LAYERS,
+    assert tuple(middleware_stacks.LAYERS) == configuration.LAYERS
+    assert (middleware_stacks.NONE, middleware_stacks.MAX_LAYERS) == (
+        configuration.NO_MIDDLEWARE,
+        configuration.MAX_LAYERS,
     )
 
 
@@ -155,12 +155,12 @@ def test_a_stack_of_layers_is_kept_as_one_string(given, kept):
     assert json.loads(json.dumps(dataclasses.asdict(made)))["middleware"] == kept
 
 
-@given(st.lists(st.sampled_from([*configurations.MIDDLEWARE, "", "Sync", "a,b"]), max_size=25))
+@given(st.lists(st.sampled_from([*configuration.MIDDLEWARE, "", "Sync", "a,b"]), max_size=25))
 def test_whatever_stack_a_configuration_accepts_the_app_accepts_too(layers):
     try:
         made = lab.MIXED.replace(middleware=layers)
     except ConfigurationError:
-        assert set(layers) - set(configurations.LAYERS) or len(layers) > 20 or layers.count("startproject") > 1
+        assert set(layers) - set(configuration.LAYERS) or len(layers) > 20 or layers.count("startproject") > 1
     else:
         assert list(middleware_stacks.layers_of(made.middleware)) == [layer for layer in layers if layer != "none"]
 

@@ -1,4 +1,4 @@
-"""What the ruler makes of answers of every kind, good and bad, byte by byte."""
+"""What the load client makes of answers of every kind, good and bad, byte by byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import requestlab as lab
-from requestlab.transport import RulerTransport
+from requestlab.load.transport import LoadClientTransport
 from tests.tiny_server import Behaviour, answering, read_request, tiny_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -156,7 +156,7 @@ def test_a_server_that_closes_an_idle_connection_ends_nothing_in_an_open_loop(an
     with tiny_server(closing_when_idle(answer, 0.01)) as server:
         run = lab.measure(server.url, "/", lab.open(25), seconds=0.4, warmup=0)
         assert server.accepted == run.connections
-    assert len(run.samples) == run.about["started"] == 10
+    assert len(run.samples) == run.about.started == 10
     assert list(run.requests["error"]) == [""] * 10
     assert run.requests["planned"].is_unique
     assert run.connections >= 8  # opened anew, each time
@@ -167,7 +167,7 @@ def test_a_server_that_closes_an_idle_connection_ends_nothing_in_a_closed_loop(a
     """One user is served at once and done; its connection is closed while the other still waits."""
     with tiny_server(closing_when_idle(answer, 0.02, slow_s=0.2)) as server:
         run = measured(server, each=1)
-    assert len(run.samples) == run.about["started"] == server.accepted == 2
+    assert len(run.samples) == run.about.started == server.accepted == 2
     assert list(run.requests["error"]) == [""] * 2
     assert sorted(run.requests["user"]) == [0, 1]
 
@@ -177,7 +177,7 @@ def test_a_server_that_closes_an_idle_connection_ends_nothing_in_a_closed_loop(a
 def test_answers_without_a_body_are_one_row_each(answer, load):
     with tiny_server(answering(answer)) as server:
         run = lab.measure(server.url, "/", load, seconds=0.2, warmup=0)
-    assert len(run.samples) == run.about["started"] == 30
+    assert len(run.samples) == run.about.started == 30
     assert run.summary["errors"] == 0
     assert set(run.requests["size"]) == {0}
 
@@ -222,7 +222,7 @@ def test_nonsense_is_an_error_and_never_a_crash(nonsense):
 
 def _get(url: str) -> httpx.Response:
     async def get() -> httpx.Response:
-        async with httpx.AsyncClient(transport=RulerTransport()) as client:
+        async with httpx.AsyncClient(transport=LoadClientTransport()) as client:
             return await client.get(url)
 
     return asyncio.run(get())

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 import requestlab as lab
 from labapp.databases import database_of
-from requestlab import databases
 from requestlab.errors import ConfigurationError
-from requestlab.serving import Server
+from requestlab.serving import databases
+from requestlab.serving.server import Server
 from tests import postgres
 
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)

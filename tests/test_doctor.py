@@ -12,18 +12,30 @@ import resource
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import psutil
 import pytest
 from click.testing import CliRunner
 
-from requestlab import cli, doctor, machine, serving, surroundings
-from requestlab.doctor import Examination, Ruler, about_the_machine, about_the_resolution, about_the_ruler
-from requestlab.intervals import Interval
-from requestlab.load import MOST_USERS
-from requestlab.resolving import Resolution
-from requestlab.surroundings import SLOWING, Surroundings
+from requestlab import cli
+from requestlab.cli import examination
+from requestlab.cli.examination import (
+    Examination,
+    Ruler,
+    about_the_load_client,
+    about_the_machine,
+    about_the_resolution,
+)
+from requestlab.comparison.intervals import Interval
+from requestlab.comparison.resolution import Resolution
+from requestlab.load.loads import MAX_USERS
+from requestlab.serving import server
+from requestlab.system import limits, machine
+from requestlab.system.limits import SLOWING, Surroundings
+from requestlab.system.values import to_plain
+from tests.made_runs import MACHINE
 
 QUIET = Surroundings(
     memory=16 * 10**9,
@@ -36,8 +48,8 @@ QUIET = Surroundings(
     governor="performance",
     slowing=(),
 )
-FOUR_CORES = {"cores": 4, "usable_cores": 4}
-STEADY = tuple(Ruler(users, 10_000.0, 0.1 * users, 0.2 * users, 0.05, 0.5, spread=0.1) for users in doctor.USERS)
+FOUR_CORES = replace(MACHINE, cores=4, usable_cores=4)
+STEADY = tuple(Ruler(users, 10_000.0, 0.1 * users, 0.2 * users, 0.05, 0.5, spread=0.1) for users in examination.USERS)
 
 ABLE = Resolution(60.0, 0.052, Interval(1.01, 0.97, 1.05, 8), differed=False, noise=0.03, rounds=21)
 NAN = Interval(math.nan, math.nan, math.nan, 0)
@@ -61,8 +73,8 @@ def told() -> dict[str, Any]:
 
 
 def test_the_ruler_is_measured_with_one_ten_and_fifty_users(told):
-    assert [row["users"] for row in told["ruler"]] == [1, 10, 50]
-    for row in told["ruler"]:
+    assert [row["users"] for row in told["lab"]] == [1, 10, 50]
+    for row in told["lab"]:
         assert row["throughput"] > 0
         assert row["generator_cpu_per_request"] > 0
         assert 0 < row["generator_share"] <= 1.05
@@ -70,19 +82,19 @@ def test_the_ruler_is_measured_with_one_ten_and_fifty_users(told):
 
 
 def test_one_of_many_users_waits_longer_than_one_alone(told):
-    one, _, fifty = told["ruler"]
+    one, _, fifty = told["lab"]
     assert fifty["p50"] > one["p50"]
     assert told["floor"] == one
 
 
 def test_the_generator_and_the_time_it_takes_agree(told):
-    for row in told["ruler"]:
+    for row in told["lab"]:
         cpu_of_all_s = row["throughput"] * row["generator_cpu_per_request"] / 1000
         assert cpu_of_all_s == pytest.approx(row["generator_share"], rel=0.5)
 
 
 def test_two_small_writes_on_a_kept_alive_connection_are_not_trapped(told):
-    assert 0 < told["keep_alive_p50"] < doctor.TRAP_MS
+    assert 0 < told["keep_alive_p50"] < examination.TRAP_MS
     assert told["trapped"] is False
 
 
@@ -92,9 +104,9 @@ def test_the_upstream_could_serve_far_more_than_any_django_asks_of_it(told):
 
 
 def test_facts_of_the_machine_travel_with_the_figures(told):
-    assert told["machine"] == machine.facts()
-    assert told["surroundings"]["memory"] == psutil.virtual_memory().total
-    assert told["surroundings"]["open_files"] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert told["machine"] == to_plain(machine.facts())
+    assert told["limits"]["memory"] == psutil.virtual_memory().total
+    assert told["limits"]["open_files"] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert 0 <= told["steal"] <= 1
     assert all(isinstance(warning, str) for warning in told["warnings"])
 
@@ -109,10 +121,10 @@ def test_what_can_be_told_today_is_told(told):
 @pytest.fixture
 def brief(monkeypatch):
     """One round of short slices instead of three, and no A/A: enough where the figures do not matter."""
-    monkeypatch.setattr(doctor, "resolution", lambda: ABLE)
-    monkeypatch.setattr(doctor, "ROUNDS", 1)
-    monkeypatch.setattr(doctor, "USERS", (1,))
-    monkeypatch.setattr(doctor, "SLICE_S", 0.3)
+    monkeypatch.setattr(examination, "resolution", lambda: ABLE)
+    monkeypatch.setattr(examination, "ROUNDS", 1)
+    monkeypatch.setattr(examination, "USERS", (1,))
+    monkeypatch.setattr(examination, "SLICE_S", 0.3)
 
 
 class Terminal(io.StringIO):
@@ -131,13 +143,13 @@ class Terminal(io.StringIO):
 def test_a_terminal_shows_what_is_measured_and_the_time_left_and_then_nothing(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    examination = doctor.examine()
+    found = examination.examine()
     shown = terminal.getvalue()
-    assert re.search(r"measuring the ruler, two small writes, 1 user: \d+ s, 1\d s left", shown)
+    assert re.search(r"measuring the load client, two small writes, 1 user: \d+ s, 1\d s left", shown)
     assert terminal.screen() == ""
     assert "\n" not in shown
-    assert [row.users for row in examination.ruler] == [1]
-    assert examination.resolution is ABLE
+    assert [row.users for row in found.load_client] == [1]
+    assert found.resolution is ABLE
 
 
 @pytest.mark.usefixtures("brief")
@@ -145,12 +157,12 @@ def test_a_listener_without_tcp_nodelay_fails_the_self_test(monkeypatch):
     def slow_listener() -> socket.socket:
         return socket.create_server(("127.0.0.1", 0), backlog=100)
 
-    monkeypatch.setattr(serving, "_listen", slow_listener)
+    monkeypatch.setattr(server, "_listen", slow_listener)
     result = CliRunner().invoke(cli.commands, ["doctor", "--json"])
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert found["trapped"] is True
-    assert found["keep_alive_p50"] > 1.5 * doctor.TRAP_MS
+    assert found["keep_alive_p50"] > 1.5 * examination.TRAP_MS
     assert any("TCP_NODELAY does not work here" in warning for warning in found["warnings"])
 
 
@@ -159,7 +171,7 @@ def test_a_listener_without_tcp_nodelay_fails_the_self_test(monkeypatch):
 
 def test_a_quiet_machine_gets_no_warning():
     assert list(about_the_machine(FOUR_CORES, QUIET)) == []
-    assert list(about_the_ruler(STEADY, keep_alive_p50=0.2, steal=0.0)) == []
+    assert list(about_the_load_client(STEADY, keep_alive_p50=0.2, steal=0.0)) == []
     assert list(about_the_resolution(ABLE)) == []
 
 
@@ -178,7 +190,7 @@ def test_a_quiet_machine_gets_no_warning():
     ],
 )
 def test_each_thing_that_makes_figures_worse_gets_one_sentence(facts, changes, sentence):
-    [warning] = about_the_machine(FOUR_CORES | facts, dataclasses.replace(QUIET, **changes))
+    [warning] = about_the_machine(replace(FOUR_CORES, **facts), dataclasses.replace(QUIET, **changes))
     assert sentence in warning
 
 
@@ -188,7 +200,7 @@ def test_each_thing_that_makes_figures_worse_gets_one_sentence(facts, changes, s
         {"cpu_limit": 4.0},
         {"load_average": 2.0},
         {"cpu_pressure": None},
-        {"open_files": MOST_USERS},
+        {"open_files": MAX_USERS},
     ],
 )
 def test_what_is_within_bounds_gets_none(changes):
@@ -200,7 +212,7 @@ def unsteady(**changes: float) -> tuple[Ruler, ...]:
 
 
 @pytest.mark.parametrize(
-    ("ruler", "keep_alive_p50", "steal", "sentence"),
+    ("lab", "keep_alive_p50", "steal", "sentence"),
     [
         (STEADY, 43.7, 0.0, "two small writes on a kept-alive connection took 43.7 ms"),
         (STEADY, math.nan, 0.0, "took nan ms"),
@@ -209,8 +221,8 @@ def unsteady(**changes: float) -> tuple[Ruler, ...]:
         (unsteady(p50=math.nan, spread=math.nan), 0.2, 0.0, "the null server did not answer 50 users"),
     ],
 )
-def test_each_trouble_of_the_ruler_gets_one_sentence(ruler, keep_alive_p50, steal, sentence):
-    [warning] = about_the_ruler(ruler, keep_alive_p50, steal)
+def test_each_trouble_of_the_ruler_gets_one_sentence(load_client, keep_alive_p50, steal, sentence):
+    [warning] = about_the_load_client(load_client, keep_alive_p50, steal)
     assert sentence in warning
 
 
@@ -237,7 +249,7 @@ def test_variables_that_slow_python_down_are_found_where_they_are_not_empty(monk
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     monkeypatch.setenv("PYTHONDEVMODE", "")
-    assert surroundings.surroundings().slowing == ("PYTHONASYNCIODEBUG",)
+    assert limits.limits().slowing == ("PYTHONASYNCIODEBUG",)
 
 
 # Limits of containers
@@ -249,13 +261,13 @@ def groups(monkeypatch, tmp_path):
     own = tmp_path / "own"
     own.write_text("1:name=systemd:/elsewhere\n0::/pod/lab\n")
     (tmp_path / "tree" / "pod" / "lab").mkdir(parents=True)
-    monkeypatch.setattr(surroundings, "CONTROL_GROUPS", tmp_path / "tree")
-    monkeypatch.setattr(surroundings, "OWN_GROUP", own)
+    monkeypatch.setattr(limits, "CONTROL_GROUPS", tmp_path / "tree")
+    monkeypatch.setattr(limits, "OWN_GROUP", own)
     return tmp_path / "tree"
 
 
 def test_without_control_groups_there_is_no_limit(groups):
-    around = surroundings.surroundings()
+    around = limits.limits()
     assert (around.cpu_limit, around.memory_limit) == (None, None)
 
 
@@ -264,7 +276,7 @@ def test_the_tightest_limit_on_the_way_up_counts(groups):
     (groups / "pod" / "memory.max").write_text("1000000000\n")
     (groups / "pod" / "lab" / "cpu.max").write_text("max 100000\n")
     (groups / "pod" / "lab" / "memory.max").write_text("500000000\n")
-    around = surroundings.surroundings()
+    around = limits.limits()
     assert (around.cpu_limit, around.memory_limit) == (1.5, 500_000_000)
 
 
@@ -276,7 +288,7 @@ def test_limits_of_the_first_version_of_control_groups_count_too(groups):
     ):
         (groups / folder).mkdir(exist_ok=True)
         (groups / folder / name).write_text(text)
-    around = surroundings.surroundings()
+    around = limits.limits()
     assert (around.cpu_limit, around.memory_limit) == (0.5, 700_000_000)
 
 
@@ -288,7 +300,7 @@ def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups
     ):
         (groups / folder).mkdir(exist_ok=True)
         (groups / folder / name).write_text(text)
-    around = surroundings.surroundings()
+    around = limits.limits()
     assert (around.cpu_limit, around.memory_limit) == (None, None)
 
 
@@ -296,12 +308,12 @@ def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups
 
 
 def shown(monkeypatch, found: Examination, *options: str) -> Any:
-    monkeypatch.setattr(doctor, "examine", lambda: found)
+    monkeypatch.setattr(examination, "examine", lambda: found)
     return CliRunner().invoke(cli.commands, ["doctor", *options])
 
 
 def examined(**changes: Any) -> Examination:
-    facts = {**machine.facts(), "limits": {"CPU_LIMIT": "2.0"}}
+    facts = replace(machine.facts(), limits={"CPU_LIMIT": "2.0"})
     return dataclasses.replace(Examination(facts, QUIET, STEADY, 0.2, 0.01, 0.01, ABLE, ("it is warm",)), **changes)
 
 
@@ -339,10 +351,10 @@ def test_where_nothing_is_known_of_the_resolution_the_report_says_why(monkeypatc
 
 def test_a_figure_without_evidence_is_a_dash_and_in_json_null(monkeypatch):
     silent = unsteady(p99=math.nan)
-    table = shown(monkeypatch, examined(ruler=silent)).stdout
+    table = shown(monkeypatch, examined(load_client=silent)).stdout
     assert re.search(r"^ +50 +10,000 +5 +– +0\.05 ", table, re.MULTILINE)
-    told = json.loads(shown(monkeypatch, examined(ruler=silent), "--json").stdout, parse_constant=refuse)
-    assert told["ruler"][2]["p99"] is None
+    told = json.loads(shown(monkeypatch, examined(load_client=silent), "--json").stdout, parse_constant=refuse)
+    assert told["lab"][2]["p99"] is None
 
 
 @pytest.mark.parametrize("p50", [math.nan, 20.0, 44.0])
@@ -354,7 +366,7 @@ def test_a_failed_self_test_is_said_and_ends_with_1(monkeypatch, p50):
 
 @pytest.mark.usefixtures("brief")
 def test_too_few_requests_leave_the_p99_out(monkeypatch):
-    monkeypatch.setattr(doctor, "SLICE_S", 0.02)
-    [row] = doctor.examine().ruler
+    monkeypatch.setattr(examination, "SLICE_S", 0.02)
+    [row] = examination.examine().load_client
     assert math.isnan(row.p99)
     assert row.p50 > 0

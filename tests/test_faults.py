@@ -84,7 +84,7 @@ def _of_the_lab(kernel: Kernel) -> list[psutil.Process]:
 
 def _wait_for_the_generator() -> None:
     deadline = time.monotonic() + 20
-    while not any("requestlab.generator" in process.cmdline() for process in marked_processes()):
+    while not any("requestlab.load.generator" in process.cmdline() for process in marked_processes()):
         assert time.monotonic() < deadline, "the load never started"
         time.sleep(0.02)
     time.sleep(0.5)  # well into the load
@@ -130,7 +130,7 @@ def test_an_interrupted_measurement_ends_within_half_a_second_and_its_server_liv
     took = time.monotonic() - before
     assert reply["content"]["ename"] == "KeyboardInterrupt"
     assert took < 0.5
-    assert not any("requestlab.generator" in process.cmdline() for process in _of_the_lab(kernel))
+    assert not any("requestlab.load.generator" in process.cmdline() for process in _of_the_lab(kernel))
     assert kernel.run(
         "print(server.alive, len(lab.measure(server, '/sync/page/', lab.closed(2, each=3)).requests))"
     ) == ("True 6\n")
@@ -166,7 +166,9 @@ def test_a_restarted_kernel_leaves_nothing_behind(kernel):
 @pytest.mark.parametrize(("name", "server"), BOTH_KINDS)
 def test_a_killed_supervisor_takes_the_server_with_it(name, server):
     with lab.serve(lab.SYNC, server=server, workers=2) as running:
-        supervisor = next(process for process in marked_processes() if "requestlab.supervisor" in process.cmdline())
+        supervisor = next(
+            process for process in marked_processes() if "requestlab.serving.supervisor" in process.cmdline()
+        )
         supervisor.kill()
         assert left_after(2.0) == []
         assert nobody_listens_on(running.address[1])
@@ -178,7 +180,9 @@ def test_a_killed_supervisor_takes_the_server_with_it(name, server):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_supervisor_that_is_told_to_go_ends_its_server_first(number):
     with lab.serve(lab.MIXED, workers=2) as running:
-        supervisor = next(process for process in marked_processes() if "requestlab.supervisor" in process.cmdline())
+        supervisor = next(
+            process for process in marked_processes() if "requestlab.serving.supervisor" in process.cmdline()
+        )
         supervisor.send_signal(number)
         assert left_after(2.0) == []
         assert nobody_listens_on(running.address[1])

@@ -10,12 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from requestlab import intervals
-from requestlab.intervals import CONFIDENCE, FALSE_ALARMS, LEAST_ROUNDS, Interval, interval, ratio
+from requestlab.comparison import intervals
+from requestlab.comparison.intervals import CONFIDENCE, FALSE_ALARMS, MIN_ROUNDS, Interval, interval, ratio
 from tests.made_runs import simulated
 
 FIGURES = st.floats(min_value=1e-3, max_value=1e6)
-ROUNDS = st.lists(st.tuples(FIGURES, FIGURES), min_size=LEAST_ROUNDS, max_size=20)
+ROUNDS = st.lists(st.tuples(FIGURES, FIGURES), min_size=MIN_ROUNDS, max_size=20)
 
 
 def split(rounds):
@@ -64,7 +64,7 @@ def test_the_width_of_a_ratio_is_how_far_its_bounds_lie_apart():
     assert Interval(math.nan, math.nan, math.nan, 0).width == math.inf
 
 
-@pytest.mark.parametrize("count", range(LEAST_ROUNDS))
+@pytest.mark.parametrize("count", range(MIN_ROUNDS))
 def test_too_few_rounds_give_no_interval_and_say_so(count):
     found = ratio([2.0] * count, [1.0] * count)
     assert not found.known
@@ -113,7 +113,7 @@ def test_rounds_in_which_one_has_no_figure_do_not_count(rounds, empty, chance):
     assert bounds(found) == pytest.approx(bounds(ratio(*split(rounds))), rel=1e-6)
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=LEAST_ROUNDS, max_size=20), st.floats(-1e6, 1e6))
+@given(st.lists(st.floats(-1e6, 1e6), min_size=MIN_ROUNDS, max_size=20), st.floats(-1e6, 1e6))
 def test_a_difference_moves_with_its_figures(values, by):
     plain, moved = interval(values), interval([value + by for value in values])
     assert bounds(moved) == pytest.approx([value + by for value in bounds(plain)], abs=1e-3)
@@ -170,7 +170,7 @@ def test_of_a_thousand_simulated_comparisons_of_a_thing_with_itself_few_find_a_d
 def test_the_stated_confidence_and_the_stated_share_of_false_alarms_belong_together():
     figures = 5
     assert pytest.approx(1 - figures * (1 - CONFIDENCE)) == 1 - FALSE_ALARMS
-    assert intervals.LEAST_ROUNDS > 2
+    assert intervals.MIN_ROUNDS > 2
 
 
 @pytest.mark.parametrize("freedom", [1, 3, 4, 7, 19, 499])

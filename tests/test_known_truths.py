@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import requestlab as lab
-from requestlab import configurations
-from requestlab.loading import carry_out
-from requestlab.plan import COLUMNS, Plan
-from requestlab.runs import Run
+from requestlab.load.plan import COLUMNS, Plan
+from requestlab.load.pool import run_job
+from requestlab.measurement.run import Run
+from requestlab.serving import configuration
 from tests.known_server import BODY, known_server
 
 TRIES = 6
-"""Slices, one of which must be right within the tolerance: neighbours disturb some of them, a ruler that is wrong is wrong in
+"""Slices, one of which must be right within the tolerance: neighbours disturb some of them, a load client that is wrong is wrong in
 each."""
 
 
@@ -94,7 +94,7 @@ def test_the_throughput_of_an_open_loop_is_its_rate():
             lambda: lab.measure(known.url, "/", lab.open(400), seconds=0.5),
             lambda run: abs(run.summary["throughput"] / 400 - 1) < 0.03,
         )
-    assert run.about["started"] == 300
+    assert run.about.started == 300
     assert len(run.samples) == 300
 
 
@@ -170,7 +170,7 @@ def test_a_freeze_of_the_server_is_in_the_tail_of_the_open_loop_and_hardly_in_th
     assert closed_run.summary["max"] >= frozen_s * 1_000 - 10
 
     for run, server in ((open_run, known), (closed_run, other)):
-        assert len(run.samples) == run.about["started"] == server.requests
+        assert len(run.samples) == run.about.started == server.requests
         assert run.summary["errors"] == 0
     assert len(open_run.samples) == rate * 2
 
@@ -189,7 +189,7 @@ def test_response_time_counts_from_planned_where_connections_run_out_and_service
             warmup_s=0.0,
             timeout_s=10.0,
         )
-        outcome = carry_out(plan, (), lambda: None)
+        outcome = run_job(plan, (), lambda: None)
     planned, sent, done = (outcome.samples[:, COLUMNS.index(name)] for name in ("planned", "sent", "done"))
     due_meanwhile = rate * frozen_ms // 1_000
     assert len(outcome.samples) == outcome.head["started"] == known.requests == 360
@@ -221,16 +221,16 @@ def test_two_small_writes_with_nodelay_do_not():
 
 
 def test_a_worker_that_is_ten_times_slower_shows_in_the_requests_per_worker(monkeypatch):
-    monkeypatch.setitem(configurations.APPLICATIONS, "bare", {"wsgi": "tests.known_server:one_slow_worker"})
+    monkeypatch.setitem(configuration.APPLICATIONS, "bare", {"wsgi": "tests.known_server:one_slow_worker"})
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
     with lab.serve(lab.SYNC, application="bare", workers=2) as server:
         run = lab.measure(server, "/", lab.closed(4), seconds=1)
         pids = set(server.pids)
-    counts = run.about["counts"]
+    counts = run.about.counts
     assert {int(pid) for pid in counts} == pids
     least, most = sorted(counts.values())
     assert 4 < most / least < 15
-    assert least + most == run.about["started"] == len(run.samples)
+    assert least + most == run.about.started == len(run.samples)
     assert f"the workers did not share the work evenly: {most:,}, {least:,} requests" in reasons(run)
     assert run.summary["validity"] == "suspect"
 
@@ -247,10 +247,10 @@ def test_a_worker_that_is_killed_mid_way_makes_rows_and_an_invalid_run_whose_cou
     failed = run.requests[run.requests["error"] != ""]
     assert 1 <= len(failed) <= 2  # what that worker had in hand
     assert set(failed["error"]) <= {"connection reset", "closed before the answer"}
-    assert len(run.samples) == run.about["started"]
-    assert len(run.samples) - len(failed) <= sum(run.about["counts"].values()) <= run.about["started"]
+    assert len(run.samples) == run.about.started
+    assert len(run.samples) - len(failed) <= sum(run.about.counts.values()) <= run.about.started
     assert "counted" not in reasons(run)
-    assert len(run.about["counts"]) == 3  # the one that gunicorn started in its place has counted too
+    assert len(run.about.counts) == 3  # the one that gunicorn started in its place has counted too
 
 
 # Faults.
@@ -288,7 +288,7 @@ def test_right_bodies_hold_what_was_expected():
 def test_answers_that_end_too_early_are_rows_with_their_name(behaviour, error, load, seconds):
     with known_server(behaviour, 10) as known:
         run = lab.measure(known.url, "/", load, seconds=seconds, warmup=0)
-    assert len(run.requests) == run.about["started"] == known.requests == 200
+    assert len(run.requests) == run.about.started == known.requests == 200
     assert dict(run.requests["error"].value_counts()[lambda count: count > 0]) == {"": 180, error: 20}
     assert run.summary["errors"] == 20
     assert "20 of 200 requests failed" in reasons(run)

@@ -26,16 +26,16 @@ import pytest
 import uvloop
 
 import requestlab as lab
-from requestlab import blame
-from requestlab.blocks import COLUMNS as COLUMNS_OF_BLOCKS
-from requestlab.blocks import blocks, lag_summary
-from requestlab.inside import COLUMNS, Inside
-from requestlab.probe import heartbeat
-from requestlab.probe.cells import KINDS
-from requestlab.probe.heartbeat import EVERY_NS
-from requestlab.probe.recorder import Recorder
-from requestlab.probe.watchdog import IN_CALL, IN_LOCK, IN_LOOP, short_path
-from requestlab.recorded import Recording
+from requestlab.trace import blame
+from requestlab.trace.blocking import COLUMNS as COLUMNS_OF_BLOCKS
+from requestlab.trace.blocking import blocks, lag_summary
+from requestlab.trace.reader import TraceReader
+from requestlab.trace.trace import COLUMNS, Trace
+from requestlab.worker import heartbeat
+from requestlab.worker.heartbeat import EVERY_NS
+from requestlab.worker.recorder import Recorder
+from requestlab.worker.schema import KINDS
+from requestlab.worker.watchdog import IN_CALL, IN_LOCK, IN_LOOP, short_path
 from tests.blocking_app import BlockingServer, blocking_server
 
 LOOPS = ("asyncio", "uvloop")
@@ -50,11 +50,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @functools.lru_cache
-def told(
-    server: BlockingServer, path: str, times: int, pause_s: float = 0.0137
-) -> tuple[Inside, list[tuple[int, int]]]:
+def told(server: BlockingServer, path: str, times: int, pause_s: float = 0.0137) -> tuple[Trace, list[tuple[int, int]]]:
     """Ask so often; return what the probe wrote meanwhile, and the true blocks."""
-    with Recording(str(server.directory)) as recording:
+    with TraceReader(str(server.directory)) as recording:
         time.sleep(0.02)  # some quiet ticks come first
         truths = []
         for _ in range(times):
@@ -136,7 +134,7 @@ def test_waiting_for_a_lock_is_a_blocking_call(server):
 
 
 def test_a_thread_that_hogs_the_gil_is_told_from_what_blocks_the_loop_and_named(server):
-    with Recording(str(server.directory)) as recording:
+    with TraceReader(str(server.directory)) as recording:
         time.sleep(0.02)
         _, end = server.ask("/hog_the_gil?ms=600")
         time.sleep(0.7)
@@ -154,7 +152,7 @@ def test_a_thread_that_hogs_the_gil_is_told_from_what_blocks_the_loop_and_named(
 
 
 def test_a_process_that_was_stopped_was_not_scheduled(server):
-    with Recording(str(server.directory)) as recording:
+    with TraceReader(str(server.directory)) as recording:
         time.sleep(0.1)  # of the first tick in a record, nothing is known
         for _ in range(3):
             os.kill(server.pid, signal.SIGSTOP)
@@ -171,11 +169,11 @@ def test_a_process_that_was_stopped_was_not_scheduled(server):
 
 def test_a_loop_that_got_no_core_was_not_scheduled(tmp_path):
     core = min(os.sched_getaffinity(0))
-    with blocking_server("asyncio", tmp_path) as server, _busy(core, hogs=3):
+    with blocking_server("asyncio", tmp_path) as server, _busy(core, busy_threads=3):
         for thread in psutil.Process(server.pid).threads():
             os.sched_setaffinity(thread.id, {core})
             os.setpriority(os.PRIO_PROCESS, thread.id, 19)
-        with Recording(str(server.directory)) as recording:
+        with TraceReader(str(server.directory)) as recording:
             time.sleep(1.5)
             table = blocks(recording.read())
 
@@ -184,7 +182,7 @@ def test_a_loop_that_got_no_core_was_not_scheduled(tmp_path):
 
 
 def test_an_idle_loop_reports_its_floor_and_blames_no_code(server):
-    with Recording(str(server.directory)) as recording:
+    with TraceReader(str(server.directory)) as recording:
         time.sleep(1.5)
         inside = recording.read()
 
@@ -207,9 +205,9 @@ def test_no_tick_is_missing_however_long_the_loop_was_stuck(server):
 
 
 @contextmanager
-def _busy(core: int, hogs: int) -> Iterator[None]:
+def _busy(core: int, busy_threads: int) -> Iterator[None]:
     code = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
-    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(hogs)]
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(busy_threads)]
     try:
         yield
     finally:
@@ -224,7 +222,7 @@ def test_the_view_that_blocks_the_loop_of_a_django_project_is_named_even_for_5_m
         for view, cause in (("block", "blocking call"), ("burn", "blocking code")):
             for ms in (5, 50):
                 run = lab.measure(server, f"/async/{view}/?ms={ms}", lab.closed(users=1), seconds=0.6)
-                table = blocks(run.inside)
+                table = blocks(run.trace)
                 table = table[table["view"] != ""]
                 assert len(table) >= 5
                 assert set(table["view"]) == {f"labapp.async_views.{view}"}
@@ -239,7 +237,7 @@ def test_a_sync_view_that_computes_in_a_thread_is_named_as_the_one_who_holds_the
     with lab.serve(lab.MIXED, probe=True, loop=loop) as server:
         run = lab.measure(server, "/sync/burn/?ms=100", lab.closed(users=1), seconds=1)
 
-    table = blocks(run.inside)
+    table = blocks(run.trace)
     table = table[table["view"] != ""]
     assert len(table) >= 10
     assert set(table["view"]) == {"labapp.sync_views.burn"}
@@ -249,10 +247,10 @@ def test_a_sync_view_that_computes_in_a_thread_is_named_as_the_one_who_holds_the
     assert most(list(held["where"])).startswith("labapp/work.py:")
 
 
-def rows(*made: dict[str, int | str], texts: tuple[str, ...] = ("",)) -> Inside:
+def rows(*made: dict[str, int | str], texts: tuple[str, ...] = ("",)) -> Trace:
     """Return what a probe would have written: `kind` by name, all else as in `probe.cells`."""
     table = [[{**one, "kind": KINDS.index(str(one["kind"]))}.get(column, 0) for column in COLUMNS] for one in made]
-    return Inside(np.array(table, dtype=np.int64).reshape(-1, len(COLUMNS)), texts)
+    return Trace(np.array(table, dtype=np.int64).reshape(-1, len(COLUMNS)), texts)
 
 
 def tick(due: int, ran: int, cpu: int = 0, process: int = 0, delayed: int = 0) -> dict[str, int | str]:
@@ -282,7 +280,7 @@ def test_missed_ticks_make_one_block_that_begins_between_two_ticks():
 
 def test_a_slice_that_fills_the_block_says_when_it_began():
     view = {"kind": "view", "pid": 1, "id": 5, "thread": 7, "begin": 8_300_000, "end": 20_000_000, "name": 1}
-    part = {"kind": "slice", "pid": 1, "id": 6, "parent": 5, "thread": 7, "begin": 8_300_000, "end": 20_000_000}
+    part = {"kind": "step", "pid": 1, "id": 6, "parent": 5, "thread": 7, "begin": 8_300_000, "end": 20_000_000}
     late = [tick(due, 20_050, cpu=12_000) for due in range(10_000, 20_001, 2_000)]
 
     (block,) = blocks(rows(*quiet(10_000), *late, view, part, texts=("", "shop.views.buy"))).to_dict("records")
@@ -298,7 +296,7 @@ def test_a_block_that_nobody_looked_at_has_the_place_of_others_by_the_same_view(
         made += [tick(due, start + 10_050, cpu=start) for due in range(start, start + 10_001, 2_000)]
         made += [tick(due, due + 50, cpu=start) for due in range(start + 12_000, start + 20_000, 2_000)]
         stamps = {"pid": 1, "thread": 7, "begin": (start - 1_000) * 1_000, "end": (start + 10_000) * 1_000}
-        made += [{"kind": "view", "id": start, "name": 1} | stamps, {"kind": "slice", "parent": start} | stamps]
+        made += [{"kind": "view", "id": start, "name": 1} | stamps, {"kind": "step", "parent": start} | stamps]
 
     table = blocks(rows(*made, look(10_000, 15_000, 2), texts=texts))
 
@@ -309,7 +307,7 @@ def test_a_block_that_nobody_looked_at_has_the_place_of_others_by_the_same_view(
 
 def test_a_look_that_came_after_the_view_had_ended_is_not_held_against_anybody():
     view = {"kind": "view", "pid": 1, "id": 5, "thread": 7, "begin": 8_300_000, "end": 14_000_000, "name": 1}
-    part = {"kind": "slice", "pid": 1, "id": 6, "parent": 5, "thread": 7, "begin": 8_300_000, "end": 14_000_000}
+    part = {"kind": "step", "pid": 1, "id": 6, "parent": 5, "thread": 7, "begin": 8_300_000, "end": 14_000_000}
     late = [tick(due, 15_000, cpu=6_000) for due in range(10_000, 15_000, 2_000)]
     texts = ("", "shop.views.buy", "shop/other.py:3 innocent")
 
@@ -320,9 +318,9 @@ def test_a_look_that_came_after_the_view_had_ended_is_not_held_against_anybody()
 
 def test_a_look_at_the_machinery_around_a_view_that_had_ended_does_not_name_the_machinery():
     end = {"pid": 1, "thread": 7, "begin": 8_300_000}
-    around = {"kind": "slice", "id": 4, "parent": 3, "end": 15_000_000} | end
+    around = {"kind": "step", "id": 4, "parent": 3, "end": 15_000_000} | end
     view = {"kind": "view", "id": 5, "end": 13_000_000, "name": 1} | end
-    part = {"kind": "slice", "id": 6, "parent": 5, "end": 13_000_000} | end
+    part = {"kind": "step", "id": 6, "parent": 5, "end": 13_000_000} | end
     late = [tick(due, 15_000, cpu=6_000) for due in range(10_000, 15_000, 2_000)]
     texts = ("", "shop.views.buy", "site-packages/django/core/handlers/base.py:253 BaseHandler._get_response_async")
 
@@ -436,7 +434,7 @@ def test_a_heartbeat_does_not_keep_its_loop_from_closing_and_leaves_nothing_behi
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_while_a_loop_is_not_run_nothing_is_late(name, tmp_path):
-    with Recording(str(tmp_path)) as recording:
+    with TraceReader(str(tmp_path)) as recording:
         recorder = Recorder(str(tmp_path), "ticks", 4096)
         loop = new_loop(name)
         loop.run_until_complete(beat_for(recorder, 0.05))
@@ -450,7 +448,7 @@ def test_while_a_loop_is_not_run_nothing_is_late(name, tmp_path):
 
 
 def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, monkeypatch):
-    monkeypatch.setattr(heartbeat, "MOST_ROWS", 10)
+    monkeypatch.setattr(heartbeat, "MAX_ROWS", 10)
 
     async def block() -> None:
         heartbeat.start(recorder)
@@ -458,7 +456,7 @@ def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, mon
         time.sleep(0.3)
         await asyncio.sleep(0.05)
 
-    with Recording(str(tmp_path)) as recording:
+    with TraceReader(str(tmp_path)) as recording:
         recorder = Recorder(str(tmp_path), "ticks", 4096)
         asyncio.run(block())
         inside = recording.read()
@@ -471,8 +469,8 @@ def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, mon
 def test_a_forked_child_writes_nothing(tmp_path):
     script = """
 import asyncio, os, sys, time
-from requestlab.probe import heartbeat
-from requestlab.probe.recorder import Recorder
+from requestlab.worker import heartbeat
+from requestlab.worker.recorder import Recorder
 
 async def main():
     heartbeat.start(Recorder(sys.argv[1], "ticks", 4096))
@@ -489,7 +487,7 @@ async def main():
 
 asyncio.run(main())
 """
-    with Recording(str(tmp_path)) as recording:
+    with TraceReader(str(tmp_path)) as recording:
         subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(tmp_path)], check=True)
         inside = recording.read()
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 import requestlab as lab
-from requestlab.aiming import on_this_machine
 from requestlab.errors import ConfigurationError, GeneratorError, RemoteTargetError
+from requestlab.load.target import on_this_machine
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
 from tests.tiny_server import answering, read_request, tiny_server
 
@@ -68,7 +68,7 @@ def test_cpu_is_measured_as_cpu(server):
 def test_warm_up_is_kept_apart_and_in_no_summary(server):
     run = lab.measure(server, "/sync/page/", lab.closed(users=2), seconds=0.3, warmup=0.2)
     assert len(run.warmup) > 0
-    assert run.warmup["done"].max() < run.about["start"] <= run.requests["done"].min()
+    assert run.warmup["done"].max() < run.about.start <= run.requests["done"].min()
     assert len(run.warmup) + len(run.requests) == len(run.samples)
     assert 0.25 < run.seconds < 3
 
@@ -84,17 +84,17 @@ def test_a_status_of_400_or_above_counts_as_an_error_and_makes_the_run_suspect(s
 def test_requests_under_way_when_the_time_is_over_may_finish(server):
     run = lab.measure(server, "/sync/wait/?ms=300", lab.closed(users=2), seconds=0.1, warmup=0)
     assert list(run.requests["error"]) == ["", ""]
-    assert (run.requests["done"] > run.about["end"]).all()
+    assert (run.requests["done"] > run.about.end).all()
 
 
 def test_versions_and_machine_travel_with_the_run(server):
     about = lab.measure(server, "/sync/page/", lab.closed(users=1, each=1)).about
-    machine = about["machine"]
-    assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert all(machine["versions"][name] for name in ("django", "asgiref", "gunicorn", "uvicorn", "uvloop"))
+    machine = about.machine
+    assert machine.python == ".".join(map(str, sys.version_info[:3]))
+    assert all(machine.versions[name] for name in ("django", "asgiref", "gunicorn", "uvicorn", "uvloop"))
     assert {"system", "cores", "gil", "processor"} <= set(machine)
-    assert about["configuration"]["server"] == "gunicorn-sync"
-    assert about["capacity"] == 1
+    assert about.configuration.server == "gunicorn-sync"
+    assert about.capacity == 1
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_versions_and_machine_travel_with_the_run(server):
         ({"warmup": 0.5}, "has no warm-up"),
         ({"expect": ""}, "a text that each answer holds"),
         ({"expect": b"page"}, "a text that each answer holds"),
-        ({"client": "curl"}, "expected one of: ruler, httpx"),
+        ({"client": "curl"}, "expected one of: load client, httpx"),
         ({"client": "httpx", "load": lab.open(10)}, "knows closed loops with kept connections only"),
         ({"client": "httpx", "load": lab.closed(1, keep_alive=False)}, "knows closed loops with kept connections only"),
         ({"load": lab.open(20_000), "seconds": 101}, "more than 2,000,000 requests"),
@@ -176,17 +176,17 @@ def test_five_hundred_users_each_have_a_connection_of_their_own():
 
 
 def test_the_stock_client_does_the_same_with_more_cpu_and_says_so(server):
-    ruler, stock = (
-        lab.measure(server, "/sync/page/", lab.closed(2, each=40), client=name) for name in ("ruler", "httpx")
+    load_client, stock = (
+        lab.measure(server, "/sync/page/", lab.closed(2, each=40), client=name) for name in ("lab", "httpx")
     )
-    assert stock.about["load"] == "2 users, 40 requests each, with stock httpx"
-    for run in (ruler, stock):
-        assert len(run.requests) == sum(run.about["counts"].values()) == run.about["started"] == 80
+    assert stock.about.load == "2 users, 40 requests each, with stock httpx"
+    for run in (load_client, stock):
+        assert len(run.requests) == sum(run.about.counts.values()) == run.about.started == 80
         assert run.summary["errors"] == 0
-    assert set(ruler.requests["body"]) == set(stock.requests["body"])
-    assert set(ruler.requests["pid"]) == set(stock.requests["pid"])
+    assert set(load_client.requests["body"]) == set(stock.requests["body"])
+    assert set(load_client.requests["pid"]) == set(stock.requests["pid"])
     assert (stock.requests["first_byte"] <= stock.requests["done"]).all()
-    assert stock.generator_cpu_per_request > 2 * ruler.generator_cpu_per_request
+    assert stock.generator_cpu_per_request > 2 * load_client.generator_cpu_per_request
 
 
 def test_the_stock_clients_failures_are_rows_too():
@@ -204,8 +204,8 @@ def test_without_keep_alive_every_request_has_a_connection_of_its_own_whatever_t
         run = lab.measure(tiny.url, "/", load, seconds=0.2, warmup=0)
         assert tiny.accepted == run.connections == len(run.samples) == 10
     assert run.summary["errors"] == 0
-    assert run.about["keep_alive"] is False
-    assert str(run.about["load"]).endswith(", a new connection for each request")
+    assert run.about.keep_alive is False
+    assert str(run.about.load).endswith(", a new connection for each request")
 
 
 @pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED, lab.NULL], ids=str)

@@ -15,11 +15,11 @@ from zlib import crc32
 import pytest
 
 import requestlab as lab
-from requestlab.connection import CLOSED, ERRORS, LEFT, REFUSED, RESET
 from requestlab.errors import ConfigurationError
-from requestlab.loading import Crew, Errand, carry_out_together
-from requestlab.misconduct import KINDS
-from requestlab.runs import Run
+from requestlab.load.connection import CLOSED, ERRORS, LEFT, REFUSED, RESET
+from requestlab.load.misbehaving import KINDS
+from requestlab.load.pool import Job, LoadProcessPool, run_jobs
+from requestlab.measurement.run import Run
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
 from tests.made_runs import closed_loop, made
 from tests.test_beside import beside, plan
@@ -131,7 +131,7 @@ def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
     assert ((answered["done"] - answered["sent"]) / 1e9 >= 0.2).all()
     assert set(answered["status"]) == {200}
     assert set(run.requests["error"]) <= {"", "left"}
-    assert run.about["started"] == len(run.samples) == len(seen)
+    assert run.about.started == len(run.samples) == len(seen)
 
 
 def test_who_sends_at_once_lets_nobody_wait_for_the_body():
@@ -233,13 +233,13 @@ def test_an_idle_client_that_the_server_closes_does_not_come_again(said):
         assert server.accepted == 2
     assert list(run.requests["error"]) == ["closed by the server"] * 2
     assert list(run.requests["status"]) == [200] * 2
-    assert (run.requests["done"] < run.about["end"]).all()
+    assert (run.requests["done"] < run.about.end).all()
 
 
 def test_who_disconnects_is_seen_to_leave_half_way_and_comes_again():
     with watching() as (server, seen):
         run = measured(server, lab.disconnecting(2, after_ms=100))
-    assert len(seen) == len(run.requests) == run.about["started"]
+    assert len(seen) == len(run.requests) == run.about.started
     assert 4 <= len(seen) <= 10
     assert {one.end for one in seen} == {"eof"}
     assert all(one.data.count(b"GET /there/") == 1 for one in seen)
@@ -275,7 +275,7 @@ def test_who_is_closed_out_comes_again_a_tenth_of_a_second_later(load):
     closed = run.requests["error"].isin(["closed by the server", "connection reset"])
     assert set(run.requests["error"][~closed]) <= {"left"}
     assert 4 <= closed.sum() <= 12
-    assert run.about["started"] == len(run.requests)
+    assert run.about.started == len(run.requests)
 
 
 # What becomes of them in a run.
@@ -309,20 +309,20 @@ def test_victims_are_judged_and_those_beside_them_are_rows_of_their_own(server):
     run = lab.measure(server, "/async/wait/?ms=5", lab.closed(1), seconds=0.8, warmup=0, beside=others)
     assert run.summary["validity"] != "invalid"
     assert run.summary["errors"] == 0
-    assert {path: one.about["load"] for path, one in run.beside.items()} == {
+    assert {path: one.about.load for path, one in run.beside.items()} == {
         path: str(load) for path, load in others.items()
     }
     for path, one in run.beside.items():
         assert one.summary["validity"] != "invalid", (path, one.summary["reasons"])
         assert one.summary["errors"] == 0, path
-        assert one.about["started"] == len(one.samples)
+        assert one.about.started == len(one.samples)
         assert one.requests["user"].nunique() == others[path].clients
     uploads = run.beside["/sync/upload/"].requests
     assert set(uploads["status"]) <= {200, 0}
     body = f"Received 1000 bytes, checksum {crc32(b'.' * 1_000)}.\n".encode()
     assert set(uploads[uploads["error"] == ""]["body"]) == {crc32(body)}
     asked = sum(len(one.samples) for path, one in run.beside.items()) - 2  # the silent ones asked nothing
-    assert len(run.samples) <= sum(run.about["counts"].values()) <= asked + len(run.samples)
+    assert len(run.samples) <= sum(run.about.counts.values()) <= asked + len(run.samples)
 
 
 def test_a_run_beside_clients_that_misbehave_is_saved_with_them(server, tmp_path):
@@ -339,7 +339,7 @@ def test_contenders_are_compared_beside_clients_that_misbehave(server):
             {"sync": sync, "mixed": server}, "/sync/page/", lab.closed(1), rounds=2, seconds=0.3, warmup=0,
             beside={"/sync/page/": lab.silent()},
         )  # fmt: skip
-    assert result.about["beside"]["sync"] == {"/sync/page/": "1 silent client"}
+    assert result.about.beside["sync"] == {"/sync/page/": "1 silent client"}
     longest = {label: min(run.summary["max"] for run in result.runs(label)) for label in ("sync", "mixed")}
     assert longest["sync"] >= 100  # the silent one came at once, and held the only worker until it left
     assert all(len(run.samples) > 10 for run in result.runs("mixed"))
@@ -351,11 +351,11 @@ def left_by(error: int, **more: int) -> dict[str, int]:
 
 def test_the_audit_takes_those_who_left_for_what_they_are():
     rows = [left_by(LEFT, user=0), left_by(CLOSED, user=1)]
-    assert made(rows, misconduct="silent", connections=2).summary["validity"] == "valid"
-    failed = made([*rows, left_by(RESET, user=2)], misconduct="silent", connections=3)
+    assert made(rows, misbehaving="silent", connections=2).summary["validity"] == "valid"
+    failed = made([*rows, left_by(RESET, user=2)], misbehaving="silent", connections=3)
     assert failed.summary["reasons"] == ["1 of 3 requests failed"]
     assert failed.summary["errors"] == 1
-    lost = made(rows, misconduct="silent", connections=2, started=3)
+    lost = made(rows, misbehaving="silent", connections=2, started=3)
     assert "3 requests were sent, and 2 were answered or failed" in lost.summary["reasons"]
 
 
@@ -365,13 +365,13 @@ def test_clients_that_stayed_away_are_told_with_the_victims_too():
         ([left_by(LEFT, user=0), refused], "1 of 2 clients could not connect"),
         ([refused, refused | {"user": 0}], "no client could connect"),
     ):
-        run = beside(closed_loop(), made(rows, misconduct="silent", connections=2))
+        run = beside(closed_loop(), made(rows, misbehaving="silent", connections=2))
         assert run.summary["validity"] == "suspect"
         assert any(words in reason for reason in run.summary["reasons"])
 
 
 def test_victims_beside_clients_that_came_and_left_are_not_under_suspicion():
-    run = beside(closed_loop(), made([left_by(LEFT, user=0)], misconduct="silent", connections=1))
+    run = beside(closed_loop(), made([left_by(LEFT, user=0)], misbehaving="silent", connections=1))
     assert (run.summary["validity"], run.summary["reasons"]) == ("valid", closed_loop().summary["reasons"])
 
 
@@ -449,9 +449,9 @@ def test_an_interrupt_ends_them_within_half_a_second_and_closes_their_connection
 
 def test_as_many_as_are_allowed_come_and_go_in_time():
     with watching() as (server, seen):
-        with Crew() as crew:
-            errand = Errand(plan(server.address, users=None, connections=1_000, misconduct="silent", seconds=1.0))
-            (outcome,) = carry_out_together([errand], (), lambda: None, crew)
+        with LoadProcessPool() as pool:
+            job = Job(plan(server.address, users=None, connections=1_000, misbehaving="silent", seconds=1.0))
+            (outcome,) = run_jobs([job], (), lambda: None, pool)
         wait_for(lambda: len(seen) == 1_000 and all(one.end for one in seen))
     assert len(seen) == outcome.head["started"] == len(outcome.samples) == 1_000
     assert {one.end for one in seen} == {"eof"}

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import requestlab as lab
-from requestlab import audit
-from requestlab.clocks import Alarm
-from requestlab.connection import ERRORS, REFUSED, TIMEOUT
 from requestlab.errors import ConfigurationError
-from requestlab.loading import Outcome, carry_out
-from requestlab.open_loop import schedule
-from requestlab.plan import COLUMNS, Plan
+from requestlab.load.connection import ERRORS, REFUSED, TIMEOUT
+from requestlab.load.open_loop import schedule
+from requestlab.load.plan import COLUMNS, Plan
+from requestlab.load.pool import Outcome, run_job
+from requestlab.measurement import validity
+from requestlab.system.clocks import Alarm
 from tests.known_server import known_server
 
 REQUEST = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -88,8 +88,8 @@ def test_every_request_is_planned_for_the_very_time_that_the_schedule_says(arriv
     due = schedule(plan(rate=1_000.0, arrivals=arrivals, seed=4, seconds=1.0, warmup_s=0.25))
     planned = np.sort(run.samples[:, COLUMNS.index("planned")])
     assert list(planned - planned[0]) == [at - due[0] for at in due]
-    assert run.about["started"] == len(run.samples) == len(due)
-    assert run.about["held_back"] == 0
+    assert run.about.started == len(run.samples) == len(due)
+    assert run.about.held_back == 0
 
 
 def test_nothing_is_sent_before_it_is_due_and_what_is_late_is_counted():
@@ -99,9 +99,9 @@ def test_nothing_is_sent_before_it_is_due_and_what_is_late_is_counted():
     assert (requests["sent"] >= requests["planned"]).all()
     assert (requests["first_byte"] > requests["sent"]).all()
     late_ms = (requests["sent"] - requests["planned"]) / 1e6
-    assert run.summary["late"] == (late_ms > audit.LATE_MS).sum()
+    assert run.summary["late"] == (late_ms > validity.LATE_MS).sum()
     assert run.summary["late_p99"] == pytest.approx(np.percentile(late_ms, 99))
-    timed = requests["planned"] >= run.about["start"]
+    timed = requests["planned"] >= run.about.start
     assert len(run.response_ms) == timed.sum()
     assert run.response_ms - run.service_ms == pytest.approx(late_ms[timed].to_numpy())
 
@@ -117,7 +117,7 @@ def test_the_schedule_is_kept_better_than_a_timer_of_whole_milliseconds_would():
 
 def test_a_stretch_without_visitors_lasts_as_long_as_any_other():
     with known_server("delay", 1) as known:
-        outcome = carry_out(plan(known.address, rate=0.5, seconds=0.4, arrivals="poisson", seed=0), (), lambda: None)
+        outcome = run_job(plan(known.address, rate=0.5, seconds=0.4, arrivals="poisson", seed=0), (), lambda: None)
     assert len(outcome.samples) == known.requests == 0
     first, last = outcome.head["marks"]
     assert last["time_ns"] - first["time_ns"] >= 0.99 * 0.4e9
@@ -149,7 +149,7 @@ def test_who_takes_longer_than_the_schedule_has_more_under_way_and_is_said_to_fa
 
 def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
     with known_server("delay", 40) as known:
-        outcome = carry_out(plan(known.address, connections=1, rate=50.0), (), lambda: None)
+        outcome = run_job(plan(known.address, connections=1, rate=50.0), (), lambda: None)
     rows = table(outcome)
     assert outcome.head["started"] == known.requests == len(rows) == 25
     assert outcome.head["held_back"] == 24  # each but the first finds the one before under way
@@ -163,7 +163,7 @@ def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
 
 def test_a_request_that_was_never_sent_is_a_row_all_the_same():
     with known_server("delay", 5_000) as known:
-        outcome = carry_out(plan(known.address, connections=2, rate=50.0, timeout_s=0.3), (), lambda: None)
+        outcome = run_job(plan(known.address, connections=2, rate=50.0, timeout_s=0.3), (), lambda: None)
     rows = table(outcome)
     unsent = rows[rows["user"] == -1]
     assert len(rows) == 25
@@ -178,7 +178,7 @@ def test_a_request_that_was_never_sent_is_a_row_all_the_same():
 
 def test_a_request_that_is_overdue_is_not_sent_any_more():
     with known_server("delay", 5_000) as known:
-        outcome = carry_out(plan(known.address, connections=1, rate=200.0, timeout_s=0.2), (), lambda: None)
+        outcome = run_job(plan(known.address, connections=1, rate=200.0, timeout_s=0.2), (), lambda: None)
     rows = table(outcome)
     sent = rows[rows["sent"] > 0]
     assert (sent["sent"] - sent["planned"] < 0.35e9).all()
@@ -214,7 +214,7 @@ def vanishing(after_s: float) -> Iterator[tuple[str, int]]:
 
 def test_thousands_that_wait_for_a_connection_to_a_server_that_vanishes_are_refused_one_by_one():
     with vanishing(after_s=0.8) as address:
-        outcome = carry_out(plan(address, connections=3, rate=4_000.0, seconds=1.0), (), lambda: None)
+        outcome = run_job(plan(address, connections=3, rate=4_000.0, seconds=1.0), (), lambda: None)
     rows = table(outcome)
     assert len(rows) == 4_000 == outcome.head["started"]
     assert outcome.head["held_back"] > 2_000
@@ -264,7 +264,7 @@ def test_a_list_of_rates_or_of_users_is_a_ramp_with_a_run_for_each_step():
         by_users = lab.measure(server, "/", lab.closed(users=[1, 3]), seconds=0.1)
     assert isinstance(by_rate, lab.Ramp)
     assert (by_rate.unit, by_rate.steps) == ("requests/s", [50, 100, 200])
-    assert [run.about["rate"] for run in by_rate] == [50, 100, 200]
+    assert [run.about.rate for run in by_rate] == [50, 100, 200]
     assert [len(run.samples) for run in by_rate] == [28, 55, 110]
     assert list(by_rate.table.index) == [50, 100, 200]
     assert list(by_rate.table["throughput"]) == [run.summary["throughput"] for run in by_rate]

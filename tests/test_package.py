@@ -35,11 +35,13 @@ def _modules_loaded_by(code: str) -> set[str]:
 
 def test_measuring_never_imports_django():
     loaded = _modules_loaded_by("import requestlab as lab\n[getattr(lab, name) for name in lab.__all__]")
-    assert "requestlab.measuring" in loaded
+    assert "requestlab.measurement.measure" in loaded
     assert "django" not in loaded
 
 
-@pytest.mark.parametrize("module", ["requestlab.supervisor", "requestlab.generator", "requestlab.lifeline"])
+@pytest.mark.parametrize(
+    "module", ["requestlab.serving.supervisor", "requestlab.load.generator", "requestlab.worker.lifeline"]
+)
 def test_processes_that_must_start_quickly_load_no_heavy_library(module):
     loaded = _modules_loaded_by(f"import {module}")
     assert module in loaded

@@ -9,15 +9,15 @@ from matplotlib.patches import Rectangle
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.inside import COLUMNS, Inside
-from requestlab.plots import look
-from requestlab.plots.contenders import gather
+from requestlab.plots import style
 from requestlab.plots.crossings import crossings
-from requestlab.plots.steps import minus, steps, waiting_us
+from requestlab.plots.inputs import gather
 from requestlab.plots.tallies import COLOURS
-from requestlab.plots.traced import loops, traced
-from requestlab.plots.waterfall import MOST_ROWS
-from requestlab.probe.cells import KINDS
+from requestlab.plots.waterfall import MAX_ROWS
+from requestlab.trace.requests import loops, traced
+from requestlab.trace.steps import minus, steps, waiting_us
+from requestlab.trace.trace import COLUMNS, Trace
+from requestlab.worker.schema import KINDS
 from tests.test_plots import START, assert_legible, drawn_texts, made, words_of
 
 LOOP, THREAD = 70, 71
@@ -66,9 +66,9 @@ def run_of(*workers, configuration=lab.MIXED, lost=0, answers=None, **about):
         for row in worker.rows:
             rows.append([cell + len(names) if COLUMNS[at] == "name" else cell for at, cell in enumerate(row)])
         names += worker.names
-    inside = Inside(np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)), tuple(names), lost)
+    inside = Trace(np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)), tuple(names), lost)
     answers = [{"number": 0} | answer for answer in answers or [{}]]
-    return dataclasses.replace(made(configuration, answers, path="/sync/page/", **about), inside=inside)
+    return dataclasses.replace(made(configuration, answers, path="/sync/page/", **about), trace=inside)
 
 
 def page(worker, took=2000, more=0):
@@ -77,7 +77,7 @@ def page(worker, took=2000, more=0):
     worker.crossing("signal\trequest_started signal", request, 20)
     layer = worker.span("middleware", "SessionMiddleware", request, 150, 1400)
     worker.crossing("middleware\tSessionMiddleware.process_request", layer, 160)
-    view = worker.crossing("view\tview labapp.sync_views.page", layer, 300, there=50, inside=400, back=60)
+    view = worker.crossing("view\tview labapp.sync_views.page", layer, 300, there=50, trace=400, back=60)
     inner = worker.span("view", "labapp.sync_views.page", view, 350, 750, thread=THREAD)
     for number in range(more):
         worker.crossing("other\tlabapp.work.hop", inner, 400 + 10 * number, 2, 3, 2, kind="to_loop")
@@ -104,7 +104,7 @@ def plain(worker):
 def rows_of(run, request=None):
     contender = gather([run], "crossings")[0]
     one = traced(contender, None)
-    return steps(run.inside.spans, one.typical() if request is None else one.chosen(request), loops(contender))
+    return steps(run.trace.spans, one.typical() if request is None else one.chosen(request), loops(contender))
 
 
 def said(picture):
@@ -133,9 +133,9 @@ def test_the_title_says_how_often_a_request_crosses_for_whom_and_what_that_takes
 def test_the_middleware_of_another_stack_is_counted_by_its_layers():
     worker = Worker()
     request = worker.request()
-    outer = worker.crossing("middleware\tsync_layer", request, 10, inside=900)
+    outer = worker.crossing("middleware\tsync_layer", request, 10, trace=900)
     layer = worker.span("middleware", "sync_layer", outer, 60, 940, thread=THREAD)
-    worker.crossing("middleware\tasync_layer", layer, 100, inside=400, kind="to_loop")
+    worker.crossing("middleware\tasync_layer", layer, 100, trace=400, kind="to_loop")
     picture = crossings(run_of(worker, configuration=lab.MIXED.replace(middleware="sync,async")))
     assert "2 crossings in a request under mixed, middleware=sync,async: all for its middleware; they take" in said(
         picture
@@ -168,7 +168,7 @@ def test_there_is_a_cell_for_each_crossing_in_the_colour_of_its_origin_and_a_cou
         "signal": 1, "middleware": 2, "view": 1, "close": 1, "other": 0,
     }  # fmt: skip
     assert {"1 signal", "2 middleware", "1 view", "1 close"} <= set(words_of(picture))
-    assert len(set(COLOURS.values()) | {look.THREAD, look.EVENT_LOOP}) == len(COLOURS) + 2
+    assert len(set(COLOURS.values()) | {style.THREAD, style.EVENT_LOOP}) == len(COLOURS) + 2
 
 
 def test_the_median_cost_of_a_crossing_is_told():
@@ -236,7 +236,7 @@ def test_rows_are_in_order_of_beginning_and_indented_by_what_is_around_them():
 def test_a_crossing_and_the_view_that_it_leads_into_are_one_row_with_what_that_calls_inside():
     rows = {row.label: row for row in rows_of(run_of(pages(more=2)))}
     view = rows["view labapp.sync_views.page"]
-    assert (view.crossing, view.inside, view.on_loop) == (True, "view", False)
+    assert (view.crossing, view.trace, view.on_loop) == (True, "view", False)
     assert view.own_us == pytest.approx(400 - 2 * 7)  # less the two calls within
     assert rows["labapp.work.hop"].depth == view.depth + 1
 
@@ -255,7 +255,7 @@ def test_a_bar_waits_hatched_for_the_thread_runs_solid_and_waits_hatched_for_the
     assert [(x, width) for x, width, hatched in found if hatched] == [(300, 50), (750, 60)]
     assert [(x, width) for x, width, hatched in found if not hatched] == [(350, 400)]
     edges = [to_hex(bar.get_edgecolor()) for bar in sorted(bars, key=Rectangle.get_x) if bar.get_hatch()]
-    assert edges == [to_hex(look.THREAD), to_hex(look.EVENT_LOOP)]
+    assert edges == [to_hex(style.THREAD), to_hex(style.EVENT_LOOP)]
 
 
 def test_an_async_view_is_solid_in_its_slices_only_and_waits_for_what_is_inside():
@@ -263,7 +263,7 @@ def test_an_async_view_is_solid_in_its_slices_only_and_waits_for_what_is_inside(
     request = worker.request(1000)
     view = worker.span("view", "labapp.async_views.page", request, 100, 900)
     for begin, end in ((100, 150), (600, 700)):
-        worker.span("slice", "", view, begin, end)
+        worker.span("step", "", view, begin, end)
     rows = {row.kind: row for row in rows_of(run_of(worker))}
     assert rows["view"].solid_us.tolist() == [[100, 150], [600, 700]]
     assert rows["view"].on_loop
@@ -273,7 +273,7 @@ def test_an_async_view_is_solid_in_its_slices_only_and_waits_for_what_is_inside(
 def test_async_middleware_is_solid_where_the_request_s_slices_ran_outside_of_what_is_in_it():
     worker = Worker()
     request = worker.request(1000)
-    worker.span("slice", "", request, 0, 200)
+    worker.span("step", "", request, 0, 200)
     layer = worker.span("middleware", "Layer", request, 50, 900)
     worker.crossing("middleware\tLayer.process_request", layer, 120)
     rows = {row.kind: row for row in rows_of(run_of(worker))}
@@ -291,7 +291,7 @@ def test_many_crossings_alike_in_a_row_are_one_row():
 def test_rows_that_are_too_many_are_counted():
     worker = Worker()
     request = worker.request(9000)
-    for number in range(MOST_ROWS + 5):
+    for number in range(MAX_ROWS + 5):
         worker.crossing(f"other\tcall {number}", request, 100 * number)
     assert "and 6 more rows, not drawn" in words_of(crossings(run_of(worker)))
 
@@ -308,7 +308,7 @@ def test_crossings_at_the_same_time_take_their_share_once():
     worker = Worker()
     request = worker.request(1000)
     for name in ("a", "b"):
-        worker.crossing(f"other\t{name}", request, 100, there=100, inside=100, back=100)
+        worker.crossing(f"other\t{name}", request, 100, there=100, trace=100, back=100)
     assert waiting_us(rows_of(run_of(worker))) == pytest.approx(200)
 
 
@@ -357,7 +357,7 @@ def test_rows_that_were_lost_are_told():
 def test_costs_of_many_digits_keep_off_the_bars():
     worker = Worker()
     request = worker.request(300_000)
-    worker.crossing("signal\trequest_started signal", request, 20, there=123_456, inside=10, back=98_765)
+    worker.crossing("signal\trequest_started signal", request, 20, there=123_456, trace=10, back=98_765)
     picture = crossings(run_of(worker))
     right = picture.figure.axes[1].get_position().x1
     placed = {text.get_text(): box for text, box in drawn_texts(picture)}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,15 +14,15 @@ from matplotlib.patches import Polygon
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.inside import COLUMNS, Inside
-from requestlab.plots import look
-from requestlab.plots.contenders import gather
-from requestlab.plots.lag import MOST_ROWS, lag
-from requestlab.plots.lag_loops import Block, Loop, culprits, loops, span_ms
+from requestlab.measurement.lag import Block, Loop, culprits, loops, span_ms
+from requestlab.plots import style
+from requestlab.plots.inputs import gather
+from requestlab.plots.lag import MAX_ROWS, lag
 from requestlab.plots.lag_panels import LOWEST_MS
-from requestlab.probe.cells import STACK, TICK
-from requestlab.probe.heartbeat import EVERY_NS
-from requestlab.probe.watchdog import IN_CALL
+from requestlab.trace.trace import COLUMNS, Trace
+from requestlab.worker.heartbeat import EVERY_NS
+from requestlab.worker.schema import STACK, TICK
+from requestlab.worker.watchdog import IN_CALL
 from tests.test_plots import MS, START, assert_legible, made, words_of
 
 EVERY_MS = EVERY_NS / MS
@@ -47,7 +48,7 @@ def measured(*stalls, configuration=lab.ASYNC, ends_ms=LASTS_MS + 40, lost=0, **
     requests = [{"on_loop": 1, "number": 0, "planned": 10 * i, "pid": pid} for i, pid in enumerate(pids)]
     run = made(configuration, requests, users=5, each=None, path="/async/block/", **more)
     table = np.array([[row[name] for name in COLUMNS] for row in rows], dtype=np.int64)
-    return dataclasses.replace(run, inside=Inside(table.reshape(-1, len(COLUMNS)), tuple(names), lost))
+    return dataclasses.replace(run, trace=Trace(table.reshape(-1, len(COLUMNS)), tuple(names), lost))
 
 
 def _beat(pid, held_up, ends_ms, rows, names):
@@ -210,7 +211,7 @@ def test_what_waits_is_hatched_and_what_computes_is_solid():
     for cause, hatched in ((CALL, True), (CODE, False)):
         [tower] = [patch for patch in lag(measured((400, 100, cause))).figure.axes[0].patches if type(patch) is Polygon]
         assert bool(tower.get_hatch()) is hatched
-        assert look.EVENT_LOOP.lower() in {to_hex(tower.get_facecolor()), to_hex(tower.get_edgecolor())}
+        assert style.EVENT_LOOP.lower() in {to_hex(tower.get_facecolor()), to_hex(tower.get_edgecolor())}
 
 
 def test_limits_and_floor_are_lines_with_words_in_both_panels():
@@ -252,18 +253,18 @@ def test_workers_that_were_all_held_up_by_one_thing_are_all():
 
 
 def test_of_too_many_workers_the_latest_are_drawn_and_the_others_counted():
-    workers = [[(300, 10 * number, CALL)] if number else [] for number in range(MOST_ROWS + 2)]
+    workers = [[(300, 10 * number, CALL)] if number else [] for number in range(MAX_ROWS + 2)]
     picture = lag(measured(workers=workers, configuration=lab.ASYNC.replace(workers=len(workers))))
     said = told(picture)
-    assert len(picture.figure.axes) == 2 * MOST_ROWS
+    assert len(picture.figure.axes) == 2 * MAX_ROWS
     assert "2 more event loops that were less late are not drawn" in said
     assert "Worker 1:" not in said
-    assert f"Worker {MOST_ROWS + 2}:" in said
+    assert f"Worker {MAX_ROWS + 2}:" in said
 
 
 def test_of_thousands_of_ticks_no_peak_is_lost():
     run = measured((4321, 37, CALL), ends_ms=20_000)
-    about = run.about | {"end": START + 20_000 * MS}
+    about = replace(run.about, end=START + 20_000 * MS)
     picture = lag(dataclasses.replace(run, about=about))
     dots = next(line for line in picture.figure.axes[0].lines if line.get_marker() == ".")
     assert len(dots.get_xdata()) < 5000
@@ -273,7 +274,7 @@ def test_of_thousands_of_ticks_no_peak_is_lost():
 def test_a_prediction_is_drawn_and_named():
     picture = lag(measured((400, 50, CALL)), predicted=300)
     for axes in picture.figure.axes:
-        assert level_lines(axes)[300.0].get_color() == look.INK
+        assert level_lines(axes)[300.0].get_color() == style.INK
         assert axes.get_ylim()[1] > 300
     assert "your prediction: 300 ms" in words_of(picture)
     assert not any("prediction" in text for text in words_of(lag(measured())))
@@ -294,7 +295,7 @@ def test_a_prediction_of_nothing_is_drawn_at_the_bottom():
 def test_runs_have_their_configurations_colour_and_marker():
     picture = lag(measured(), measured(configuration=lab.MIXED))
     _, first, _, second = picture.figure.axes
-    for axes, face in ((first, look.looks([("async", "async")])[0]), (second, look.looks([("mixed", "mixed")])[0])):
+    for axes, face in ((first, style.looks([("async", "async")])[0]), (second, style.looks([("mixed", "mixed")])[0])):
         assert any(line.get_marker() == face.marker and line.get_color() == face.colour for line in axes.lines)
 
 
@@ -313,7 +314,7 @@ def test_a_loop_that_never_came_back_was_at_least_so_late():
 
 def test_a_loop_whose_worker_ended_is_not_called_late_for_it():
     run = measured(ends_ms=600)
-    [loop] = loops_of(dataclasses.replace(run, about=run.about | {"worker_ended": True}))
+    [loop] = loops_of(dataclasses.replace(run, about=replace(run.about, worker_ended=True)))
     assert not loop.pending.any()
     assert loop.max_ms == pytest.approx(FLOOR_MS)
 
@@ -378,7 +379,7 @@ def test_a_run_without_the_probe_is_told_what_to_do():
         lag(made(lab.ASYNC, [{"number": 0}], probe=False))
     run = made(lab.ASYNC, [{"number": 0}])
     with pytest.raises(ConfigurationError, match="no heartbeat"):
-        lag(dataclasses.replace(run, about=run.about | {"configuration": None}))
+        lag(dataclasses.replace(run, about=replace(run.about, configuration=None)))
 
 
 def test_what_is_no_run_is_refused():

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from requestlab.comparison.call_costs import CallCosts, ThreadsUsed
+from requestlab.comparison.call_costs import prices as measured
 from requestlab.errors import ConfigurationError
-from requestlab.plots import look, price_rows
+from requestlab.plots import price_rows, style
+from requestlab.plots.call_costs import prices
 from requestlab.plots.price_rows import about
-from requestlab.plots.prices import prices
-from requestlab.pricing import Prices, ThreadsUsed
-from requestlab.pricing import prices as measured
-from tests.test_plots import MACHINE, assert_legible, words_of
+from tests.made_runs import COSTED
+from tests.test_plots import assert_legible, words_of
 
 COSTS = {
     "call": (0.02, "nothing(), a plain call"),
@@ -27,23 +29,22 @@ COSTS = {
 }
 
 
-def found(names=tuple(COSTS), *, rounds=8, means=None, disturbed=None, busy_threads=0, doubts=(), factor=1.0):
-    """Prices of hand-made rounds: the costs above, a little more and less from round to round."""
+def found(names=tuple(COSTS), *, rounds=8, means=None, disturbed=None, busy_threads=0, caveats=(), factor=1.0):
+    """CallCosts of hand-made rounds: the costs above, a little more and less from round to round."""
     shake = np.exp(np.random.default_rng(7).normal(0, 0.03, (rounds, len(names))))
     index = pd.RangeIndex(1, rounds + 1, name="round")
     medians = pd.DataFrame(shake * [COSTS[name][0] * factor for name in names], columns=list(names), index=index)
     dearer = medians * [(means or {}).get(name, 1.1) for name in names]
-    about = {
-        "what": {name: COSTS[name][1] for name in names},
-        "settings": {"loop": "asyncio", "rounds": rounds, "busy_threads": busy_threads},
-        "loop_class": "asyncio._UnixSelectorEventLoop",
-        "threads_started": dict.fromkeys(names, 0.0),
-        "cores": [0],
-        "disturbed": disturbed or {},
-        "doubts": list(doubts),
-        "machine": MACHINE,
-    }
-    return Prices(medians, dearer, {"thread_sensitive=True": ThreadsUsed(100, 1)}, about)
+    about = replace(
+        COSTED,
+        what={name: COSTS[name][1] for name in names},
+        wanted=rounds,
+        busy_threads=busy_threads,
+        threads_started=dict.fromkeys(names, 0.0),
+        disturbed=disturbed or {},
+        caveats=tuple(caveats),
+    )
+    return CallCosts(medians, dearer, {"thread_sensitive=True": ThreadsUsed(100, 1)}, about)
 
 
 def said(picture):
@@ -92,26 +93,26 @@ def test_each_way_is_a_row_with_its_price_and_how_many_of_the_first_that_is():
 def test_prices_and_intervals_are_where_they_belong_and_every_round_is_drawn_faintly():
     prices_found = found()
     picture = prices(prices_found)
-    assert points(picture, color=look.INK, marker="o") == [
+    assert points(picture, color=style.INK, marker="o") == [
         [pytest.approx(cost)] for cost in prices_found.table["p50_us"]
     ]
-    bounds = points(picture, color=look.INK, linewidth=2.4)
+    bounds = points(picture, color=style.INK, linewidth=2.4)
     assert bounds == prices_found.table[["low_us", "high_us"]].to_numpy().tolist()
-    faint = [x for x in points(picture, color=look.THREAD, markeredgewidth=0.0) if x]
+    faint = [x for x in points(picture, color=style.THREAD, markeredgewidth=0.0) if x]
     assert faint == [prices_found.rounds[name].tolist() for name in COSTS]
     assert picture.figure.axes[0].get_xscale() == "log"
 
 
 def test_disturbed_rounds_are_hollow_and_counted():
     picture = prices(found(disturbed={2: "other processes (50%)", 5: "other processes (30%)"}))
-    hollow = [x for x in points(picture, color=look.THREAD, markeredgewidth=0.7) if x]
+    hollow = [x for x in points(picture, color=style.THREAD, markeredgewidth=0.7) if x]
     assert [len(x) for x in hollow] == [2] * len(COSTS)
     assert "hollow where something else took time of the cores (2 of them)" in said(picture)
     assert "hollow" not in said(prices(found()))
 
 
 def test_doubts_are_told():
-    assert "Doubtful: it rained." in said(prices(found(doubts=["it rained"])))
+    assert "Doubtful: it rained." in said(prices(found(caveats=["it rained"])))
 
 
 def test_a_mean_far_from_the_median_is_a_diamond_with_its_figure():
@@ -137,7 +138,7 @@ def test_what_the_documentation_says_is_shaded_and_labelled():
 def test_one_prediction_goes_through_all_rows_and_one_by_name_stands_in_its_row():
     across = prices(found(), predicted=1000)
     assert words_of(across).count("your prediction: 1,000 µs") == 1
-    assert [1000, 1000] in points(across, color=look.INK)
+    assert [1000, 1000] in points(across, color=style.INK)
     by_name = prices(found(), predicted={"sync_to_async warm": 1000, "await": 0.5, "call": None})
     assert {"your prediction: 1,000 µs", "your prediction: 0.5 µs"} <= set(words_of(by_name))
 
@@ -158,13 +159,13 @@ def test_prices_above_a_millisecond_are_told_in_ms():
 @pytest.mark.parametrize("factor", [1, 30])
 def test_nothing_overlaps_or_is_cut_off(predicted, factor):
     assert_legible(
-        prices(found(factor=factor, means={"to_thread": 30, "call": 3}, doubts=["it rained"]), predicted=predicted)
+        prices(found(factor=factor, means={"to_thread": 30, "call": 3}, caveats=["it rained"]), predicted=predicted)
     )
 
 
 def test_too_few_rounds_have_no_interval():
     picture = prices(found(rounds=2))
-    assert points(picture, color=look.INK, linewidth=2.4) == []
+    assert points(picture, color=style.INK, linewidth=2.4) == []
     assert not any(re.search(r"\d to \d", text) for text in words_of(picture))
     assert_legible(picture)
 
@@ -172,7 +173,7 @@ def test_too_few_rounds_have_no_interval():
 @pytest.mark.parametrize(
     ("given", "predicted", "words"),
     [
-        (None, None, "draws what lab.prices"),
+        (None, None, "draws what lab.call_costs"),
         (found(), {"thred": 3}, "the prices are call, await"),
         (found(), "much", "a price in µs, a number, or None"),
         (found(), {"call": -1}, "a price in µs"),

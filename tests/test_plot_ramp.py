@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import requestlab as lab
-from requestlab.audit import TAIL
 from requestlab.errors import ConfigurationError
+from requestlab.measurement.ramp import Ramp
+from requestlab.measurement.validity import TAIL
 from requestlab.plots import ramp, slopes
-from requestlab.ramp import Ramp
 from tests.test_plot_ratios import THREADS, slice_of
 from tests.test_plots import assert_legible, words_of
 

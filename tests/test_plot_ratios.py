@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
 import requestlab as lab
-from requestlab.comparison import ALIKE, METRICS, Comparison, Slice
+from requestlab.comparison.comparison import ALIKE, METRICS, Comparison, ComparisonFacts, Slice
 from requestlab.errors import ConfigurationError
-from requestlab.generator import COLUMNS
-from requestlab.plots import look, ratios
-from requestlab.runs import Run
+from requestlab.load.generator import COLUMNS
+from requestlab.measurement.facts import CoreUse
+from requestlab.measurement.run import Run
+from requestlab.plots import ratios, style
+from tests.made_runs import ABOUT
 from tests.test_plots import MACHINE, MS, START, assert_legible, words_of
 
 THREADS = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
@@ -38,14 +41,14 @@ def slice_of(configuration, *, per_s=400, ms=10.0, cpu_ms=1.0, failed=0, **about
     rows[:10, COLUMNS.index("opened")] = 1
     known = {
         "label": configuration.label,
-        "configuration": dataclasses.asdict(configuration),
+        "configuration": configuration,
         "capacity": configuration.capacity,
         "path": "/async/page/",
         "load": "10 users",
         "users": 10,
         "rate": None,
         "each": 1,
-        "pids": [7],
+        "pids": (7,),
         "nonce": True,
         "counts": {},
         "started": count,
@@ -53,7 +56,7 @@ def slice_of(configuration, *, per_s=400, ms=10.0, cpu_ms=1.0, failed=0, **about
         "connections": 10,
         "cores_shared": False,
         "cores_watched": 1,
-        "cores_ns": {"busy": 0, "idle": 1000 * MS, "steal": 0},
+        "cores_ns": CoreUse(busy=0, idle=1000 * MS, steal=0),
         "pressure_ns": None,
         "throttled_ns": None,
         "start": START,
@@ -65,7 +68,7 @@ def slice_of(configuration, *, per_s=400, ms=10.0, cpu_ms=1.0, failed=0, **about
         "server_ended": False,
         "machine": MACHINE,
     }
-    return Run(rows, np.zeros((0, 3), dtype=np.int64), known | about)
+    return Run(rows, np.zeros((0, 3), dtype=np.int64), replace(ABOUT, **known | about))
 
 
 def compared(
@@ -93,9 +96,13 @@ def compared(
         "seed": seed,
         "stopped": "8 rounds were wanted",
         "seconds": 1.0,
+        "beside": {},
+        "wanted": rounds,
+        "budget": None,
+        "width": None,
         "machine": MACHINE,
     }
-    return Comparison(tuple(slices), labels, control, known | about)
+    return Comparison(tuple(slices), labels, control, ComparisonFacts(**known | about))
 
 
 BUSY = {"per_s": 426, "ms": 14.0, "cpu_ms": 1.3}
@@ -260,7 +267,7 @@ def test_the_verdict_stands_in_words_beside_each_row():
 def test_the_control_is_a_grey_row_of_its_own():
     picture = ratios(two(control="sync again"))
     label = next(text for text in picture.figure.axes[0].texts if text.get_text() == "sync again (A/A)")
-    assert label.get_color() == look.GREY
+    assert label.get_color() == style.GREY
     assert "cannot tell, as it should be" in said(picture)
     low, high = (
         f"{bound:.2f}"
@@ -275,7 +282,7 @@ def test_a_control_that_wins_against_itself_is_pointed_out():
     slices = tuple(
         dataclasses.replace(part, label={"async": "sync again"}.get(part.label, part.label)) for part in odd.slices
     )
-    about = odd.about | {"paths": {"sync": "/"}, "loads": {"sync": "1 user"}}
+    about = replace(odd.about, paths={"sync": "/"}, loads={"sync": "1 user"})
     picture = ratios(Comparison(slices, ("sync",), "sync again", about))
     assert "though it is the same: trust no difference as small" in said(picture)
     assert picture.alt.startswith("sync again (A/A) answers 0.71 times as many requests per second as sync")

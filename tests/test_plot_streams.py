@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import requestlab as lab
-from requestlab.connection import RESET
 from requestlab.errors import ConfigurationError
+from requestlab.load.connection import RESET
 from requestlab.plots.streams import streams
 from tests.made_runs import MS, START, made
 from tests.test_plots import MACHINE, assert_legible, words_of

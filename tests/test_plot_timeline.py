@@ -12,12 +12,17 @@ from matplotlib.text import Text
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.plan import COLUMNS
-from requestlab.plots import timeline_bars, timeline_choice, timeline_names, timeline_scene, timeline_tracks
-from requestlab.plots.lanes import zero_ns
-from requestlab.plots.picture import Picture
+from requestlab.load.plan import COLUMNS
+from requestlab.measurement import timeline as scenes
+from requestlab.measurement import timeline_choice, timeline_tracks
+from requestlab.measurement.timeline import scene
+from requestlab.plots import timeline_names
+from requestlab.plots.sheet import Picture
 from requestlab.plots.timeline import timeline
-from requestlab.plots.timeline_bars import (
+from requestlab.plots.timeline_marks import NAMES
+from requestlab.plots.timeline_names import names, short, spread
+from requestlab.trace import activity
+from requestlab.trace.activity import (
     ON_LOOP,
     ON_THREAD,
     PAUSED,
@@ -28,10 +33,8 @@ from requestlab.plots.timeline_bars import (
     WAITS,
     painted,
 )
-from requestlab.plots.timeline_marks import NAMES
-from requestlab.plots.timeline_names import names, short, spread
-from requestlab.plots.timeline_scene import scene
-from tests.made_inside import Notes, mixed_request, run_inside
+from requestlab.trace.lanes import zero_ns
+from tests.made_trace import Notes, mixed_request, run_inside
 
 DRAW = Text.draw
 WORKERS = lab.ASYNC.replace(workers=2)
@@ -66,7 +69,7 @@ def one_async(ticks=()):
     whole = notes.row("request", 1, 30)
     view = notes.row("view", 2, 28, parent=whole, name="shop.views.nap")
     for begin, end, parent in ((1, 4, whole), (2, 3, view), (25, 30, whole), (26, 28, view)):
-        notes.row("slice", begin, end, parent=parent)
+        notes.row("step", begin, end, parent=parent)
     for due, ran in ticks:
         notes.tick(due, ran)
     return run_inside(lab.ASYNC, [{"done": 31, "on_loop": 1}], notes)
@@ -154,7 +157,7 @@ def test_a_thread_waits_while_the_loop_runs_what_it_asked_for():
         "to_loop", 2, 12, running=3, done=11, ran_on=50, parent=whole, name="view\tview shop.views.nap"
     )
     notes.row("view", 4, 10, parent=crossing, name="shop.views.nap", thread=50)
-    notes.row("slice", 4, 5, parent=3, thread=50)
+    notes.row("step", 4, 5, parent=3, thread=50)
     loop, thread = scene(run_inside(lab.SYNC, [{"done": 21}], notes)).tracks
     assert told(loop.bars) == [(3, 4, ON_LOOP), (4, 5, VIEW_ON_LOOP), (10, 11, ON_LOOP)]
     assert told(thread.bars) == [(1, 2, ON_THREAD), (2, 12, WAITS), (12, 20, ON_THREAD)]
@@ -212,7 +215,7 @@ def test_of_what_is_painted_the_last_is_seen(stretches):
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(0, 20), st.booleans()), max_size=25))
 def test_whatever_was_written_down_draws(rows):
     notes = Notes()
-    kinds = ("request", "middleware", "view", "slice", "to_thread", "to_loop", "tick")
+    kinds = ("request", "middleware", "view", "step", "to_thread", "to_loop", "tick")
     for number, (request, kind, begin, ended) in enumerate(rows):
         cells = {"request": request, "parent": number, "ran_on": 100 * (kind % 2), "name": "a\tb"}
         times = {"running": begin + 1, "done": begin + 2} if kind < 8 else {}
@@ -279,7 +282,7 @@ def test_where_requests_left_no_trace_nothing_is_called_idle():
     assert title_of(run).startswith(
         "The event loop was late by up to 14 ms; of 2 requests under mixed, 1 that was traced hopped twice"
     )
-    lost = dataclasses.replace(one_async(), inside=dataclasses.replace(one_async().inside, lost=5))
+    lost = dataclasses.replace(one_async(), trace=dataclasses.replace(one_async().trace, lost=5))
     assert "idle" in words_of(timeline(one_async()))
     assert "idle" not in words_of(timeline(lost))
 
@@ -422,7 +425,7 @@ def blocked(visitors=4, name="shop.views.block", begin=10, end=60, slices=1, oth
         at = begin + i * step
         whole = notes.row("request", at, at + step, request=other + i)
         view = notes.row("view", at, at + step, request=other + i, parent=whole, name=name)
-        notes.row("slice", at, at + step, request=other + i, parent=view)
+        notes.row("step", at, at + step, request=other + i, parent=view)
     for due in range(2, 100, 2):
         computed = (end - begin) * (slices > 1) * (due > begin)
         ran = max(due, end) if due > begin else due
@@ -433,7 +436,7 @@ def blocked(visitors=4, name="shop.views.block", begin=10, end=60, slices=1, oth
         at = came + 1 if came < begin else end + 1 + i
         whole = notes.row("request", at, at + 0.8, request=i + 1)
         view = notes.row("view", at + 0.1, at + 0.7, request=i + 1, parent=whole, name="shop.views.nap")
-        notes.row("slice", at + 0.1, at + 0.7, request=i + 1, parent=view)
+        notes.row("step", at + 0.1, at + 0.7, request=i + 1, parent=view)
         visits.append({"planned": came, "done": at + 1, "number": i + 1, "on_loop": 1})
     asked = [{"planned": begin - 1, "done": end + 1, "number": other + i, "on_loop": 1} for i in range(slices)]
     load = {"/async/block/?ms=50": "2 requests/s"}
@@ -459,7 +462,7 @@ def test_a_view_that_was_not_most_of_the_late_stretch_is_not_named():
     notes = Notes()
     whole = notes.row("request", 5, 60)
     view = notes.row("view", 6, 12, parent=whole, name="shop.views.page")
-    notes.row("slice", 6, 12, parent=view)
+    notes.row("step", 6, 12, parent=view)
     notes.row("request", 70, 71, request=2)
     notes.tick(4, 4)
     notes.tick(6, 60)
@@ -471,7 +474,7 @@ def test_who_awaited_something_to_the_end_of_the_late_stretch_may_have_waited_fo
     notes = Notes()
     whole = notes.row("request", 5, 70)
     for begin, end in ((5, 6), (69, 70)):
-        notes.row("slice", begin, end, parent=whole)
+        notes.row("step", begin, end, parent=whole)
     notes.row("request", 66, 67, request=2)
     notes.tick(4, 4)
     notes.tick(8, 65)
@@ -483,8 +486,8 @@ def test_who_goes_on_while_the_heartbeat_is_overdue_had_waited_for_its_turn():
     notes = Notes()
     for request in (1, 2, 3):
         whole = notes.row("request", 1, 50, request=request)
-        notes.row("slice", request, request + 0.5, request=request, parent=whole)
-        notes.row("slice", 10 * request, 10 * request + 9, request=request, parent=whole)
+        notes.row("step", request, request + 0.5, request=request, parent=whole)
+        notes.row("step", 10 * request, 10 * request + 9, request=request, parent=whole)
     notes.tick(4, 4)
     notes.tick(6, 45)
     rows = [{"done": 51, "number": request} for request in (1, 2, 3)]
@@ -556,15 +559,15 @@ def test_a_long_stretch_of_another_request_of_the_run_is_named_and_pale():
 
 def test_a_thread_that_the_load_beside_was_on_has_a_lane():
     notes = Notes()
-    for i in range(timeline_tracks.MOST_THREADS + 20):
+    for i in range(timeline_tracks.MAX_THREADS + 20):
         mixed_request(notes, request=i + 1, at=1 + i, thread=100 + i)
-    visits = [{"planned": i, "done": 6 + i, "number": i + 1} for i in range(timeline_tracks.MOST_THREADS + 20)]
+    visits = [{"planned": i, "done": 6 + i, "number": i + 1} for i in range(timeline_tracks.MAX_THREADS + 20)]
     run = run_inside(lab.MIXED, [one for one in visits if one["number"] != 38], notes)
     other = run_inside(lab.MIXED, [one for one in visits if one["number"] == 38])
     for shown in ({"requests": 5}, {}):
         drawn = scene(dataclasses.replace(run, beside={"/sync/burn/": other}), span_ms=100, **shown)
         assert (7, 137) in [track.key for track in drawn.threads]
-        assert len(drawn.threads) <= timeline_tracks.MOST_THREADS
+        assert len(drawn.threads) <= timeline_tracks.MAX_THREADS
 
 
 # Names of the pieces
@@ -594,7 +597,7 @@ def test_a_view_of_many_stretches_is_named_once():
     whole = notes.row("request", 0, 20)
     view = notes.row("view", 1, 19, parent=whole, name="shop.views.hop")
     for begin in range(1, 19, 3):
-        notes.row("slice", begin, begin + 1, parent=view)
+        notes.row("step", begin, begin + 1, parent=view)
     assert [name.text for name in names(scene(run_inside(lab.ASYNC, [{"done": 21}], notes)))] == ["view hop"]
 
 
@@ -707,8 +710,8 @@ def test_as_many_requests_as_there_are_fit_on_a_page(number):
 
 def test_what_is_left_out_is_counted():
     drawn = scene(many_mixed(300))
-    assert len(drawn.clients) == timeline_scene.MOST_ROWS
-    assert len(drawn.threads) == timeline_tracks.MOST_THREADS
+    assert len(drawn.clients) == scenes.MAX_ROWS
+    assert len(drawn.threads) == timeline_tracks.MAX_THREADS
     assert "and 150 more requests and 240 more threads, not drawn for want of room" in words_of(
         timeline(many_mixed(300))
     )
@@ -716,10 +719,10 @@ def test_what_is_left_out_is_counted():
 
 
 def test_of_a_long_run_the_first_requests_are_drawn():
-    run = many_mixed(timeline_choice.MOST_REQUESTS + 1, users=2, apart=3)
+    run = many_mixed(timeline_choice.MAX_REQUESTS + 1, users=2, apart=3)
     assert scene(run).chosen == timeline_choice.A_FEW
     assert scene(run).end < 3 * timeline_choice.A_FEW + 10
-    assert scene(many_mixed(timeline_choice.MOST_REQUESTS, users=2, apart=3)).chosen == timeline_choice.MOST_REQUESTS
+    assert scene(many_mixed(timeline_choice.MAX_REQUESTS, users=2, apart=3)).chosen == timeline_choice.MAX_REQUESTS
 
 
 def test_a_window_shows_the_requests_that_were_under_way_in_it():
@@ -768,7 +771,7 @@ def test_a_run_without_requests_draws_its_idle_loop():
 
 def test_spans_count_from_the_first_request_planned():
     run = many_mixed(2, apart=5)
-    spans = timeline_bars.in_ms(run.inside, zero_ns(run))
+    spans = activity.in_ms(run.trace, zero_ns(run))
     assert spans["begin"].min() == 1
     assert timeline_names.cost_us(spans[spans["kind"] == "to_thread"]).tolist() == pytest.approx([200] * 4)
 

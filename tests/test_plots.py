@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import html
 import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 
 import matplotlib
@@ -21,14 +21,15 @@ from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
 import requestlab as lab
-from requestlab.audit import TAIL
 from requestlab.errors import ConfigurationError
-from requestlab.generator import COLUMNS
-from requestlab.plots import Picture, ecdf, look, threads
-from requestlab.plots.lanes import lanes, stacked
-from requestlab.plots.swimlanes import MOST_BARS, MOST_ROWS
-from requestlab.runs import Run
-from tests.made_inside import MACHINE
+from requestlab.load.generator import COLUMNS
+from requestlab.measurement.facts import CoreUse
+from requestlab.measurement.run import Run
+from requestlab.measurement.validity import TAIL
+from requestlab.plots import Picture, ecdf, style, threads
+from requestlab.plots.swimlanes import MAX_BARS, MAX_ROWS
+from requestlab.trace.lanes import lanes, stacked
+from tests.made_runs import ABOUT, MACHINE
 
 START = 5_000_000_000
 MS = 1_000_000
@@ -65,7 +66,7 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
     users = users or max(1, len(filled))
     about = {
         "label": configuration.label,
-        "configuration": dataclasses.asdict(configuration.replace(probe=probe)),
+        "configuration": configuration.replace(probe=probe),
         "capacity": configuration.capacity,
         "path": path,
         "load": f"{rate:g} requests/s" if rate else f"{users} users",
@@ -79,10 +80,10 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
         "connections": users,
         "cores_shared": False,
         "cores_watched": 1,
-        "cores_ns": {"busy": 0, "idle": 1000 * MS, "steal": 0},
+        "cores_ns": CoreUse(busy=0, idle=1000 * MS, steal=0),
         "pressure_ns": None,
         "throttled_ns": None,
-        "pids": sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)}),
+        "pids": tuple(sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)})),
         "start": START,
         "end": START + 1000 * MS,
         "generator_cpu_ns": 100 * MS,
@@ -92,7 +93,7 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
         "server_ended": False,
         "machine": MACHINE,
     }
-    return Run(samples, counted, about)
+    return Run(samples, counted, replace(ABOUT, **about))
 
 
 def one_after_another(number, configuration=lab.SYNC):
@@ -245,19 +246,19 @@ def test_requests_without_an_answer_have_a_lane_of_their_own():
 
 def test_event_loops_are_named_and_coloured_unlike_threads():
     for run, name, colour in (
-        (a_thread_each(3), "thread 1", look.THREAD),
-        (on_one_loop(3), "event loop", look.EVENT_LOOP),
+        (a_thread_each(3), "thread 1", style.THREAD),
+        (on_one_loop(3), "event loop", style.EVENT_LOOP),
     ):
         picture = threads(run)
         assert name in words_of(picture)
         faces = {to_hex(face) for bars in picture.figure.axes[1].collections for face in bars.get_facecolor()}
         assert to_hex(colour) in faces
-    assert look.THREAD != look.EVENT_LOOP
+    assert style.THREAD != style.EVENT_LOOP
 
 
 def test_what_is_left_out_is_counted():
-    assert f"and {300 - MOST_ROWS} more threads, not drawn" in words_of(threads(a_thread_each(300)))
-    assert f"and {300 - MOST_ROWS} more requests, not drawn" in words_of(threads(on_one_loop(300)))
+    assert f"and {300 - MAX_ROWS} more threads, not drawn" in words_of(threads(a_thread_each(300)))
+    assert f"and {300 - MAX_ROWS} more requests, not drawn" in words_of(threads(on_one_loop(300)))
     assert not any("not drawn" in text for text in words_of(threads(a_thread_each(60))))
 
 
@@ -266,7 +267,7 @@ def test_of_thousands_of_requests_the_beginning_is_drawn_and_that_is_said():
     picture = threads(made(lab.SYNC, rows, users=5, each=None, alive=[(0, 7, 1)]))
     above, below = picture.figure.axes
     until = below.get_xlim()[1]
-    assert sum(planned["planned"] < until for planned in rows) <= MOST_BARS
+    assert sum(planned["planned"] < until for planned in rows) <= MAX_BARS
     assert f"drawn: the first {until:,.0f} ms (shaded above)" in words_of(picture)
     assert above.get_xlim()[1] > 6000
 
@@ -369,7 +370,7 @@ def test_an_open_loop_is_told_by_its_rate():
 
 
 def prediction_lines(axes):
-    level = [line for line in axes.lines if line.get_color() == look.INK and len(set(line.get_ydata())) == 1]
+    level = [line for line in axes.lines if line.get_color() == style.INK and len(set(line.get_ydata())) == 1]
     return [float(line.get_ydata()[0]) for line in level]
 
 
@@ -434,24 +435,24 @@ def test_each_named_configuration_has_one_colour_and_one_marker_in_every_figure(
 
 
 def test_other_names_have_a_stable_look_that_is_nobody_elses():
-    alone = look.looks([("http://127.0.0.1:8000", "http://127.0.0.1:8000")])[0]
-    amid = look.looks([("sync", "sync"), ("async", "async"), ("http://127.0.0.1:8000", "http://127.0.0.1:8000")])
+    alone = style.looks([("http://127.0.0.1:8000", "http://127.0.0.1:8000")])[0]
+    amid = style.looks([("sync", "sync"), ("async", "async"), ("http://127.0.0.1:8000", "http://127.0.0.1:8000")])
     assert amid[2] == alone
-    many = look.looks([(name, name) for name in ("sync", "mixed", "async", "mine", "yours", "theirs", "ours")])
+    many = style.looks([(name, name) for name in ("sync", "mixed", "async", "mine", "yours", "theirs", "ours")])
     assert len({(one.colour, one.marker) for one in many}) == 7
-    told = "from requestlab.plots import look; print([look.looks([(name, name)]) for name in 'abcdefgh'])"
+    told = "from requestlab.plots import look; print([style.looks([(name, name)]) for name in 'abcdefgh'])"
     again = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.strip()
-    assert again == str([look.looks([(name, name)]) for name in "abcdefgh"])
+    assert again == str([style.looks([(name, name)]) for name in "abcdefgh"])
 
 
 def test_variants_share_the_colour_and_differ_in_line_and_marker():
     labels = ["sync", "sync, workers=2", "sync, workers=4", "sync, middleware=none"]
-    base, *variants = found = look.looks([("sync", label) for label in labels])
+    base, *variants = found = style.looks([("sync", label) for label in labels])
     assert {(one.colour, one.marker) for one in found} == {(base.colour, base.marker)}
     assert len({(one.line, one.filled) for one in found}) == 4
     assert base.filled
     assert base.line == "-"
-    assert look.looks([("sync", "sync, workers=2")])[0] == variants[0]
+    assert style.looks([("sync", "sync, workers=2")])[0] == variants[0]
 
 
 def luminance(colour):
@@ -460,7 +461,7 @@ def luminance(colour):
 
 
 def test_no_line_is_too_pale_and_text_in_colour_is_read_easily():
-    faces = look.looks([(name, name) for name in ("sync", "mixed", "async", *"abcdef")])
+    faces = style.looks([(name, name) for name in ("sync", "mixed", "async", *"abcdef")])
     for one in faces:
         assert 1.05 / (luminance(one.colour) + 0.05) > 2  # Okabe and Ito's yellow has 1.3
     for one in faces[:3]:
@@ -527,7 +528,9 @@ def test_the_caption_names_machine_versions_server_and_loop():
 
 def test_runs_of_different_machines_are_not_passed_off_as_of_one():
     other = one_after_another(3)
-    other = Run(other.samples, other.thread_samples, other.about | {"machine": MACHINE | {"processor": "another"}})
+    other = Run(
+        other.samples, other.thread_samples, replace(other.about, machine=replace(MACHINE, processor="another"))
+    )
     text = " ".join(words_of(ecdf(a_thread_each(3), other)))
     assert "different machines" in text
     assert "a processor" in text

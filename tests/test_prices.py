@@ -11,13 +11,14 @@ import time
 import psutil
 import pytest
 
-from requestlab import pricing
+from requestlab.comparison import call_costs
+from requestlab.comparison.call_costs import call_costs as prices
+from requestlab.comparison.call_costs_process import Stopwatch, computing
 from requestlab.errors import ConfigurationError, LabError
-from requestlab.machine import split_cores
-from requestlab.pace import QUICK_VARIABLE
-from requestlab.pricing import prices
-from requestlab.probe.pricing import Stopwatch, computing
+from requestlab.system.machine import split_cores
+from requestlab.system.quick import QUICK_VARIABLE
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
+from tests.made_runs import COSTED
 
 NAMES = [
     "call",
@@ -35,16 +36,17 @@ NAMES = [
     "async_to_sync cold",
 ]
 CROSSINGS = NAMES[4:]
+VERSIONS = ("python", "asgiref", "uvloop", "loop_class", "new_loop_class", "gil", "switch_interval_ms")
 POOLED = {"run_in_executor", "to_thread", "sync_to_async pool"}
 """Ways whose pool may still grow by a thread now and then."""
 
 PLAN = {"loop": "asyncio", "rounds": 200, "seconds": 60.0, "busy_threads": 0, "seed": 1}
 SCRIPT = """
 import time
-from requestlab.pricing import prices
+from requestlab.comparison.call_costs import call_costs
 print("begun", flush=True)
 try:
-    prices(seconds=60, busy_threads={busy_threads})
+    call_costs(seconds=60, busy_threads={busy_threads})
 except KeyboardInterrupt:
     print(time.monotonic(), flush=True)
 """
@@ -63,7 +65,9 @@ def on_uvloop():
 
 
 def pricing_processes() -> list[psutil.Process]:
-    return [process for process in marked_processes() if "requestlab.probe.pricing" in process.cmdline()]
+    return [
+        process for process in marked_processes() if "requestlab.comparison.call_costs_process" in process.cmdline()
+    ]
 
 
 def test_every_way_has_a_price_in_every_round(quick):
@@ -73,8 +77,8 @@ def test_every_way_has_a_price_in_every_round(quick):
         assert table.index.name == "round"
         assert list(table.index) == [1, 2, 3, 4, 5]
         assert (table > 0).all(axis=None)
-    assert set(quick.about["calls"]) == set(quick.about["what"]) == set(NAMES)
-    assert min(quick.about["calls"].values()) >= 5
+    assert set(quick.about.calls) == set(quick.about.what) == set(NAMES)
+    assert min(quick.about.calls.values()) >= 5
 
 
 def test_the_table_has_each_price_with_an_interval_around_it(quick):
@@ -89,8 +93,8 @@ def test_the_table_has_each_price_with_an_interval_around_it(quick):
 
 
 def test_quick_mode_takes_a_quarter_of_the_time_in_half_as_many_rounds(quick):
-    settings = quick.about["settings"]
-    assert (settings["seconds"], settings["rounds"], settings["busy_threads"]) == (3.0, 5, 0)
+    about = quick.about
+    assert (about.seconds, about.wanted, about.busy_threads) == (3.0, 5, 0)
 
 
 @pytest.mark.parametrize("name", CROSSINGS)
@@ -129,8 +133,8 @@ def test_thread_sensitive_calls_in_one_context_share_one_thread(quick, on_uvloop
 
 def test_cold_calls_start_threads_and_warm_ones_none(quick, on_uvloop):
     for found in (quick, on_uvloop):
-        started = found.about["threads_started"]
-        release = tuple(map(int, found.about["asgiref"].split(".")[:2]))
+        started = found.about.threads_started
+        release = tuple(map(int, found.about.asgiref.split(".")[:2]))
         cold = 2 if release >= (3, 12) else 1  # one that runs the function, and one that waits for the end of that
         assert {name: count for name, count in started.items() if name not in POOLED} == {
             **dict.fromkeys(set(NAMES) - POOLED, 0),
@@ -159,21 +163,21 @@ def test_threads_that_compute_end_with_their_block():
 
 def test_versions_cores_and_loop_travel_with_the_prices(quick, on_uvloop):
     about = on_uvloop.about
-    assert about["asgiref"] == about["machine"]["versions"]["asgiref"]
-    assert about["python"] == about["machine"]["python"]
-    assert tuple(about["cores"]) == split_cores().server
-    assert about["settings"]["loop"] == "uvloop"
-    assert about["loop_class"] == "uvloop.Loop"
-    assert quick.about["loop_class"].startswith("asyncio.")
+    assert about.asgiref == about.machine.versions["asgiref"]
+    assert about.python == about.machine.python
+    assert tuple(about.cores) == split_cores().server
+    assert about.loop == "uvloop"
+    assert about.loop_class == "uvloop.Loop"
+    assert quick.about.loop_class.startswith("asyncio.")
 
 
 def test_a_cold_async_to_sync_makes_a_loop_of_asyncio_under_uvloop_too(on_uvloop):
-    assert on_uvloop.about["new_loop_class"].startswith("asyncio.")
+    assert on_uvloop.about.new_loop_class.startswith("asyncio.")
 
 
 def test_threads_that_compute_make_crossings_dearer(quick):
     beside = prices(rounds=1, seconds=0.5, busy_threads=4)
-    assert beside.about["settings"]["busy_threads"] == 4
+    assert beside.about.busy_threads == 4
     assert "beside 4 threads that compute" in repr(beside)
     assert beside.price("sync_to_async warm", "mean").value > 3 * quick.price("sync_to_async warm", "mean").value
     unknown = beside.price("sync_to_async warm")
@@ -189,8 +193,8 @@ def test_prices_are_shown_as_text_and_as_a_table(quick):
     assert "What a call costs on asyncio:" in text
     assert "100 calls in a row with thread_sensitive=True ran in 1 thread" in text
     assert "asyncio.sleep(0): the loop goes round once" in html
-    assert quick.about["asgiref"] in text
-    assert quick.about["asgiref"] in html
+    assert quick.about.asgiref in text
+    assert quick.about.asgiref in html
 
 
 @pytest.mark.parametrize(
@@ -227,7 +231,7 @@ def test_a_price_that_there_is_not_is_refused_with_those_that_there_are(quick):
         quick.price("call", "p95")
 
 
-def made(foreign: list[float], wanted: int | None = None) -> pricing.Prices:
+def made(foreign: list[float], wanted: int | None = None) -> call_costs.CallCosts:
     """Return prices of as many rounds, in which others took those shares of the cores: there, all costs three times as much."""
     rounds = [{"await": 1_000.0 * (3 if share else 1), "call": 100.0 * (3 if share else 1)} for share in foreign]
     answer = {
@@ -239,17 +243,18 @@ def made(foreign: list[float], wanted: int | None = None) -> pricing.Prices:
         "threads_started": {"await": 0.0, "call": 0.0},
         "calls": {},
     }
-    settings = {"loop": "asyncio", "rounds": wanted or len(foreign), "busy_threads": 0}
-    return pricing._understand(answer, settings, [0])
+    answer |= {name: getattr(COSTED, name) for name in VERSIONS}
+    settings = {"loop": "asyncio", "rounds": wanted or len(foreign), "busy_threads": 0, "seconds": 1.0, "seed": 0}
+    return call_costs._understand(answer, settings, [0])
 
 
 def test_rounds_in_which_others_took_the_core_are_kept_but_do_not_count():
     found = made([0, 0, 0.5, 0, 0, 0.3, 0])
     assert len(found.rounds) == 7
-    assert found.about["disturbed"] == {3: "other processes (50%)", 6: "other processes (30%)"}
+    assert found.about.disturbed == {3: "other processes (50%)", 6: "other processes (30%)"}
     assert found.price("await").rounds == 5
     assert found.price("await").value == pytest.approx(1.0)
-    assert found.price("await").doubts == ()
+    assert found.price("await").caveats == ()
 
 
 def test_where_others_took_the_core_most_of_the_time_all_rounds_count_and_are_doubted():
@@ -257,25 +262,25 @@ def test_where_others_took_the_core_most_of_the_time_all_rounds_count_and_are_do
     price = found.price("await")
     assert price.rounds == 5
     assert price.value > 1
-    assert "in 3 of 5 rounds something else took time of the cores" in price.doubts[0]
+    assert "in 3 of 5 rounds something else took time of the cores" in price.caveats[0]
     assert "doubtful: in 3 of 5 rounds" in repr(found)
-    assert found.ratio("await", "call").doubts == price.doubts
+    assert found.ratio("await", "call").caveats == price.caveats
 
 
 def test_too_few_rounds_are_said_to_be_too_few():
-    assert "only 2 of 10 rounds fitted" in made([0, 0], wanted=10).about["doubts"][0]
-    assert made([0, 0], wanted=2).about["doubts"] == []
+    assert "only 2 of 10 rounds fitted" in made([0, 0], wanted=10).about.caveats[0]
+    assert made([0, 0], wanted=2).about.caveats == ()
 
 
 def test_a_process_that_fails_is_reported_in_its_own_words():
     with pytest.raises(LabError, match=r"failed with status 1: Traceback[\s\S]*sched_setaffinity"):
-        pricing._ask({**PLAN, "cores": [100_000]}, lambda: None)
+        call_costs._ask({**PLAN, "cores": [100_000]}, lambda: None)
 
 
 def test_a_process_that_does_not_end_is_ended(monkeypatch):
-    monkeypatch.setattr(pricing, "_PATIENCE_S", 0.5 - PLAN["seconds"])
+    monkeypatch.setattr(call_costs, "_PATIENCE_S", 0.5 - PLAN["seconds"])
     with pytest.raises(LabError, match="did not finish in time"):
-        pricing._ask({**PLAN, "cores": list(split_cores().server)}, lambda: None)
+        call_costs._ask({**PLAN, "cores": list(split_cores().server)}, lambda: None)
     assert pricing_processes() == []
 
 
@@ -300,7 +305,7 @@ def test_a_killed_kernel_takes_the_process_with_it(busy_threads):
 
 
 def test_the_end_of_its_input_is_enough_to_end_the_process():
-    with pricing._process({**PLAN, "busy_threads": 4, "cores": list(split_cores().server)}) as (process, _):
+    with call_costs._process({**PLAN, "busy_threads": 4, "cores": list(split_cores().server)}) as (process, _):
         time.sleep(1.5)
         assert process.poll() is None
         process.stdin.close()
@@ -308,5 +313,5 @@ def test_the_end_of_its_input_is_enough_to_end_the_process():
 
 
 def test_a_notebook_that_prices_calls_imports_neither_asgiref_nor_django():
-    code = "import sys, requestlab.pricing; print(sorted({'asgiref', 'django', 'uvloop'} & set(sys.modules)))"
+    code = "import sys, requestlab.comparison.call_costs; print(sorted({'asgiref', 'django', 'uvloop'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -4,8 +4,8 @@ import io
 import sys
 import time
 
-from requestlab import progress
-from requestlab.progress import Progress
+from requestlab.system import progress
+from requestlab.system.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -21,14 +21,17 @@ from click.testing import CliRunner
 from matplotlib import image
 from nbformat import v4
 
-from requestlab import cli, executing, pages, report
-from requestlab.claims import claims
+from requestlab import cli
+from requestlab.claims.ledger import FILE, MACHINE_FILE
+from requestlab.claims.statement import claims
 from requestlab.errors import ConfigurationError, ReportError
-from requestlab.ledgers import FILE, MACHINE_FILE
-from requestlab.report import FILES, PAGE, find_notebooks, make_report
+from requestlab.notebooks import execute, page, report
+from requestlab.notebooks.report import FILES, PAGE, find_notebooks, make_report
+from requestlab.system.machine import Machine
+from requestlab.system.values import from_plain
 from tests.conftest import left_after
 
-JUDGE = "from requestlab.claims import claim\nclaim('Q4').judge(60)"
+JUDGE = "from requestlab.claims.statement import claim\nclaim('Q4').judge(60)"
 
 
 def notebook(path, *cells):
@@ -102,7 +105,7 @@ def test_a_report_is_three_files_and_nothing_beside_them(made):
     folder = made[0].folder
     assert {path.name for path in folder.iterdir()} == FILES
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
-    assert json.loads((folder / MACHINE_FILE).read_text()) == made[0].machine
+    assert from_plain(Machine, json.loads((folder / MACHINE_FILE).read_text())) == made[0].machine
     assert len((folder / FILE).read_text().splitlines()) == 2
 
 
@@ -125,7 +128,7 @@ def test_a_lesson_runs_in_this_interpreter_in_a_folder_of_its_own_in_quick_mode(
 def test_the_page_begins_with_the_machine_and_the_ledger_of_all_claims(made, text):
     places = [text.index(f'id="{anchor}"') for anchor in ("contents", "machine", "ledger", "lesson-02-first")]
     assert places == sorted(places)
-    assert made[0].machine["python"] in text[places[1] : places[2]]
+    assert made[0].machine.python in text[places[1] : places[2]]
     ledger = text[places[2] : places[3]]
     assert all(f'id="claim-{one.id}"' in ledger for one in claims())
     assert "60 threads" in ledger
@@ -186,14 +189,14 @@ def test_outputs_of_a_notebook_on_disk_do_not_get_into_the_report(tmp_path):
     old = nbformat.read(path, as_version=4)
     old.cells[0].outputs = [v4.new_output("stream", text="old output")]
     nbformat.write(old, path)
-    assert executing.load(path).cells[0].outputs == []
+    assert execute.load(path).cells[0].outputs == []
 
 
 # What becomes of the kernel, and of the folder
 
 
 def test_a_kernel_that_dies_and_a_cell_that_takes_too_long_are_failures_of_their_lesson(tmp_path, monkeypatch):
-    monkeypatch.setattr(executing, "CELL_TIMEOUT_S", 2)
+    monkeypatch.setattr(execute, "CELL_TIMEOUT_S", 2)
     dies = notebook(tmp_path / "01-dies.ipynb", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     hangs = notebook(tmp_path / "02-hangs.ipynb", "import time; time.sleep(60)")
     made = make_report([dies, hangs], tmp_path / "out")
@@ -381,5 +384,5 @@ def test_what_cannot_be_a_report_is_one_message(tmp_path):
 
 def test_a_heading_is_the_first_of_the_notebook():
     cells = [v4.new_markdown_cell("text"), v4.new_markdown_cell("# First\n\n# Second")]
-    assert pages.heading(v4.new_notebook(cells=cells), "name") == "First"
-    assert pages.heading(v4.new_notebook(cells=[]), "name") == "name"
+    assert page.heading(v4.new_notebook(cells=cells), "name") == "First"
+    assert page.heading(v4.new_notebook(cells=[]), "name") == "name"

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from requestlab import comparing, doubts, resolving
-from requestlab.comparison import ALIKE, Comparison
+from requestlab.comparison import caveats, compare
+from requestlab.comparison import resolution as resolving
+from requestlab.comparison.comparison import ALIKE, Comparison
+from requestlab.comparison.intervals import CONFIDENCE
+from requestlab.comparison.resolution import Resolution, foretell, resolution
 from requestlab.errors import ConfigurationError
-from requestlab.intervals import CONFIDENCE
-from requestlab.load import closed
-from requestlab.resolving import Resolution, foretell, resolution
-from requestlab.runs import Run
+from requestlab.load.loads import closed
+from requestlab.measurement.run import Run
 
 
 @pytest.fixture(scope="module")
 def short() -> Comparison:
     """Four rounds of a real A/A."""
-    return comparing.compare(
+    return compare.compare(
         {"null": resolving.SYNC}, "/sync/page/", closed(2), rounds=4, control=True, seconds=0.05, warmup=0.0
     )
 
@@ -36,7 +37,7 @@ def with_figures(monkeypatch: pytest.MonkeyPatch, short: Comparison, again: list
         throughput = 1000.0 if part.label == "null" else next(given)
         vars(run)["summary"] = part.run.summary | {"throughput": throughput}
         slices.append(dataclasses.replace(part, run=run, disturbed="", dropped=False))
-    monkeypatch.setattr(doubts, "about_one", lambda label, runs, metric: iter(()))
+    monkeypatch.setattr(caveats, "about_one", lambda label, runs, metric: iter(()))
     return dataclasses.replace(short, slices=tuple(slices))
 
 
@@ -89,7 +90,7 @@ def test_where_slices_were_dropped_fewer_rounds_are_foretold(monkeypatch, short)
 
 def test_doubts_about_the_a_a_leave_nothing_to_say(monkeypatch, short):
     control = with_figures(monkeypatch, short, [1000.0, 1020.0, 980.0, 1010.0])
-    monkeypatch.setattr(doubts, "about_one", lambda label, runs, metric: iter([f"{label} was late"]))
+    monkeypatch.setattr(caveats, "about_one", lambda label, runs, metric: iter([f"{label} was late"]))
     found = foretell(control, 60.0, 21)
     assert math.isnan(found.difference)
     assert found.why == "null was late; null again was late"
@@ -114,5 +115,5 @@ def test_the_shortest_allowed_time_holds_the_fewest_rounds():
 
 
 def test_its_rounds_are_those_of_compare_with_its_defaults():
-    defaults = comparing.compare.__kwdefaults__
+    defaults = compare.compare.__kwdefaults__
     assert defaults["seconds"] == resolving.DEFAULT_SLICE_S

@@ -12,11 +12,12 @@ import psutil
 import pytest
 
 import requestlab as lab
-from requestlab import configurations, serving
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
-from requestlab.probe import environment
-from requestlab.probe.ready import READY_PATH
-from requestlab.servers import BACKLOG
+from requestlab.serving import configuration as configurations
+from requestlab.serving import server as serving
+from requestlab.serving.servers import BACKLOG
+from requestlab.worker import environment
+from requestlab.worker.ready import READY_PATH
 from tests.conftest import left_after, marked_processes, nobody_listens_on
 
 REAL = ["gunicorn-sync", "gunicorn-gthread", "gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
@@ -290,7 +291,7 @@ def test_a_server_of_all_cores_may_run_on_the_one_that_is_kept_for_the_load():
     with lab.serve(lab.SYNC, all_cores=True) as server:
         assert os.sched_getaffinity(server.pids[0]) == os.sched_getaffinity(0) == set(server.cores.server)
         assert server.cores.generator is None
-        assert lab.measure(server, "/sync/page/", lab.closed(users=1, each=1)).about["cores_shared"]
+        assert lab.measure(server, "/sync/page/", lab.closed(users=1, each=1)).about.cores_shared
 
 
 def test_fifty_starts_and_stops_leave_nothing():

@@ -18,14 +18,14 @@ import pytest
 from asgiref.sync import SyncToAsync, iscoroutinefunction, markcoroutinefunction
 
 import requestlab as lab
-from requestlab.inside import Inside
-from requestlab.probe.cells import KINDS, REQUEST, SLICE, TO_THREAD
-from requestlab.probe.crossings import Names, _record_sync_to_async, describe
-from requestlab.probe.django_spans import _wrap_views, layer_name, view_name
-from requestlab.probe.recorder import Recorder
-from requestlab.probe.served import Numbers
-from requestlab.probe.spans import PLACE, Sliced, slicing, spanning_async
-from requestlab.recorded import Recording
+from requestlab.trace.reader import TraceReader
+from requestlab.trace.trace import Trace
+from requestlab.worker.asgiref_hooks import Names, _record_sync_to_async, describe
+from requestlab.worker.django_hooks import _wrap_views, layer_name, view_name
+from requestlab.worker.recorder import Recorder
+from requestlab.worker.schema import KINDS, REQUEST, STEP, TO_THREAD
+from requestlab.worker.spans import CURRENT_SPAN, TimedSteps, spanning_async, timing_steps
+from requestlab.worker.wrappers import Numbers
 
 SIGNAL, CLOSE, VIEW = ("to_thread", "signal"), ("to_thread", "close"), ("to_thread", "view")
 DOWN, UP = ("to_thread", "middleware"), ("to_loop", "middleware")
@@ -68,7 +68,7 @@ def traced(configuration, path, load=None, **changes):
     with lab.serve(configuration, **{"probe": True} | changes) as server:
         run = lab.measure(server, path, load or lab.closed(1, each=3), seconds=5)
     assert run.summary["errors"] == 0
-    assert run.inside.lost == 0
+    assert run.trace.lost == 0
     return run
 
 
@@ -155,7 +155,7 @@ def test_an_async_view_is_sliced_at_its_awaits():
     run = traced(lab.ASYNC, "/async/wait/?ms=30", lab.closed(1, each=1))
     spans = run.spans
     (view,) = spans[spans["kind"] == "view"].itertuples()
-    slices = spans[(spans["kind"] == "slice") & (spans["parent"] == view.id)]
+    slices = spans[(spans["kind"] == "step") & (spans["parent"] == view.id)]
     assert len(slices) == 2
     assert (slices["end"] - slices["begin"]).sum() < 0.5 * (view.end - view.begin)
     assert slices["begin"].iloc[1] - slices["end"].iloc[0] > 29e6
@@ -163,7 +163,7 @@ def test_an_async_view_is_sliced_at_its_awaits():
 
 def test_slices_of_a_request_do_not_overlap():
     spans = traced(lab.MIXED, "/sync/page/").spans
-    for _, part in spans[(spans["kind"] == "slice")].groupby("parent"):
+    for _, part in spans[(spans["kind"] == "step")].groupby("parent"):
         assert len(part) > 10
         assert (part["end"].to_numpy()[:-1] <= part["begin"].to_numpy()[1:]).all()
 
@@ -208,7 +208,7 @@ def test_a_busy_worker_traces_as_many_requests_as_the_budget_allows_and_all_wher
 
 
 def server_count(run):
-    return sum(run.about["counts"].values())
+    return sum(run.about.counts.values())
 
 
 def counts_of_traced(run):
@@ -263,8 +263,8 @@ def test_a_saved_run_keeps_what_was_inside(tmp_path):
 
 def test_the_ring_keeps_the_newest_and_says_how_much_it_lost(tmp_path):
     recorder = Recorder(os.fspath(tmp_path), "spans", capacity=8)
-    with Recording(os.fspath(tmp_path)) as recording:
-        rows = [recorder.row(SLICE, recorder.name(f"name {i}"), begin=i) for i in range(1, 21)]
+    with TraceReader(os.fspath(tmp_path)) as recording:
+        rows = [recorder.row(STEP, recorder.name(f"name {i}"), begin=i) for i in range(1, 21)]
         recorder.put(rows[0], 9, 77)  # gone: nothing happens
         recorder.put(rows[-1], 9, 77)
         inside = recording.read()
@@ -276,9 +276,9 @@ def test_the_ring_keeps_the_newest_and_says_how_much_it_lost(tmp_path):
 
 def test_a_recording_begins_where_it_is_entered(tmp_path):
     recorder = Recorder(os.fspath(tmp_path), "spans", capacity=8)
-    recorder.row(SLICE, begin=1)
-    with Recording(os.fspath(tmp_path)) as recording:
-        recorder.row(SLICE, begin=2)
+    recorder.row(STEP, begin=1)
+    with TraceReader(os.fspath(tmp_path)) as recording:
+        recorder.row(STEP, begin=2)
         assert list(recording.read().spans["begin"]) == [2]
 
 
@@ -325,10 +325,10 @@ def within_a_request(recorder, function, *args):
     """Run an async function as if it were called within request 7; return its result and what was written."""
 
     async def request():
-        PLACE.set((7, recorder.row(REQUEST, request=7, begin=1)))
+        CURRENT_SPAN.set((7, recorder.row(REQUEST, request=7, begin=1)))
         return await function(*args)
 
-    with Recording(recorder.directory) as recording:
+    with TraceReader(recorder.directory) as recording:
         result = asyncio.run(request())
         return result, recording.read()
 
@@ -345,10 +345,10 @@ def test_a_crossing_into_a_context_of_its_own_is_stamped_and_encloses_what_it_ca
 
     async def calls():
         context = contextvars.copy_context()
-        before = PLACE.get()
-        within = await crossing(PLACE.get, context=context)()
-        again = await asyncio.gather(*(crossing(PLACE.get, context=context)() for _ in range(2)))
-        return before, [within, *again], context[PLACE], PLACE.get()
+        before = CURRENT_SPAN.get()
+        within = await crossing(CURRENT_SPAN.get, context=context)()
+        again = await asyncio.gather(*(crossing(CURRENT_SPAN.get, context=context)() for _ in range(2)))
+        return before, [within, *again], context[CURRENT_SPAN], CURRENT_SPAN.get()
 
     (before, within, kept, after), inside = within_a_request(recorder, calls)
     crossings = inside.crossings
@@ -362,14 +362,14 @@ def test_a_crossing_into_a_context_of_its_own_is_stamped_and_encloses_what_it_ca
 
 
 def test_one_crossing_called_several_times_at_once_keeps_its_calls_apart(recorder):
-    several = recorded_crossing(recorder)(PLACE.get, thread_sensitive=False)
+    several = recorded_crossing(recorder)(CURRENT_SPAN.get, thread_sensitive=False)
 
     async def calls():
         return await asyncio.gather(*(several() for _ in range(5)))
 
     places, inside = within_a_request(recorder, calls)
     assert sorted(places) == [(7, number) for number in sorted(inside.crossings["id"])]
-    assert several.func == PLACE.get
+    assert several.func == CURRENT_SPAN.get
 
 
 def test_what_asgiref_wraps_is_still_seen_to_be_async(recorder):
@@ -393,7 +393,7 @@ def test_arguments_may_be_called_whatever_the_probe_calls_its_own(recorder):
         return kwargs
 
     crossing = recorded_crossing(recorder)(dict)
-    for function in (crossing, spanning_async(recorder, SLICE, "view", view, slices=True), slicing(recorder, view)):
+    for function in (crossing, spanning_async(recorder, STEP, "view", view, slices=True), timing_steps(recorder, view)):
         assert within_a_request(recorder, lambda function=function: function(**taken))[0] == taken
 
 
@@ -436,7 +436,7 @@ def test_a_cancelled_coroutine_is_told_and_may_go_on(recorder):
 
     async def cancelling():
         async def sliced():
-            return await Sliced(recorder, stubborn(), *PLACE.get())
+            return await TimedSteps(recorder, stubborn(), *CURRENT_SPAN.get())
 
         task = asyncio.create_task(sliced())
         await asyncio.sleep(0)
@@ -445,8 +445,8 @@ def test_a_cancelled_coroutine_is_told_and_may_go_on(recorder):
 
     result, inside = within_a_request(recorder, cancelling)
     assert (result, said) == ("went on", ["cancelled"])
-    assert list(inside.spans["kind"].astype(str)) == ["request", "slice", "slice", "slice"]
-    assert recorder.slicing == 0
+    assert list(inside.spans["kind"].astype(str)) == ["request", "step", "step", "step"]
+    assert recorder.timing_steps == 0
 
 
 def test_a_crossing_that_its_caller_did_not_wait_for_has_no_cost():
@@ -457,14 +457,14 @@ def test_a_crossing_that_its_caller_did_not_wait_for_has_no_cost():
             [1, 2, TO_THREAD, 0, 1, 0, 5, 1000, 2000, 9000, 4000, 6, 0],
         ]
     )
-    crossings = Inside(rows, ("other\tslow",)).crossings
+    crossings = Trace(rows, ("other\tslow",)).crossings
     assert list(crossings["cost_us"].fillna(-1)) == [2, -1]
     assert list(crossings["inside_us"]) == [7, 7]
 
 
 def test_a_tab_in_a_path_is_part_of_the_name():
     rows = np.array([[1, 1, kind, kind - 1, 1, 0, 5, kind, 0, 0, 10, 0, 0] for kind in range(1, 6)])
-    spans = Inside(rows, ("GET /a\tb", "m", "v", "", "other\tf")).spans
+    spans = Trace(rows, ("GET /a\tb", "m", "v", "", "other\tf")).spans
     assert list(spans["name"]) == ["GET /a\tb", "m", "v", "", "f"]
     assert list(spans["origin"]) == ["", "", "", "", "other"]
     assert list(spans["kind"].astype(str)) == list(KINDS[1:6])

@@ -25,9 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import requestlab as lab
-from requestlab import cli, machine
-from requestlab.probe.ready import READY_PATH
-from requestlab.upstream import store, terms, watching
+from requestlab import cli
+from requestlab.serving.upstream import statistics, store, terms
+from requestlab.system import machine
+from requestlab.worker.ready import READY_PATH
 from tests.conftest import left_after
 
 names = map("service-{}".format, itertools.count())
@@ -94,12 +95,12 @@ def test_an_answer_never_comes_early(ask, ms):
 
 
 def test_its_own_account_of_lateness_is_no_larger_than_what_a_client_sees(upstream, ask):
-    before = watching.ask(upstream.url)
+    before = statistics.ask(upstream.url)
     begin = time.perf_counter_ns()
     for _ in range(20):
         ask.get("/api/?ms=2")
     seen = time.perf_counter_ns() - begin - 20 * 2_000_000
-    told = watching.difference(upstream.url, before, watching.ask(upstream.url))
+    told = statistics.difference(upstream.url, before, statistics.ask(upstream.url))
     assert (told["timed"], told["promised_ns"]) == (20, 20 * 2_000_000)
     assert 0 < told["late_ns"] < seen
 
@@ -109,7 +110,7 @@ def test_exponential_delays_are_spread_and_the_same_seed_makes_the_same(upstream
         sums = []
         for _ in range(8):
             ask.get(f"/api/?ms=2&spread=exponential&{query}&name={name}")
-            sums.append(watching.ask(upstream.url)["promised_ns"])
+            sums.append(statistics.ask(upstream.url)["promised_ns"])
         return [after - before for before, after in itertools.pairwise(sums)]
 
     name = next(names)
@@ -139,7 +140,7 @@ def test_beyond_the_limit_requests_stand_in_line(upstream, ask):
     answers = at_once(ask, [f"/api/?ms=40&limit=2&name={next(names)}"] * 6)
     assert [answer.status_code for answer in answers] == [200] * 6
     assert time.perf_counter() - begin >= 3 * 0.04
-    assert watching.ask(upstream.url)["most_at_once"] > 2
+    assert statistics.ask(upstream.url)["most_at_once"] > 2
 
 
 def test_beyond_the_limit_requests_are_refused_where_that_was_asked_for(ask):
@@ -178,9 +179,9 @@ def test_any_query_is_answered_within_bounds(query):
     text = query if isinstance(query, str) else str(httpx.QueryParams(query))
     with contextlib.suppress(terms.BadRequest):
         found = terms.terms_of(text, 50.0)
-        assert 0 <= found.ms <= terms.MOST_MS
+        assert 0 <= found.ms <= terms.MAX_MS
         assert 0 <= found.fail <= 1
-        assert 0 <= found.limit <= terms.MOST_AT_ONCE
+        assert 0 <= found.limit <= terms.MAX_AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_an_object_that_is_too_large_is_refused(ask):
 
 
 def test_a_store_that_is_full_says_so_and_keeps_what_it_has(monkeypatch):
-    monkeypatch.setattr(store, "MOST_BYTES", 3 * store.OVERHEAD)
+    monkeypatch.setattr(store, "MAX_BYTES", 3 * store.OVERHEAD)
     kept = store.Store()
     for name in "abc":
         kept.put("bucket", name, b"")
@@ -281,29 +282,29 @@ def test_a_store_that_is_full_says_so_and_keeps_what_it_has(monkeypatch):
 
 
 def test_statistics_count_and_the_most_at_once_can_be_begun_anew(upstream, ask):
-    before = watching.ask(upstream.url, "POST")
+    before = statistics.ask(upstream.url, "POST")
     at_once(ask, [f"/api/?ms=100&fail=0.5&limit=3&refuse=1&name={next(names)}"] * 5)
-    after = watching.ask(upstream.url)
-    told = watching.difference(upstream.url, before, after)
+    after = statistics.ask(upstream.url)
+    told = statistics.difference(upstream.url, before, after)
     assert (told["requests"], told["refused"], told["failed"], told["timed"]) == (5, 2, 1, 3)
     assert 3 <= told["most_at_once"] <= 5
     assert after["at_once"] == 0
 
 
 def test_where_nobody_answers_or_somebody_else_does_nothing_is_told(upstream):
-    assert watching.ask("http://127.0.0.1:9") is None
+    assert statistics.ask("http://127.0.0.1:9") is None
     with lab.serve(lab.NULL) as null:
-        assert watching.ask(null.url) is None
-    own = watching.ask(upstream.url)
-    assert watching.difference("x", own, own | {"pid": 1}) == {"url": "x", "pid": None}
-    assert watching.difference("x", None, own) == {"url": "x", "pid": None}
+        assert statistics.ask(null.url) is None
+    own = statistics.ask(upstream.url)
+    assert statistics.difference("x", own, own | {"pid": 1}) == {"url": "x", "pid": None}
+    assert statistics.difference("x", None, own) == {"url": "x", "pid": None}
 
 
 def test_a_run_notes_down_what_the_upstream_did(upstream):
     with lab.serve(lab.SYNC, upstream=upstream) as server:
         run = lab.measure(server, "/sync/fetch/?ms=1&n=3", lab.closed(users=1, each=20))
         assert server.configuration.label == "sync"
-    told = run.about["upstream"]
+    told = run.about.upstream
     assert (told["url"], told["pid"]) == (upstream.url, upstream.pids[0])
     assert (told["requests"], told["timed"], told["promised_ns"]) == (60, 60, 60_000_000)
     assert 0 < run.upstream_share < 1

@@ -11,72 +11,56 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from requestlab import plots
-    from requestlab.claims import claim
-    from requestlab.comparing import compare
-    from requestlab.comparison import Comparison
-    from requestlab.configurations import ASYNC, MIXED, NULL, SYNC, UPSTREAM, Configuration
-    from requestlab.databases import database
+    from requestlab.claims.ledger import ledger
+    from requestlab.claims.statement import claim
+    from requestlab.comparison.call_costs import CallCosts, call_costs
+    from requestlab.comparison.compare import compare
+    from requestlab.comparison.comparison import Comparison
+    from requestlab.comparison.intervals import Interval, interval
+    from requestlab.comparison.resolution import Resolution, resolution
     from requestlab.errors import LabError
-    from requestlab.freezing import freeze
-    from requestlab.intervals import Interval, interval
-    from requestlab.ledgers import ledger
-    from requestlab.load import closed, open
-    from requestlab.machine import describe_machine
-    from requestlab.measuring import measure
-    from requestlab.misbehaving import disconnecting, idle, silent, slow_readers, slow_senders
-    from requestlab.other_tools import Said, hey, wrk
-    from requestlab.pace import rounds, seconds
-    from requestlab.pricing import Prices, prices
-    from requestlab.ramp import Ramp
-    from requestlab.resolving import Resolution, resolution
-    from requestlab.runs import Run, load_run
-    from requestlab.serving import Server, serve, stop_all
-    from requestlab.sources import source
-    from requestlab.transport import RulerTransport
+    from requestlab.load.hey import ToolResult, hey, wrk
+    from requestlab.load.loads import closed, open
+    from requestlab.load.misbehaving_loads import disconnecting, idle, silent, slow_readers, slow_senders
+    from requestlab.load.transport import LoadClientTransport
+    from requestlab.measurement.measure import measure
+    from requestlab.measurement.ramp import Ramp
+    from requestlab.measurement.run import Run, load_run
+    from requestlab.notebooks.source import source
+    from requestlab.serving.configuration import ASYNC, MIXED, NULL, SYNC, UPSTREAM, Configuration
+    from requestlab.serving.databases import database
+    from requestlab.serving.freeze import freeze
+    from requestlab.serving.server import Server, serve, stop_all
+    from requestlab.system.machine import describe_machine
+    from requestlab.system.quick import rounds, seconds
 
-_HOME = {
-    "Comparison": "comparison",
-    "Configuration": "configurations",
-    "Interval": "intervals",
-    "LabError": "errors",
-    "MIXED": "configurations",
-    "NULL": "configurations",
-    "Prices": "pricing",
-    "Ramp": "ramp",
-    "RulerTransport": "transport",
-    "Run": "runs",
-    "SYNC": "configurations",
-    "Said": "other_tools",
-    "Server": "serving",
-    "UPSTREAM": "configurations",
-    "claim": "claims",
-    "closed": "load",
-    "compare": "comparing",
-    "database": "databases",
-    "describe_machine": "machine",
-    "disconnecting": "misbehaving",
-    "freeze": "freezing",
-    "hey": "other_tools",
-    "idle": "misbehaving",
-    "interval": "intervals",
-    "ledger": "ledgers",
-    "load_run": "runs",
-    "measure": "measuring",
-    "open": "load",
-    "prices": "pricing",
-    "resolution": "resolving",
-    "Resolution": "resolving",
-    "rounds": "pace",
-    "seconds": "pace",
-    "serve": "serving",
-    "silent": "misbehaving",
-    "slow_readers": "misbehaving",
-    "slow_senders": "misbehaving",
-    "source": "sources",
-    "stop_all": "serving",
-    "wrk": "other_tools",
-    "ASYNC": "configurations",
+_NAMES = {
+    "claims.ledger": ("ledger",),
+    "claims.statement": ("claim",),
+    "comparison.call_costs": ("CallCosts", "call_costs"),
+    "comparison.compare": ("compare",),
+    "comparison.comparison": ("Comparison",),
+    "comparison.intervals": ("Interval", "interval"),
+    "comparison.resolution": ("Resolution", "resolution"),
+    "errors": ("LabError",),
+    "load.hey": ("ToolResult", "hey", "wrk"),
+    "load.loads": ("closed", "open"),
+    "load.misbehaving_loads": ("disconnecting", "idle", "silent", "slow_readers", "slow_senders"),
+    "load.transport": ("LoadClientTransport",),
+    "measurement.measure": ("measure",),
+    "measurement.ramp": ("Ramp",),
+    "measurement.run": ("Run", "load_run"),
+    "notebooks.source": ("source",),
+    "serving.configuration": ("ASYNC", "MIXED", "NULL", "SYNC", "UPSTREAM", "Configuration"),
+    "serving.databases": ("database",),
+    "serving.freeze": ("freeze",),
+    "serving.server": ("Server", "serve", "stop_all"),
+    "system.machine": ("describe_machine",),
+    "system.quick": ("rounds", "seconds"),
 }
+"""The public names, by the module that has them."""
+
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "ASYNC",
@@ -84,17 +68,18 @@ __all__ = [
     "NULL",
     "SYNC",
     "UPSTREAM",
+    "CallCosts",
     "Comparison",
     "Configuration",
     "Interval",
     "LabError",
-    "Prices",
+    "LoadClientTransport",
     "Ramp",
     "Resolution",
-    "RulerTransport",
     "Run",
-    "Said",
     "Server",
+    "ToolResult",
+    "call_costs",
     "claim",
     "closed",
     "compare",
@@ -110,7 +95,6 @@ __all__ = [
     "measure",
     "open",
     "plots",
-    "prices",
     "resolution",
     "rounds",
     "seconds",

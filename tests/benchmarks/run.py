@@ -22,13 +22,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 
 import requestlab as lab
-from requestlab import machine, servers
-from requestlab.audit import LATE_MS
-from requestlab.clocks import cpu_time_ns
-from requestlab.comparison import ALIKE
-from requestlab.runs import answered
-from requestlab.servers import BACKLOG
-from requestlab.serving import Server
+from requestlab.comparison.comparison import ALIKE
+from requestlab.measurement.run import answered
+from requestlab.measurement.validity import LATE_MS
+from requestlab.serving import servers
+from requestlab.serving.server import Server
+from requestlab.serving.servers import BACKLOG
+from requestlab.system import machine
+from requestlab.system.clocks import cpu_time_ns
 from tests.benchmarks.rounds import Ratio, interleave, interleave_records, ratio
 
 SLICE_S = 1.0
@@ -84,19 +85,17 @@ def _run(server: Server, path: str, users: int) -> lab.Run:
 def _failures(run: lab.Run) -> str:
     """Tell what kinds of failures there were, and when: a failure that cannot be made to come again has to be kept."""
     table = run.requests[~answered(run.requests)].copy()
-    table["at_ms"] = (table["done"] - run.about["start"]) / 1e6
+    table["at_ms"] = (table["done"] - run.about.start) / 1e6
     table["took_ms"] = (table["done"] - table["planned"]) / 1e6
     return str(table[["user", "at_ms", "took_ms", "status", "error", "pid", "number"]].to_string(index=False))
 
 
 def ceiling() -> list[Line]:
     with lab.serve(lab.NULL) as server:
-        slices = {client: partial(_ceiling, server, client) for client in ("ruler", "httpx")}
+        slices = {client: partial(_ceiling, server, client) for client in ("lab", "httpx")}
         figures = interleave(slices)
     print(_medians(figures, "/s"))
-    return [
-        Line("ceiling at 50 users over stock httpx.AsyncClient's, null server", ratio(figures, "ruler", "httpx"), 40)
-    ]
+    return [Line("ceiling at 50 users over stock httpx.AsyncClient's, null server", ratio(figures, "lab", "httpx"), 40)]
 
 
 def _ceiling(server: Server, client: str) -> float:
@@ -115,12 +114,12 @@ def against_wrk() -> list[Line]:
 
 
 def against_hey() -> list[Line]:
-    """hey is itself a part of what it measures: it takes several times the ruler's CPU time for a request."""
+    """hey is itself a part of what it measures: it takes several times the load client's CPU time for a request."""
     return _against("hey", lambda server, path: lab.hey(server, path, users=10, seconds=SLICE_S), 0.95, (0.7, 1.1))
 
 
 def _against(
-    tool: str, ask: Callable[[Server, str], lab.Said | None], least: float, p50: tuple[float, float]
+    tool: str, ask: Callable[[Server, str], lab.ToolResult | None], least: float, p50: tuple[float, float]
 ) -> list[Line]:
     if shutil.which(tool) is None:
         print(f"{tool} is not installed (Debian package {tool}): left out")
@@ -128,14 +127,14 @@ def _against(
     lines = []
     for configuration, path in THREE_SERVERS:
         with lab.serve(configuration) as server:
-            slices = {"ruler": partial(_ruler_says, server, path), tool: partial(_tool_says, ask, server, path)}
+            slices = {"lab": partial(_ruler_says, server, path), tool: partial(_tool_says, ask, server, path)}
             said = interleave_records(slices)
         rates = {name: [one[0] for one in values] for name, values in said.items()}
         medians = {name: [one[1] for one in values] for name, values in said.items()}
         print(_medians(rates, "/s"), _medians(medians, "ms"), sep="\n")
         where = f"{tool}'s, Django page, 10 users, {configuration.server}"
-        lines.append(Line(f"throughput over {where}", ratio(rates, "ruler", tool), least))
-        lines.append(Line(f"p50 over {where}", ratio(medians, "ruler", tool), *p50))
+        lines.append(Line(f"throughput over {where}", ratio(rates, "lab", tool), least))
+        lines.append(Line(f"p50 over {where}", ratio(medians, "lab", tool), *p50))
     return lines
 
 
@@ -144,7 +143,7 @@ def _ruler_says(server: Server, path: str) -> tuple[float, float]:
     return float(summary["throughput"]), float(summary["p50"])
 
 
-def _tool_says(ask: Callable[[Server, str], lab.Said | None], server: Server, path: str) -> tuple[float, float]:
+def _tool_says(ask: Callable[[Server, str], lab.ToolResult | None], server: Server, path: str) -> tuple[float, float]:
     said = ask(server, path)
     assert said is not None
     return said.throughput, said.p50
@@ -223,14 +222,14 @@ def cpu_beside_the_server() -> list[Line]:
     lines = []
     for configuration, path, most in ((lab.ASYNC, ASYNC_PAGE, 0.25), (lab.SYNC, SYNC_PAGE, 0.6)):
         with lab.serve(configuration) as server:
-            figures: dict[str, list[float]] = {"ruler": [], "server": []}
+            figures: dict[str, list[float]] = {"lab": [], "server": []}
             for _ in range(7):
                 run = _run(server, path, 10)
-                figures["ruler"].append(run.generator_cpu_per_request)
+                figures["lab"].append(run.generator_cpu_per_request)
                 figures["server"].append(run.summary["cpu_per_request"])
         print(_medians(figures, "ms"))
         what = f"CPU per request over the server's own, Django page, {configuration.server}"
-        lines.append(Line(what, ratio(figures, "ruler", "server"), None, most))
+        lines.append(Line(what, ratio(figures, "lab", "server"), None, most))
     return lines
 
 

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from requestlab import databases, ledgers
-from requestlab.claims import claims
-from requestlab.ledgers import FILE, LEDGER_VARIABLE
-from requestlab.pace import QUICK_VARIABLE
+from requestlab.claims.ledger import FILE, LEDGER_VARIABLE
+from requestlab.claims.statement import claims
+from requestlab.serving import databases
+from requestlab.system.quick import QUICK_VARIABLE
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
@@ -21,7 +21,7 @@ NAMES = [path.stem for path in LESSONS]
 GUESSING = sys.version_info >= (3, 12)
 """Lessons take half a minute each, and are run once on each Python: on the older one without guesses, on the newer one with."""
 
-MOST_CODE_CELLS, MOST_CODE_LINES, MOST_WORDS = 28, 85, 1700
+MAX_CODE_CELLS, MAX_CODE_LINES, MAX_WORDS = 28, 85, 1700
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -62,7 +62,7 @@ def test_a_lesson_runs_from_a_fresh_kernel_in_any_directory_and_judges_its_claim
     pictures = [output for output in outputs if "<img alt=" in output.get("data", {}).get("text/html", "")]
     assert len(pictures) >= 2
     assert list(folder.iterdir()) == []
-    judged = {verdict.claim.id for one in ledgers.read(ledger) for verdict in one.verdicts}
+    judged = {verdict.claim.id for one in ledger.read(ledger) for verdict in one.verdicts}
     assert judged == {claim.id for claim in claims() if claim.notebook == path.stem}
 
 
@@ -111,9 +111,9 @@ def test_a_lesson_has_the_shape_of_a_lesson(path):
 def test_a_lesson_can_be_finished_in_one_sitting(path):
     notebook = read(path)
     cells = code_cells(notebook)
-    assert len(cells) <= MOST_CODE_CELLS
-    assert sum(len(cell.source.splitlines()) for cell in cells) <= MOST_CODE_LINES
-    assert len(text_of(notebook).split()) <= MOST_WORDS
+    assert len(cells) <= MAX_CODE_CELLS
+    assert sum(len(cell.source.splitlines()) for cell in cells) <= MAX_CODE_LINES
+    assert len(text_of(notebook).split()) <= MAX_WORDS
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)

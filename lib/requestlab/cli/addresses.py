@@ -6,8 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import click
 
-from requestlab.configurations import NAMED
 from requestlab.errors import ConfigurationError
+from requestlab.serving.configuration import NAMED
 
 DEFAULT_PATH = {
     "sync": "/sync/page/",
@@ -58,8 +58,8 @@ def announce(base: str, path: str, what: str) -> None:
     """Say what is about to happen to another machine; Ctrl-C stops it."""
     import httpx
 
-    from requestlab.aiming import on_this_machine
-    from requestlab.transport import resolve
+    from requestlab.load.target import on_this_machine
+    from requestlab.load.transport import resolve
 
     try:
         url = httpx.URL(base + path)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from requestlab.cli.options import json_option
-from requestlab.cli.output import print_json
+from requestlab.cli.tables import print_json
 
 if TYPE_CHECKING:
-    from requestlab.agreeing import Contradiction
-    from requestlab.claims import Claim
-    from requestlab.ledgers import Ledger
+    from requestlab.claims.agreeing import Contradiction
+    from requestlab.claims.ledger import Ledger
+    from requestlab.claims.statement import Claim
 
 
 @click.command()
@@ -30,13 +30,13 @@ def claims(folders: tuple[Path, ...], agree: bool, as_json: bool) -> None:
     """
     if agree and not folders:
         raise click.UsageError("--agree needs the folders of reports that are to agree")
-    from requestlab.claims import claims
+    from requestlab.claims.statement import claims
 
     if not folders:
         _print_claims(claims(), as_json)
         return
-    from requestlab.agreeing import contradictions
-    from requestlab.ledgers import read_all
+    from requestlab.claims.agreeing import contradictions
+    from requestlab.claims.ledger import read_all
 
     found = read_all(folders)
     opposite = contradictions(found) if agree else []
@@ -54,7 +54,7 @@ def claims(folders: tuple[Path, ...], agree: bool, as_json: bool) -> None:
 
 
 def _print_claims(all_claims: tuple[Claim, ...], as_json: bool) -> None:
-    from requestlab.cards import columns
+    from requestlab.claims.cards import columns
 
     names = ("id", "question", "notebook", "kind", "sentence", "asked", "source", "url")
     if as_json:
@@ -67,10 +67,9 @@ def _print_claims(all_claims: tuple[Claim, ...], as_json: bool) -> None:
 
 
 def _print_merged(found: tuple[Ledger, ...]) -> None:
-    from requestlab.cards import columns, word
-    from requestlab.machine import caption
+    from requestlab.claims.cards import columns, word
 
-    rows = [(one.name, caption(one.machine) if one.machine else "no verdicts, machine not known") for one in found]
+    rows = [(one.name, one.machine.caption if one.machine else "no verdicts, machine not known") for one in found]
     click.echo("\n".join(columns(rows)) + "\n")
     heads = ("claim", *(one.name for one in found))
     table = [heads, *((claim.id, *(word(one, claim) for one in found)) for claim in found[0].claims)]
@@ -95,8 +94,8 @@ def _told(one: Contradiction) -> dict[str, Any]:
 
 
 def _as_json(one: Ledger) -> dict[str, Any]:
-    from requestlab.ledgers import as_json
-    from requestlab.verdicts import NOT_TRIED
+    from requestlab.claims.ledger import as_json
+    from requestlab.claims.verdict import NOT_TRIED
 
     verdicts = {}
     for claim in one.claims:

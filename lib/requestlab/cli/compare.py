@@ -12,13 +12,13 @@ import click
 
 from requestlab.cli.addresses import announce
 from requestlab.cli.options import json_option, load_of, load_options, remote_option, slice_options
-from requestlab.cli.output import demand_folder
+from requestlab.cli.tables import demand_folder
 from requestlab.cli.targets import Contender, contenders
-from requestlab.load import Closed, Load, Steps
+from requestlab.load.loads import Closed, Load, Steps
 
 if TYPE_CHECKING:
-    from requestlab.comparison import Comparison
-    from requestlab.measuring import Settings
+    from requestlab.comparison.comparison import Comparison
+    from requestlab.measurement.measure import Settings
 
 ROUNDS = 8
 _KNOCK_S = 2.0
@@ -84,24 +84,25 @@ def compare(
     All are alive at once and are measured once in each round, in an order left to chance. Exits with 0 where the comparison
     ran, also where it cannot tell; with 1 where slices are invalid or nothing could be compared.
     """
-    from requestlab.machine import require_linux
+    from requestlab.system.machine import require_linux
 
     require_linux()
-    from requestlab import comparing, measuring
     from requestlab.cli import findings
+    from requestlab.comparison import compare
+    from requestlab.measurement import measure
 
     field = contenders(targets, path)
     if len(field) < 2 and not control:
         raise click.UsageError("there is one target; give two or more, or --control to compare it with itself")
     load = load_of(users, each, rate, arrivals, no_keep_alive, seed)
     assert not isinstance(load, Steps)
-    settings = measuring.Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
-    measuring.check(load, settings)
+    settings = measure.Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
+    measure.check(load, settings)
     _check_limits(rounds, budget, width)
     _demand_figure(figure)
     wanted = rounds or _rounds_in(budget, load, settings, len(field) + control)
     _look_at(field.values(), remote, f"{load}, in {wanted} rounds of {seconds:g} s each")
-    result = comparing.compare(
+    result = compare.compare(
         {label: one.target for label, one in field.items()},
         {label: one.path for label, one in field.items()},
         load,
@@ -124,11 +125,11 @@ def compare(
 
 def _check_limits(rounds: int | None, budget: float | None, width: float | None) -> None:
     """Refuse what `compare` would, before a server is started or anything is announced."""
-    from requestlab.comparing import MOST_BUDGET_S, MOST_ROUNDS
+    from requestlab.comparison.compare import MAX_BUDGET_S, MAX_ROUNDS
 
     for option, value, most in (
-        ("rounds", rounds, MOST_ROUNDS),
-        ("budget", budget, MOST_BUDGET_S),
+        ("rounds", rounds, MAX_ROUNDS),
+        ("budget", budget, MAX_BUDGET_S),
         ("width", width, 10),
     ):
         if value is not None and not 0 < value <= most:
@@ -137,20 +138,20 @@ def _check_limits(rounds: int | None, budget: float | None, width: float | None)
 
 def _rounds_in(budget: float | None, load: Load, settings: Settings, count: int) -> int:
     """Return as many rounds as can fit into the budget at the very most; it is the budget that ends them."""
-    from requestlab.comparing import MOST_ROUNDS
+    from requestlab.comparison.compare import MAX_ROUNDS
 
     if budget is None:
         return ROUNDS
     if isinstance(load, Closed) and load.each is not None:
-        return MOST_ROUNDS
-    return min(MOST_ROUNDS, math.ceil(budget / (count * (settings.warmup_of(load) + settings.seconds))))
+        return MAX_ROUNDS
+    return min(MAX_ROUNDS, math.ceil(budget / (count * (settings.warmup_of(load) + settings.seconds))))
 
 
 def _demand_figure(figure: Path | None) -> None:
     demand_folder("--save-figure", figure)
     if figure is None:
         return
-    from requestlab.plots.picture import SUFFIXES
+    from requestlab.plots.sheet import SUFFIXES
 
     if figure.suffix.lower() not in SUFFIXES:
         raise click.UsageError(f"--save-figure {figure}: expected a name that ends in {', '.join(SUFFIXES)}")
@@ -158,9 +159,12 @@ def _demand_figure(figure: Path | None) -> None:
 
 def _look_at(field: Iterable[Contender], remote: bool, what: str) -> None:
     """Refuse addresses and paths that cannot work, announce load on other machines, and see that somebody is there."""
-    from requestlab.aiming import aim
+    from requestlab.load.target import find_target
 
-    aims = [aim(one.target if isinstance(one.target, str) else "http://127.0.0.1:1", one.path, remote) for one in field]
+    aims = [
+        find_target(one.target if isinstance(one.target, str) else "http://127.0.0.1:1", one.path, remote)
+        for one in field
+    ]
     for one, at in zip(field, aims, strict=True):
         if isinstance(one.target, str):
             if remote:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from requestlab.cli.output import figure, print_columns, print_json, print_table, times
+from requestlab.cli.tables import figure, print_columns, print_json, print_table, times
 from requestlab.cli.telling import why
-from requestlab.comparison import CANNOT_TELL, FASTER, METRICS, SLOWER, Comparison, Ratio
-from requestlab.intervals import CONFIDENCE
-from requestlab.machine import caption
+from requestlab.comparison.comparison import CANNOT_TELL, FASTER, METRICS, SLOWER, Comparison, Ratio
+from requestlab.comparison.intervals import CONFIDENCE
+from requestlab.system.values import to_plain
 
 PHRASES = {
     "throughput": ("answers {} times as many requests per second as {}", "requests per second"),
@@ -78,8 +78,8 @@ def why_not(result: Comparison) -> str:
         found.append(
             f"nothing could be compared: in no round do the slices of all contenders count, {_dropped(result)}"
         )
-    if not found and str(result.about["stopped"]).endswith("has ended"):
-        found.append(f"the comparison ended early: {result.about['stopped']}")
+    if not found and str(result.about.stopped).endswith("has ended"):
+        found.append(f"the comparison ended early: {result.about.stopped}")
     return "; ".join(found)
 
 
@@ -92,8 +92,8 @@ def _against(result: Comparison, label: str, metric: str) -> Ratio:
 
 
 def _reason(result: Comparison, ratio: Ratio) -> str:
-    if ratio.doubts:
-        return "for the doubts below"
+    if ratio.caveats:
+        return "for the caveats below"
     if not ratio.interval.known:
         nowhere = ratio.interval.rounds == 0 and result.complete
         return _NO_CPU if nowhere and ratio.metric == "cpu_per_request" else ratio.interval.why.partition("; ")[0]
@@ -111,19 +111,19 @@ def _cells(result: Comparison, label: str) -> list[str]:
 def _capacity(result: Comparison, label: str) -> str:
     """How many requests the contender can have in hand."""
     about = next(part.run.about for part in result.slices if part.label == label)
-    if about["configuration"] is None:
+    if about.configuration is None:
         return "unknown"
-    return "no limit" if about["capacity"] is None else f"{about['capacity']:,}"
+    return "no limit" if about.capacity is None else f"{about.capacity:,}"
 
 
 def _rows(result: Comparison, saved: Path | None) -> Iterator[tuple[str, str]]:
     about = result.about
-    yield "asked", f"{_alike(about['paths'])} under {_alike(about['loads'])}"
+    yield "asked", f"{_alike(about.paths)} under {_alike(about.loads)}"
     tried = len({part.round for part in result.slices})
     whole = "" if result.complete == tried else f", {result.complete} of them whole"
-    how = f"slices of {about['seconds']:g} s, order shuffled, seed {about['seed']}, intervals at {CONFIDENCE:.0%}"
+    how = f"slices of {about.seconds:g} s, order shuffled, seed {about.seed}, intervals at {CONFIDENCE:.0%}"
     yield "rounds", f"{tried}{whole}; {how}; above are medians of rounds"
-    yield "stopped", f"because {about['stopped']}"
+    yield "stopped", f"because {about.stopped}"
     yield "dropped", _dropped(result)
     if result.disturbed:
         yield "disturbed", f"but counted, since so many are: {_kinds(result.disturbed)}"
@@ -133,14 +133,14 @@ def _rows(result: Comparison, saved: Path | None) -> Iterator[tuple[str, str]]:
             "suspect",
             f"{len(suspect)} of {len(result.slices)} slices, one because {suspect[0].summary['reasons'][0]}",
         )
-    doubts = [
-        doubt for label in _all(result)[1:] for metric in METRICS for doubt in _against(result, label, metric).doubts
+    caveats = [
+        caveat for label in _all(result)[1:] for metric in METRICS for caveat in _against(result, label, metric).caveats
     ]
-    for number, doubt in enumerate(dict.fromkeys(doubts)):
-        yield "" if number else "doubts", doubt
+    for number, caveat in enumerate(dict.fromkeys(caveats)):
+        yield "" if number else "caveats", caveat
     if result.control:
         yield "A/A", _control(result)
-    yield "machine", caption(about["machine"])
+    yield "machine", about.machine.caption
     if saved is not None:
         yield "figure", str(saved)
 
@@ -163,7 +163,7 @@ def _kinds(counts: dict[str, int]) -> str:
     return "; ".join(f"{count:,} × {kind}" for kind, count in counts.items())
 
 
-def _alike(texts: dict[str, str]) -> str:
+def _alike(texts: Mapping[str, str]) -> str:
     """Return the text that all have, or each label with its own."""
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
@@ -185,24 +185,24 @@ def _facts(result: Comparison) -> dict[str, Any]:
         "dropped": result.dropped,
         "dropped_why": result.dropped_why,
         "disturbed": result.disturbed,
-        **about,
+        **to_plain(about),
     }
 
 
 def _ratio(ratio: Ratio) -> dict[str, Any]:
     interval = {name: value for name, value in dataclasses.asdict(ratio.interval).items() if name != "why"}
     said = {"over": ratio.over, "under": ratio.under, "metric": ratio.metric}
-    return {**said, **interval, "verdict": ratio.verdict, "reason": ratio.reason, "doubts": ratio.doubts}
+    return {**said, **interval, "verdict": ratio.verdict, "reason": ratio.reason, "caveats": ratio.caveats}
 
 
 def _contender(result: Comparison, label: str) -> dict[str, Any]:
     runs = result.runs(label)
     about = next(part.run.about for part in result.slices if part.label == label)
     return {
-        **{name: about[name] for name in ("configuration", "url", "path", "load", "capacity")},
+        **{name: to_plain(getattr(about, name)) for name in ("configuration", "url", "path", "load", "capacity")},
         **{metric: float(result.figures(metric)[label].median()) for metric in METRICS},
         "requests": sum(len(run.requests) for run in runs),
         "errors": sum(run.summary["errors"] for run in runs),
         "connections": sum(run.connections for run in runs),
-        "doubts": result.doubts(label),
+        "caveats": result.caveats(label),
     }

@@ -23,6 +23,6 @@ class _PassingOn(click.Command):
 @click.pass_context
 def lab(context: click.Context, folder: Path | None) -> None:
     """Open JupyterLab on FOLDER: the notebooks, unless said otherwise. Ctrl-C ends it."""
-    from requestlab import jupyter
+    from requestlab.notebooks import jupyter
 
     jupyter.start(folder, context.meta[_MORE])

@@ -18,13 +18,13 @@ from requestlab.cli.options import (
     serving_options,
     slice_options,
 )
-from requestlab.cli.output import demand_folder
-from requestlab.configurations import NAMED, Configuration
-from requestlab.load import Load, Steps
+from requestlab.cli.tables import demand_folder
+from requestlab.load.loads import Load, Steps
+from requestlab.serving.configuration import NAMED, Configuration
 
 if TYPE_CHECKING:
-    from requestlab.ramp import Ramp
-    from requestlab.runs import Run
+    from requestlab.measurement.ramp import Ramp
+    from requestlab.measurement.run import Run
 
 
 @click.command()
@@ -66,7 +66,7 @@ def measure(
 
     Exits with 1 where a run is invalid: where nothing was answered, say.
     """
-    from requestlab.machine import require_linux
+    from requestlab.system.machine import require_linux
 
     require_linux()
     from requestlab.cli import telling
@@ -95,27 +95,28 @@ def measure(
 def _measure_configuration(
     wanted: Configuration, path: str, load: Load | Steps, settings: dict[str, Any]
 ) -> Run | Ramp:
-    from requestlab import measuring, serving
+    from requestlab.measurement import measure
+    from requestlab.serving.server import serve
 
-    measuring.check(load, measuring.Settings(**settings))  # before a server is started for nothing
-    with serving.serve(wanted) as server:
-        return measuring.measure(server, path, load, **settings)
+    measure.check(load, measure.Settings(**settings))  # before a server is started for nothing
+    with serve(wanted) as server:
+        return measure.measure(server, path, load, **settings)
 
 
 def _measure_address(
     target: str, path: str | None, options: dict[str, Any], load: Load | Steps, settings: dict[str, Any], remote: bool
 ) -> Run | Ramp:
-    from requestlab import measuring
+    from requestlab.measurement import measure
 
     base, path = split(target, path)
     if taken := next(iter(given(options)), None):
         raise click.UsageError(
             f"--{taken.replace('_', '-')} is for a configuration ({', '.join(NAMED)}), which the lab serves itself"
         )
-    measuring.check(load, measuring.Settings(**settings))  # before anything is announced
+    measure.check(load, measure.Settings(**settings))  # before anything is announced
     if remote:
         announce(base, path, f"{load}, for {settings['seconds']:g} s{_each(load)} and the warm-up before")
-    return measuring.measure(base, path, load, remote=remote, **settings)
+    return measure.measure(base, path, load, remote=remote, **settings)
 
 
 def _each(load: Load | Steps) -> str:

@@ -7,19 +7,20 @@ from typing import Any
 
 import click
 
-from requestlab import load, servers
-from requestlab.configurations import (
+from requestlab.load import loads
+from requestlab.load.loads import ARRIVALS, MAX_EACH, MAX_RATE, MAX_USERS, Load, Steps
+from requestlab.serving import servers
+from requestlab.serving.configuration import (
     APPLICATIONS,
-    LEAST_SWITCH_INTERVAL_MS,
     LOOPS,
+    MAX_SWITCH_INTERVAL_MS,
+    MAX_THREADS,
+    MAX_WORKERS,
     MIDDLEWARE,
-    MOST_SWITCH_INTERVAL_MS,
-    MOST_THREADS,
-    MOST_WORKERS,
+    MIN_SWITCH_INTERVAL_MS,
     NAMED,
     Configuration,
 )
-from requestlab.load import ARRIVALS, MOST_EACH, MOST_RATE, MOST_USERS, Load, Steps
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON instead of a table.")
 remote_option = click.option("--remote", is_flag=True, help="TARGET is another machine, and its owner agrees.")
@@ -78,7 +79,7 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--switch-interval-ms",
-            type=click.FloatRange(LEAST_SWITCH_INTERVAL_MS, MOST_SWITCH_INTERVAL_MS),
+            type=click.FloatRange(MIN_SWITCH_INTERVAL_MS, MAX_SWITCH_INTERVAL_MS),
             help="How long a thread may keep the GIL when another wants it.  [default: Python's 5]",
         ),
         click.option("--asyncio-debug", is_flag=True, default=None, help="asyncio's debug mode, for an ASGI server."),
@@ -95,8 +96,8 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="The app's middleware stack: none, or layers, outermost first, as in sync,startproject.",
         ),
         click.option("--loop", type=click.Choice(LOOPS), help="Event loop of an ASGI server."),
-        click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Threads in each worker."),
-        click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Worker processes."),
+        click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Threads in each worker."),
+        click.option("--workers", type=click.IntRange(1, MAX_WORKERS), help="Worker processes."),
         click.option("--server", type=click.Choice(list(servers.SERVERS)), help="Server and worker class."),
     ):
         command = option(command)
@@ -105,8 +106,8 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def load_options(*, ramps: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options of a load, or of a ramp of loads; `load_of` makes it from them."""
-    rate: click.ParamType[Any] = click.FloatRange(0, MOST_RATE, min_open=True)
-    users: click.ParamType[Any] = click.IntRange(1, MOST_USERS)
+    rate: click.ParamType[Any] = click.FloatRange(0, MAX_RATE, min_open=True)
+    users: click.ParamType[Any] = click.IntRange(1, MAX_USERS)
     metavar = "NUMBER[,NUMBER...]" if ramps else None
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,7 +121,7 @@ def load_options(*, ramps: bool) -> Callable[[Callable[..., Any]], Callable[...,
                 help="Requests per second in an open loop: due whether or not those before are answered.",
             ),
             click.option(
-                "--each", type=click.IntRange(1, MOST_EACH), help="Requests of each user.  [default: no limit]"
+                "--each", type=click.IntRange(1, MAX_EACH), help="Requests of each user.  [default: no limit]"
             ),
             click.option(
                 "--users",
@@ -178,12 +179,12 @@ def load_of(
     if rate is None:
         if arrivals is not None:
             raise click.UsageError("--arrivals is for an open loop; give it a --rate")
-        return load.closed(1 if users is None else users, each=each, keep_alive=not no_keep_alive)
+        return loads.closed(1 if users is None else users, each=each, keep_alive=not no_keep_alive)
     if users is not None:
         raise click.UsageError("--users makes a closed loop and --rate an open one; give one of them")
     if each is not None:
         raise click.UsageError("--each is for the --users of a closed loop; an open one ends after --seconds")
-    return load.open(rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
+    return loads.open(rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

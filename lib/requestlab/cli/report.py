@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from requestlab.cli.options import json_option
-from requestlab.cli.output import print_json, print_table
+from requestlab.cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
-    from requestlab.report import Report
+    from requestlab.notebooks.report import Report
 
 DEFAULT_FOLDER = "report"
 
@@ -45,11 +45,11 @@ def report(notebooks: tuple[str, ...], full: bool, output: Path, figures: Path |
     NOTEBOOK is a lesson such as 02-the-forum-test, its number, or a path; all lessons, unless said otherwise. Exits with 1
     where one was not executed to its end; the page shows why.
     """
-    from requestlab.machine import require_linux
+    from requestlab.system.machine import require_linux
 
     require_linux()
-    from requestlab import jupyter
-    from requestlab.report import find_notebooks, make_report
+    from requestlab.notebooks import jupyter
+    from requestlab.notebooks.report import find_notebooks, make_report
 
     paths = find_notebooks(notebooks, jupyter.where(None))
     with _progress() as tick:
@@ -84,9 +84,9 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 
 def _print(made: Report, as_json: bool) -> None:
-    from requestlab.cards import word
-    from requestlab.ledgers import as_json as verdict_as_json
-    from requestlab.report import PAGE
+    from requestlab.claims.cards import word
+    from requestlab.claims.ledger import as_json as verdict_as_json
+    from requestlab.notebooks.report import PAGE
 
     page = made.folder / PAGE
     if as_json:

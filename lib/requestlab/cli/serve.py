@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from requestlab import servers
 from requestlab.cli.addresses import DEFAULT_PATH
 from requestlab.cli.options import configuration, json_option, serving_options
-from requestlab.cli.output import print_json, print_table
-from requestlab.configurations import NAMED
+from requestlab.cli.tables import print_json, print_table
+from requestlab.serving import servers
+from requestlab.serving.configuration import NAMED
 
 if TYPE_CHECKING:
-    from requestlab.serving import Server
+    from requestlab.serving.server import Server
 
 _LOOK_S = 0.1
 
@@ -32,12 +32,12 @@ def serve(name: str, as_json: bool, **options: Any) -> None:
 
     Exits with 1 where the server ends by itself.
     """
-    from requestlab.machine import require_linux
+    from requestlab.system.machine import require_linux
 
     require_linux()
-    from requestlab import serving
+    from requestlab.serving.server import serve
 
-    with serving.serve(configuration(name, options)) as server:
+    with serve(configuration(name, options)) as server:
         _print_server(server, as_json)
         while server.alive:
             time.sleep(_LOOK_S)

@@ -19,8 +19,8 @@ import click
 
 from requestlab.cli.addresses import DEFAULT_PATH, neither, split
 from requestlab.cli.options import Share
-from requestlab.configurations import NAMED, Configuration
 from requestlab.errors import ConfigurationError
+from requestlab.serving.configuration import NAMED, Configuration
 
 _TYPES: dict[str, click.ParamType[Any]] = {
     "int": click.INT,

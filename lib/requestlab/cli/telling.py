@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from requestlab.audit import LATE_MS
-from requestlab.cli.output import figure, percent, print_columns, print_json, print_table
-from requestlab.ramp import Ramp
-from requestlab.runs import Run
+from requestlab.cli.tables import figure, percent, print_columns, print_json, print_table
+from requestlab.measurement.ramp import Ramp
+from requestlab.measurement.run import Run
+from requestlab.measurement.validity import LATE_MS
+from requestlab.system.values import to_plain
 
 _ASKED = ("label", "url", "path", "load", "users", "each", "rate", "arrivals", "seed", "keep_alive", "expect")
 
@@ -19,7 +20,7 @@ def tell(found: Run | Ramp, save: Path | None, as_json: bool) -> None:
     if isinstance(found, Ramp):
         _tell_ramp(found, as_json)
     elif as_json:
-        print_json({**_facts(found), "saved": save and str(save), "machine": found.about["machine"]})
+        print_json({**_facts(found), "saved": save and str(save), "machine": to_plain(found.about.machine)})
     else:
         print_table(_rows(found, save))
 
@@ -41,11 +42,11 @@ def why(run: Run) -> str:
 def _tell_ramp(ramp: Ramp, as_json: bool) -> None:
     about = ramp.runs[0].about
     if as_json:
-        facts = {"label": ramp.label, "url": about["url"], "path": about["path"], "unit": ramp.unit}
-        print_json({**facts, "steps": [_facts(run) for run in ramp], "machine": about["machine"]})
+        facts = {"label": ramp.label, "url": about.url, "path": about.path, "unit": ramp.unit}
+        print_json({**facts, "steps": [_facts(run) for run in ramp], "machine": to_plain(about.machine)})
         return
     opened = ramp.unit != "users"
-    print_table([("ramp", f"{ramp.label}, {about['path']}, {ramp.runs[0].seconds:.3g} s each")])
+    print_table([("ramp", f"{ramp.label}, {about.path}, {ramp.runs[0].seconds:.3g} s each")])
     late = [f"late > {LATE_MS:g} ms", "late p99 ms"] if opened else []
     heads = [ramp.unit, "answers/s", "p50 ms", "p95 ms", "p99 ms", "errors", *late, "server CPU ms", "validity"]
     rows = [[_step(step), *_cells(run, opened)] for step, run in zip(ramp.steps, ramp, strict=True)]
@@ -68,7 +69,7 @@ def _cells(run: Run, opened: bool) -> list[str]:
 
 def _facts(run: Run) -> dict[str, Any]:
     return {
-        **{name: run.about[name] for name in _ASKED},
+        **{name: getattr(run.about, name) for name in _ASKED},
         "seconds": run.seconds,
         "planned": len(run.requests),
         "sent": _sent(run),
@@ -77,13 +78,13 @@ def _facts(run: Run) -> dict[str, Any]:
         "generator_share": run.generator_share,
         "connections": run.connections,
         "workers": _shares(run),
-        "counts": run.about["counts"],
+        "counts": run.about.counts,
     }
 
 
 def _rows(run: Run, save: Path | None) -> Iterator[tuple[str, str]]:
     summary = run.summary
-    yield "run", f"{run.label}, {run.about['path']}, {run.about['load']}, {run.seconds:.3g} s"
+    yield "run", f"{run.label}, {run.about.path}, {run.about.load}, {run.seconds:.3g} s"
     yield "throughput", f"{figure(summary['throughput'])} answers/s"
     yield from _planned(run)
     for name in ("p50", "p95", "p99", "max"):
@@ -105,7 +106,7 @@ def _rows(run: Run, save: Path | None) -> Iterator[tuple[str, str]]:
 
 def _planned(run: Run) -> Iterator[tuple[str, str]]:
     """An open loop has a schedule: tell what became of it."""
-    if run.about["rate"] is None:
+    if run.about.rate is None:
         return
     summary = run.summary
     yield "planned", f"{len(run.requests):,} requests"
@@ -115,7 +116,7 @@ def _planned(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _of_that_service(run: Run, name: str) -> str:
-    known = run.about["rate"] is not None and f"service_{name}" in run.summary
+    known = run.about.rate is not None and f"service_{name}" in run.summary
     return f" response, {figure(run.summary[f'service_{name}'])} ms service" if known else ""
 
 
@@ -125,7 +126,7 @@ def _workers(run: Run) -> Iterator[tuple[str, str]]:
         for pid, share in shares.items():
             yield f"worker {pid}", f"served {percent(share)}"
         return
-    counts = run.about["counts"]
+    counts = run.about.counts
     for pid, count in sorted(counts.items(), key=lambda row: -row[1]):
         of_all = f" ({percent(count / sum(counts.values()))})" if count else ""
         yield f"worker {pid}", f"counted {count:,} requests{of_all}, warm-up included"

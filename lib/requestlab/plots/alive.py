@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from requestlab.plots import look, words
-from requestlab.plots.contenders import Contender
+from requestlab.measurement.run import Run
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender
 from requestlab.plots.labels import Labels
-from requestlab.plots.lanes import Floats, workers, zero_ns
-from requestlab.plots.swimlanes import View
-from requestlab.runs import Run
+from requestlab.plots.swimlanes import Window
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats, workers, zero_ns
 
 MARGIN = 0.03
 """How much is drawn before the first request and after the last answer, as a share of the time between."""
@@ -63,20 +64,20 @@ def _samples(run: Run, span_ms: float) -> Iterator[Alive]:
             yield Alive(worker, time, run.threads["threads"].to_numpy(np.float64)[chosen], busy)
 
 
-def ceiling(contenders: Sequence[Contender], drawn: Sequence[View], expected: Sequence[float | None]) -> float:
+def ceiling(contenders: Sequence[Contender], drawn: Sequence[Window], expected: Sequence[float | None]) -> float:
     """Return the upper limit of the threads axis that all runs share."""
     counts = [one.peak for c, view in zip(contenders, drawn, strict=True) for one in alive(c.run, view.span_ms)]
     return max([2.0, *counts, *(number for number in expected if number is not None)]) * _ROOM_FOR_LABELS
 
 
-def draw(axes: Axes, contender: Contender, drawn: View, expected: float | None) -> None:
+def draw(axes: Axes, contender: Contender, drawn: Window, expected: float | None) -> None:
     """Draw one line for each worker, its peak, and the reader's prediction; the limits of both axes are set already."""
     if drawn.partial:
         axes.axvspan(0, drawn.until_ms, color="#000000", alpha=0.09, linewidth=0)
     series = alive(contender.run, drawn.span_ms)
     labels = Labels(axes)
     if expected is not None:
-        axes.axhline(expected, color=look.INK, linestyle=(0, (1, 2)), linewidth=1.3, zorder=3)
+        axes.axhline(expected, color=style.INK, linestyle=(0, (1, 2)), linewidth=1.3, zorder=3)
         labels.avoid(np.array(axes.get_xlim()), np.full(2, expected))
     for one in series:
         _draw_line(axes, labels, contender, one)
@@ -85,7 +86,7 @@ def draw(axes: Axes, contender: Contender, drawn: View, expected: float | None) 
     if not series:
         axes.text(0.5, 0.5, "threads were not counted", transform=axes.transAxes, ha="center", va="center")
     if expected is not None:
-        labels.put(f"your prediction: {words.number(expected)}", (axes.get_xlim()[1], expected), to_the_left=True)
+        labels.put(f"your prediction: {wording.number(expected)}", (axes.get_xlim()[1], expected), to_the_left=True)
 
 
 def _draw_line(axes: Axes, labels: Labels, contender: Contender, one: Alive) -> None:
@@ -93,7 +94,7 @@ def _draw_line(axes: Axes, labels: Labels, contender: Contender, one: Alive) -> 
     axes.step(one.time_ms, one.threads, where="post", color=contender.look.colour, linestyle=contender.look.line)
 
 
-def _peaks(series: Sequence[Alive], drawn: View) -> Iterator[tuple[Alive, str]]:
+def _peaks(series: Sequence[Alive], drawn: Window) -> Iterator[tuple[Alive, str]]:
     """Yield the workers whose peaks are named, the highest first: two at most, for more would not be told apart."""
     peaks = Counter(one.peak for one in series)
     highest = max(series, key=lambda one: one.peak, default=None)
@@ -113,7 +114,7 @@ def _peaks(series: Sequence[Alive], drawn: View) -> Iterator[tuple[Alive, str]]:
             )
 
 
-def _idle(one: Alive, drawn: View) -> str:
+def _idle(one: Alive, drawn: Window) -> str:
     ran = sum(lane.worker == one.worker for lane in drawn.lanes)
     return f", only {ran} of them\nran requests" if 0 < ran < one.peak / 2 else ""
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from requestlab.errors import ConfigurationError
-from requestlab.plots import curves, words
-from requestlab.plots.contenders import Contender, gather
-from requestlab.plots.lanes import Floats
-from requestlab.ramp import Ramp
+from requestlab.measurement.ramp import Ramp
+from requestlab.plots import curves
+from requestlab.plots.inputs import Contender, gather
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
 
 Ramps = Ramp | Mapping[str, Ramp]
 """What the figure takes, one or several times: a ramp, or one mapping of labels to ramps."""
@@ -24,7 +25,7 @@ GROWTH = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Climb:
+class RampCurve:
     """One ramp in the figure; `contender` is its first run, with label and look."""
 
     contender: Contender
@@ -106,7 +107,7 @@ class Climb:
 
     def at(self, step: float) -> str:
         """Return a step in words: `1 user`, `200 requests/s`."""
-        return f"{step:,g} requests/s" if self.open else words.counted(int(step), "user")
+        return f"{step:,g} requests/s" if self.open else wording.counted(int(step), "user")
 
     def _finding_of_rates(self) -> str:
         peak = f" (peak {self._rate(self.peak)})"
@@ -121,7 +122,7 @@ class Climb:
         return f"{value:,.0f} requests/s" if value >= 9.5 else f"{value:.1f} requests/s"
 
 
-def climbs(ramps: Sequence[Any]) -> list[Climb]:
+def climbs(ramps: Sequence[Any]) -> list[RampCurve]:
     """Return the ramps of a figure with labels and looks; ConfigurationError for anything else, and for unlike loads."""
     mapping = ramps[0] if len(ramps) == 1 and isinstance(ramps[0], Mapping) else None
     given = list(ramps if mapping is None else mapping.values())
@@ -141,4 +142,4 @@ def climbs(ramps: Sequence[Any]) -> list[Climb]:
         raise ConfigurationError("ramp() draws either users or requests/s on one axis, and these ramps have both")
     firsts = [one.runs[0] for one in given]
     found = gather([dict(zip(mapping, firsts, strict=True))] if mapping else firsts, "ramp")
-    return [Climb(contender, one) for contender, one in zip(found, given, strict=True)]
+    return [RampCurve(contender, one) for contender, one in zip(found, given, strict=True)]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from requestlab.plots import look, words
+from requestlab.plots import style
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
-from requestlab.plots.steps import Step
+from requestlab.system import wording
+from requestlab.trace.steps import Step
 
 _WAYS, _COST, _OPEN = "there + back", "= cost, µs", "not ended"
 _APART_IN, _EDGE_IN, _UP_PT = 0.1, 0.06, 8.0
@@ -36,20 +37,20 @@ def draw(axes: Axes, rows: Sequence[Step], middles: Sequence[float]) -> None:
 
 
 def _ways(row: Step) -> str:
-    return f"{words.ms(row.there_us)} + {words.ms(row.back_us)}" if np.isfinite(row.cost_us) else ""
+    return f"{wording.ms(row.there_us)} + {wording.ms(row.back_us)}" if np.isfinite(row.cost_us) else ""
 
 
 def _cost(row: Step) -> str:
-    return f"= {words.ms(row.cost_us)}" if np.isfinite(row.cost_us) else _OPEN
+    return f"= {wording.ms(row.cost_us)}" if np.isfinite(row.cost_us) else _OPEN
 
 
 def _ways_in(rows: Sequence[Step]) -> float:
-    return max(width_in(text, look.NOTE_PT) for text in [_WAYS, *(_ways(row) for row in rows if row.crossing)])
+    return max(width_in(text, style.NOTE_PT) for text in [_WAYS, *(_ways(row) for row in rows if row.crossing)])
 
 
 def _cost_in(rows: Sequence[Step]) -> float:
     return max(
-        width_in(text, look.NOTE_PT, bold=True) for text in [_COST, *(_cost(row) for row in rows if row.crossing)]
+        width_in(text, style.NOTE_PT, bold=True) for text in [_COST, *(_cost(row) for row in rows if row.crossing)]
     )
 
 
@@ -59,5 +60,5 @@ def _write(axes: Axes, text: str, right_in: float, middle: float | None, bold: b
     axes.annotate(
         text, (1, 1 if middle is None else middle), (POINTS_PER_INCH * right_in, _UP_PT if above else 0),
         "axes fraction" if above else ("axes fraction", "data"), "offset points", ha="right",
-        va="baseline" if above else "center", fontsize=look.NOTE_PT, weight="bold" if bold else "normal", annotation_clip=False,
+        va="baseline" if above else "center", fontsize=style.NOTE_PT, weight="bold" if bold else "normal", annotation_clip=False,
     )  # fmt: skip

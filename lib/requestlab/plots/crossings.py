@@ -8,15 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from requestlab.errors import ConfigurationError
-from requestlab.inside import ORIGINS
-from requestlab.plots import costs, look, tallies, waterfall, words
-from requestlab.plots.contenders import Predicted, Runs, gather, predictions, small_print
+from requestlab.plots import costs, style, tallies, waterfall
 from requestlab.plots.headings import height_in, lines, write_above
-from requestlab.plots.picture import Picture
-from requestlab.plots.steps import Step, steps, waiting_us
-from requestlab.plots.traced import Request, Traced, loops, traced
+from requestlab.plots.inputs import Predicted, Runs, gather, predictions, small_print
+from requestlab.plots.sheet import Picture
+from requestlab.system import wording
+from requestlab.trace.requests import Request, Traced, loops, traced
+from requestlab.trace.steps import Step, steps, waiting_us
+from requestlab.trace.trace import ORIGINS
 
-MOST_RUNS = 12
+MAX_RUNS = 12
 
 _STARTPROJECT = "Django's seven default middleware"
 _WHAT = (
@@ -36,20 +37,20 @@ def crossings(*runs: Runs, request: int | Request | None = None, predicted: Pred
     each crossing costs nearly what it costs in the median over all that cross as often; `request` chooses another, by its number in its worker or by
     (pid, number). `predicted` is the number of crossings per request that the reader expects, for all runs or by label.
     """
-    contenders = gather(runs, "crossings", MOST_RUNS)
+    contenders = gather(runs, "crossings", MAX_RUNS)
     expected = predictions(predicted, contenders, "a number of crossings per request")
     found = [traced(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
     if len(found) > 1:
         if request is not None:
             raise ConfigurationError("request= chooses what is drawn of one run; with several runs, leave it out")
         title = finding_of_several(found)
-        with look.style():
+        with style.style():
             return Picture(_several(found, title), f"{title}.")
     one = found[0]
     chosen = one.typical() if request is None else one.chosen(request)
-    rows = steps(one.contender.run.inside.spans, chosen, loops(one.contender))
+    rows = steps(one.contender.run.trace.spans, chosen, loops(one.contender))
     title = finding(one, rows)
-    with look.style():
+    with style.style():
         return Picture(_single(one, chosen, rows, title), f"{title}.")
 
 
@@ -75,7 +76,7 @@ def finding_of_several(found: Sequence[Traced]) -> str:
         low, high = one.range
         number = "none" if not high else f"{low:,}" if low == high else f"{low:,} to {high:,}"
         counted.append(f"{number} under {one.contender.label}")
-    return f"Crossings between event loop and thread per request: {words.joined(counted)}"
+    return f"Crossings between event loop and thread per request: {wording.joined(counted)}"
 
 
 def summary(one: Traced, rows: Sequence[Step]) -> str:
@@ -83,42 +84,44 @@ def summary(one: Traced, rows: Sequence[Step]) -> str:
     took = rows[0].lasted_us
     crossing = [row for row in rows if row.crossing]
     number = sum(len(row.times_us) for row in crossing)
-    parts = [f"{words.ms(took / 1e3)}\N{NO-BREAK SPACE}ms in the application"]
+    parts = [f"{wording.ms(took / 1e3)}\N{NO-BREAK SPACE}ms in the application"]
     if crossing:
         cost = float(np.nansum([row.cost_us for row in crossing]))
         share = f"{_share(waiting_us(rows) / took)} of its time"
-        parts.append(f"{words.counted(number, 'crossing')} cost {words.ms(cost / 1e3)}\N{NO-BREAK SPACE}ms, {share}")
+        parts.append(
+            f"{wording.counted(number, 'crossing')} cost {wording.ms(cost / 1e3)}\N{NO-BREAK SPACE}ms, {share}"
+        )
     views = [row for row in rows if "view" in (row.kind, row.inside)]
     if views and any(len(row.solid_us) for row in views):
         own = sum(row.own_us for row in views)
-        parts.append(f"the view's own code ran for {words.ms(own / 1e3)}\N{NO-BREAK SPACE}ms, {_share(own / took)}")
+        parts.append(f"the view's own code ran for {wording.ms(own / 1e3)}\N{NO-BREAK SPACE}ms, {_share(own / took)}")
     return "; ".join(parts)
 
 
 def _single(one: Traced, chosen: Request, rows: Sequence[Step], title: str) -> Figure:
-    whole_in = look.WIDTH_IN - 2 * look.MARGIN_IN
-    cost_in = costs.column_in(rows[: waterfall.MOST_ROWS])
+    whole_in = style.WIDTH_IN - 2 * style.MARGIN_IN
+    cost_in = costs.column_in(rows[: waterfall.MAX_ROWS])
     names_in = waterfall.names_in(rows)
     panel_in = whole_in - names_in - cost_in
     face = one.contender.look
     above = [
-        *lines(one.contender.heading, whole_in, look.HEADING_PT, face.ink, bold=True),
-        *lines(_circumstances(one), whole_in, color=look.GREY),
+        *lines(one.contender.heading, whole_in, style.HEADING_PT, face.ink, bold=True),
+        *lines(_circumstances(one), whole_in, color=style.GREY),
     ]
     below = [
-        *lines(_which(one, chosen), whole_in - cost_in - 0.1, color=look.GREY),
+        *lines(_which(one, chosen), whole_in - cost_in - 0.1, color=style.GREY),
         *lines(summary(one, rows), whole_in - cost_in - 0.1, bold=True),
     ]
     rows_in, bars_in = waterfall.height_in(rows), tallies.height_in([one], headed=False)
     bars_from_in = waterfall.FOOT_IN + rows_in + height_in(below) + 0.1
-    frame = look.Frame(
+    frame = style.Frame(
         bars_from_in + bars_in + height_in(above) + 0.12, title, [*_caption([one]), *small_print([one.contender])]
     )
-    bars = frame.axes(look.MARGIN_IN, bars_from_in, tallies.PANEL_IN, bars_in)
-    axes = frame.axes(look.MARGIN_IN + names_in, waterfall.FOOT_IN, panel_in, rows_in)
+    bars = frame.axes(style.MARGIN_IN, bars_from_in, tallies.PANEL_IN, bars_in)
+    axes = frame.axes(style.MARGIN_IN + names_in, waterfall.FOOT_IN, panel_in, rows_in)
     tallies.draw(bars, [one], headed=False)
     waterfall.draw(axes, rows, panel_in)
-    waterfall.draw_key(frame.axes(look.MARGIN_IN, 0.08, whole_in, 0.2), rows)
+    waterfall.draw_key(frame.axes(style.MARGIN_IN, 0.08, whole_in, 0.2), rows)
     write_above(bars, above)
     write_above(axes, below, names_in)
     return frame.figure
@@ -127,8 +130,8 @@ def _single(one: Traced, chosen: Request, rows: Sequence[Step], title: str) -> F
 def _several(found: Sequence[Traced], title: str) -> Figure:
     bars_in = tallies.height_in(found, headed=True)
     caption = [*_caption(found), *small_print([one.contender for one in found])]
-    frame = look.Frame(bars_in + 0.3, title, caption)
-    axes = frame.axes(look.MARGIN_IN, 0.12, tallies.PANEL_IN, bars_in)
+    frame = style.Frame(bars_in + 0.3, title, caption)
+    axes = frame.axes(style.MARGIN_IN, 0.12, tallies.PANEL_IN, bars_in)
     tallies.draw(axes, found, headed=True)
     return frame.figure
 
@@ -138,16 +141,18 @@ def _caption(found: Sequence[Traced]) -> list[str]:
     texts = [_WHAT] if any(one.range[1] for one in found) else []
     if len(found) > 1:
         few, most = min(numbers), max(numbers)
-        counted = words.counted(few, "request") if few == most else f"{few:,} to {most:,} requests"
+        counted = wording.counted(few, "request") if few == most else f"{few:,} to {most:,} requests"
         texts.append(f"One cell: one crossing of a request. Counted in {counted} under each.")
-    lost = sum(one.contender.run.inside.lost for one in found)
-    return [*texts, f"The probe had no room left for {words.counted(lost, 'row')}, the oldest ones."] if lost else texts
+    lost = sum(one.contender.run.trace.lost for one in found)
+    return (
+        [*texts, f"The probe had no room left for {wording.counted(lost, 'row')}, the oldest ones."] if lost else texts
+    )
 
 
 def _circumstances(one: Traced) -> str:
     about = one.contender.run.about
     cells = "; one cell below is one crossing" if one.range[1] else ""
-    return f"{about['path']}, {about['load']}; {words.counted(len(one.requests), 'request')} traced{cells}"
+    return f"{about.path}, {about.load}; {wording.counted(len(one.requests), 'request')} traced{cells}"
 
 
 def _which(one: Traced, chosen: Request) -> str:
@@ -174,8 +179,8 @@ def _by_number(one: Traced) -> list[tuple[str, int]]:
 def _whom(one: Traced, origin: str, rows: Sequence[Step]) -> str:
     if origin == "middleware":
         layers = sum("middleware" in (row.kind, row.inside) for row in rows)
-        configuration = one.contender.run.about["configuration"] or {}
-        if configuration.get("middleware") == "startproject":
+        configuration = one.contender.run.about.configuration
+        if configuration is not None and configuration.middleware == "startproject":
             return _STARTPROJECT
         return f"{layers} layers of middleware" if layers > 1 else "its middleware"
     if origin == "other":

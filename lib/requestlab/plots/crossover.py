@@ -9,21 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from requestlab.comparison import Comparison
-from requestlab.plots import look, ratio_print, slopes
-from requestlab.plots.contenders import checked, small_print
+from requestlab.comparison.comparison import Comparison
+from requestlab.plots import ratio_print, slopes, style
 from requestlab.plots.headings import Line, height_in, lines, write_beside
+from requestlab.plots.inputs import checked, small_print
 from requestlab.plots.labels import Labels
 from requestlab.plots.lettering import wrapped
-from requestlab.plots.picture import Picture
 from requestlab.plots.ratio_words import times
-from requestlab.plots.shares import Course, Formula, courses, title
+from requestlab.plots.shares import CrossoverCurve, Formula, courses, title
+from requestlab.plots.sheet import Picture
 
 _LEFT_IN, _WIDTH_IN, _BESIDE_IN = 0.85, 5.75, slopes.BESIDE_IN
-_LEAST_IN, _AXIS_IN = 3.6, 0.5
+_MIN_IN, _AXIS_IN = 3.6, 0.5
 _EXPLAINED_PT = 9.0
 _DOTTED = (0, (1, 1.3))
-_MOST_NOTES = 4
+_MAX_NOTES = 4
 _MARGIN = 4.0
 
 
@@ -44,17 +44,19 @@ def crossover(
     found, by_share = courses(results, expected)
     guess = checked(predicted, "a share of waiting in percent")
     finding = title(found)
-    with look.style():
+    with style.style():
         return Picture(_drawn(found, by_share, guess, finding), f"{finding}.")
 
 
-def _drawn(found: Sequence[Course], by_share: Mapping[float, Comparison], guess: float | None, finding: str) -> Figure:
+def _drawn(
+    found: Sequence[CrossoverCurve], by_share: Mapping[float, Comparison], guess: float | None, finding: str
+) -> Figure:
     ranked = sorted(found, key=lambda course: -course.middles[-1])
     blocks = [_block(course) for course in ranked]
-    panel_in = max(_LEAST_IN, sum(map(height_in, blocks)))
+    panel_in = max(_MIN_IN, sum(map(height_in, blocks)))
     below = _explained(found)
     foot_in = 0.2 + 0.165 * len(below)
-    frame = look.Frame(foot_in + _AXIS_IN + panel_in + 0.1, finding, _caption(found, by_share))
+    frame = style.Frame(foot_in + _AXIS_IN + panel_in + 0.1, finding, _caption(found, by_share))
     axes = frame.axes(_LEFT_IN, foot_in + _AXIS_IN, _WIDTH_IN, panel_in)
     _set_axes(axes, found, guess)
     for course in found:
@@ -65,7 +67,7 @@ def _drawn(found: Sequence[Course], by_share: Mapping[float, Comparison], guess:
     return frame.figure
 
 
-def _set_axes(axes: Axes, found: Sequence[Course], guess: float | None) -> None:
+def _set_axes(axes: Axes, found: Sequence[CrossoverCurve], guess: float | None) -> None:
     shares = found[0].shares
     ends = [*shares.tolist(), *([guess] if guess is not None else [])]
     axes.set_xlim(min(ends) - _MARGIN, max(ends) + _MARGIN)
@@ -85,7 +87,7 @@ def _set_axes(axes: Axes, found: Sequence[Course], guess: float | None) -> None:
     axes.grid(axis="both", linewidth=0.6, color="#E9E9E9")
 
 
-def _draw(axes: Axes, course: Course) -> None:
+def _draw(axes: Axes, course: CrossoverCurve) -> None:
     face = course.contender.look
     for share, each in zip(course.shares.tolist(), course.rounds, strict=True):
         axes.plot([share] * len(each), each, face.marker, color=face.colour, alpha=0.25, ms=4, markeredgewidth=0)
@@ -95,16 +97,16 @@ def _draw(axes: Axes, course: Course) -> None:
         axes.plot(fine, course.expected(fine), color=face.colour, linestyle=_DOTTED, linewidth=1.5, zorder=2)
 
 
-def _draw_words(axes: Axes, found: Sequence[Course], guess: float | None) -> None:
+def _draw_words(axes: Axes, found: Sequence[CrossoverCurve], guess: float | None) -> None:
     labels = Labels(axes)
     for course in found:
         labels.avoid(course.shares, course.middles)
     if guess is not None:
-        axes.axvline(guess, color=look.INK, linestyle=(0, (4, 3)), linewidth=1.3, zorder=1.5)
+        axes.axvline(guess, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.3, zorder=1.5)
         labels.put(f"your prediction: faster from {guess:g} % on", (guess, axes.get_ylim()[1]))
 
 
-def _write_blocks(axes: Axes, ranked: Sequence[Course], blocks: Sequence[list[Line]], panel_in: float) -> None:
+def _write_blocks(axes: Axes, ranked: Sequence[CrossoverCurve], blocks: Sequence[list[Line]], panel_in: float) -> None:
     apart_in = (panel_in - sum(map(height_in, blocks))) / (len(blocks) + 1)
     top_in = panel_in
     for course, block in zip(ranked, blocks, strict=True):
@@ -115,7 +117,7 @@ def _write_blocks(axes: Axes, ranked: Sequence[Course], blocks: Sequence[list[Li
         top_in -= height_in(block)
 
 
-def _block(course: Course) -> list[Line]:
+def _block(course: CrossoverCurve) -> list[Line]:
     """Return what stands beside a curve: whose it is, its ratios, how many requests it can hold."""
     face = course.contender.look
     ratios = [
@@ -124,13 +126,13 @@ def _block(course: Course) -> list[Line]:
         if ratio is not None and ratio.interval.known
     ]
     return [
-        *lines(f"{face.glyph} {course.label}", _BESIDE_IN, look.HEADING_PT, face.ink, bold=True),
+        *lines(f"{face.glyph} {course.label}", _BESIDE_IN, style.HEADING_PT, face.ink, bold=True),
         *(line for text in ratios for line in lines(text, _BESIDE_IN)),
-        *lines(f"capacity: {course.contender.capacity}", _BESIDE_IN, color=look.GREY),
+        *lines(f"capacity: {course.contender.capacity}", _BESIDE_IN, color=style.GREY),
     ]
 
 
-def _explained(found: Sequence[Course]) -> list[str]:
+def _explained(found: Sequence[CrossoverCurve]) -> list[str]:
     dotted = " Dotted: what the formula says." if any(course.formula for course in found) else ""
     first = found[0].label
     texts = [
@@ -138,16 +140,16 @@ def _explained(found: Sequence[Course]) -> list[str]:
         f"by round, with its interval."
     ]
     notes = dict.fromkeys(
-        f"at {share:g} %, {doubt}"
+        f"at {share:g} %, {caveat}"
         for course in found
         for share, ratio in zip(course.shares.tolist(), course.ratios, strict=True)
         if ratio is not None
-        for doubt in ratio.doubts
+        for caveat in ratio.caveats
     )
-    texts += [f"Against it speaks: {note}." for note in list(notes)[:_MOST_NOTES]]
-    return [line for text in texts for line in wrapped(text, look.WIDTH_IN - 2 * look.MARGIN_IN, _EXPLAINED_PT)]
+    texts += [f"Against it speaks: {note}." for note in list(notes)[:_MAX_NOTES]]
+    return [line for text in texts for line in wrapped(text, style.WIDTH_IN - 2 * style.MARGIN_IN, _EXPLAINED_PT)]
 
 
-def _caption(found: Sequence[Course], by_share: Mapping[float, Comparison]) -> list[str]:
+def _caption(found: Sequence[CrossoverCurve], by_share: Mapping[float, Comparison]) -> list[str]:
     told = ratio_print.circumstances({f"{share:g} %": result for share, result in by_share.items()})
     return [*told, *small_print([course.contender for course in found])]

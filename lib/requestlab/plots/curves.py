@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
-from requestlab.audit import TAIL
-from requestlab.plots import look, words
-from requestlab.plots.contenders import Contender
-from requestlab.plots.lanes import Floats, evenly
+from requestlab.measurement.validity import TAIL
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats, evenly
 
 PERCENTILES = (50, 95, 99)
 
@@ -22,7 +23,7 @@ _TOP = 103.0
 _QUANTITY = "response time in ms, from planned to answered (logarithmic)"
 _AND_SERVICE = "; thin and dotted: service time, from sent to answered"
 _DOTTED = (0, (1, 1.4))
-_MOST_POINTS = 4000
+_MAX_POINTS = 4000
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def percentile(contender: Contender, q: float) -> float:
 
 def scheduled(contender: Contender) -> bool:
     """Return whether its load was an open loop: only there, a request may be sent later than it was planned."""
-    return contender.run.about.get("rate") is not None
+    return contender.run.about.rate is not None
 
 
 def set_axes(axes: Axes, contenders: Sequence[Contender], guesses_ms: Sequence[float]) -> None:
@@ -94,7 +95,7 @@ def draw(axes: Axes, contender: Contender) -> None:
 
 def _draw_steps(axes: Axes, times_ms: Floats, **how: Any) -> None:
     times = np.sort(times_ms)
-    chosen = evenly(times.size, _MOST_POINTS)
+    chosen = evenly(times.size, _MAX_POINTS)
     x = np.concatenate([times[:1], times[chosen]])
     share = np.concatenate([[0.0], (chosen + 1) * 100 / times.size])
     axes.step(x, share, where="post", **how)
@@ -122,14 +123,14 @@ def tie(axes: Axes, contender: Contender, height: float) -> None:
 
 def draw_prediction(axes: Axes, guess: Guess, panel_in: float, above_in: float) -> None:
     """Draw a dashed line at the predicted median; its words stand `above_in` inches above the axes, where no curve is."""
-    text = f"{guess.text}: half within {words.number(guess.ms)} ms"
+    text = f"{guess.text}: half within {wording.number(guess.ms)} ms"
     low, high = np.log(axes.get_xlim())
     at_in = float((np.log(guess.ms) - low) / (high - low)) * panel_in
-    wide_in = width_in(text, look.NOTE_PT)
+    wide_in = width_in(text, style.NOTE_PT)
     left_in = float(np.clip(at_in - wide_in / 2, 0, max(0, panel_in - wide_in)))
     axes.axvline(guess.ms, color=guess.colour, linestyle=(0, (4, 3)), linewidth=1.3, zorder=1.5)
     axes.plot([guess.ms], [50], color=guess.colour, marker="x", markersize=7, markeredgewidth=1.8, zorder=4)
     offset = (left_in * POINTS_PER_INCH, above_in * POINTS_PER_INCH + 3)
     axes.annotate(
-        text, (0, 1), offset, "axes fraction", "offset points", fontsize=look.NOTE_PT, color=guess.colour, va="bottom"
+        text, (0, 1), offset, "axes fraction", "offset points", fontsize=style.NOTE_PT, color=guess.colour, va="bottom"
     )

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from requestlab.audit import LATE_MS
 from requestlab.errors import ConfigurationError
-from requestlab.plots import curves, look, words
-from requestlab.plots.contenders import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.measurement.validity import LATE_MS
+from requestlab.plots import curves, style
 from requestlab.plots.headings import Line, height_in, lines, write_beside
-from requestlab.plots.lanes import Floats
-from requestlab.plots.picture import Picture
+from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.plots.sheet import Picture
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
 
-_LEFT_IN, _WIDTH_IN, _BELOW_IN, _LEAST_IN = 1.08, 5.65, 0.5, 3.6
+_LEFT_IN, _WIDTH_IN, _BELOW_IN, _MIN_IN = 1.08, 5.65, 0.5, 3.6
 _BESIDE_IN, _PREDICTION_IN = 2.95, 0.19
 
 
@@ -36,18 +37,18 @@ def ecdf(*runs: Runs, predicted: Predicted = None, finds: int = 50) -> Picture:
     if isinstance(finds, bool) or not isinstance(finds, int) or not 1 <= finds <= 99:
         raise ConfigurationError(f"finds={finds!r}: expected a percentile, a whole number from 1 to 99")
     title = finding(contenders, finds)
-    with look.style():
+    with style.style():
         return Picture(_drawn(contenders, expected, title), f"{title}.")
 
 
 def finding(contenders: Sequence[Contender], percent: int = 50) -> str:
     """Say what so many percent of the requests of each run stayed below, and which run has no answers."""
     answered = [c for c in contenders if c.run.response_ms.size]
-    found = [f"{words.ms(curves.percentile(c, percent))} ms under {c.label}{c.failures}" for c in answered]
+    found = [f"{wording.ms(curves.percentile(c, percent))} ms under {c.label}{c.failures}" for c in answered]
     silent = [f"no request was answered under {c.label}{c.failures}" for c in contenders if c not in answered]
     which = "answered requests" if any(contender.failed for contender in contenders) else "requests"
     part = "Half" if percent == 50 else f"{percent}\N{NO-BREAK SPACE}%"
-    said = [f"{part} of the {which} took less than {words.joined(found)}"] if found else []
+    said = [f"{part} of the {which} took less than {wording.joined(found)}"] if found else []
     told = "; ".join([*said, *silent])
     return told[0].upper() + told[1:]
 
@@ -55,12 +56,12 @@ def finding(contenders: Sequence[Contender], percent: int = 50) -> str:
 def _drawn(contenders: Sequence[Contender], expected: Sequence[float | None], title: str) -> Figure:
     ranked = sorted(contenders, key=lambda c: curves.percentile(c, 50) if c.run.response_ms.size else np.inf)
     blocks = [_block(contender) for contender in ranked]
-    panel_in = max(_LEAST_IN, sum(map(height_in, blocks)))
+    panel_in = max(_MIN_IN, sum(map(height_in, blocks)))
     guesses = _guesses(contenders, expected)
     caption = small_print(contenders)
     if len(contenders) > 1:
         caption.append("One run each shows no more than what happened once: a verdict needs several rounds.")
-    frame = look.Frame(_BELOW_IN + panel_in + _PREDICTION_IN * len(guesses) + 0.1, title, caption)
+    frame = style.Frame(_BELOW_IN + panel_in + _PREDICTION_IN * len(guesses) + 0.1, title, caption)
     axes = frame.axes(_LEFT_IN, _BELOW_IN, _WIDTH_IN, panel_in)
     curves.set_axes(axes, contenders, [guess.ms for guess in guesses])
     for contender in contenders:
@@ -81,12 +82,12 @@ def _block(contender: Contender) -> list[Line]:
     """Return what stands beside a curve: whose it is, its percentiles, what speaks against it, what was asked for."""
     at = curves.marked(contender)
     weak = " and ".join(f"p{q}" for q in curves.PERCENTILES if q not in at)
-    doubts = [f"too few requests for {weak}"] if at and weak else []
-    notes = [*doubts, contender.failures.strip(" ()"), *_lateness(contender), *contender.circumstances]
+    caveats = [f"too few requests for {weak}"] if at and weak else []
+    notes = [*caveats, contender.failures.strip(" ()"), *_lateness(contender), *contender.circumstances]
     return [
-        *lines(contender.heading, _BESIDE_IN, look.HEADING_PT, contender.look.ink, bold=True),
+        *lines(contender.heading, _BESIDE_IN, style.HEADING_PT, contender.look.ink, bold=True),
         *(line for text in _values(contender) for line in lines(text, _BESIDE_IN)),
-        *(line for text in notes for line in lines(text, _BESIDE_IN, color=look.GREY)),
+        *(line for text in notes for line in lines(text, _BESIDE_IN, color=style.GREY)),
     ]
 
 
@@ -102,7 +103,7 @@ def _values(contender: Contender) -> list[str]:
 
 
 def _percentiles(times_ms: Floats, at: Sequence[int]) -> str:
-    return " · ".join(f"p{q} {words.ms(float(np.percentile(times_ms, q)))} ms" for q in at)
+    return " · ".join(f"p{q} {wording.ms(float(np.percentile(times_ms, q)))} ms" for q in at)
 
 
 def _lateness(contender: Contender) -> list[str]:
@@ -110,12 +111,12 @@ def _lateness(contender: Contender) -> list[str]:
         return []
     late, total = contender.run.summary["late"], len(contender.run.requests)
     how = f"more than {LATE_MS:g} ms after they were planned"
-    return [f"{late:,} of {words.counted(total, 'request')} sent {how}" if late else f"none sent {how}"]
+    return [f"{late:,} of {wording.counted(total, 'request')} sent {how}" if late else f"none sent {how}"]
 
 
 def _guesses(contenders: Sequence[Contender], expected: Sequence[float | None]) -> list[curves.Guess]:
     """Return the reader's predictions, one for all runs if they are alike."""
     pairs = [(contender, number) for contender, number in zip(contenders, expected, strict=True) if number is not None]
     if pairs and len(set(expected)) == 1:
-        return [curves.Guess("your prediction", pairs[0][1], look.INK)]
+        return [curves.Guess("your prediction", pairs[0][1], style.INK)]
     return [curves.Guess(f"your prediction for {c.label}", number, c.look.ink) for c, number in pairs]

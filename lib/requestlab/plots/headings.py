@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from requestlab.plots import look
+from requestlab.plots import style
 from requestlab.plots.lettering import POINTS_PER_INCH, wrapped
 
 _LINE, _FIRST_PT = 1.4, 8.0
@@ -18,13 +18,13 @@ class Line:
     """One line of text."""
 
     text: str
-    points: float = look.NOTE_PT
-    color: str = look.INK
+    points: float = style.NOTE_PT
+    color: str = style.INK
     bold: bool = False
 
 
 def lines(
-    text: str, most_in: float, points: float = look.NOTE_PT, color: str = look.INK, bold: bool = False
+    text: str, most_in: float, points: float = style.NOTE_PT, color: str = style.INK, bold: bool = False
 ) -> list[Line]:
     """Break a text into lines that are at most `most_in` inches wide."""
     return [Line(part, points, color, bold) for part in wrapped(text, most_in, points, bold)]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from requestlab.plots import look
+from requestlab.plots import style
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 
 Points = np.ndarray[Any, np.dtype[np.float64]]
@@ -45,13 +45,13 @@ class Labels:
         at: tuple[float, float],
         *,
         to_the_left: bool = False,
-        color: str = look.INK,
+        color: str = style.INK,
         bold: bool = False,
     ) -> None:
         """Write `text` close above the point, or else below it, or on its other side, or as close as there is room."""
         lines = text.split("\n")
-        size = np.array([max(width_in(line, look.NOTE_PT, bold) for line in lines) * POINTS_PER_INCH, 0])
-        size[1] = _LINE * look.NOTE_PT * len(lines)
+        size = np.array([max(width_in(line, style.NOTE_PT, bold) for line in lines) * POINTS_PER_INCH, 0])
+        size[1] = _LINE * style.NOTE_PT * len(lines)
         corner = self._best(self._points(np.array([at]))[0], size, to_the_left)
         self._taken = np.vstack([self._taken, np.concatenate([corner, corner + size])])
         self._axes.annotate(
@@ -62,7 +62,7 @@ class Labels:
             "offset points",
             color=color,
             weight="bold" if bold else "normal",
-            fontsize=look.NOTE_PT,
+            fontsize=style.NOTE_PT,
             va="bottom",
             linespacing=1.1,
             bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"},

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from requestlab.plots import lag_panels, lag_words, look
-from requestlab.plots.contenders import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.measurement.lag import Loop, loops, span_ms
+from requestlab.plots import lag_panels, lag_words, style
 from requestlab.plots.headings import Line, height_in, lines, write_above
-from requestlab.plots.lag_loops import Loop, loops, span_ms
-from requestlab.plots.lag_words import Told
+from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.plots.lag_words import LagFinding
 from requestlab.plots.lettering import wrapped
-from requestlab.plots.picture import Picture
+from requestlab.plots.sheet import Picture
 
-MOST_RUNS = 3
-MOST_ROWS = 6
+MAX_RUNS = 3
+MAX_ROWS = 6
 """Event loops that are drawn; of more, the latest of each run, and the others are counted."""
 
 ALIKE = 4.0
@@ -51,12 +51,12 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     time: each tick of the heartbeat, those missed in a block included, stands for the time until the next one was due. A
     loop has a problem by the limits of Clinic.js Doctor: a median of 10 ms, or a maximum of 100 ms.
     """
-    contenders = gather(runs, "lag", MOST_RUNS)
+    contenders = gather(runs, "lag", MAX_RUNS)
     expected = predictions(predicted, contenders, "a lateness in ms")
     spans = _spans(contenders)
-    told = [Told(c.label, loops(c, span_ms(c.run))) for c in contenders]
+    told = [LagFinding(c.label, loops(c, span_ms(c.run))) for c in contenders]
     title = lag_words.title(told)
-    with look.style():
+    with style.style():
         return Picture(_drawn(contenders, told, expected, spans, title), f"{title}.")
 
 
@@ -68,20 +68,20 @@ def _spans(contenders: Sequence[Contender]) -> list[float]:
 
 def _drawn(
     contenders: Sequence[Contender],
-    told: Sequence[Told],
+    told: Sequence[LagFinding],
     expected: Sequence[float | None],
     spans: Sequence[float],
     title: str,
 ) -> Figure:
     rows = [row for parts in zip(contenders, told, expected, spans, strict=True) for row in _rows(*parts, len(told))]
     panel_in = _PANELS_IN[min(len(rows), len(_PANELS_IN)) - 1]
-    most_in = look.WIDTH_IN - 2 * look.MARGIN_IN
+    most_in = style.WIDTH_IN - 2 * style.MARGIN_IN
     advice = wrapped(lag_words.advice(told), most_in, _ADVICE_PT)
     explained = wrapped(lag_words.explanation(told), most_in, 9)
     below_in = 0.1 + _LINE_IN * len(explained) + _LABEL_IN
     rows_in = [height_in(row.heading) + panel_in + (_TICKS_IN if row.last else 0.0) for row in rows]
     top_in = below_in + sum(rows_in)
-    frame = look.Frame(top_in + 0.08 + _LINE_IN * len(advice), lag_words.tied(title), _caption(contenders, told))
+    frame = style.Frame(top_in + 0.08 + _LINE_IN * len(advice), lag_words.tied(title), _caption(contenders, told))
     frame.write(
         "\n".join(advice), top_in + 0.06 + _LINE_IN * len(advice), fontsize=_ADVICE_PT, va="top", linespacing=1.25
     )
@@ -93,8 +93,8 @@ def _drawn(
     return frame.figure
 
 
-def _rows(contender: Contender, told: Told, expected: float | None, span: float, runs: int) -> list[Row]:
-    most = MOST_ROWS // runs
+def _rows(contender: Contender, told: LagFinding, expected: float | None, span: float, runs: int) -> list[Row]:
+    most = MAX_ROWS // runs
     latest = sorted(told.loops, key=lambda loop: -loop.max_ms)[:most]
     shown = [loop for loop in told.loops if loop in latest]
     headings = [_heading(contender, told, loop, first=loop is shown[0]) for loop in shown]
@@ -104,32 +104,32 @@ def _rows(contender: Contender, told: Told, expected: float | None, span: float,
     ]
 
 
-def _heading(contender: Contender, told: Told, loop: Loop, first: bool) -> list[Line]:
-    most_in = look.WIDTH_IN - 2 * look.MARGIN_IN
+def _heading(contender: Contender, told: LagFinding, loop: Loop, first: bool) -> list[Line]:
+    most_in = style.WIDTH_IN - 2 * style.MARGIN_IN
     found = lag_words.verdict(loop)
     if len(told.loops) > 1:
         found = f"{loop.name}: {found}"
     above = []
     if first:
         above = [
-            *lines(contender.heading, most_in, look.HEADING_PT, contender.look.ink, bold=True),
-            *lines(" · ".join(contender.asked), most_in, color=look.GREY),
+            *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
+            *lines(" · ".join(contender.asked), most_in, color=style.GREY),
         ]
     return [*above, *lines(found[0].upper() + found[1:], most_in, bold=True)]
 
 
 def _draw_row(
-    frame: look.Frame, row: Row, bottom_in: float, panel_in: float, peak: float, number: int, lowest: bool
+    frame: style.Frame, row: Row, bottom_in: float, panel_in: float, peak: float, number: int, lowest: bool
 ) -> None:
     over_time = frame.axes(_LEFT_IN, bottom_in, _TIME_IN, panel_in)
     sorted_ = frame.axes(_LEFT_IN + _TIME_IN + _APART_IN, bottom_in, _SORTED_IN, panel_in)
     lag_panels.set_axes(over_time, sorted_, row.span_ms, peak, panel_in)
     lag_panels.draw_time(
-        over_time, row.loop, row.contender.look, row.predicted, lag_panels.MOST_LABELS if number < 3 else 2
+        over_time, row.loop, row.contender.look, row.predicted, lag_panels.MAX_LABELS if number < 3 else 2
     )
     lag_panels.draw_sorted(sorted_, row.loop, row.contender.look, row.predicted)
     lag_panels.name_levels(sorted_, row.loop, row.predicted, panel_in)
-    write_above(over_time, row.heading, _LEFT_IN - look.MARGIN_IN)
+    write_above(over_time, row.heading, _LEFT_IN - style.MARGIN_IN)
     for axes in (over_time, sorted_):
         axes.tick_params(labelbottom=row.last)
     over_time.set_ylabel("how late, in ms (log.)" if panel_in > 1.6 else "ms late (log.)", labelpad=2)
@@ -138,15 +138,15 @@ def _draw_row(
         sorted_.set_xlabel("for so much of the time, a callback\nwould have waited no longer", labelpad=2)
 
 
-def _caption(contenders: Sequence[Contender], told: Sequence[Told]) -> list[str]:
+def _caption(contenders: Sequence[Contender], told: Sequence[LagFinding]) -> list[str]:
     """Return the small print, before it what is missing."""
     notes = []
     for contender, one in zip(contenders, told, strict=True):
-        hidden = len(one.loops) - MOST_ROWS // len(told)
+        hidden = len(one.loops) - MAX_ROWS // len(told)
         if hidden > 0:
             notes.append(f"Of {one.label}, {hidden} more event loops that were less late are not drawn.")
-        if contender.run.inside.lost:
+        if contender.run.trace.lost:
             notes.append(
-                f"Of {one.label}, {contender.run.inside.lost:,} rows of the probe were lost: its ring was full."
+                f"Of {one.label}, {contender.run.trace.lost:,} rows of the probe were lost: its ring was full."
             )
     return [*notes, *small_print(contenders)]

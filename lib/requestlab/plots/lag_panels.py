@@ -11,29 +11,30 @@ from matplotlib.patches import Polygon
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, StrMethodFormatter
 
-from requestlab.plots import look, words
+from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Block, Loop, culprits
+from requestlab.plots import style
 from requestlab.plots.labels import Labels
-from requestlab.plots.lag_loops import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Block, Loop, culprits
 from requestlab.plots.lag_words import label_of, shown_ms, weighty
-from requestlab.plots.lanes import Floats, Integers
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
-from requestlab.plots.look import Look
+from requestlab.plots.style import SeriesStyle
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats, Integers
 
 LOWEST_MS = 0.02
 """Ticks that were less late are drawn here: no timer is more exact, and the axis is logarithmic."""
 
 MARGIN = 0.02
-MOST_LABELS = 3
+MAX_LABELS = 3
 _BOTTOM_MS = 0.8 * LOWEST_MS
 _ROOM_ABOVE_IN, _TEXT_IN = 0.42, 0.15
-_MOST_DOTS, _MOST_AVOIDED = 1500, 40
+_MAX_DOTS, _MAX_AVOIDED = 1500, 40
 _LIMIT: dict[str, Any] = {"color": "#9A3324", "linewidth": 1.0, "linestyle": (0, (6, 2)), "zorder": 1.5}
 _HOW: dict[str, dict[str, Any]] = {
-    "blocking code": {"facecolor": look.EVENT_LOOP, "alpha": 0.75},
-    "blocking call": {"facecolor": "#FBE6BD", "edgecolor": look.EVENT_LOOP, "hatch": "/////"},
-    "GIL held elsewhere": {"facecolor": look.THREAD, "alpha": 0.6},
-    "not scheduled": {"facecolor": "#E4E4E4", "edgecolor": look.NOBODY, "hatch": "....."},
-    "unknown": {"facecolor": look.NOBODY, "alpha": 0.5},
+    "blocking code": {"facecolor": style.EVENT_LOOP, "alpha": 0.75},
+    "blocking call": {"facecolor": "#FBE6BD", "edgecolor": style.EVENT_LOOP, "hatch": "/////"},
+    "GIL held elsewhere": {"facecolor": style.THREAD, "alpha": 0.6},
+    "not scheduled": {"facecolor": "#E4E4E4", "edgecolor": style.NOBODY, "hatch": "....."},
+    "unknown": {"facecolor": style.NOBODY, "alpha": 0.5},
 }
 
 
@@ -62,13 +63,13 @@ def set_axes(over_time: Axes, sorted_: Axes, span_ms: float, peak: float, panel_
     sorted_.tick_params(labelleft=False)
 
 
-def draw_time(axes: Axes, loop: Loop, face: Look, predicted: float | None, most_labels: int) -> None:
+def draw_time(axes: Axes, loop: Loop, face: SeriesStyle, predicted: float | None, most_labels: int) -> None:
     """Draw each tick, the blocks with their culprits, the limits and the reader's prediction."""
     labels = Labels(axes)
     _draw_levels(axes, loop, labels)
     for block in loop.blocks:
         _draw_block(axes, block)
-    for block in sorted(loop.blocks, key=lambda block: -block.ms)[:_MOST_AVOIDED]:
+    for block in sorted(loop.blocks, key=lambda block: -block.ms)[:_MAX_AVOIDED]:
         _avoid(labels, block)
     time, late = _thinned(loop)
     axes.plot(
@@ -92,7 +93,7 @@ def _name_culprits(axes: Axes, labels: Labels, loop: Loop, most: int) -> None:
         if _on_another(axes):
             axes.texts[-1].remove()
         else:
-            axes.plot(*at, marker="v", markersize=5, color=look.INK, zorder=4, clip_on=False)
+            axes.plot(*at, marker="v", markersize=5, color=style.INK, zorder=4, clip_on=False)
 
 
 def _on_another(axes: Axes) -> bool:
@@ -104,7 +105,7 @@ def _on_another(axes: Axes) -> bool:
 def _corners_pt(text: Annotation) -> Floats:
     """Return where a label is, in points from the panel's lower left corner: x0, y0, x1, y1."""
     lines = text.get_text().split("\n")
-    wide = max(width_in(line, look.NOTE_PT, bold=True) for line in lines) * POINTS_PER_INCH
+    wide = max(width_in(line, style.NOTE_PT, bold=True) for line in lines) * POINTS_PER_INCH
     x, y = text.xyann
     return np.array([x, y, x + wide, y + _TEXT_IN * POINTS_PER_INCH * len(lines)])
 
@@ -117,7 +118,7 @@ def _draw_block(axes: Axes, block: Block) -> None:
     corners = [(begin, _BOTTOM_MS), *zip(end - waits, waits, strict=True), (end, _BOTTOM_MS)]
     axes.add_patch(Polygon(corners, closed=True, linewidth=0, zorder=1, **how))
     axes.axvspan(
-        begin, end, color=look.EVENT_LOOP if "blocking" in block.cause else look.NOBODY, alpha=0.1, linewidth=0
+        begin, end, color=style.EVENT_LOOP if "blocking" in block.cause else style.NOBODY, alpha=0.1, linewidth=0
     )
 
 
@@ -134,16 +135,16 @@ def _draw_levels(axes: Axes, loop: Loop, labels: Labels) -> None:
         axes.axhline(limit, **_LIMIT)
         labels.avoid(across, np.full(2, limit))
     if np.isfinite(loop.floor_ms):
-        axes.axhline(max(loop.floor_ms, LOWEST_MS), color=look.NOBODY, linewidth=0.8, zorder=0.5)
+        axes.axhline(max(loop.floor_ms, LOWEST_MS), color=style.NOBODY, linewidth=0.8, zorder=0.5)
 
 
 def _draw_prediction(axes: Axes, predicted: float, labels: Labels) -> None:
     height = max(predicted, LOWEST_MS)
-    axes.axhline(height, color=look.INK, linestyle=(0, (1, 2)), linewidth=1.3, zorder=3)
+    axes.axhline(height, color=style.INK, linestyle=(0, (1, 2)), linewidth=1.3, zorder=3)
     labels.avoid(np.array(axes.get_xlim()), np.full(2, height))
 
 
-def draw_sorted(axes: Axes, loop: Loop, face: Look, predicted: float | None) -> None:
+def draw_sorted(axes: Axes, loop: Loop, face: SeriesStyle, predicted: float | None) -> None:
     """Draw for which share of the time a callback would have waited no longer, with p50, p99 and the maximum marked."""
     late = np.sort(loop.late_ms)
     share = np.arange(1, late.size + 1) / late.size
@@ -178,17 +179,17 @@ def name_levels(axes: Axes, loop: Loop, predicted: float | None, panel_in: float
     texts = [
         (MAXIMUM_LIMIT_MS, f"limit of the maximum: {MAXIMUM_LIMIT_MS:g} ms", _LIMIT["color"]),
         (MEDIAN_LIMIT_MS, f"limit of the median: {MEDIAN_LIMIT_MS:g} ms", _LIMIT["color"]),
-        (max(loop.floor_ms, LOWEST_MS), f"idle floor: {shown_ms(loop.floor_ms)}", look.GREY),
+        (max(loop.floor_ms, LOWEST_MS), f"idle floor: {shown_ms(loop.floor_ms)}", style.GREY),
     ]
     if predicted is not None:
-        texts.append((max(predicted, LOWEST_MS), f"your prediction: {words.number(predicted)} ms", look.INK))
+        texts.append((max(predicted, LOWEST_MS), f"your prediction: {wording.number(predicted)} ms", style.INK))
     texts.sort()
     low, high = np.log(axes.get_ylim())
     wanted_in = [panel_in * float((np.log(ms) - low) / (high - low)) for ms, _, _ in texts]
     for height_in, (_, text, colour) in zip(_apart(wanted_in), texts, strict=True):
         axes.annotate(
             text, (1, height_in / panel_in), (6, 0), "axes fraction", "offset points", va="center", color=colour,
-            fontsize=look.NOTE_PT, annotation_clip=False,
+            fontsize=style.NOTE_PT, annotation_clip=False,
         )  # fmt: skip
 
 
@@ -207,12 +208,12 @@ def _drawn(late_ms: Floats) -> Floats:
 def _thinned(loop: Loop) -> tuple[Floats, Floats]:
     """Return the ticks to draw: of too many, the earliest and the latest of each stretch, so that no peak is lost."""
     late = _drawn(loop.late_ms)
-    if late.size <= 2 * _MOST_DOTS:
+    if late.size <= 2 * _MAX_DOTS:
         return loop.time_ms, late
     kept: Integers = np.unique(
         [
             pick
-            for part in np.array_split(np.arange(late.size), _MOST_DOTS)
+            for part in np.array_split(np.arange(late.size), _MAX_DOTS)
             for pick in (part[late[part].argmin()], part[late[part].argmax()])
         ]
     )

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from requestlab.plots import words
-from requestlab.plots.lag_loops import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, NOT_SCHEDULED, Block, Culprit, Loop, culprits
-from requestlab.probe.heartbeat import EVERY_NS
+from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, NOT_SCHEDULED, Block, Culprit, Loop, culprits
+from requestlab.system import wording
+from requestlab.worker.heartbeat import EVERY_NS
 
 NEGLIGIBLE = 0.01
 """A culprit that caused less than this share of the waiting that the first one caused is not in the title."""
@@ -43,7 +43,7 @@ _SHADED = (
 
 
 @dataclass(frozen=True)
-class Told:
+class LagFinding:
     """The loops of one run, with the run's label."""
 
     label: str
@@ -68,10 +68,10 @@ class Told:
         return culprits(self.loops)
 
 
-def title(told: Sequence[Told]) -> str:
+def title(told: Sequence[LagFinding]) -> str:
     """Return the finding, one sentence without its full stop."""
     if len(told) > 1:
-        return f"How long the event loop was held up at most: {words.joined([_of_several(one) for one in told])}"
+        return f"How long the event loop was held up at most: {wording.joined([_of_several(one) for one in told])}"
     one = told[0]
     if not one.culprits:
         which = "The event loop was never" if len(one.loops) == 1 else f"None of {len(one.loops)} event loops was"
@@ -83,7 +83,7 @@ def title(told: Sequence[Told]) -> str:
     return f"{_subject(one, first)} {happened}{'' if one.troubled or one.much else ': no problem'}"
 
 
-def _subject(one: Told, culprit: Culprit) -> str:
+def _subject(one: LagFinding, culprit: Culprit) -> str:
     if len(one.loops) == 1:
         return "The event loop was"
     stuck = sum(any(block in culprit.blocks for block in loop.blocks) for loop in one.loops)
@@ -92,7 +92,7 @@ def _subject(one: Told, culprit: Culprit) -> str:
 
 
 def _times(blocks: Sequence[Block]) -> str:
-    longest = words.ms(max(block.ms for block in blocks))
+    longest = wording.ms(max(block.ms for block in blocks))
     return f"once for {longest} ms" if len(blocks) == 1 else f"{_often(len(blocks))} for up to {longest} ms"
 
 
@@ -120,12 +120,12 @@ def weighty(found: Sequence[Culprit]) -> list[Culprit]:
     return [culprit for culprit in found if culprit.cost > NEGLIGIBLE * found[0].cost]
 
 
-def _of_several(one: Told) -> str:
+def _of_several(one: LagFinding) -> str:
     if not one.culprits:
         return f"never under {one.label}"
     culprit = max(one.culprits, key=lambda culprit: culprit.longest.ms)
     reason = label_of(culprit, length=False)
-    return f"{words.ms(culprit.longest.ms)} ms under {one.label} ({reason})"
+    return f"{wording.ms(culprit.longest.ms)} ms under {one.label} ({reason})"
 
 
 def place_of(block: Block) -> str:
@@ -147,9 +147,9 @@ def label_of(culprit: Culprit, length: bool = True) -> str:
         return f"{longest.cause} in {place}" if place else longest.cause
     often = "" if number == 1 else f"{_often(number)}, up to "
     return (
-        f"{place}\n{longest.cause}: {often}{words.ms(longest.ms)} ms"
+        f"{place}\n{longest.cause}: {often}{wording.ms(longest.ms)} ms"
         if place
-        else f"{longest.cause}:\n{often}{words.ms(longest.ms)} ms"
+        else f"{longest.cause}:\n{often}{wording.ms(longest.ms)} ms"
     )
 
 
@@ -171,10 +171,10 @@ def verdict(loop: Loop) -> str:
 
 def shown_ms(value: float) -> str:
     """A lateness with its unit; timers that fire early, and what is too short to mean anything, are on time."""
-    return f"{words.ms(value)} ms" if value >= 0.005 else "0 ms"
+    return f"{wording.ms(value)} ms" if value >= 0.005 else "0 ms"
 
 
-def advice(told: Sequence[Told]) -> str:
+def advice(told: Sequence[LagFinding]) -> str:
     """Return one sentence of advice for the run whose loop was latest, or that there is nothing to do."""
     troubled, much = [one for one in told if one.troubled], [one for one in told if one.much]
     if not troubled and not much:
@@ -198,7 +198,7 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
-def explanation(told: Sequence[Told]) -> str:
+def explanation(told: Sequence[LagFinding]) -> str:
     """Return how the figure is to be read."""
     return (
         f"A dot is one tick of a heartbeat, a callback due on the loop every {EVERY_NS / 1e6:g} ms; any other callback due at that "

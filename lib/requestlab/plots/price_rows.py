@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from requestlab.intervals import Interval
-from requestlab.plots import look, words
-from requestlab.plots.lanes import Floats
+from requestlab.comparison.intervals import Interval
+from requestlab.plots import style
 from requestlab.plots.tallies import us
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
 
 CLAIMS = (("tens of µs,\nin a request", 10.0, 100.0, "#E3ECF5"), ("a few\nhundred µs,\ncold", 100.0, 900.0, "#F5E9D6"))
 """What Django's documentation, from 6.1 on, says of a crossing: the words, from and to how many µs, and a shade."""
@@ -85,7 +86,7 @@ def draw_claims(axes: Axes) -> None:
     for text, low, high, shade in CLAIMS:
         axes.axvspan(low, high, color=shade, linewidth=0, zorder=0)
         _write_above(axes, text, float(np.sqrt(low * high)), "center")
-    axes.axvline(ONE_MS_US, color=look.GREY, linestyle=(0, (1, 1.5)), linewidth=1.3, zorder=1)
+    axes.axvline(ONE_MS_US, color=style.GREY, linestyle=(0, (1, 1.5)), linewidth=1.3, zorder=1)
     _write_above(axes, "1 ms,\nuntil 6.0", ONE_MS_US * 1.06, "left")
     _write_above(axes, "what Django's documentation\nsays of a crossing:", CLAIMS[0][1] / 1.25, "right")
 
@@ -95,16 +96,22 @@ def draw(axes: Axes, row: Price, top: float, left: float, unit: str) -> None:
     whole = row.height_in - _GUESS_IN * (row.predicted is not None)
     middle = top + whole / 2
     spread = middle + np.linspace(-0.25, 0.25, len(row.rounds)) * whole
-    faint: dict[str, Any] = {"color": look.THREAD, "alpha": 0.45, "markersize": 3.2, "linestyle": "none", "marker": "o"}
+    faint: dict[str, Any] = {
+        "color": style.THREAD,
+        "alpha": 0.45,
+        "markersize": 3.2,
+        "linestyle": "none",
+        "marker": "o",
+    }
     axes.plot(row.rounds[~row.disturbed], spread[~row.disturbed], markeredgewidth=0, zorder=2, **faint)
     axes.plot(
         row.rounds[row.disturbed], spread[row.disturbed], markerfacecolor="none", markeredgewidth=0.7, zorder=2, **faint
     )
     if row.price.known:
-        axes.plot([row.price.low, row.price.high], [middle] * 2, color=look.INK, linewidth=2.4, zorder=3)
+        axes.plot([row.price.low, row.price.high], [middle] * 2, color=style.INK, linewidth=2.4, zorder=3)
     if row.far:
-        axes.plot(row.mean, middle, "D", markerfacecolor="white", markeredgecolor=look.INK, markersize=5.5, zorder=4)
-    axes.plot(row.price.value, middle, "o", color=look.INK, markersize=6.5, zorder=5)
+        axes.plot(row.mean, middle, "D", markerfacecolor="white", markeredgecolor=style.INK, markersize=5.5, zorder=4)
+    axes.plot(row.price.value, middle, "o", color=style.INK, markersize=6.5, zorder=5)
     _write_name(axes, row, top + (whole - _LINE_IN * (1.1 + len(row.what))) / 2, left)
     _write_price(axes, row, middle, unit)
     if row.predicted is not None:
@@ -113,11 +120,11 @@ def draw(axes: Axes, row: Price, top: float, left: float, unit: str) -> None:
 
 def draw_guess(axes: Axes, guess: float, top: float, bottom: float) -> None:
     """Draw what the reader predicted over some rows, and say so at the bottom of them."""
-    axes.plot([guess] * 2, [top, bottom], color=look.INK, linestyle=_GUESS, linewidth=1.4, zorder=4.5)
+    axes.plot([guess] * 2, [top, bottom], color=style.INK, linestyle=_GUESS, linewidth=1.4, zorder=4.5)
     to_the_left = guess > float(np.sqrt(np.prod(axes.get_xlim())))
     axes.annotate(
-        f"your prediction: {words.number(guess)} µs", (guess, bottom), (-4 if to_the_left else 4, 0), "data", "offset points", va="bottom",
-        ha="right" if to_the_left else "left", fontsize=look.NOTE_PT, annotation_clip=False,
+        f"your prediction: {wording.number(guess)} µs", (guess, bottom), (-4 if to_the_left else 4, 0), "data", "offset points", va="bottom",
+        ha="right" if to_the_left else "left", fontsize=style.NOTE_PT, annotation_clip=False,
     )  # fmt: skip
 
 
@@ -126,25 +133,25 @@ def _write_name(axes: Axes, row: Price, top: float, left: float) -> None:
     axes.text(-left, top, row.name, fontsize=NAME_PT, weight="bold", va="top", transform=across)
     for number, line in enumerate(row.what):
         at = top + _LINE_IN * (1.1 + number)
-        axes.text(-left, at, line, fontsize=look.NOTE_PT, color=look.GREY, va="top", transform=across)
+        axes.text(-left, at, line, fontsize=style.NOTE_PT, color=style.GREY, va="top", transform=across)
 
 
 def _write_price(axes: Axes, row: Price, middle: float, unit: str) -> None:
     scale = 1e3 if row.price.value >= 1e3 else 1.0
-    bounds = [words.ms(bound / scale) for bound in (row.price.low, row.price.high)]
+    bounds = [wording.ms(bound / scale) for bound in (row.price.low, row.price.high)]
     between = f" ({bounds[0]} to {bounds[1]})" if row.price.known else ""
     notes = [f"{about(row.times)} × {unit}"] if row.times is not None else []
     notes += [f"mean {us(row.mean)}"] if row.far else []
-    texts = [(us(row.price.value) + between, "bold", look.INK), (", ".join(notes), "normal", look.GREY)]
+    texts = [(us(row.price.value) + between, "bold", style.INK), (", ".join(notes), "normal", style.GREY)]
     for number, (text, weight, colour) in enumerate(texts):
         axes.annotate(
             text, (1, middle), (8, 5.5 - 11.5 * number if notes else 0), ("axes fraction", "data"), "offset points", va="center",
-            fontsize=look.NOTE_PT, weight=weight, color=colour, annotation_clip=False,
+            fontsize=style.NOTE_PT, weight=weight, color=colour, annotation_clip=False,
         )  # fmt: skip
 
 
 def _write_above(axes: Axes, text: str, x: float, ha: str) -> None:
     axes.annotate(
-        text, (x, 1), (0, 5), ("data", "axes fraction"), "offset points", ha=ha, va="bottom", fontsize=look.CAPTION_PT,
-        color=look.GREY, linespacing=1.2, annotation_clip=False,
+        text, (x, 1), (0, 5), ("data", "axes fraction"), "offset points", ha=ha, va="bottom", fontsize=style.CAPTION_PT,
+        color=style.GREY, linespacing=1.2, annotation_clip=False,
     )  # fmt: skip

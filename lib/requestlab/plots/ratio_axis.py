@@ -11,13 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from requestlab.comparison import ALIKE
-from requestlab.plots import look
+from requestlab.comparison.comparison import ALIKE
+from requestlab.plots import style
 from requestlab.plots.lettering import width_in
 from requestlab.plots.ratio_rows import Row
 
 _LEAST = math.log(1.12)
-_LEAST_SHARE = 0.24  # of the axis, to either side of 1, so that the words at its ends have their place
+_MIN_SHARE = 0.24  # of the axis, to either side of 1, so that the words at its ends have their place
 _FURTHER = 0.5  # how much further than the rounds themselves an interval is followed before it is cut off
 _DIGITS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3))
 _STEPS = (
@@ -51,7 +51,7 @@ def limits(rows: Sequence[Row]) -> Limits:
     right = min(max([high, *(bound[1] for bound in bounds)]), high + beyond)
     margin = 0.05 * (right - left)
     left, right = left - margin, right + margin
-    least = _LEAST_SHARE / (1 - _LEAST_SHARE)
+    least = _MIN_SHARE / (1 - _MIN_SHARE)
     return Limits(math.exp(min(left, -least * right)), math.exp(max(right, -least * left)))
 
 
@@ -66,10 +66,10 @@ def set_axis(axes: Axes, ends: Limits, panel_in: float, labelled: bool, baseline
     axes.tick_params(labelbottom=labelled, length=3 if labelled else 0)
     axes.grid(axis="x", linewidth=0.6, color="#E4E4E4")
     axes.axvspan(1 / (1 + ALIKE), 1 + ALIKE, color="#000000", alpha=0.12, linewidth=0, zorder=0.6)
-    axes.axvline(1, color=look.INK, linewidth=0.9, zorder=1)
+    axes.axvline(1, color=style.INK, linewidth=0.9, zorder=1)
     if labelled:
         same = f"the same as {baseline}"
-        same = same if width_in(same, look.NOTE_PT) < 2 * _LEAST_SHARE * panel_in else "the same"
+        same = same if width_in(same, style.NOTE_PT) < 2 * _MIN_SHARE * panel_in else "the same"
         axes.annotate(same, (1, 0), (0, -17), ("data", "axes fraction"), "offset points", ha="center", va="top")
 
 
@@ -84,6 +84,6 @@ def ticks(ends: Limits, panel_in: float) -> list[float]:
 
 
 def _apart(at: Sequence[float], per_in: float) -> bool:
-    widths = [width_in(f"{tick:,.10g}", look.NOTE_PT) for tick in at]
+    widths = [width_in(f"{tick:,.10g}", style.NOTE_PT) for tick in at]
     gaps = [per_in * math.log(after / before) for before, after in pairwise(at)]
     return all(gap > sum(pair) / 2 + 0.14 for gap, pair in zip(gaps, pairwise(widths), strict=True))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from requestlab.comparison import CANNOT_TELL, METRICS
-from requestlab.plots import look
+from requestlab.comparison.comparison import CANNOT_TELL, METRICS
+from requestlab.plots import style
 from requestlab.plots.headings import Line, height_in, lines
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 from requestlab.plots.ratio_axis import Limits
@@ -22,8 +22,8 @@ FOOT_IN = 0.38
 RIGHT_IN = 2.72
 HEADING_PT, LABEL_PT = 9.5, 9.0
 
-_LEAST_ROW_IN, _BETWEEN_CASES_IN = 0.35, 0.1
-_MOST_CASE_IN, _MOST_LABEL_IN, _APART_IN = 1.3, 1.75, 0.14
+_MIN_ROW_IN, _BETWEEN_CASES_IN = 0.35, 0.1
+_MAX_CASE_IN, _MAX_LABEL_IN, _APART_IN = 1.3, 1.75, 0.14
 _ABOVE_PT = 5.0
 _FASTER_SIDE = "#EDF5EC"
 
@@ -68,8 +68,8 @@ class Panel:
 
 def columns(rows: Sequence[Row], metrics: Sequence[str]) -> Columns:
     """Return columns wide enough for all labels, as far as there is room, and for the headings above them."""
-    case_in = max(min(width_in(row.case, LABEL_PT, True), _MOST_CASE_IN) for row in rows)
-    label_in = max(min(width_in(row.label, LABEL_PT, True), _MOST_LABEL_IN) for row in rows) + _APART_IN
+    case_in = max(min(width_in(row.case, LABEL_PT, True), _MAX_CASE_IN) for row in rows)
+    label_in = max(min(width_in(row.label, LABEL_PT, True), _MAX_LABEL_IN) for row in rows) + _APART_IN
     case_in += _APART_IN if case_in else 0
     headings = [width_in(WORDINGS[metric].heading, HEADING_PT, True) + _APART_IN for metric in metrics]
     return Columns(case_in, max(label_in, max(headings) - case_in))
@@ -82,11 +82,11 @@ def panel(metric: str, rows: Sequence[Row], widths: Columns, notes: Sequence[str
     for row in rows:
         begins = not placed or placed[-1].row.case != row.case
         case = lines(row.case, widths.case_in, LABEL_PT, bold=True) if begins and row.case else []
-        ink = look.GREY if row.control else row.face.ink
+        ink = style.GREY if row.control else row.face.ink
         label = lines(row.label, widths.label_in - _APART_IN, LABEL_PT, ink, bold=not row.control)
         said = beside(row, metric, notes, RIGHT_IN - _APART_IN)
         top = bottom + (_BETWEEN_CASES_IN if begins and placed else 0)
-        bottom = top + max(_LEAST_ROW_IN, *(height_in(part) for part in (case, label, said)))
+        bottom = top + max(_MIN_ROW_IN, *(height_in(part) for part in (case, label, said)))
         placed.append(Placed(row, top, bottom, case, label, said))
     return Panel(metric, placed, bottom)
 
@@ -133,22 +133,22 @@ def _draw_row(axes: Axes, place: Placed, ends: Limits) -> None:
     if row.ratio.interval.known:
         _draw_interval(axes, row, middle, ends)
     if len(row.each):
-        doubted = row.ratio.verdict == CANNOT_TELL and bool(row.doubts)
+        doubted = row.ratio.verdict == CANNOT_TELL and bool(row.caveats)
         strokes = row.face.strokes | {"linestyle": "none", "markersize": 6.5, "zorder": 4}
         if doubted or not row.ratio.interval.known:
             strokes |= {"markerfacecolor": "white"}
         axes.plot([row.ratio.value], [middle], **strokes)
     if row.predicted is not None:
         axes.plot(
-            [row.predicted] * 2, [place.top_in, place.bottom_in], color=look.INK, linestyle=(0, (4, 3)), linewidth=1.3
+            [row.predicted] * 2, [place.top_in, place.bottom_in], color=style.INK, linestyle=(0, (4, 3)), linewidth=1.3
         )
-        axes.plot([row.predicted], [middle], "x", color=look.INK, markersize=7, markeredgewidth=1.8, zorder=5)
+        axes.plot([row.predicted], [middle], "x", color=style.INK, markersize=7, markeredgewidth=1.8, zorder=5)
 
 
 def _draw_interval(axes: Axes, row: Row, middle: float, ends: Limits) -> None:
     low, high = row.ratio.low, row.ratio.high
     cut = ends.cuts(low, high)
-    faint = 0.45 if row.doubts else 1.0
+    faint = 0.45 if row.caveats else 1.0
     shown = (max(low, ends.low), min(high, ends.high))
     axes.plot(shown, (middle, middle), color=row.face.colour, linewidth=3.2, alpha=faint, zorder=3)
     for at, beyond, arrow in zip(shown, cut, "<>", strict=True):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from requestlab.comparison import Comparison
-from requestlab.plots import words
-from requestlab.plots.contenders import Contender
+from requestlab.comparison.comparison import Comparison
+from requestlab.plots.inputs import Contender
+from requestlab.system import wording
 
-MOST_REASONS = 3
+MAX_REASONS = 3
 
 
 def circumstances(results: Mapping[str, Comparison]) -> list[str]:
@@ -25,16 +25,16 @@ def capacities(contenders: list[Contender]) -> str:
 
 def load(result: Comparison) -> str:
     """Return the load that all contenders were under, or nothing where they differ."""
-    loads = set(result.about["loads"].values())
+    loads = set(result.about.loads.values())
     return str(loads.pop()) if len(loads) == 1 else ""
 
 
 def _facts(result: Comparison) -> dict[str, str]:
     """Return lines of text by what they begin with."""
     about = result.about
-    asked = [{label: str(about[what][label]) for label in result.labels} for what in ("paths", "loads")]
+    asked = [{label: what[label] for label in result.labels} for what in (about.paths, about.loads)]
     return {
-        "": f"{_rounds(result)}; ended because {about['stopped']}",
+        "": f"{_rounds(result)}; ended because {about.stopped}",
         "slices dropped: ": _dropped(result),
         "asked: ": " under ".join(map(_each, asked)),
         "connections opened: ": _each(_connections(result)),
@@ -45,7 +45,7 @@ def _rounds(result: Comparison) -> str:
     count = len({part.round for part in result.slices})
     whole = "" if result.complete == count else f", {result.complete} of them whole"
     about = result.about
-    return f"{words.counted(count, 'round')}{whole}, slices of {about['seconds']:g} s, order shuffled, seed {about['seed']}"
+    return f"{wording.counted(count, 'round')}{whole}, slices of {about.seconds:g} s, order shuffled, seed {about.seed}"
 
 
 def _dropped(result: Comparison) -> str:
@@ -63,8 +63,8 @@ def _dropped(result: Comparison) -> str:
 def _kinds(counts: Mapping[str, int]) -> str:
     """`steal (12), other processes (3)`, the most frequent first."""
     ranked = sorted(counts.items(), key=lambda kind: -kind[1])
-    said = [f"{why.replace(', ', ' and ')} ({number:,})" for why, number in ranked[:MOST_REASONS]]
-    rest = sum(number for _, number in ranked[MOST_REASONS:])
+    said = [f"{why.replace(', ', ' and ')} ({number:,})" for why, number in ranked[:MAX_REASONS]]
+    rest = sum(number for _, number in ranked[MAX_REASONS:])
     return ", ".join([*said, *([f"other reasons ({rest:,})"] if rest else [])])
 
 
@@ -74,7 +74,7 @@ def _connections(result: Comparison) -> dict[str, str]:
         runs = result.runs(label)
         if runs:
             opened, sent = sum(run.connections for run in runs), sum(len(run.samples) for run in runs)
-            found[label] = f"{opened:,} for {words.counted(sent, 'request')}"
+            found[label] = f"{opened:,} for {wording.counted(sent, 'request')}"
     return found
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from requestlab.comparison import METRICS, Comparison, Ratio
+from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.errors import ConfigurationError
-from requestlab.plots import look
-from requestlab.plots.contenders import Contender, Predicted, checked, gather
-from requestlab.plots.lanes import Floats
-from requestlab.plots.look import Look
-from requestlab.runs import Run
+from requestlab.measurement.run import Run
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender, Predicted, checked, gather
+from requestlab.plots.style import SeriesStyle
+from requestlab.trace.lanes import Floats
 
-NOBODYS = Look(look.NOBODY, "o", filled=False)
+NOBODYS = SeriesStyle(style.NOBODY, "o", filled=False)
 """The look of the control, and of a contender of which nothing was measured."""
 
 
@@ -29,15 +29,15 @@ class Row:
 
     case: str
     ratio: Ratio
-    face: Look
+    face: SeriesStyle
     each: Floats
     control: bool = False
     predicted: float | None = None
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         """What speaks against any verdict."""
-        return self.ratio.doubts
+        return self.ratio.caveats
 
     @property
     def label(self) -> str:
@@ -130,7 +130,7 @@ def rows(given: Cases, metric: str, predicted: Predicted) -> list[Row]:
 
 
 def _row(
-    case: str, result: Comparison, pair: tuple[str, str], metric: str, face: Look | None, predicted: float | None
+    case: str, result: Comparison, pair: tuple[str, str], metric: str, face: SeriesStyle | None, predicted: float | None
 ) -> Row:
     over, under = pair
     table = result.figures(metric)

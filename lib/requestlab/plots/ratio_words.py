@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from requestlab.comparison import CANNOT_TELL, FASTER, SLOWER
-from requestlab.plots import look, words
+from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER
+from requestlab.plots import style
 from requestlab.plots.headings import Line, lines
 from requestlab.plots.ratio_rows import Cases, Row
+from requestlab.system import wording
 
-MOST_INTERVALS = 3
+MAX_INTERVALS = 3
 """Findings whose intervals the title gives; of more, it says only which way they went."""
 
 
-MOST_NAMED = 4
+MAX_NAMED = 4
 """Comparisons that the title calls by name; of more, it says only in how many."""
 
 
@@ -86,23 +87,23 @@ def found(row: Row) -> str:
 def beside(row: Row, metric: str, notes: Sequence[str], most_in: float) -> list[Line]:
     """Return what stands to the right of a row: its ratio and verdict, why there is none, the reader's prediction.
 
-    Where doubts speak against a verdict, their numbers among the `notes` of the figure stand for them.
+    Where caveats speak against a verdict, their numbers among the `notes` of the figure stand for them.
     """
-    ink = look.GREY if row.control else row.face.ink
+    ink = style.GREY if row.control else row.face.ink
     bold = row.ratio.verdict != CANNOT_TELL
     text = f"{found(row)}, {_verdict(row.ratio.verdict, metric)}" if bold else found(row)
     said = lines(text, most_in, 9, ink, bold)
-    said += [line for part in _remarks(row, metric, notes) for line in lines(part, most_in, color=look.GREY)]
+    said += [line for part in _remarks(row, metric, notes) for line in lines(part, most_in, color=style.GREY)]
     if row.predicted is not None:
-        said += lines(f"your prediction: {words.number(row.predicted)} ×", most_in)
+        said += lines(f"your prediction: {wording.number(row.predicted)} ×", most_in)
     return said
 
 
 def _remarks(row: Row, metric: str, notes: Sequence[str]) -> list[str]:
     if row.ratio.verdict != CANNOT_TELL:
         return ["though it is the same: trust no difference as small"] if row.control else []
-    if row.doubts:
-        numbers = [str(notes.index(doubt) + 1) for doubt in row.doubts]
+    if row.caveats:
+        numbers = [str(notes.index(caveat) + 1) for caveat in row.caveats]
         return [f"cannot tell: see note{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)} below"]
     if not row.ratio.interval.known:
         return [f"cannot tell: {_lacking(row, metric)}"]
@@ -125,7 +126,7 @@ def title(given: Cases, metric: str, drawn: Sequence[Row], load: str) -> str:
         return _sentence(judged[0], metric, occasion)
     heading = WORDINGS[metric].heading
     heading = heading[0].upper() + heading[1:]
-    exact = len(judged) <= MOST_INTERVALS
+    exact = len(judged) <= MAX_INTERVALS
     if len({row.ratio.over for row in judged}) == 1:
         parts = [f"{row.case}: {_outcome(row, metric, exact)}" for row in judged]
         return f"{heading}, {judged[0].ratio.over} over {judged[0].ratio.under} – {'; '.join(parts)}"
@@ -142,8 +143,8 @@ def _sentence(row: Row, metric: str, occasion: str) -> str:
     if ratio.verdict != CANNOT_TELL:
         over = f"{ratio.over} (A/A)" if row.control else ratio.over
         return f"{over} {wording.times.format(times(ratio.value))} {ratio.under} {bounds}){occasion}"
-    if row.doubts or not ratio.interval.known:
-        bounds, occasion = "", f"{occasion}: {row.doubts[0] if row.doubts else _lacking(row, metric)}"
+    if row.caveats or not ratio.interval.known:
+        bounds, occasion = "", f"{occasion}: {row.caveats[0] if row.caveats else _lacking(row, metric)}"
     else:
         bounds = f" {bounds} times)"
     if row.control:
@@ -179,7 +180,7 @@ def _cases_of(judged: Sequence[Row], metric: str, cases: int) -> str:
     groups = [(said, names) for said, names in groups if names]
     if len(groups) == 1 and len(judged) == cases:
         return f"{_verdict(groups[0][0], metric)} in all"
-    if cases > MOST_NAMED:
+    if cases > MAX_NAMED:
         return ", ".join(f"{_verdict(said, metric)} in {len(names)} of {len(judged)}" for said, names in groups)
     return ", ".join(f"{_verdict(said, metric)} ({_listed(names)})" for said, names in groups)
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from requestlab.comparison import ALIKE, Comparison
+from requestlab.comparison.comparison import ALIKE, Comparison
+from requestlab.comparison.intervals import CONFIDENCE
 from requestlab.errors import ConfigurationError
-from requestlab.intervals import CONFIDENCE
-from requestlab.plots import look, ratio_axis, ratio_panel, ratio_print, ratio_words
-from requestlab.plots.contenders import Predicted, small_print
+from requestlab.plots import ratio_axis, ratio_panel, ratio_print, ratio_words, style
+from requestlab.plots.inputs import Predicted, small_print
 from requestlab.plots.lettering import wrapped
-from requestlab.plots.picture import Picture
 from requestlab.plots.ratio_rows import Cases, Row, cases, chosen_metrics, rows
+from requestlab.plots.sheet import Picture
 
 _LABELLED_FROM_IN = 2.6
 _EXPLAINED_PT = 9.0
@@ -43,13 +43,13 @@ def ratios(
     drawn = {name: rows(given, name, predicted if name == "throughput" else None) for name in names}
     load = ratio_print.load(next(iter(given.results.values())))
     title = ratio_words.title(given, names[0], drawn[names[0]], load)
-    with look.style():
+    with style.style():
         return Picture(_drawn(given, drawn, title), f"{title}.")
 
 
 def _drawn(given: Cases, drawn: Mapping[str, Sequence[Row]], title: str) -> Figure:
     every = [row for some in drawn.values() for row in some]
-    notes = list(dict.fromkeys(doubt for row in every for doubt in row.doubts))
+    notes = list(dict.fromkeys(caveat for row in every for caveat in row.caveats))
     widths = ratio_panel.columns(every, list(drawn))
     panels = [ratio_panel.panel(metric, some, widths, notes) for metric, some in drawn.items()]
     labelled = [one is panels[-1] or one.height_in > _LABELLED_FROM_IN for one in panels]
@@ -59,14 +59,14 @@ def _drawn(given: Cases, drawn: Mapping[str, Sequence[Row]], title: str) -> Figu
         ratio_panel.HEAD_IN + one.height_in + (ratio_panel.FOOT_IN if ticked else 0.04)
         for one, ticked in zip(panels, labelled, strict=True)
     ]
-    frame = look.Frame(foot_in + sum(heights) + 0.05, title, _caption(given))
-    panel_in = look.WIDTH_IN - 2 * look.MARGIN_IN - widths.left_in - ratio_panel.RIGHT_IN
+    frame = style.Frame(foot_in + sum(heights) + 0.05, title, _caption(given))
+    panel_in = style.WIDTH_IN - 2 * style.MARGIN_IN - widths.left_in - ratio_panel.RIGHT_IN
     ends = ratio_axis.limits(every)
     bottom_in = foot_in + sum(heights)
     for one, height, ticked in zip(panels, heights, labelled, strict=True):
         bottom_in -= height
         above_in = bottom_in + (ratio_panel.FOOT_IN if ticked else 0.04)
-        axes = frame.axes(look.MARGIN_IN + widths.left_in, above_in, panel_in, one.height_in)
+        axes = frame.axes(style.MARGIN_IN + widths.left_in, above_in, panel_in, one.height_in)
         ratio_axis.set_axis(axes, ends, panel_in, ticked, given.baseline)
         ratio_panel.draw(axes, one, ends, widths)
     frame.write("\n".join(below), foot_in - 0.16, va="top", fontsize=_EXPLAINED_PT, linespacing=1.3)
@@ -82,7 +82,7 @@ def _explained(given: Cases, notes: Sequence[str]) -> list[str]:
     if given.controlled:
         texts.append(f"A/A: a configuration measured against itself, under a second name. {_resolved(given)}.")
     texts += [f"Note {number}: {note}." for number, note in enumerate(notes, start=1)]
-    return [line for text in texts for line in wrapped(text, look.WIDTH_IN - 2 * look.MARGIN_IN, _EXPLAINED_PT)]
+    return [line for text in texts for line in wrapped(text, style.WIDTH_IN - 2 * style.MARGIN_IN, _EXPLAINED_PT)]
 
 
 def _resolved(given: Cases) -> str:

@@ -9,20 +9,20 @@ from functools import cached_property
 
 import numpy as np
 
-from requestlab.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
+from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
 from requestlab.errors import ConfigurationError
-from requestlab.plots import words
-from requestlab.plots.contenders import Contender, gather
-from requestlab.plots.lanes import Floats
+from requestlab.plots.inputs import Contender, gather
 from requestlab.plots.ratio_rows import first_runs
 from requestlab.plots.ratio_words import times
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
 
 Formula = Callable[[float], float]
 """Answers per second that are expected at a share of waiting, in percent."""
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class CrossoverCurve:
     """One contender over the shares: `shares` in percent, `rounds` its answers per second in each round of each share.
 
     `ratios` are to the baseline's, None for the baseline itself; `formula` is what was expected, or None.
@@ -78,7 +78,9 @@ def percents(shares: Sequence[float]) -> str:
     return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
 
 
-def courses(results: object, expected: Mapping[str, Formula] | None) -> tuple[list[Course], dict[float, Comparison]]:
+def courses(
+    results: object, expected: Mapping[str, Formula] | None
+) -> tuple[list[CrossoverCurve], dict[float, Comparison]]:
     """Return the contenders over the shares, the baseline first, and the comparisons in the order of their shares."""
     by_share = _by_share(results)
     labels = next(iter(by_share.values())).labels
@@ -93,14 +95,14 @@ def courses(results: object, expected: Mapping[str, Formula] | None) -> tuple[li
         rounds = [one.figures("throughput")[label].to_numpy(np.float64) for one in by_share.values()]
         ratios = [None if label == labels[0] else one.ratio(label, labels[0]) for one in by_share.values()]
         known = [each[np.isfinite(each) & (each > 0)] for each in rounds]
-        found.append(Course(contender, shares, known, ratios, formulas.get(label)))
+        found.append(CrossoverCurve(contender, shares, known, ratios, formulas.get(label)))
     return found, by_share
 
 
-def title(found: Sequence[Course]) -> str:
+def title(found: Sequence[CrossoverCurve]) -> str:
     """Say of each contender where it is slower and where it is faster than the baseline."""
     others = [f"{course.label} {course.finding}" for course in found[1:]]
-    return f"Against {found[0].label}, by the share of waiting: {words.joined(others)}"
+    return f"Against {found[0].label}, by the share of waiting: {wording.joined(others)}"
 
 
 def _by_share(results: object) -> dict[float, Comparison]:

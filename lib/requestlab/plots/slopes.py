@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from requestlab.plots import look, words
-from requestlab.plots.climbs import Climb
+from requestlab.plots import style
+from requestlab.plots.climbs import RampCurve
 from requestlab.plots.labels import Labels
-from requestlab.plots.lanes import Floats
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
 
 PERCENTILES = (50, 95)
 BESIDE_IN = 3.05
@@ -24,7 +25,7 @@ _LINE_IN = 0.165
 _THIN: Any = (0, (1, 1.4))
 
 
-def set_load(axes: Axes, climbs: Sequence[Climb], panel_in: float, labelled: bool) -> None:
+def set_load(axes: Axes, climbs: Sequence[RampCurve], panel_in: float, labelled: bool) -> None:
     """Set the axis of load: logarithmic where the steps span more than a factor of ten, with the steps as its ticks."""
     steps = np.unique(np.concatenate([climb.steps for climb in climbs]))
     low, high = float(steps[0]), float(steps[-1])
@@ -55,14 +56,14 @@ def apart(axes: Axes, at: Floats, panel_in: float, texts: Sequence[str]) -> list
     low, high = (float(axes.transScale.transform((end, 1))[0]) for end in axes.get_xlim())
     for place, text in zip(at[::-1].tolist(), texts[::-1], strict=True):
         scaled = float(axes.transScale.transform((place, 1))[0])
-        at_in, half_in = panel_in * (scaled - low) / (high - low), width_in(text, look.NOTE_PT) / 2
+        at_in, half_in = panel_in * (scaled - low) / (high - low), width_in(text, style.NOTE_PT) / 2
         if at_in + half_in + 0.08 < left:
             chosen.insert(0, place)
             left = at_in - half_in
     return chosen
 
 
-def set_throughput(axes: Axes, climbs: Sequence[Climb], expected: Sequence[float | None]) -> None:
+def set_throughput(axes: Axes, climbs: Sequence[RampCurve], expected: Sequence[float | None]) -> None:
     """Set the axis of throughput, which begins at 0."""
     top = max(
         [1.0, *(float(climb.throughput.max()) for climb in climbs), *(one for one in expected if one is not None)]
@@ -73,7 +74,7 @@ def set_throughput(axes: Axes, climbs: Sequence[Climb], expected: Sequence[float
     axes.set_ylabel("answers per second", labelpad=3)
 
 
-def set_times(axes: Axes, climbs: Sequence[Climb]) -> None:
+def set_times(axes: Axes, climbs: Sequence[RampCurve]) -> None:
     """Set the axis of response time: logarithmic where the times span more than a factor of ten, else from 0."""
     times = np.concatenate([climb.percentile(q) for climb in climbs for q in PERCENTILES])
     times = times[np.isfinite(times)]
@@ -93,7 +94,7 @@ def set_times(axes: Axes, climbs: Sequence[Climb]) -> None:
         axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center", va="center")
 
 
-def draw_throughput(axes: Axes, climbs: Sequence[Climb], expected: Sequence[float | None]) -> None:
+def draw_throughput(axes: Axes, climbs: Sequence[RampCurve], expected: Sequence[float | None]) -> None:
     """Draw throughput against load, the planned rate of open loops, and the reader's predictions."""
     labels = Labels(axes)
     for climb in climbs:
@@ -107,10 +108,10 @@ def draw_throughput(axes: Axes, climbs: Sequence[Climb], expected: Sequence[floa
     for text, number, colour in _guesses(climbs, expected):
         axes.axhline(number, color=colour, linestyle=(0, (4, 3)), linewidth=1.3, zorder=1.5)
         labels.avoid(np.array(axes.get_xlim()), np.full(2, number))
-        labels.put(f"{text}: peak {words.number(number)} requests/s", (axes.get_xlim()[0], number), color=colour)
+        labels.put(f"{text}: peak {wording.number(number)} requests/s", (axes.get_xlim()[0], number), color=colour)
 
 
-def draw_times(axes: Axes, climbs: Sequence[Climb], panel_in: float) -> None:
+def draw_times(axes: Axes, climbs: Sequence[RampCurve], panel_in: float) -> None:
     """Draw p50 (thick) and p95 (thin, dotted) against load, each with its name at the right end."""
     ends: list[tuple[float, float, str, str]] = []
     for climb in climbs:
@@ -120,54 +121,54 @@ def draw_times(axes: Axes, climbs: Sequence[Climb], panel_in: float) -> None:
             known = np.flatnonzero(np.isfinite(times))
             if known.size:
                 last = known[climb.steps[known].argmax()]
-                text = f"p{q} {words.ms(float(times[last]))} ms {climb.contender.look.glyph} {climb.label}"
+                text = f"p{q} {wording.ms(float(times[last]))} ms {climb.contender.look.glyph} {climb.label}"
                 ends.append((float(climb.steps[last]), float(times[last]), text, climb.contender.look.ink))
     _name_ends(axes, ends, panel_in)
 
 
-def _draw_line(axes: Axes, climb: Climb, values: Floats, **how: Any) -> None:
+def _draw_line(axes: Axes, climb: RampCurve, values: Floats, **how: Any) -> None:
     strokes = climb.contender.look.strokes | how
     order = np.argsort(climb.steps, kind="stable")
     axes.plot(climb.steps[order], values[order], **strokes)
     at = climb.doubted
     hollow = strokes | {"linestyle": "none", "markerfacecolor": "white", "zorder": 3, "clip_on": False}
     axes.plot(climb.steps[at], values[at], **hollow)
-    axes.plot(climb.steps[at], values[at], "x", color=look.INK, ms=7, markeredgewidth=1.2, zorder=4, clip_on=False)
+    axes.plot(climb.steps[at], values[at], "x", color=style.INK, ms=7, markeredgewidth=1.2, zorder=4, clip_on=False)
 
 
 def _draw_planned(axes: Axes, labels: Labels) -> None:
     load = np.geomspace(max(axes.get_xlim()[0], 1e-9), axes.get_xlim()[1], 200) if axes.get_xlim()[0] > 0 else None
     load = np.linspace(0, axes.get_xlim()[1], 200) if load is None else load
-    axes.plot(load, load, color=look.INK, linestyle=_THIN, linewidth=1.0, zorder=2.5)
+    axes.plot(load, load, color=style.INK, linestyle=_THIN, linewidth=1.0, zorder=2.5)
     seen = load[load <= axes.get_ylim()[1]]
     labels.avoid(seen, seen)
     if seen.size:
         at = float(seen[int(0.7 * (seen.size - 1))])
-        labels.put("planned rate", (at, at), to_the_left=True, color=look.GREY)
+        labels.put("planned rate", (at, at), to_the_left=True, color=style.GREY)
 
 
-def _guesses(climbs: Sequence[Climb], expected: Sequence[float | None]) -> list[tuple[str, float, str]]:
+def _guesses(climbs: Sequence[RampCurve], expected: Sequence[float | None]) -> list[tuple[str, float, str]]:
     pairs = [(climb, number) for climb, number in zip(climbs, expected, strict=True) if number is not None]
     if pairs and len(set(expected)) == 1:
-        return [("your prediction", pairs[0][1], look.INK)]
+        return [("your prediction", pairs[0][1], style.INK)]
     return [(f"your prediction for {climb.label}", number, climb.contender.look.ink) for climb, number in pairs]
 
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], panel_in: float) -> None:
     """Write each name beside the panel, as close to its curve's end as the others allow, tied to it by a thin line."""
     ranked = sorted(ends, key=lambda end: end[1])
-    wide_in = axes.get_position().width * look.WIDTH_IN
+    wide_in = axes.get_position().width * style.WIDTH_IN
     low, high = (float(axes.transScale.transform((1, limit))[1]) for limit in axes.get_ylim())
     wanted = [panel_in * (float(axes.transScale.transform((1, y))[1]) - low) / (high - low) for _, y, _, _ in ranked]
     for (x, y, text, ink), at_in in zip(ranked, spread(wanted, _LINE_IN, panel_in), strict=True):
         tie(axes, (x, y), at_in / panel_in, ink)
         place = (0.03 * wide_in * POINTS_PER_INCH, 0)
-        how: dict[str, Any] = {"fontsize": look.NOTE_PT, "color": ink, "va": "center", "annotation_clip": False}
+        how: dict[str, Any] = {"fontsize": style.NOTE_PT, "color": ink, "va": "center", "annotation_clip": False}
         axes.annotate(_short(text), (1, at_in / panel_in), place, "axes fraction", "offset points", **how)
 
 
 def _short(text: str) -> str:
-    while width_in(text, look.NOTE_PT) > BESIDE_IN:
+    while width_in(text, style.NOTE_PT) > BESIDE_IN:
         text = f"{text[:-2]}…"
     return text
 

@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from requestlab.comparison import Comparison
+from requestlab.comparison.comparison import Comparison
+from requestlab.comparison.intervals import CONFIDENCE, Interval, interval
 from requestlab.errors import ConfigurationError
-from requestlab.intervals import CONFIDENCE, Interval, interval
-from requestlab.plots import look, ratio_print, words
-from requestlab.plots.contenders import Contender, Predicted, checked, gather, small_print
-from requestlab.plots.lanes import Floats
+from requestlab.plots import ratio_print, style
+from requestlab.plots.inputs import Contender, Predicted, checked, gather, small_print
 from requestlab.plots.lettering import width_in
-from requestlab.plots.picture import Picture
+from requestlab.plots.sheet import Picture
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
 
 Layers = Mapping[str, Mapping[str, str]]
 """Of each bar, its layers from the bottom up, each with the contender that ends with it."""
@@ -62,7 +63,7 @@ def stack(
     """
     bars = _bars(result, layers, metric, predicted)
     title = finding(bars, metric)
-    with look.style():
+    with style.style():
         return Picture(_drawn(result, bars, metric, title), f"{title}.")
 
 
@@ -72,7 +73,7 @@ def finding(bars: Sequence[Bar], metric: str) -> str:
     what = "CPU time per request" if metric == "cpu_per_request" else "median response time"
     if first is last or first.layers == () or not set(first.layers) & set(last.layers):
         most = last.layers[int(np.argmax(last.steps))]
-        return f"{words.ms(last.whole.value)} ms of {what} under {last.label}, most of it {most}"
+        return f"{wording.ms(last.whole.value)} ms of {what} under {last.label}, most of it {most}"
     apart = last.whole.value - first.whole.value
     more, less = (last, first) if apart > 0 else (first, last)
     times = more.whole.value / less.whole.value
@@ -80,8 +81,8 @@ def finding(bars: Sequence[Bar], metric: str) -> str:
     extra = {name: step - others.get(name, 0.0) for name, step in mine.items()}
     most = max(extra, key=lambda name: extra[name])
     return (
-        f"{more.label} takes {times:.2g} times the {what} of {less.label}; the largest part of the {words.ms(abs(apart))} ms "
-        f"between them is {most}, with {words.ms(extra[most])} ms"
+        f"{more.label} takes {times:.2g} times the {what} of {less.label}; the largest part of the {wording.ms(abs(apart))} ms "
+        f"between them is {most}, with {wording.ms(extra[most])} ms"
     )
 
 
@@ -121,13 +122,13 @@ def _drawn(result: Comparison, bars: Sequence[Bar], metric: str, title: str) -> 
     each_in = _BAR_IN + _LINE_IN + _GAP_IN
     panel_in = each_in * len(bars)
     caption = [
-        f"Layers are differences between contenders of one comparison, on average over {words.counted(len(bars[0].tops), 'round')}. "
+        f"Layers are differences between contenders of one comparison, on average over {wording.counted(len(bars[0].tops), 'round')}. "
         f"Dots: the whole, round by round. Line: its interval at {CONFIDENCE:.0%} confidence.",
         *ratio_print.circumstances({"": result})[:2],
         *small_print([bar.contender for bar in bars]),
     ]
-    frame = look.Frame(panel_in + _FOOT_IN + 0.25, title, caption)
-    axes = frame.axes(_LEFT_IN, _FOOT_IN, look.WIDTH_IN - _LEFT_IN - _RIGHT_IN, panel_in)
+    frame = style.Frame(panel_in + _FOOT_IN + 0.25, title, caption)
+    axes = frame.axes(_LEFT_IN, _FOOT_IN, style.WIDTH_IN - _LEFT_IN - _RIGHT_IN, panel_in)
     furthest = max(float(max(bar.tops.max(), bar.predicted or 0)) for bar in bars)
     lowest = min(0.0, *(float(np.cumsum(bar.steps).min()) for bar in bars))
     axes.set_xlim(lowest * 1.1, furthest * 1.06)
@@ -165,7 +166,7 @@ def _draw(axes: Axes, bar: Bar, top_in: float, shades: Mapping[str, str]) -> Non
         )
     axes.annotate(
         f"{bar.contender.look.glyph} {bar.label}", (0, middle), (-8, 0), ("axes fraction", "data"), "offset points",
-        ha="right", va="center", color=bar.contender.look.ink, fontsize=look.HEADING_PT, weight="bold", annotation_clip=False,
+        ha="right", va="center", color=bar.contender.look.ink, fontsize=style.HEADING_PT, weight="bold", annotation_clip=False,
     )  # fmt: skip
     _draw_guess(axes, bar, top_in)
     _name_layers(axes, bar, top_in + _BAR_IN, shades)
@@ -177,21 +178,21 @@ def _draw_guess(axes: Axes, bar: Bar, top_in: float) -> None:
     axes.plot(
         [bar.predicted] * 2,
         [top_in - 0.06, top_in + _BAR_IN + 0.06],
-        color=look.INK,
+        color=style.INK,
         linestyle=(0, (4, 3)),
         linewidth=1.4,
         zorder=5,
     )
     axes.annotate(
-        f"your prediction: {words.number(bar.predicted)} ms", (bar.predicted, top_in - 0.06), (0, 2), "data",
-        "offset points", ha="right", va="bottom", fontsize=look.NOTE_PT, annotation_clip=False,
+        f"your prediction: {wording.number(bar.predicted)} ms", (bar.predicted, top_in - 0.06), (0, 2), "data",
+        "offset points", ha="right", va="bottom", fontsize=style.NOTE_PT, annotation_clip=False,
     )  # fmt: skip
 
 
 def _name_layers(axes: Axes, bar: Bar, top_in: float, shades: Mapping[str, str]) -> None:
     """Write the layers below the bar, each behind a square of its shade."""
-    panel_in = look.WIDTH_IN - _LEFT_IN - _RIGHT_IN
-    at_in, below_in = look.MARGIN_IN - _LEFT_IN + 0.1, top_in + 0.06 + _LINE_IN / 2
+    panel_in = style.WIDTH_IN - _LEFT_IN - _RIGHT_IN
+    at_in, below_in = style.MARGIN_IN - _LEFT_IN + 0.1, top_in + 0.06 + _LINE_IN / 2
     texts = [f"{name} {_amount(step)}" for name, step in zip(bar.layers, bar.steps, strict=True)]
     whole = f"in all {bar.whole.value:.3g} ms"
     if bar.whole.known:
@@ -199,15 +200,15 @@ def _name_layers(axes: Axes, bar: Bar, top_in: float, shades: Mapping[str, str])
     for name, text in [*zip(bar.layers, texts, strict=True), (None, whole)]:
         if name is not None:
             axes.plot(
-                (at_in + 0.06) / panel_in, below_in, "s", color=shades[name], markersize=7, markeredgecolor=look.GREY,
+                (at_in + 0.06) / panel_in, below_in, "s", color=shades[name], markersize=7, markeredgecolor=style.GREY,
                 markeredgewidth=0.5, transform=axes.get_yaxis_transform(), clip_on=False,
             )  # fmt: skip
         axes.text(
             (at_in + 0.17) / panel_in, below_in, text, transform=axes.get_yaxis_transform(), va="center",
-            fontsize=look.NOTE_PT + 0.5, weight="normal" if name else "bold", clip_on=False,
+            fontsize=style.NOTE_PT + 0.5, weight="normal" if name else "bold", clip_on=False,
         )  # fmt: skip
-        at_in += 0.17 + width_in(text, look.NOTE_PT + 0.5, bold=name is None) + 0.25
+        at_in += 0.17 + width_in(text, style.NOTE_PT + 0.5, bold=name is None) + 0.25
 
 
 def _amount(step: float) -> str:
-    return f"{words.ms(step)} ms" if step >= 0 else f"−{words.ms(-step)} ms"
+    return f"{wording.ms(step)} ms" if step >= 0 else f"−{wording.ms(-step)} ms"

@@ -11,18 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from requestlab.errors import ConfigurationError
-from requestlab.plots import look, words
-from requestlab.plots.contenders import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.measurement.run import answered
+from requestlab.plots import style
 from requestlab.plots.headings import Line, height_in, lines, write_beside
-from requestlab.plots.lanes import Floats
-from requestlab.plots.picture import Picture
-from requestlab.runs import answered
+from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.plots.sheet import Picture
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
 
-MOST_RUNS, MOST_STREAMS = 8, 5
+MAX_RUNS, MAX_STREAMS = 8, 5
 """So many runs, and of each so many streams, the first ones."""
 
 _LEFT_IN, _WIDTH_IN, _BELOW_IN, _BESIDE_IN = 0.3, 6.5, 0.62, 2.9
-_BAR_IN, _APART_IN, _LEAST_IN = 0.13, 0.16, 0.62
+_BAR_IN, _APART_IN, _MIN_IN = 0.13, 0.16, 0.62
 _WAITING, _HEAD = "///", "#222222"
 
 
@@ -43,26 +44,26 @@ class Lane:
 
     @property
     def shown(self) -> int:
-        return min(len(self.last), MOST_STREAMS)
+        return min(len(self.last), MAX_STREAMS)
 
     @property
     def block(self) -> list[Line]:
         """What stands beside it."""
         c = self.contender
-        first, last = (words.ms(float(np.median(times))) for times in (self.first, self.last))
-        guess = [] if self.guess is None else [f"your prediction: {words.number(self.guess)} %"]
+        first, last = (wording.ms(float(np.median(times))) for times in (self.first, self.last))
+        guess = [] if self.guess is None else [f"your prediction: {wording.number(self.guess)} %"]
         return [
             *lines(
-                f"{c.heading}: {self.share:.0f}\N{NO-BREAK SPACE}%", _BESIDE_IN, look.HEADING_PT, c.look.ink, bold=True
+                f"{c.heading}: {self.share:.0f}\N{NO-BREAK SPACE}%", _BESIDE_IN, style.HEADING_PT, c.look.ink, bold=True
             ),
             *lines(f"medians: first byte {first} ms, last {last} ms", _BESIDE_IN),
             *(line for text in guess for line in lines(text, _BESIDE_IN)),
-            *lines(f"{words.counted(len(self.last), 'stream')} of {c.run.about['path']}", _BESIDE_IN, color=look.GREY),
+            *lines(f"{wording.counted(len(self.last), 'stream')} of {c.run.about.path}", _BESIDE_IN, color=style.GREY),
         ]
 
     @property
     def height_in(self) -> float:
-        return max(_LEAST_IN, height_in(self.block), self.shown * _BAR_IN) + _APART_IN
+        return max(_MIN_IN, height_in(self.block), self.shown * _BAR_IN) + _APART_IN
 
 
 def streams(*runs: Runs, predicted: Predicted = None) -> Picture:
@@ -74,17 +75,17 @@ def streams(*runs: Runs, predicted: Predicted = None) -> Picture:
     percent, after which the reader expects the first byte of the body, for all runs or by label. Streams that failed, and
     answers without a body, are left out.
     """
-    contenders = gather(runs, "streams", MOST_RUNS)
+    contenders = gather(runs, "streams", MAX_RUNS)
     expected = predictions(predicted, contenders, "a share in percent, 0 to 100")
     lanes = [_lane(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
     title = finding(lanes)
-    with look.style():
+    with style.style():
         return Picture(_drawn(lanes, title), f"{title}.")
 
 
 def finding(lanes: Sequence[Lane]) -> str:
     """Say after which share of the time the first byte of the body came."""
-    found = words.joined([f"{lane.share:.0f}\N{NO-BREAK SPACE}% ({lane.contender.label})" for lane in lanes])
+    found = wording.joined([f"{lane.share:.0f}\N{NO-BREAK SPACE}% ({lane.contender.label})" for lane in lanes])
     return f"The first byte of the body came after so much of the time: {found}"
 
 
@@ -103,11 +104,11 @@ def _drawn(lanes: Sequence[Lane], title: str) -> Figure:
     panel_in = sum(lane.height_in for lane in lanes)
     contenders = [lane.contender for lane in lanes]
     explained = (
-        f"Each bar is one stream, from sent to its last byte; of each run the first {MOST_STREAMS} at most. Hatched: nothing of "
+        f"Each bar is one stream, from sent to its last byte; of each run the first {MAX_STREAMS} at most. Hatched: nothing of "
         "the body had come. Solid: it was arriving. Thick mark: the head, with its status, had come."
     )
     guessed = ["Dashed: your prediction."] if any(lane.guess is not None for lane in lanes) else []
-    frame = look.Frame(_BELOW_IN + panel_in + 0.1, title, [" ".join([explained, *guessed]), *small_print(contenders)])
+    frame = style.Frame(_BELOW_IN + panel_in + 0.1, title, [" ".join([explained, *guessed]), *small_print(contenders)])
     axes = frame.axes(_LEFT_IN, _BELOW_IN, _WIDTH_IN, panel_in)
     _set_axes(axes, max(float(lane.last[: lane.shown].max()) for lane in lanes), panel_in)
     top_in = 0.0
@@ -140,6 +141,6 @@ def _draw(axes: Axes, lane: Lane, top_in: float) -> None:
     if lane.guess is not None:
         at = min(lane.guess, 100.0) / 100 * float(np.median(lane.last))
         axes.plot(
-            [at, at], [top_in + 0.04, top_in + room_in - 0.04], color=look.INK, linestyle=(0, (4, 3)), linewidth=1.3
+            [at, at], [top_in + 0.04, top_in + room_in - 0.04], color=style.INK, linestyle=(0, (4, 3)), linewidth=1.3
         )
     axes.axhline(top_in + room_in, color="#D0D0D0", linewidth=0.6)

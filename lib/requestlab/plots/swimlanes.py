@@ -10,22 +10,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
-from requestlab.plots import look, words
-from requestlab.plots.lanes import Floats, Lane, clipped, evenly, lanes, thinned, zero_ns
-from requestlab.runs import Run
+from requestlab.measurement.run import Run
+from requestlab.plots import style
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats, Lane, clipped, evenly, lanes, thinned, zero_ns
 
-MOST_ROWS = 80
-MOST_BARS = 300
+MAX_ROWS = 80
+MAX_BARS = 300
 """Beyond these, threads and requests are left out and counted, and only the beginning of a long run is drawn."""
 
-_LEAST_IN, _MOST_IN, _ROW_IN = 0.9, 3.2, 0.07
+_MIN_IN, _MAX_IN, _ROW_IN = 0.9, 3.2, 0.07
 _HEAD_IN, _NOTE_IN, _LABEL_APART_IN = 0.22, 0.22, 0.16
-_MOST_HEADINGS = 8
+_MAX_HEADINGS = 8
 _GAP_ROWS = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Window:
     """What is drawn of a run: `shown` of its `lanes`, up to `until_ms`, of a run that spans `span_ms`.
 
     `unseen` counts the requests until then that are left out of the lanes shown.
@@ -58,15 +59,15 @@ class View:
         return sum(lane.rows for lane in self.shown)
 
 
-def view(run: Run) -> View:
+def view(run: Run) -> Window:
     """Choose what to draw of a run on its own."""
     found = lanes(run)
-    span = max((float(lane.end_ms.max()) for lane in found), default=(run.about["end"] - zero_ns(run)) / 1e6)
+    span = max((float(lane.end_ms.max()) for lane in found), default=(run.about.end - zero_ns(run)) / 1e6)
     span = max(span, 0.001)
-    return _cut(View(found, (), _window_ms(found, span), span))
+    return _cut(Window(found, (), _window_ms(found, span), span))
 
 
-def views(runs: Sequence[Run], alike: float) -> list[View]:
+def views(runs: Sequence[Run], alike: float) -> list[Window]:
     """Choose what to draw of runs side by side: on one time axis, if none is `alike` times longer than another."""
     found = [view(run) for run in runs]
     spans = [one.span_ms for one in found]
@@ -80,10 +81,10 @@ def views(runs: Sequence[Run], alike: float) -> list[View]:
 def _window_ms(found: Sequence[Lane], span: float) -> float:
     """Return where drawing must stop for the bars to be told apart; the whole span where stopping would not help."""
     starts = np.sort(np.concatenate([lane.start_ms for lane in found] or [np.empty(0)]))
-    if len(starts) <= MOST_BARS:
+    if len(starts) <= MAX_BARS:
         return span
     typical = float(np.median(np.concatenate([lane.end_ms - lane.start_ms for lane in found])))
-    until = _rounded(max(float(starts[MOST_BARS]), 3 * typical))
+    until = _rounded(max(float(starts[MAX_BARS]), 3 * typical))
     return until if until < span / 2 else span
 
 
@@ -93,25 +94,25 @@ def _rounded(value: float) -> float:
     return float(max(step * power for step in (1, 1.5, 2, 3, 5, 7) if step * power <= value * (1 + 1e-9)))
 
 
-def _cut(whole: View) -> View:
+def _cut(whole: Window) -> Window:
     """Leave out what comes later and, of too many lanes and rows, all but some that are evenly spaced."""
     begun = [part for lane in whole.lanes if (part := clipped(lane, whole.until_ms)) is not None]
     known = [lane for lane in begun if lane.known]
-    some = [*(known[i] for i in evenly(len(known), MOST_ROWS)), *(lane for lane in begun if not lane.known)]
-    share = MOST_ROWS / max(MOST_ROWS, sum(lane.rows for lane in some))
+    some = [*(known[i] for i in evenly(len(known), MAX_ROWS)), *(lane for lane in begun if not lane.known)]
+    share = MAX_ROWS / max(MAX_ROWS, sum(lane.rows for lane in some))
     shown = [thinned(lane, max(1, int(lane.rows * share))) for lane in some]
     unseen = sum(len(lane.row) for lane in some) - sum(len(lane.row) for lane in shown)
     return replace(whole, shown=shown, unseen=unseen)
 
 
-def height_in(drawn: Sequence[View]) -> float:
+def height_in(drawn: Sequence[Window]) -> float:
     """Return how high the panels should be, in inches, for the run that needs most."""
     rows = max(one.rows + len(one.shown) for one in drawn)
     headed = max((len(_workers(one)) for one in drawn if _headed(one)), default=0)
-    return float(np.clip(0.3 + _ROW_IN * rows, _LEAST_IN, _MOST_IN)) + _HEAD_IN * headed
+    return float(np.clip(0.3 + _ROW_IN * rows, _MIN_IN, _MAX_IN)) + _HEAD_IN * headed
 
 
-def draw(axes: Axes, drawn: View, panel_in: float) -> None:
+def draw(axes: Axes, drawn: Window, panel_in: float) -> None:
     """Draw the lanes of one run into axes that are `panel_in` inches high."""
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -120,7 +121,7 @@ def draw(axes: Axes, drawn: View, panel_in: float) -> None:
         axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center", va="center")
         return
     note = _note(drawn)
-    axes.annotate(note, (0, 0), (0, 4), "axes fraction", "offset points", fontsize=look.NOTE_PT, color=look.GREY)
+    axes.annotate(note, (0, 0), (0, 4), "axes fraction", "offset points", fontsize=style.NOTE_PT, color=style.GREY)
     labelled = -np.inf
     for lane, top, bottom, heading in _places(drawn, panel_in - (_NOTE_IN if note else 0.03)):
         _draw_lane(axes, lane, top, bottom, drawn.until_ms)
@@ -134,27 +135,27 @@ def draw(axes: Axes, drawn: View, panel_in: float) -> None:
 
 def _write(axes: Axes, text: str, y_in: float, **how: Any) -> None:
     axes.annotate(
-        text, (0, y_in), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=look.NOTE_PT, **how
+        text, (0, y_in), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=style.NOTE_PT, **how
     )
 
 
-def _workers(drawn: View) -> list[int]:
+def _workers(drawn: Window) -> list[int]:
     return sorted({lane.worker for lane in drawn.lanes if lane.known})
 
 
-def _headed(drawn: View) -> bool:
+def _headed(drawn: Window) -> bool:
     """Whether each worker's lanes have a heading of their own; with more workers there is no room for that."""
-    return 1 < len(_workers(drawn)) <= _MOST_HEADINGS
+    return 1 < len(_workers(drawn)) <= _MAX_HEADINGS
 
 
-def _note(drawn: View) -> str:
+def _note(drawn: Window) -> str:
     noun = "event loop" if all(lane.on_loop for lane in drawn.lanes if lane.known) else "thread"
     left_out = [(drawn.hidden, f"more {noun}"), (drawn.unseen, "more request")]
-    parts = [words.counted(number, what) for number, what in left_out if number]
+    parts = [wording.counted(number, what) for number, what in left_out if number]
     return f"and {' and '.join(parts)}, not drawn" if parts else ""
 
 
-def _places(drawn: View, panel_in: float) -> Iterator[tuple[Lane, float, float, str]]:
+def _places(drawn: Window, panel_in: float) -> Iterator[tuple[Lane, float, float, str]]:
     """Yield each lane with its top and bottom in inches, and the heading that goes above the first of a worker."""
     first = [
         lane.worker != before for lane, before in zip(drawn.shown, [-1, *(x.worker for x in drawn.shown)], strict=False)
@@ -171,7 +172,7 @@ def _places(drawn: View, panel_in: float) -> Iterator[tuple[Lane, float, float, 
 
 
 def _draw_lane(axes: Axes, lane: Lane, top: float, bottom: float, until_ms: float) -> None:
-    colour = look.EVENT_LOOP if lane.on_loop else look.THREAD if lane.known else look.NOBODY
+    colour = style.EVENT_LOOP if lane.on_loop else style.THREAD if lane.known else style.NOBODY
     axes.axhspan(top, bottom, color=colour, alpha=0.13, linewidth=0)
     corners = _corners(lane, top, (bottom - top) / lane.rows, until_ms)
     answered, failed = corners[~lane.failed], corners[lane.failed]

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from requestlab.plots import look, words
+from requestlab.plots import style
 from requestlab.plots.lettering import width_in
-from requestlab.plots.traced import Traced
+from requestlab.system import wording
+from requestlab.trace.requests import Traced
 
 COLOURS = {
     "signal": "#B79FCB",
@@ -23,8 +24,8 @@ COLOURS = {
 
 PANEL_IN, BESIDE_IN = 6.6, 3.0
 _HEAD_IN, _GUESS_IN, _BAR_IN, _NAMES_IN, _GAP_IN = 0.24, 0.2, 0.27, 0.25, 0.2
-_LEAST_CELLS, _MOST_CELLS = 8.0, 120
-_POINTS = look.NOTE_PT + 0.5
+_MIN_CELLS, _MAX_CELLS = 8.0, 120
+_POINTS = style.NOTE_PT + 0.5
 
 
 def height_in(tallies: Sequence[Traced], headed: bool) -> float:
@@ -36,7 +37,7 @@ def draw(axes: Axes, tallies: Sequence[Traced], headed: bool) -> None:
     """Draw one bar for each run, `headed` by its label, into axes that are `PANEL_IN` wide and as high as `height_in` says."""
     axes.set_ylim(height_in(tallies, headed), 0)
     axes.set_xlim(
-        0, max([_LEAST_CELLS, *(one.range[1] for one in tallies), *(one.predicted or 0 for one in tallies)]) * 1.01
+        0, max([_MIN_CELLS, *(one.range[1] for one in tallies), *(one.predicted or 0 for one in tallies)]) * 1.01
     )
     axes.set_axis_off()
     top = 0.0
@@ -58,20 +59,20 @@ def _block_in(one: Traced, headed: bool) -> float:
 def _write_heading(axes: Axes, one: Traced, bottom: float) -> None:
     face = one.contender.look
     axes.text(
-        0, bottom, one.contender.heading, color=face.ink, fontsize=look.HEADING_PT, weight="bold", va="baseline"
+        0, bottom, one.contender.heading, color=face.ink, fontsize=style.HEADING_PT, weight="bold", va="baseline"
     )  # fmt: skip
-    asked = f"{one.contender.run.about['path']}, {one.contender.run.about['load']}"
-    at_in = width_in(one.contender.heading, look.HEADING_PT, bold=True) + 0.15
+    asked = f"{one.contender.run.about.path}, {one.contender.run.about.load}"
+    at_in = width_in(one.contender.heading, style.HEADING_PT, bold=True) + 0.15
     axes.text(
-        at_in / PANEL_IN, bottom, asked, color=look.GREY, fontsize=look.NOTE_PT, va="baseline",
+        at_in / PANEL_IN, bottom, asked, color=style.GREY, fontsize=style.NOTE_PT, va="baseline",
         transform=axes.get_yaxis_transform(),
     )  # fmt: skip
 
 
 def _draw_bar(axes: Axes, one: Traced, top: float) -> None:
-    axes.plot([0, 0], [top, top + _BAR_IN], color=look.NOBODY, linewidth=0.8, clip_on=False)
+    axes.plot([0, 0], [top, top + _BAR_IN], color=style.NOBODY, linewidth=0.8, clip_on=False)
     at = 0
-    cell = 1 if one.number <= _MOST_CELLS else one.number
+    cell = 1 if one.number <= _MAX_CELLS else one.number
     for origin, number in one.usual.items():
         for first in range(0, number, cell):
             axes.add_patch(
@@ -84,7 +85,7 @@ def _draw_bar(axes: Axes, one: Traced, top: float) -> None:
     low, high = one.range
     if low < high:
         middle = top + _BAR_IN / 2
-        axes.plot([low, high], [middle, middle], color=look.INK, linewidth=1.1, marker="|", markersize=9, zorder=4)
+        axes.plot([low, high], [middle, middle], color=style.INK, linewidth=1.1, marker="|", markersize=9, zorder=4)
 
 
 def _write_beside(axes: Axes, one: Traced, top: float) -> None:
@@ -100,7 +101,7 @@ def _write_beside(axes: Axes, one: Traced, top: float) -> None:
 def crossed(one: Traced) -> str:
     """`16 crossings`; where requests differ, `14 to 16 crossings`."""
     low, high = one.range
-    return words.counted(one.number, "crossing") if low == high else f"{low:,} to {high:,} crossings"
+    return wording.counted(one.number, "crossing") if low == high else f"{low:,} to {high:,} crossings"
 
 
 def _cost(one: Traced) -> str:
@@ -111,21 +112,23 @@ def _cost(one: Traced) -> str:
 
 def us(value: float) -> str:
     """A time in µs, or in ms from 1,000 of them on: `0.12 µs`, `5.3 µs`, `71 µs`, `1.1 ms`."""
-    return f"{words.ms(value)}\N{NO-BREAK SPACE}µs" if value < 1e3 else f"{words.ms(value / 1e3)}\N{NO-BREAK SPACE}ms"
+    return (
+        f"{wording.ms(value)}\N{NO-BREAK SPACE}µs" if value < 1e3 else f"{wording.ms(value / 1e3)}\N{NO-BREAK SPACE}ms"
+    )
 
 
 def _draw_guess(axes: Axes, one: Traced, top: float) -> None:
     if one.predicted is None:
         return
-    text = f"your prediction: {words.number(one.predicted)}"
+    text = f"your prediction: {wording.number(one.predicted)}"
     axes.plot(
-        [one.predicted] * 2, [top - 0.07, top + _BAR_IN + 0.05], color=look.INK, linestyle=(0, (2.5, 1.5)), linewidth=1.5,
+        [one.predicted] * 2, [top - 0.07, top + _BAR_IN + 0.05], color=style.INK, linestyle=(0, (2.5, 1.5)), linewidth=1.5,
         zorder=5, clip_on=False,
     )  # fmt: skip
     room_in = PANEL_IN * (1 - one.predicted / axes.get_xlim()[1])
-    left = room_in > width_in(text, look.NOTE_PT)
+    left = room_in > width_in(text, style.NOTE_PT)
     axes.annotate(
-        text, (one.predicted, top - 0.06), (-2 if left else 2, 1), "data", "offset points", fontsize=look.NOTE_PT,
+        text, (one.predicted, top - 0.06), (-2 if left else 2, 1), "data", "offset points", fontsize=style.NOTE_PT,
         ha="left" if left else "right", va="bottom", annotation_clip=False,
     )  # fmt: skip
 
@@ -145,6 +148,6 @@ def _write_names(axes: Axes, one: Traced, middle: float) -> None:
         at_in += 0.16 + width_in(text, _POINTS) + 0.25
     if one.range[0] < one.range[1]:
         axes.text(
-            at_in / PANEL_IN, middle, f"most often {one.number:,} (the line: fewest to most)", fontsize=look.NOTE_PT,
-            color=look.GREY, va="center", transform=axes.get_yaxis_transform(),
+            at_in / PANEL_IN, middle, f"most often {one.number:,} (the line: fewest to most)", fontsize=style.NOTE_PT,
+            color=style.GREY, va="center", transform=axes.get_yaxis_transform(),
         )  # fmt: skip

@@ -10,15 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from requestlab.errors import ConfigurationError
-from requestlab.plots import alive, look, swimlanes, words
-from requestlab.plots.contenders import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.plots import alive, style, swimlanes
 from requestlab.plots.headings import Line, height_in, lines, write_above
-from requestlab.plots.lanes import Lane
+from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
 from requestlab.plots.lettering import width_in, wrapped
-from requestlab.plots.picture import Picture
-from requestlab.plots.swimlanes import View
+from requestlab.plots.sheet import Picture
+from requestlab.plots.swimlanes import Window
+from requestlab.system import wording
+from requestlab.trace.lanes import Lane
 
-MOST_COLUMNS = 4
+MAX_COLUMNS = 4
 ALIKE = 4.0
 """How much longer one run may be than another for the two to be drawn on one time axis."""
 
@@ -42,54 +43,54 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
     """
     if of not in _COUNTS:
         raise ConfigurationError(f"of={of!r}: expected one of: {', '.join(_COUNTS)}")
-    contenders = gather(runs, "threads", MOST_COLUMNS)
+    contenders = gather(runs, "threads", MAX_COLUMNS)
     for contender in contenders:
         _require_probe(contender)
     expected = predictions(predicted, contenders, "a number of threads")
     drawn = swimlanes.views([contender.run for contender in contenders], ALIKE)
     guesses = {count: expected if count == of else [None] * len(contenders) for count in _COUNTS}
     title = finding(contenders, drawn) if of == "ran" else finding_alive(contenders, drawn)
-    with look.style():
+    with style.style():
         return Picture(_drawn(contenders, drawn, guesses, title), f"{title}.")
 
 
-def finding(contenders: Sequence[Contender], drawn: Sequence[View]) -> str:
+def finding(contenders: Sequence[Contender], drawn: Sequence[Window]) -> str:
     """Say how many threads or event loops ran the requests of each run."""
     found = [f"{who(view.lanes)} under {c.label}{c.failures}" for c, view in zip(contenders, drawn, strict=True)]
-    return f"{_occasion(contenders)}: {words.joined(found)}"
+    return f"{_occasion(contenders)}: {wording.joined(found)}"
 
 
-def finding_alive(contenders: Sequence[Contender], drawn: Sequence[View]) -> str:
+def finding_alive(contenders: Sequence[Contender], drawn: Sequence[Window]) -> str:
     """Say how many threads were alive at the peak of each run."""
     found = []
     for contender, view in zip(contenders, drawn, strict=True):
         peaks = [one.peak for one in alive.alive(contender.run, view.span_ms)]
         workers = f" in {len(peaks)} workers" if len(peaks) > 1 else ""
-        found.append(f"{words.counted(sum(peaks), 'thread')} alive{workers} under {contender.label}")
-    return f"{_occasion(contenders)}: {words.joined(found)}"
+        found.append(f"{wording.counted(sum(peaks), 'thread')} alive{workers} under {contender.label}")
+    return f"{_occasion(contenders)}: {wording.joined(found)}"
 
 
 def who(lanes: Sequence[Lane]) -> str:
     """Count what ran the requests: `60 threads`, `1 event loop`, `1 event loop and 3 threads`, `no thread`."""
     loops = sum(lane.known and lane.on_loop for lane in lanes)
     ordinary = sum(lane.known and not lane.on_loop for lane in lanes)
-    parts = [words.counted(n, noun) for n, noun in ((loops, "event loop"), (ordinary, "thread")) if n]
+    parts = [wording.counted(n, noun) for n, noun in ((loops, "event loop"), (ordinary, "thread")) if n]
     return " and ".join(parts) or "no thread"
 
 
 def _occasion(contenders: Sequence[Contender]) -> str:
     abouts = [contender.run.about for contender in contenders]
-    if len({(about["users"], about["each"], about.get("rate")) for about in abouts}) > 1:
+    if len({(about.users, about.each, about.rate) for about in abouts}) > 1:
         return "Who ran the requests"
-    users, each = abouts[0]["users"], abouts[0]["each"]
+    users, each = abouts[0].users, abouts[0].each
     if users is None:
-        return str(abouts[0]["load"])
-    return words.counted(users, "request" if each == 1 else "user") + (" at once" if users > 1 else "")
+        return abouts[0].load
+    return wording.counted(users, "request" if each == 1 else "user") + (" at once" if users > 1 else "")
 
 
 def _require_probe(contender: Contender) -> None:
-    configuration = contender.run.about["configuration"]
-    asked = bool(configuration and configuration.get("probe"))
+    configuration = contender.run.about.configuration
+    asked = bool(configuration and configuration.probe)
     if not asked and contender.run.requests["thread"].isna().all():
         raise ConfigurationError(
             f"the run {contender.label!r} does not know its threads; measure it with the probe on: serve(..., probe=True)"
@@ -98,13 +99,13 @@ def _require_probe(contender: Contender) -> None:
 
 def _drawn(
     contenders: Sequence[Contender],
-    drawn: Sequence[View],
+    drawn: Sequence[Window],
     guesses: Mapping[str, Sequence[float | None]],
     title: str,
 ) -> Figure:
-    explained = wrapped(_explanation(drawn), look.WIDTH_IN - 2 * look.MARGIN_IN, 9)
+    explained = wrapped(_explanation(drawn), style.WIDTH_IN - 2 * style.MARGIN_IN, 9)
     below_in = 0.56 + 0.15 * len(explained)
-    column_in = (look.WIDTH_IN - 2 * look.MARGIN_IN) / len(contenders)
+    column_in = (style.WIDTH_IN - 2 * style.MARGIN_IN) / len(contenders)
     panel_in = column_in - _BESIDE_IN - _APART_IN
     headings = [_heading(contender, column_in - _APART_IN) for contender in contenders]
     lanes_in = swimlanes.height_in(drawn)
@@ -113,10 +114,10 @@ def _drawn(
     ]
     between_in = max(map(height_in, summaries)) + (0.32 if any(one.partial for one in drawn) else 0.14)
     above_in = below_in + lanes_in + between_in
-    frame = look.Frame(above_in + _ALIVE_IN + max(map(height_in, headings)) + 0.1, title, small_print(contenders))
+    frame = style.Frame(above_in + _ALIVE_IN + max(map(height_in, headings)) + 0.1, title, small_print(contenders))
     top = alive.ceiling(contenders, drawn, guesses["alive"])
     for i, (contender, view) in enumerate(zip(contenders, drawn, strict=True)):
-        left_in = look.MARGIN_IN + i * column_in + _BESIDE_IN
+        left_in = style.MARGIN_IN + i * column_in + _BESIDE_IN
         above = frame.axes(left_in, above_in, panel_in, _ALIVE_IN)
         below = frame.axes(left_in, below_in, panel_in, lanes_in)
         _set_axes(above, below, view, top, panel_in)
@@ -130,28 +131,28 @@ def _drawn(
 
 def _heading(contender: Contender, most_in: float) -> list[Line]:
     return [
-        *lines(contender.heading, most_in, look.HEADING_PT, contender.look.ink, bold=True),
-        *(line for text in contender.circumstances for line in lines(text, most_in, color=look.GREY)),
+        *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
+        *(line for text in contender.circumstances for line in lines(text, most_in, color=style.GREY)),
         *lines("threads alive", most_in, bold=True),
     ]
 
 
-def _summary(view: View, expected: float | None, most_in: float) -> list[Line]:
+def _summary(view: Window, expected: float | None, most_in: float) -> list[Line]:
     number = sum(len(lane.row) for lane in view.lanes if lane.known)
     ran = (
-        f"{words.counted(number, 'request')} in {words.ms(view.lasted_ms)}\N{NO-BREAK SPACE}ms"
+        f"{wording.counted(number, 'request')} in {wording.ms(view.lasted_ms)}\N{NO-BREAK SPACE}ms"
         if number
         else "a request"
     )
     found = lines(f"{who(view.lanes)} ran {ran}", most_in, bold=True)
     if expected is not None:
-        found.append(Line(f"your prediction: {words.number(expected)}"))
+        found.append(Line(f"your prediction: {wording.number(expected)}"))
     if view.partial:
-        found.append(Line(f"drawn: the first {words.ms(view.until_ms)} ms (shaded above)", color=look.GREY))
+        found.append(Line(f"drawn: the first {wording.ms(view.until_ms)} ms (shaded above)", color=style.GREY))
     return found
 
 
-def _set_axes(above: Axes, below: Axes, view: View, top: float, panel_in: float) -> None:
+def _set_axes(above: Axes, below: Axes, view: Window, top: float, panel_in: float) -> None:
     margin = alive.MARGIN * view.span_ms
     above.set_xlim(-margin, view.span_ms + max(margin, min(_AFTERWARDS_MS, view.span_ms / 4)))
     above.set_ylim(0, top)
@@ -167,7 +168,7 @@ def _set_axes(above: Axes, below: Axes, view: View, top: float, panel_in: float)
     below.set_xlabel(label if width_in(label, 9) < panel_in + 0.6 else label.removesuffix(" was planned"), labelpad=2)
 
 
-def _explanation(drawn: Sequence[View]) -> str:
+def _explanation(drawn: Sequence[Window]) -> str:
     unlike = len({(view.span_ms, view.until_ms) for view in drawn}) > 1
     failed = any(lane.failed.any() for view in drawn for lane in view.shown)
     return (

@@ -10,25 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from requestlab.errors import ConfigurationError
-from requestlab.plots import look, timeline_draw, timeline_names, timeline_plan
-from requestlab.plots.contenders import Contender, gather, small_print
+from requestlab.measurement.run import Run
+from requestlab.measurement.timeline import Scene, scene
+from requestlab.measurement.timeline_choice import Chosen, Span
+from requestlab.plots import style, timeline_draw, timeline_names, timeline_plan
 from requestlab.plots.headings import Line, height_in, lines, write_above
+from requestlab.plots.inputs import Contender, gather, small_print
 from requestlab.plots.lettering import width_in, wrapped
-from requestlab.plots.picture import Picture
-from requestlab.plots.timeline_bars import (
-    ON_LOOP,
-    ON_THREAD,
-    PAUSED,
-    QUEUED,
-    VIEW_ON_LOOP,
-    VIEW_ON_THREAD,
-    WAITS,
-)
-from requestlab.plots.timeline_choice import Chosen, Span
+from requestlab.plots.sheet import Picture
 from requestlab.plots.timeline_marks import swatch
-from requestlab.plots.timeline_scene import Scene, scene
 from requestlab.plots.timeline_words import explanation, finding, left_out
-from requestlab.runs import Run
+from requestlab.trace.activity import ON_LOOP, ON_THREAD, PAUSED, QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS
 
 _LEFT_IN, _RIGHT_IN = 1.18, 0.2
 _KEY_IN, _KEY_PT = 0.26, 8.5
@@ -50,12 +42,12 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
     _require_probe(contender)
     drawn = scene(run, requests, span_ms)
     title = finding(contender, drawn)
-    with look.style():
+    with style.style():
         return Picture(_drawn(contender, drawn, title), f"{title}.")
 
 
 def _require_probe(contender: Contender) -> None:
-    inside = contender.run.inside
+    inside = contender.run.trace
     if not len(inside.spans) and not len(inside.ticks):
         raise ConfigurationError(
             f"nobody looked inside while the run {contender.label!r} was measured; switch the probe on: serve(..., probe=True)"
@@ -65,24 +57,24 @@ def _require_probe(contender: Contender) -> None:
 def _drawn(contender: Contender, drawn: Scene, title: str) -> Figure:
     found = timeline_names.names(drawn)
     plan = timeline_plan.plan(drawn, found)
-    most_in = look.WIDTH_IN - 2 * look.MARGIN_IN
+    most_in = style.WIDTH_IN - 2 * style.MARGIN_IN
     heading = _heading(contender, drawn, most_in)
     said = wrapped(explanation(drawn, bool(found)), most_in, 8.5)
     key = _key(drawn)
     rows = _flowed(key, most_in)
     below_in = 0.5 + _KEY_IN * len(rows) + 0.15 * len(said)
-    frame = look.Frame(below_in + plan.height + height_in(heading), title, small_print([contender]))
-    panel_in = look.WIDTH_IN - _LEFT_IN - _RIGHT_IN
+    frame = style.Frame(below_in + plan.height + height_in(heading), title, small_print([contender]))
+    panel_in = style.WIDTH_IN - _LEFT_IN - _RIGHT_IN
     axes = frame.axes(_LEFT_IN, below_in, panel_in, plan.height)
     axes.set_xlim(drawn.begin, drawn.end)
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.set_xlabel("ms since the first request was planned", labelpad=2)
     axes.grid(axis="x", linewidth=0.5, color="#E4E4E4")
-    timeline_draw.draw(axes, drawn, plan, found, panel_in, _LEFT_IN - look.MARGIN_IN)
-    write_above(axes, heading, _LEFT_IN - look.MARGIN_IN)
+    timeline_draw.draw(axes, drawn, plan, found, panel_in, _LEFT_IN - style.MARGIN_IN)
+    write_above(axes, heading, _LEFT_IN - style.MARGIN_IN)
     strip_in = _KEY_IN * len(rows)
-    strip = frame.axes(look.MARGIN_IN, 0.15 * len(said) + 0.04, most_in, strip_in)
+    strip = frame.axes(style.MARGIN_IN, 0.15 * len(said) + 0.04, most_in, strip_in)
     _draw_key(strip, rows, most_in, strip_in)
     frame.write("\n".join(said), 0.15 * len(said), va="top", fontsize=8.5, linespacing=1.25)
     return frame.figure
@@ -90,9 +82,9 @@ def _drawn(contender: Contender, drawn: Scene, title: str) -> Figure:
 
 def _heading(contender: Contender, drawn: Scene, most_in: float) -> list[Line]:
     return [
-        *lines(contender.heading, most_in, look.HEADING_PT, contender.look.ink, bold=True),
-        *lines(" · ".join(contender.circumstances), most_in, color=look.GREY),
-        *(line for text in left_out(drawn) for line in lines(text, most_in, color=look.GREY)),
+        *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
+        *lines(" · ".join(contender.circumstances), most_in, color=style.GREY),
+        *(line for text in left_out(drawn) for line in lines(text, most_in, color=style.GREY)),
     ]
 
 

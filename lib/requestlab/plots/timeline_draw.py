@@ -8,15 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from requestlab.plots import look, timeline_names, words
+from requestlab.measurement.timeline import Scene
+from requestlab.measurement.timeline_tracks import Track
+from requestlab.measurement.timeline_views import named
+from requestlab.plots import style, timeline_names
 from requestlab.plots.lettering import width_in
-from requestlab.plots.timeline_bars import ON_LOOP, ON_THREAD, PAUSED, QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS, each
 from requestlab.plots.timeline_marks import LATE, Boxes, beside, corners_of, fill, mixed, write, write_in
 from requestlab.plots.timeline_names import Name
 from requestlab.plots.timeline_plan import Place, Plan, hops_drawn
-from requestlab.plots.timeline_scene import Scene
-from requestlab.plots.timeline_tracks import Track
-from requestlab.plots.timeline_views import named
+from requestlab.system import wording
+from requestlab.trace.activity import ON_LOOP, ON_THREAD, PAUSED, QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS, each
 
 ELSEWHERE = "not in Django"
 
@@ -52,12 +53,12 @@ def _draw_clients(axes: Axes, scene: Scene, plan: Plan, per_ms: float) -> None:
         if client.failed:
             failed.append((client.done, (top + bottom) / 2))
     fill(axes, boxes, edge=0.4 if plan.row_in > 0.1 else 0.0)
-    axes.add_collection(LineCollection(unsent, colors=look.GREY, linestyles=(0, (1, 1)), linewidths=0.8))
+    axes.add_collection(LineCollection(unsent, colors=style.GREY, linestyles=(0, (1, 1)), linewidths=0.8))
     if failed:
         size = float(np.clip(72 * plan.row_in * 0.6, 3, 6))
         axes.plot(*zip(*failed, strict=True), "x", color=LATE, markersize=size, markeredgewidth=1.2, clip_on=False)
     clients = "the client" if len(scene.clients) == 1 else "clients"
-    label = f"{clients}:\n{words.counted(len(scene.clients), 'request')}"
+    label = f"{clients}:\n{wording.counted(len(scene.clients), 'request')}"
     beside(axes, label, plan.clients_bottom / 2)
     if scene.rows <= 3 and len(scene.clients) == scene.rows:
         for client in scene.clients:
@@ -69,7 +70,7 @@ def _draw_tracks(axes: Axes, scene: Scene, plan: Plan, per_ms: float) -> None:
     labelled = -np.inf
     for place in plan.places:
         track, middle = place.track, (place.top + place.bottom) / 2
-        colour = look.EVENT_LOOP if track.on_loop else look.THREAD
+        colour = style.EVENT_LOOP if track.on_loop else style.THREAD
         axes.axhspan(place.top, place.bottom, facecolor=mixed(colour, "white", 0.9), linewidth=0, zorder=0)
         own = np.isin(track.bars.owner, scene.solid) if scene.partial else np.ones(len(track.bars), dtype=bool)
         seen = own & (scene.partial | (not track.on_loop))
@@ -113,14 +114,14 @@ def _draw_late(axes: Axes, track: Track, place: Place, per_ms: float) -> None:
     first, last = track.late[int(np.argmax(track.late_ms))]
     begin, end = axes.get_xlim()
     first, last = max(first, begin), min(last, end)
-    text = f"late by {words.ms(float(track.late_ms.max()))} ms"
-    right = (end - first) * per_ms < width_in(text, look.NOTE_PT, bold=True)
+    text = f"late by {wording.ms(float(track.late_ms.max()))} ms"
+    right = (end - first) * per_ms < width_in(text, style.NOTE_PT, bold=True)
     axes.annotate(
         text,
         (last if right else first, y),
         (0, 4),
         textcoords="offset points",
-        fontsize=look.NOTE_PT,
+        fontsize=style.NOTE_PT,
         color=LATE,
         weight="bold",
         ha="right" if right else "left",
@@ -142,11 +143,11 @@ def _draw_hops(axes: Axes, scene: Scene, plan: Plan) -> None:
             back.append([(row.done, reach), (row.end, leave)])
     width = 1.0 if len(there) <= 60 else 0.5
     for lines in (there, back):
-        axes.add_collection(LineCollection(lines, colors=look.INK, linewidths=width, zorder=1.5))
+        axes.add_collection(LineCollection(lines, colors=style.INK, linewidths=width, zorder=1.5))
     if len(there) <= 60:
         for lines in (there, back):
             for start, stop in lines:
-                axes.plot(*stop, marker=_tip(start, stop), color=look.INK, markersize=3.2, zorder=2.5)
+                axes.plot(*stop, marker=_tip(start, stop), color=style.INK, markersize=3.2, zorder=2.5)
 
 
 def _tip(start: tuple[float, float], stop: tuple[float, float]) -> str:
@@ -154,16 +155,16 @@ def _tip(start: tuple[float, float], stop: tuple[float, float]) -> str:
 
 
 _IN_CLIENT = {
-    QUEUED: ("on its way, or waiting for its turn", look.INK),
-    WAITS: ("waiting", look.INK),
-    PAUSED: ("awaits something", look.INK),
+    QUEUED: ("on its way, or waiting for its turn", style.INK),
+    WAITS: ("waiting", style.INK),
+    PAUSED: ("awaits something", style.INK),
     VIEW_ON_LOOP: ("its view", "white"),
     VIEW_ON_THREAD: ("its view", "white"),
 }
 
-_IN_LOOP = {ON_LOOP: ("Django", look.INK)}
+_IN_LOOP = {ON_LOOP: ("Django", style.INK)}
 
-_IN_THREAD = {ON_THREAD: ("Django", look.INK), WAITS: ("request waits", look.INK)}
+_IN_THREAD = {ON_THREAD: ("Django", style.INK), WAITS: ("request waits", style.INK)}
 
 
 def _write_views(axes: Axes, scene: Scene, place: Place, per_ms: float) -> None:
@@ -174,13 +175,13 @@ def _write_views(axes: Axes, scene: Scene, place: Place, per_ms: float) -> None:
     written: set[str] = set()
     for i in np.argsort(-bars.ms, kind="stable").tolist():
         room = float(bars.ms[i]) * per_ms - 0.12
-        if room < width_in("view", look.NOTE_PT):
+        if room < width_in("view", style.NOTE_PT):
             break
         name = named(scene.views.get(int(bars.owner[i]), ""))
-        text = name if width_in(name, look.NOTE_PT) <= room else "view"
+        text = name if width_in(name, style.NOTE_PT) <= room else "view"
         if name not in written and (text == name or not written):
             x = float(bars.begin[i] + bars.end[i]) / 2
-            write(axes, text, x, middle, color=look.INK if pale[i] else "white")
+            write(axes, text, x, middle, color=style.INK if pale[i] else "white")
         written.add(name)
 
 
@@ -193,7 +194,7 @@ def _write_idle(axes: Axes, scene: Scene, place: Place, per_ms: float) -> None:
     gaps = np.column_stack([starts, np.concatenate([taken[:, 0], [scene.end]])])
     widest = int(np.argmax(gaps[:, 1] - gaps[:, 0]))
     if (gaps[widest, 1] - gaps[widest, 0]) * per_ms > 0.5:
-        write(axes, "idle", float(gaps[widest].mean()), (place.top + place.bottom) / 2, color=look.GREY)
+        write(axes, "idle", float(gaps[widest].mean()), (place.top + place.bottom) / 2, color=style.GREY)
 
 
 def _write_elsewhere(axes: Axes, place: Place, per_ms: float) -> None:
@@ -207,5 +208,5 @@ def _write_elsewhere(axes: Axes, place: Place, per_ms: float) -> None:
     stuck = np.searchsorted(late[:, 0], middle) > np.searchsorted(late[:, 1], middle)
     wide = np.where(stuck & ~ran, np.diff(edges), 0.0)
     widest = int(np.argmax(wide))
-    if wide[widest] * per_ms > width_in(ELSEWHERE, look.NOTE_PT) + 0.1:
+    if wide[widest] * per_ms > width_in(ELSEWHERE, style.NOTE_PT) + 0.1:
         write(axes, ELSEWHERE, float(middle[widest]), (place.top + place.bottom) / 2, color=LATE)

@@ -12,10 +12,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from requestlab.plots import look
-from requestlab.plots.lanes import Floats
+from requestlab.plots import style
 from requestlab.plots.lettering import width_in
-from requestlab.plots.timeline_bars import (
+from requestlab.trace.activity import (
     ON_LOOP,
     ON_THREAD,
     PAUSED,
@@ -26,6 +25,7 @@ from requestlab.plots.timeline_bars import (
     WAITS,
     Bars,
 )
+from requestlab.trace.lanes import Floats
 
 LATE = "#B5002B"
 
@@ -42,11 +42,11 @@ FACES = {
     QUEUED: "white",
     WAITS: "white",
     PAUSED: "#F0F0EE",
-    ON_LOOP: mixed(look.EVENT_LOOP, "white", 0.3),
-    VIEW_ON_LOOP: mixed(look.EVENT_LOOP, "#5A2A00", 0.45),
-    ON_THREAD: mixed(look.THREAD, "white", 0.35),
-    VIEW_ON_THREAD: mixed(look.THREAD, "#0A1420", 0.6),
-    UNTRACED: mixed(look.NOBODY, "white", 0.4),
+    ON_LOOP: mixed(style.EVENT_LOOP, "white", 0.3),
+    VIEW_ON_LOOP: mixed(style.EVENT_LOOP, "#5A2A00", 0.45),
+    ON_THREAD: mixed(style.THREAD, "white", 0.35),
+    VIEW_ON_THREAD: mixed(style.THREAD, "#0A1420", 0.6),
+    UNTRACED: mixed(style.NOBODY, "white", 0.4),
 }
 
 NAMES = {
@@ -67,9 +67,9 @@ _FAINT = 0.3
 
 _RAN, _VIEWS = (ON_LOOP, ON_THREAD), (VIEW_ON_LOOP, VIEW_ON_THREAD)
 
-_LEAST_VIEW_IN, _LEAST_IN = 0.02, 0.006
+_MIN_VIEW_IN, _MIN_IN = 0.02, 0.006
 
-_HATCHED = {QUEUED: "#A5A5A5", WAITS: look.THREAD}
+_HATCHED = {QUEUED: "#A5A5A5", WAITS: style.THREAD}
 
 
 def fill(axes: Axes, boxes: Boxes, edge: float) -> None:
@@ -94,9 +94,7 @@ def fill(axes: Axes, boxes: Boxes, edge: float) -> None:
 
 def corners_of(bars: Bars, top: float, bottom: float, per_ms: float = math.inf) -> Floats:
     """Return the corners of the bars, shape (bars, 4, 2); where an inch is many ms, what ran is made wide enough to be seen."""
-    least = (
-        np.select([np.isin(bars.state, _VIEWS), np.isin(bars.state, _RAN)], [_LEAST_VIEW_IN, _LEAST_IN], 0.0) / per_ms
-    )
+    least = np.select([np.isin(bars.state, _VIEWS), np.isin(bars.state, _RAN)], [_MIN_VIEW_IN, _MIN_IN], 0.0) / per_ms
     wider = np.maximum(least - bars.ms, 0.0) / 2
     left, right = bars.begin - wider, bars.end + wider
     upper, lower = np.full(len(bars), top), np.full(len(bars), bottom)
@@ -123,7 +121,7 @@ def write_in(
         if not len(some):
             continue
         longest = int(np.argmax(some.ms))
-        if some.ms[longest] * per_ms < width_in(text, look.NOTE_PT) + 0.12:
+        if some.ms[longest] * per_ms < width_in(text, style.NOTE_PT) + 0.12:
             continue
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2} if state in _HATCHED else None
         x = (some.begin[longest] + some.end[longest]) / 2
@@ -131,7 +129,7 @@ def write_in(
 
 
 def write(axes: Axes, text: str, x: float, y: float, **how: Any) -> None:
-    axes.text(x, y, text, fontsize=look.NOTE_PT, ha="center", va="center_baseline", zorder=7, clip_on=True, **how)
+    axes.text(x, y, text, fontsize=style.NOTE_PT, ha="center", va="center_baseline", zorder=7, clip_on=True, **how)
 
 
 def beside(axes: Axes, text: str, y: float, **how: Any) -> None:
@@ -143,7 +141,7 @@ def beside(axes: Axes, text: str, y: float, **how: Any) -> None:
         "offset points",
         ha="right",
         va="center",
-        fontsize=look.NOTE_PT,
+        fontsize=style.NOTE_PT,
         linespacing=1.25,
         annotation_clip=False,
         **how,

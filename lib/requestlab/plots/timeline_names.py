@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from requestlab.plots import look, words
-from requestlab.plots.lanes import Floats
+from requestlab.measurement.timeline import Scene
+from requestlab.plots import style
 from requestlab.plots.lettering import width_in
-from requestlab.plots.timeline_bars import Span, each
-from requestlab.plots.timeline_scene import Scene
+from requestlab.system import wording
+from requestlab.trace.activity import Span, each
+from requestlab.trace.lanes import Floats
 
-MOST_NAMES = 40
+MAX_NAMES = 40
 """With more pieces than this, none is named: that is for the figure `crossings`."""
 
 _POINTS, _SLANT, _PITCH_IN, _LEADER_IN = 8.0, 42.0, 0.2, 0.3
-_LONGEST, _MOST_PIECES = 48, 3
+_LONGEST, _MAX_PIECES = 48, 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def names(scene: Scene) -> list[Name]:
     found = sorted(
         (name for name in found if scene.begin <= name.at <= scene.end), key=lambda name: (name.at, name.text)
     )
-    return found if len(found) <= MOST_NAMES else []
+    return found if len(found) <= MAX_NAMES else []
 
 
 def cost_us(hops: pd.DataFrame) -> pd.Series[float]:
@@ -79,7 +80,7 @@ def _spot(row: Span, hops: pd.DataFrame) -> float:
 
 
 def _paid(us: float) -> str:
-    return f"{us:,.0f}\N{NO-BREAK SPACE}µs" if us < 999.5 else f"{words.ms(us / 1e3)}\N{NO-BREAK SPACE}ms"
+    return f"{us:,.0f}\N{NO-BREAK SPACE}µs" if us < 999.5 else f"{wording.ms(us / 1e3)}\N{NO-BREAK SPACE}ms"
 
 
 def _views(spans: pd.DataFrame) -> list[Name]:
@@ -88,12 +89,12 @@ def _views(spans: pd.DataFrame) -> list[Name]:
     led_to = set(spans.loc[spans["origin"] == "view", "id"])
     found = []
     for row in each(views):
-        pieces = spans[(spans["kind"] == "slice") & (spans["parent"] == row.id)]
+        pieces = spans[(spans["kind"] == "step") & (spans["parent"] == row.id)]
         text = short(f"view {row.label}")
         if row.parent not in led_to and not len(pieces):
             found.append(Name(text, (row.begin + row.end) / 2, False, True))
         for number, piece in enumerate(each(pieces)):
-            if (number > 0 and len(pieces) <= _MOST_PIECES) or (not number and row.parent not in led_to):
+            if (number > 0 and len(pieces) <= _MAX_PIECES) or (not number and row.parent not in led_to):
                 said = f"{text} goes on" if number else text
                 found.append(Name(said, (piece.begin + piece.end) / 2, True, True))
     return found
@@ -161,14 +162,14 @@ def draw(
     for name, place in zip(found, spread(wanted, _PITCH_IN, max(0.1, lowest), panel_in).tolist(), strict=True):
         x, y = begin + place / inches, top_in + _LEADER_IN
         start = lanes_in[0] if name.on_loop else lanes_in[1]
-        axes.plot([name.at, name.at, x, x], [start, top_in, y - 0.08, y], color=look.GREY, linewidth=0.5, zorder=1)
+        axes.plot([name.at, name.at, x, x], [start, top_in, y - 0.08, y], color=style.GREY, linewidth=0.5, zorder=1)
         axes.annotate(
             name.text,
             (x, y),
             (1.5, -1),
             textcoords="offset points",
             fontsize=_POINTS,
-            color=look.INK,
+            color=style.INK,
             weight="bold" if name.view else "normal",
             rotation=_SLANT,
             rotation_mode="anchor",

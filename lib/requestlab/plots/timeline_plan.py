@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from requestlab.measurement.timeline import Scene
+from requestlab.measurement.timeline_tracks import Track
 from requestlab.plots import timeline_names
 from requestlab.plots.timeline_names import Name
-from requestlab.plots.timeline_scene import Scene
-from requestlab.plots.timeline_tracks import Track
 
-MOST_HOPS, MOST_HOPPING = 150, 4
+MAX_HOPS, MAX_HOPPING = 150, 4
 """With more crossings, or more threads, than this the lines between loop and thread would be a thicket, and are not drawn."""
 
 _CLIENT_IN = ((3, 0.24), (12, 0.13), (30, 0.075), (80, 0.036))
 
-_MOST_CLIENTS_IN, _MOST_THREADS_IN = 2.6, 2.2
+_MAX_CLIENTS_IN, _MAX_THREADS_IN = 2.6, 2.2
 
 _LOOP_IN, _HOP_IN, _GAP_IN, _GROUP_IN, _HEAD_IN = 0.4, 0.42, 0.07, 0.22, 0.2
 
@@ -45,10 +45,10 @@ class Plan:
 
 def plan(scene: Scene, found: Sequence[Name]) -> Plan:
     """Lay out the lanes of a scene and the names below them."""
-    row_in = _sized(scene.rows, _CLIENT_IN, _MOST_CLIENTS_IN)
+    row_in = _sized(scene.rows, _CLIENT_IN, _MAX_CLIENTS_IN)
     bottom = max(0.16, row_in * scene.rows)
     workers = {track.worker for track in scene.tracks}
-    thread_in = _sized(len(scene.threads), _THREAD_IN, _MOST_THREADS_IN)
+    thread_in = _sized(len(scene.threads), _THREAD_IN, _MAX_THREADS_IN)
     loop_in = min(_LOOP_IN, 2.6 / max(1, len(scene.loops)))
     gap = min(_GAP_IN, 0.3 * thread_in)
     y, places, before = bottom + _GROUP_IN + (0.1 if any(len(one.late) for one in scene.loops) else 0), [], 0
@@ -73,4 +73,4 @@ def _sized(number: int, steps: Sequence[tuple[int, float]], most_in: float) -> f
 
 def hops_drawn(scene: Scene) -> bool:
     """Whether lines connect loop and thread."""
-    return 0 < len(scene.hops) <= MOST_HOPS and len(scene.threads) <= MOST_HOPPING
+    return 0 < len(scene.hops) <= MAX_HOPS and len(scene.threads) <= MAX_HOPPING

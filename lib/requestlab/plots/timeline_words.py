@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from requestlab.plots import words
-from requestlab.plots.contenders import Contender
-from requestlab.plots.timeline_bars import QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS
-from requestlab.plots.timeline_scene import Scene
-from requestlab.plots.timeline_stuck import Stuck
-from requestlab.plots.timeline_tracks import LATE_MS
+from requestlab.measurement.timeline import Scene
+from requestlab.measurement.timeline_stuck import Block
+from requestlab.measurement.timeline_tracks import LATE_MS
+from requestlab.plots.inputs import Contender
+from requestlab.system import wording
+from requestlab.trace.activity import QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS
 
 MUCH = 0.2
 """The share of a response time from which on it is part of the finding."""
@@ -29,10 +29,10 @@ def finding(contender: Contender, scene: Scene) -> str:
     return f"{_subject(contender, scene)} {_many(scene)}{_trouble(scene)}"
 
 
-def _late(contender: Contender, scene: Scene, stuck: Stuck) -> str:
+def _late(contender: Contender, scene: Scene, stuck: Block) -> str:
     """Begin with the loop that was late, and go on with who waited for it, or else with what the requests did."""
     loop = "The event loop" if len(scene.loops) == 1 else f"One of {len(scene.loops):,} event loops"
-    lead = f"{loop} was late by up to {words.ms(stuck.late_ms)} ms{', ' * bool(stuck.at)}{stuck.at}"
+    lead = f"{loop} was late by up to {wording.ms(stuck.late_ms)} ms{', ' * bool(stuck.at)}{stuck.at}"
     if scene.chosen == 1 or not stuck.waited:
         subject = _subject(contender, scene)
         return f"{lead}; {subject[0].lower()}{subject[1:]} {_one(scene) if scene.chosen == 1 else _many(scene)}"
@@ -40,7 +40,7 @@ def _late(contender: Contender, scene: Scene, stuck: Stuck) -> str:
     of = "all of " if scene.partial else "all "
     if stuck.waited < among or among == 2:
         of = f"{'at least ' * stuck.unsure}{stuck.waited:,} of "
-    who = f"{'these ' * scene.partial}{words.counted(among, 'traced request' if scene.untraced else 'request')}"
+    who = f"{'these ' * scene.partial}{wording.counted(among, 'traced request' if scene.untraced else 'request')}"
     waited = "waited for it" if len(scene.loops) == 1 else "waited for a late loop"
     return f"{lead}: {of}{who} under {contender.label}{contender.failures} {waited}"
 
@@ -50,9 +50,9 @@ def _subject(contender: Contender, scene: Scene) -> str:
     if scene.untraced not in (0, scene.chosen):
         traced = scene.chosen - scene.untraced
         were = "was" if traced == 1 else "were"
-        return f"Of {words.counted(scene.chosen, 'request')} {under}, {traced:,} that {were} traced"
+        return f"Of {wording.counted(scene.chosen, 'request')} {under}, {traced:,} that {were} traced"
     if not scene.partial:
-        return f"{'One request' if scene.chosen == 1 else words.counted(scene.chosen, 'request')} {under}"
+        return f"{'One request' if scene.chosen == 1 else wording.counted(scene.chosen, 'request')} {under}"
     first = "The first " if scene.first == 0 else ""
     several = f"{scene.chosen:,} of {scene.total:,} requests"
     if scene.chosen == 1:
@@ -62,9 +62,11 @@ def _subject(contender: Contender, scene: Scene) -> str:
 
 def _one(scene: Scene) -> str:
     client = scene.clients[0]
-    took = words.ms(client.done - client.planned)
+    took = wording.ms(client.done - client.planned)
     views = client.bars.of(VIEW_ON_LOOP, VIEW_ON_THREAD)
-    took_view = f"its view ran for {words.ms(float(views.ms.sum()))} of {took} ms" if len(views) else f"took {took} ms"
+    took_view = (
+        f"its view ran for {wording.ms(float(views.ms.sum()))} of {took} ms" if len(views) else f"took {took} ms"
+    )
     hops = len(scene.hops)
     if hops:
         return f"hopped {_times(hops)} between {_who(scene)}; {took_view}"
@@ -88,7 +90,7 @@ def _trouble(scene: Scene) -> str:
         if state == QUEUED and scene.loops:
             continue
         if len(took) and np.median(waited) >= MUCH * np.median(took):
-            spent = f"{words.ms(float(np.median(waited)))} of its {words.ms(float(np.median(took)))} ms"
+            spent = f"{wording.ms(float(np.median(waited)))} of its {wording.ms(float(np.median(took)))} ms"
             return f"; the typical one spent {spent} waiting for {what}"
     return ""
 
@@ -107,9 +109,9 @@ def _used(scene: Scene) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
 def _who(scene: Scene) -> str:
     loops, threads = map(len, _used(scene))
-    parts = ["the event loop" if loops == 1 else words.counted(loops, "event loop")] if loops else []
+    parts = ["the event loop" if loops == 1 else wording.counted(loops, "event loop")] if loops else []
     if threads:
-        parts.append(words.counted(threads, "thread"))
+        parts.append(wording.counted(threads, "thread"))
     return " and ".join(parts) or "no thread"
 
 
@@ -117,17 +119,19 @@ def left_out(scene: Scene) -> list[str]:
     """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
     said = []
     if scene.stuck is not None and scene.stuck.waited and scene.chosen > 1 and len(scene.hops):
-        said.append(f"{words.counted(scene.chosen, 'request')} hopped {_times(len(scene.hops))} between {_who(scene)}")
+        said.append(
+            f"{wording.counted(scene.chosen, 'request')} hopped {_times(len(scene.hops))} between {_who(scene)}"
+        )
     if scene.partial:
         others = "its other requests" if len(scene.guests) else "others"
         said.append(f"drawn: {scene.chosen:,} of the run's {scene.total:,} requests; what ran for {others} is pale")
     parts = [(scene.hidden_requests, "more request"), (scene.hidden_threads, "more thread")]
-    counted = [words.counted(number, what) for number, what in parts if number]
+    counted = [wording.counted(number, what) for number, what in parts if number]
     if counted:
         said.append(f"and {' and '.join(counted)}, not drawn for want of room")
     if scene.untraced:
         said.append(
-            f"{words.counted(scene.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
+            f"{wording.counted(scene.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
         )
     return said
 

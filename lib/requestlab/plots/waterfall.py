@@ -11,30 +11,31 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from requestlab.plots import costs, look, words
-from requestlab.plots.lanes import Floats
+from requestlab.plots import costs, style
 from requestlab.plots.lettering import width_in
-from requestlab.plots.steps import Step
 from requestlab.plots.tallies import COLOURS
+from requestlab.system import wording
+from requestlab.trace.lanes import Floats
+from requestlab.trace.steps import Step
 
-MOST_ROWS = 60
+MAX_ROWS = 60
 """Beyond these, rows are left out and counted."""
 
 ROW_IN, FOOT_IN = 0.19, 0.78
-_INDENT_IN, _CHIP_IN, _MOST_NAME_IN, _NOTE_IN = 0.09, 0.15, 3.8, 0.2
+_INDENT_IN, _CHIP_IN, _MAX_NAME_IN, _NOTE_IN = 0.09, 0.15, 3.8, 0.2
 _LONG_US = 10_000.0
 _HATCH = "////////"
 
 
 def names_in(rows: Sequence[Step]) -> float:
     """Return how wide the names to the left of the waterfall are, in inches."""
-    wanted = [_indent_in(row) + width_in(row.label, look.NOTE_PT) for row in rows[:MOST_ROWS]]
-    return min(_MOST_NAME_IN, max(wanted)) + 0.1
+    wanted = [_indent_in(row) + width_in(row.label, style.NOTE_PT) for row in rows[:MAX_ROWS]]
+    return min(_MAX_NAME_IN, max(wanted)) + 0.1
 
 
 def height_in(rows: Sequence[Step]) -> float:
     """Return how high the axes must be, in inches."""
-    return ROW_IN * min(len(rows), MOST_ROWS) + _NOTE_IN * (len(rows) > MOST_ROWS) + 0.04
+    return ROW_IN * min(len(rows), MAX_ROWS) + _NOTE_IN * (len(rows) > MAX_ROWS) + 0.04
 
 
 def draw(axes: Axes, rows: Sequence[Step], panel_in: float) -> None:
@@ -49,7 +50,7 @@ def draw(axes: Axes, rows: Sequence[Step], panel_in: float) -> None:
     axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
     axes.set_xlabel(f"{unit} since the request reached the application", labelpad=2)
     left_in = names_in(rows)
-    shown = rows[:MOST_ROWS]
+    shown = rows[:MAX_ROWS]
     across = (-left_in / panel_in, 1 + costs.column_in(shown) / panel_in)
     for number, row in enumerate(shown):
         top = 0.02 + number * ROW_IN
@@ -58,39 +59,44 @@ def draw(axes: Axes, rows: Sequence[Step], panel_in: float) -> None:
         _draw_row(axes, row, top, scale)
         _write_name(axes, row, top + ROW_IN / 2, left_in, panel_in)
     costs.draw(axes, shown, [0.02 + (number + 0.5) * ROW_IN for number in range(len(shown))])
-    if len(rows) > MOST_ROWS:
-        left_out = words.counted(len(rows) - MOST_ROWS, "more row")
+    if len(rows) > MAX_ROWS:
+        left_out = wording.counted(len(rows) - MAX_ROWS, "more row")
         axes.text(
-            0, height_in(rows) - 0.04, f"and {left_out}, not drawn", fontsize=look.NOTE_PT, color=look.GREY, va="bottom"
+            0,
+            height_in(rows) - 0.04,
+            f"and {left_out}, not drawn",
+            fontsize=style.NOTE_PT,
+            color=style.GREY,
+            va="bottom",
         )
 
 
 def draw_key(axes: Axes, rows: Sequence[Step]) -> None:
     """Say what the patterns mean, as far as they occur, in axes measured in inches."""
     axes.set_axis_off()
-    axes.set_xlim(0, look.WIDTH_IN - 2 * look.MARGIN_IN)
+    axes.set_xlim(0, style.WIDTH_IN - 2 * style.MARGIN_IN)
     axes.set_ylim(0, 0.2)
     crossings = [row for row in rows if row.crossing]
     on_thread = any(not row.on_loop for row in rows)
     entries: list[tuple[str, dict[str, Any]]] = []
     if on_thread:
-        entries.append(("runs on a thread", _solid(look.THREAD)))
+        entries.append(("runs on a thread", _solid(style.THREAD)))
     if any(row.on_loop for row in rows):
-        entries.append(("runs on the event loop", _solid(look.EVENT_LOOP)))
+        entries.append(("runs on the event loop", _solid(style.EVENT_LOOP)))
     if crossings:
-        entries.append(("waits for a thread", _waiting(look.THREAD)))
-        entries.append(("waits for the event loop", _waiting(look.EVENT_LOOP)))
-    entries.append(("waits for what is inside it", _pale(look.THREAD if on_thread else look.EVENT_LOOP)))
+        entries.append(("waits for a thread", _waiting(style.THREAD)))
+        entries.append(("waits for the event loop", _waiting(style.EVENT_LOOP)))
+    entries.append(("waits for what is inside it", _pale(style.THREAD if on_thread else style.EVENT_LOOP)))
     at = 0.0
     for text, how in entries:
         axes.add_patch(Rectangle((at, 0.04), 0.26, 0.12, **how))
-        axes.text(at + 0.32, 0.1, text, fontsize=look.NOTE_PT, va="center")
-        at += 0.32 + width_in(text, look.NOTE_PT) + 0.2
+        axes.text(at + 0.32, 0.1, text, fontsize=style.NOTE_PT, va="center")
+        at += 0.32 + width_in(text, style.NOTE_PT) + 0.2
 
 
 def _draw_row(axes: Axes, row: Step, top: float, scale: float) -> None:
-    here = look.EVENT_LOOP if row.on_loop else look.THREAD
-    caller = look.THREAD if row.on_loop else look.EVENT_LOOP
+    here = style.EVENT_LOOP if row.on_loop else style.THREAD
+    caller = style.THREAD if row.on_loop else style.EVENT_LOOP
     until = np.where(np.isnan(row.times_us), axes.get_xlim()[1] * scale, row.times_us) / scale
     where = (top + 0.16 * ROW_IN, 0.68 * ROW_IN)
     if row.crossing:
@@ -137,15 +143,15 @@ def _write_name(axes: Axes, row: Step, middle: float, left_in: float, panel_in: 
             transform=axes.get_yaxis_transform(), clip_on=False,
         )  # fmt: skip
     axes.text(
-        at_in / panel_in, middle, _fitting(row.label, -at_in - 0.08), fontsize=look.NOTE_PT, va="center",
-        color=look.INK if row.crossing else look.GREY, weight="normal", transform=axes.get_yaxis_transform(),
+        at_in / panel_in, middle, _fitting(row.label, -at_in - 0.08), fontsize=style.NOTE_PT, va="center",
+        color=style.INK if row.crossing else style.GREY, weight="normal", transform=axes.get_yaxis_transform(),
     )  # fmt: skip
 
 
 def _fitting(name: str, most_in: float) -> str:
     """Cut a name that is too wide from the left, where modules stand."""
     cut = name
-    while width_in(cut, look.NOTE_PT) > most_in and len(cut) > 2:
+    while width_in(cut, style.NOTE_PT) > most_in and len(cut) > 2:
         cut = "…" + cut.lstrip("…")[1:]
     return cut
 

@@ -1,0 +1,163 @@
+"""How evidence becomes a verdict: what a rule takes from it, and where its interval lies."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from numbers import Real
+from typing import Any
+
+from requestlab.claims.statement import Claim, Rule
+from requestlab.claims.verdict import CANNOT_TELL, REFUTED, SUPPORTED, Finding, Verdict
+from requestlab.comparison.comparison import ALIKE, Comparison, Ratio
+from requestlab.comparison.intervals import Interval
+from requestlab.errors import ConfigurationError
+from requestlab.system import limits, machine
+from requestlab.system.quick import QUICK_VARIABLE
+
+
+def judge(claim: Claim, evidence: Any, note: str = "") -> Verdict:
+    """Return the verdict on a claim, without recording it; see `Claim.judge`."""
+    findings = tuple(_find(claim, name, part, rule) for name, part, rule in _cases(claim, evidence))
+    verdict = _overall([finding.verdict for finding in findings], claim.any_case)
+    time = datetime.now(UTC).isoformat("T", "seconds")
+    quick = bool(os.environ.get(QUICK_VARIABLE))
+    return Verdict(claim, verdict, findings, _reason(findings, verdict), note, machine.facts(), time, quick)
+
+
+def _reason(findings: Sequence[Finding], verdict: str) -> str:
+    """Return why, each reason once, after the names of its cases."""
+    reasons: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.verdict == verdict:
+            reasons.setdefault(finding.reason, []).append(finding.name)
+    return "; ".join(f"{', '.join(names)}: {why}" if any(names) else why for why, names in reasons.items())
+
+
+def _cases(claim: Claim, evidence: Any) -> list[tuple[str, Any, Rule]]:
+    """Return name, evidence and rule of each case."""
+    if not isinstance(evidence, Mapping):
+        if claim.rule is None:
+            raise ConfigurationError(f"{_wants(claim)}; this is {_kind_of(evidence)}")
+        return [("", evidence, claim.rule)]
+    if claim.rule is None and set(evidence) != set(claim.cases):
+        raise ConfigurationError(f"{_wants(claim)}; these are: {', '.join(map(str, evidence)) or 'none'}")
+    if not evidence:
+        raise ConfigurationError(f"{_wants(claim)}; this mapping is empty")
+    return [(str(name), part, claim.rule or claim.cases[name]) for name, part in evidence.items()]
+
+
+def _overall(verdicts: Sequence[str], any_case: bool) -> str:
+    decisive, other = (SUPPORTED, REFUTED) if any_case else (REFUTED, SUPPORTED)
+    if decisive in verdicts:
+        return decisive
+    return other if set(verdicts) == {other} else CANNOT_TELL
+
+
+def _find(claim: Claim, name: str, evidence: Any, rule: Rule) -> Finding:
+    found, taken = _figure(claim, evidence, rule)
+    found = replace(found, caveats=(*found.caveats, *_too_few_cores(evidence, rule)))
+    word, reason = _judge(found, rule)
+    return Finding(name, found.value, found.low, found.high, rule.unit, found.rounds, word, reason, taken)
+
+
+def _judge(found: Interval, rule: Rule) -> tuple[str, str]:
+    if found.caveats:
+        return CANNOT_TELL, "; ".join(found.caveats)
+    if not found.known:
+        return CANNOT_TELL, found.why or "there is no figure"
+    apart = 1 + ALIKE if rule.what == "ratio" else 1
+    held = rule.judge(found.low / apart, found.high * apart)
+    if held is not None:
+        word = SUPPORTED if held else REFUTED
+        return word, f"the {'interval' if found.rounds else 'number'} lies where the claim is {word}"
+    if rule.judge(found.low, found.high) is not None:
+        return (
+            CANNOT_TELL,
+            f"the interval comes within {ALIKE:.0%} of the limit, as far as two equal processes may lie apart",
+        )
+    if found.low == found.high:
+        return CANNOT_TELL, "such a number speaks neither for the claim nor against it"
+    return CANNOT_TELL, "the interval is neither wholly where the claim is supported nor wholly where it is refuted"
+
+
+def _figure(claim: Claim, evidence: Any, rule: Rule) -> tuple[Interval, str]:
+    """Return what the rule takes from the evidence, and the contenders that it is of."""
+    if isinstance(evidence, Interval) and rule.what != "count":
+        return evidence, ""
+    if isinstance(evidence, Ratio) and rule.what == "ratio":
+        return _of_ratio(claim, evidence, rule)
+    if isinstance(evidence, Comparison) and rule.metric:
+        return _of_comparison(claim, evidence, rule)
+    if _is_number(evidence) and (rule.what == "count" or rule.alone):
+        return _counted(evidence), ""
+    raise ConfigurationError(f"{_wants(claim)}; this is {_kind_of(evidence)}")
+
+
+def _too_few_cores(evidence: Any, rule: Rule) -> Iterator[str]:
+    """Say so where the servers, or this machine where no servers are known, had fewer cores than the rule demands."""
+    runs = [part.run for part in evidence.slices] if isinstance(evidence, Comparison) else []
+    known = [len(run.about.cores.server) for run in runs if run.about.cores]
+    limit = limits.cpu_limit()
+    cores = min([*known, limit] if limit else known or [len(machine.all_cores().server)])
+    if cores < rule.cores:
+        yield f"the servers had {cores:g} core{'' if cores == 1 else 's'}, and it takes {rule.cores} to try this"
+
+
+def _counted(evidence: Any) -> Interval:
+    number = float(evidence) if isinstance(evidence, Real) else math.nan
+    known = math.isfinite(number)
+    bound = number if known else math.nan
+    return Interval(bound, bound, bound, 0, 1.0, "" if known else f"{evidence} is no figure: nothing was counted")
+
+
+def _of_ratio(claim: Claim, evidence: Ratio, rule: Rule) -> tuple[Interval, str]:
+    fits = evidence.metric == rule.metric and evidence.over in rule.over and evidence.under in rule.under
+    if rule.metric and not fits:
+        raise ConfigurationError(
+            f"{_wants(claim)}; this is the ratio of {evidence.metric}, {evidence.over} / {evidence.under}"
+        )
+    return evidence.interval, f"{evidence.over} / {evidence.under}"
+
+
+def _of_comparison(claim: Claim, evidence: Comparison, rule: Rule) -> tuple[Interval, str]:
+    over = next((label for label in rule.over if label in evidence.labels), None)
+    under = next((label for label in rule.under if label in evidence.labels), None)
+    if over is None or under is None:
+        raise ConfigurationError(f"{_wants(claim)}; this comparison is of {', '.join(evidence.labels)}")
+    if rule.what == "ratio":
+        return _of_ratio(claim, evidence.ratio(over, under, rule.metric), rule)
+    return evidence.difference(over, under, rule.metric), f"{over} − {under}"
+
+
+def _is_number(evidence: Any) -> bool:
+    """Return whether it is a number; pandas' NA, the mean of nothing, is one that is not known."""
+    missing = type(evidence).__name__ == "NAType"
+    return missing or (isinstance(evidence, Real) and not isinstance(evidence, bool))
+
+
+def _wants(claim: Claim) -> str:
+    if claim.rule is None:
+        cases = ", ".join(f"{name!r}: {_kinds_for(rule)}" for name, rule in claim.cases.items())
+        return f"the claim {claim.id!r} wants a mapping with these cases: {{{cases}}}"
+    return f"the claim {claim.id!r} wants {_kinds_for(claim.rule)}, or a mapping of such, case by case"
+
+
+def _kinds_for(rule: Rule) -> str:
+    if rule.what == "count":
+        return f"a number: {rule.of}"
+    kinds = ["an Interval over rounds"]
+    if rule.what == "ratio":
+        kinds.append("a Ratio")
+    if rule.metric:
+        kinds.append(f"a Comparison of {' or '.join(rule.over)} with {' or '.join(rule.under)}")
+    if rule.alone:
+        kinds.append("a number")
+    return f"{' or '.join(kinds)}: {rule.figure.rstrip(',')}"
+
+
+def _kind_of(evidence: Any) -> str:
+    return f"the bare number {evidence!r}" if _is_number(evidence) else f"a {type(evidence).__name__}"

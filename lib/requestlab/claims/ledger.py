@@ -1,0 +1,223 @@
+"""The ledger: all claims, with the latest verdict on each; kept in this process, and on disk where a folder is named.
+
+On disk it is one line of JSON for each verdict, in the order in which they were given. Ledgers of different machines, or of
+different versions of what was measured, are never made one: each stays a column of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from requestlab.claims.statement import Claim, claim, claims
+from requestlab.claims.verdict import REFUTED, SUPPORTED, WORDS, Finding, Verdict
+from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
+from requestlab.system.machine import Machine
+from requestlab.system.values import from_plain, to_plain
+
+FORMAT = 2
+"""Version of the lines; a reader refuses any other."""
+
+LEDGER_VARIABLE = "REQUESTLAB_LEDGER"
+"""Names the folder in which verdicts are recorded, beyond this process."""
+
+FILE = "ledger.jsonl"
+MACHINE_FILE = "machine.json"
+
+_OPPOSITE = {SUPPORTED: REFUTED, REFUTED: SUPPORTED}
+_given: list[Verdict] = []
+
+
+@dataclass(frozen=True, repr=False)
+class Ledger:
+    """All claims with their verdicts on one machine. `verdicts` are in the order in which they were given.
+
+    `name` tells it from others (empty: this process's own), `machine` holds the machine's facts, None where there is no
+    verdict. In a notebook it shows as a table.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    name: str = ""
+    machine: Machine | None = None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """All claims there are, judged or not."""
+        return claims()
+
+    def verdict(self, id: str) -> Verdict | None:
+        """Return the latest verdict on a claim, or None where it was not yet tried."""
+        return next((one for one in reversed(self.verdicts) if one.claim.id == id), None)
+
+    def opposite(self, id: str) -> str:
+        """Return the opposite of the latest verdict on a claim where that was given earlier; else an empty string."""
+        latest = self.verdict(id)
+        wanted = _OPPOSITE.get(latest.verdict, "") if latest else ""
+        return wanted if any(one.claim.id == id and one.verdict == wanted for one in self.verdicts) else ""
+
+    def __repr__(self) -> str:
+        from requestlab.claims import cards
+
+        return cards.plain_ledger(self)
+
+    def _repr_html_(self) -> str:
+        from requestlab.claims import cards
+
+        return cards.html_ledger(self)
+
+
+def ledger() -> Ledger:
+    """Return all claims, with the verdicts that were given in this process."""
+    return Ledger(tuple(_given), machine=_given[-1].machine if _given else None)
+
+
+def record(verdict: Verdict) -> None:
+    """Keep a verdict in this process, and in the folder that REQUESTLAB_LEDGER names; raises LabError where it cannot."""
+    _given.append(verdict)
+    if folder := os.environ.get(LEDGER_VARIABLE):
+        try:
+            append(Path(folder), verdict)
+        except OSError as problem:
+            raise LabError(
+                f"the verdict on {verdict.claim.id!r} could not be recorded in {folder!r}: {problem.strerror}; "
+                f"let {LEDGER_VARIABLE} name a folder that can be written to, or unset it"
+            ) from None
+
+
+def append(folder: Path, verdict: Verdict) -> None:
+    """Add a verdict to the ledger in a folder, which is made where it is missing.
+
+    The line is written by one call in append mode, so that several kernels can share a ledger.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"format": FORMAT, **as_json(verdict)}, allow_nan=False, ensure_ascii=False) + "\n"
+    descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain values, fit for strict JSON: what is no number is None."""
+    return {
+        "claim": verdict.claim.id,
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "rule": verdict.claim.words,
+        "note": verdict.note,
+        "findings": [{name: _strict(value) for name, value in asdict(one).items()} for one in verdict.findings],
+        "machine": to_plain(verdict.machine),
+        "time": verdict.time,
+        "quick": verdict.quick,
+    }
+
+
+def read(folder: Path) -> tuple[Ledger, ...]:
+    """Return the ledgers in a folder, one for each machine that has verdicts in it, or one without any.
+
+    Raises LedgerFormatError where there is none, or where a line is not one that this version writes.
+    """
+    try:
+        lines = (folder / FILE).read_bytes().splitlines()
+    except OSError:
+        raise LedgerFormatError(
+            f"there is no {FILE} in {str(folder)!r}; expected a folder that `requestlab report` has written, or one that "
+            f"{LEDGER_VARIABLE} named"
+        ) from None
+    verdicts = [_parsed(line, f"line {number} of {str(folder / FILE)!r}") for number, line in enumerate(lines, 1)]
+    machines = {identity(one.machine): one.machine for one in verdicts}
+    name = folder.resolve().name
+    if not machines:
+        return (Ledger((), name, _machine_of(folder)),)
+    return tuple(
+        Ledger(tuple(one for one in verdicts if identity(one.machine) == machine_id), name, facts)
+        for machine_id, facts in machines.items()
+    )
+
+
+def read_all(folders: Sequence[Path]) -> tuple[Ledger, ...]:
+    """Return the ledgers of several folders, each machine of each folder by itself, with names that differ."""
+    once = list({folder.resolve(): folder for folder in folders}.values())
+    names = [folder.resolve().name for folder in once]
+    found = []
+    for folder, name in zip(once, names, strict=True):
+        of_folder = read(folder)
+        longer = name if names.count(name) == 1 else str(folder)
+        for number, one in enumerate(of_folder, 1):
+            found.append(replace(one, name=longer if len(of_folder) == 1 else f"{longer} #{number}"))
+    return tuple(found)
+
+
+def _parsed(line: bytes, where: str) -> Verdict:
+    try:
+        row = json.loads(line, parse_constant=_refuse)
+        version = row["format"]
+    except (ValueError, TypeError, KeyError):
+        _damaged(where)
+    if version != FORMAT:
+        raise LedgerFormatError(f"{where} has format {version}; this version of the lab reads format {FORMAT}")
+    try:
+        judged = claim(row["claim"])
+    except (ConfigurationError, KeyError):
+        raise LedgerFormatError(
+            f"{where} is on a claim that this version of the lab does not have: {row.get('claim')!r}"
+        ) from None
+    try:
+        verdict = _verdict(judged, row)
+    except (ValueError, TypeError, KeyError):
+        _damaged(where)
+    return verdict
+
+
+def _verdict(judged: Claim, row: dict[str, Any]) -> Verdict:
+    findings = tuple(Finding(**{name: _number(name, value) for name, value in one.items()}) for one in row["findings"])
+    texts = {name: str(row[name]) for name in ("verdict", "reason", "note", "time")}
+    found = Verdict(
+        claim=judged, findings=findings, machine=from_plain(Machine, row["machine"]), quick=row["quick"], **texts
+    )
+    known = all(word in WORDS for word in (found.verdict, *(one.verdict for one in findings)))
+    names = {one.name for one in findings} == set(judged.cases) if judged.rule is None else bool(findings)
+    datetime.fromisoformat(found.time)
+    if not (
+        known and names and isinstance(found.quick, bool) and any(one.verdict == found.verdict for one in findings)
+    ):
+        raise ValueError(row)
+    return found
+
+
+def _number(name: str, value: Any) -> Any:
+    if name not in ("value", "low", "high"):
+        return value
+    return math.nan if value is None else float(value)
+
+
+def _machine_of(folder: Path) -> Machine | None:
+    """Return the facts that a report keeps beside its ledger, where they are there to be read."""
+    try:
+        return from_plain(Machine, json.loads((folder / MACHINE_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def identity(facts: Machine) -> str:
+    """Return what tells one machine, with all its versions, from another."""
+    return json.dumps(to_plain(facts), sort_keys=True)
+
+
+def _strict(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _damaged(where: str) -> NoReturn:
+    raise LedgerFormatError(f"{where} is not a verdict that the lab has written: it is damaged") from None

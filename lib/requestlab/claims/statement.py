@@ -1,0 +1,202 @@
+"""The claims on trial: sentences that can turn out false, who said them, and the rule that judges each.
+
+They stand in `claims.toml`, which is meant to be read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from requestlab.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from requestlab.claims.verdict import Verdict
+
+KINDS = ("structure", "timing")
+MEASURES = ("count", "value", "difference", "ratio")
+
+
+@dataclass(frozen=True)
+class Region:
+    """Figures from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def holds(self, low: float, high: float) -> bool:
+        """Return whether the interval from `low` to `high` lies wholly inside."""
+        return self.low <= low and high <= self.high
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is measured, and where the claim is supported and refuted.
+
+    `of` says in words what the figure is, `unit` what it is in (`share`: of 1, shown in percent). `metric`, `over` and
+    `under` say what to take from a comparison: the names of the contenders, the first that took part; empty: it cannot be
+    judged by one. `refuted` is None where all that is not supported refutes. `alone`: one number is evidence enough. `cores`:
+    so many the servers must have had; with fewer, it cannot be tried.
+    """
+
+    what: str
+    of: str
+    unit: str
+    supported: Region
+    refuted: Region | None = None
+    metric: str = ""
+    over: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
+    alone: bool = False
+    cores: int = 1
+
+    def judge(self, low: float, high: float) -> bool | None:
+        """Return True where the interval lies wholly where the claim is supported, False: refuted, None: neither."""
+        if self.supported.holds(low, high):
+            return True
+        if self.refuted is not None:
+            return False if self.refuted.holds(low, high) else None
+        return False if high < self.supported.low or low > self.supported.high else None
+
+    @property
+    def words(self) -> str:
+        """The rule as a sentence, such as `supported where throughput, sync / asgi, is above 1`."""
+        return f"supported where {self.figure} is {self.limits}"
+
+    @property
+    def limits(self) -> str:
+        """Where the claim is supported, and where it is refuted if that is not all the rest: `above 1`."""
+        text = self._within(self.supported)
+        return text if self.refuted is None else f"{text}, refuted where it is {self._within(self.refuted)}"
+
+    @property
+    def figure(self) -> str:
+        """What is measured, such as `throughput, sync / asgi`."""
+        if not self.metric:
+            return self.of
+        return f"{self.of}, {self.over[0]} {'/' if self.what == 'ratio' else '−'} {self.under[0]},"
+
+    def shown(self, number: float) -> str:
+        """Return a figure in three digits with its unit."""
+        if self.unit == "share":
+            return f"{number * 100:.3g} %"
+        unit = self.unit.removesuffix("s") if self.what == "count" and number == 1 else self.unit
+        return f"{number:.3g}{' ' if unit else ''}{unit}"
+
+    def _within(self, region: Region) -> str:
+        counted = self.what == "count"
+        low, high = (
+            f"{end:g}" if counted and self.unit != "share" else self.shown(end) for end in (region.low, region.high)
+        )
+        if region.low == region.high:
+            return f"exactly {low}"
+        if math.isinf(region.high):
+            return f"{'at least' if counted else 'above'} {low}"
+        if region.low <= 0:
+            return f"{'at most' if counted else 'below'} {high}"
+        return f"between {low} and {high}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that can turn out false. `lab.claim(id)` finds it, `judge` puts it on trial.
+
+    `source` says whose it is, `url` where to read it (empty: not known), `question` and `asked` which question of the forum
+    thread it answers (empty: none), `notebook` which lesson judges it. `kind` is `structure` where counts decide, and
+    `timing` where an interval does. `rule` judges any evidence; where there are `cases`, each wants evidence of its own and
+    has its own rule. `any_case`: one supported case is enough. `answers` holds what a verdict says to who asked.
+    """
+
+    id: str
+    sentence: str
+    source: str
+    notebook: str
+    kind: str
+    rule: Rule | None
+    cases: Mapping[str, Rule] = field(default_factory=dict, hash=False)
+    any_case: bool = False
+    url: str = ""
+    question: str = ""
+    asked: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def judge(self, evidence: Any, note: str = "") -> Verdict:
+        """Return the verdict on this machine, and record it in the ledger.
+
+        `evidence` is a number (of counts), an `Interval`, a `Ratio`, a `Comparison`, or a mapping from the names of cases to
+        any of these. An interval wholly where the claim is supported supports it, one wholly where it is refuted refutes it;
+        else it cannot be told. Of several cases all must be supported, and one that is refuted refutes. `note` is kept with
+        the verdict. Raises ConfigurationError for evidence that says nothing about this claim.
+        """
+        from requestlab.claims import judging, ledger  # what is listed need not load what is needed to judge
+
+        verdict = judging.judge(self, evidence, note)
+        ledger.record(verdict)
+        return verdict
+
+    @property
+    def words(self) -> str:
+        """The rule, or the rules of the cases, as one sentence."""
+        if self.rule is not None:
+            return self.rule.words + (", in any of the cases" if self.any_case else "")
+        figures = {rule.figure for rule in self.cases.values()}
+        if len(figures) > 1:
+            return "; ".join(f"{name}: {rule.words}" for name, rule in self.cases.items())
+        limits = "; ".join(f"{rule.limits} ({name})" for name, rule in self.cases.items())
+        return f"supported where {figures.pop()} is {limits}"
+
+
+def claim(id: str) -> Claim:
+    """Return the claim of that name, such as `sync-wins-static`, or of that question, such as `Q3`.
+
+    Raises ConfigurationError for one that there is not, and names those that are near.
+    """
+    known = {one.id: one for one in claims()}
+    asked = {one.question.lower(): one for one in claims() if one.question}
+    wanted = str(id).lower()
+    if found := known.get(wanted) or asked.get(wanted):
+        return found
+    near = [name for name in known if wanted in name] or difflib.get_close_matches(wanted, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    raise ConfigurationError(f"there is no claim {id!r}; {hint} (`requestlab claims` lists all)")
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """Return all claims, in the order of the lessons."""
+    text = (resources.files("requestlab") / "claims.toml").read_text(encoding="utf-8")
+    return tuple(_claim(row) for row in tomllib.loads(text)["claim"])
+
+
+def _claim(row: dict[str, Any]) -> Claim:
+    given = dict(row["rule"])
+    cases, enough = given.pop("cases", {}), given.pop("enough", "all")
+    rest = {name: value for name, value in row.items() if name != "rule"}
+    return Claim(
+        **rest,
+        rule=None if cases else _rule(given),
+        cases={name: _rule(given | own) for name, own in cases.items()},
+        any_case=enough == "any",
+    )
+
+
+def _rule(given: dict[str, Any]) -> Rule:
+    refuted = given.get("refuted")
+    return Rule(
+        what=given["what"],
+        of=given["of"],
+        unit=given.get("unit", ""),
+        supported=Region(*map(float, given["supported"])),
+        refuted=None if refuted is None else Region(*map(float, refuted)),
+        metric=given.get("metric", ""),
+        over=tuple(given.get("over", ())),
+        under=tuple(given.get("under", ())),
+        alone=given.get("alone", False),
+        cores=given.get("cores", 1),
+    )

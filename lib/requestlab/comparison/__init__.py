@@ -1,0 +1,1 @@
+"""Comparisons: several contenders in rounds, their ratios with intervals, and how these are put into words."""

@@ -1,0 +1,329 @@
+"""compare(): the same load on several contenders, in many short rounds, into a Comparison.
+
+Machines lose much of a core to their neighbours, in phases of seconds. Slices that stand beside each other in time share such
+a phase; slices a minute apart do not. Hence rounds: every contender once, in an order that chance decides, all alive from
+the first round to the last.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from requestlab.comparison.comparison import Comparison, ComparisonFacts, Slice
+from requestlab.comparison.intervals import MIN_ROUNDS
+from requestlab.errors import ConfigurationError
+from requestlab.load.loads import Closed, Load, Open, closed
+from requestlab.load.misbehaving_loads import AnyLoad
+from requestlab.load.pool import LoadProcessPool
+from requestlab.load.target import Target, find_target
+from requestlab.measurement import validity
+from requestlab.measurement.measure import Beside, Settings, check, check_beside, targets_beside
+from requestlab.measurement.measure import take as take_slice
+from requestlab.serving.configuration import Configuration
+from requestlab.serving.server import Server, serve
+from requestlab.system import machine
+from requestlab.system.progress import Progress
+
+MAX_CONTENDERS = 12
+MAX_ROUNDS = 500
+MAX_BUDGET_S = 3_600.0
+
+RAMP_S = 0.5
+"""Load on each contender before the first round, which is thrown away: code is compiled, templates are loaded, memory grows."""
+
+SPARE_ROUNDS = 0.5
+"""So many more rounds, as a share of those wanted, may replace the ones in which a slice was dropped."""
+
+MIN_LEFT = 0.5
+"""Where leaving out what was disturbed would leave less than this share of the rounds, the machine is like that: then nothing
+is left out. The disturbance falls on all contenders by chance, and the intervals are as wide as it makes them."""
+
+MIN_ROUNDS_BY_WIDTH = 6
+"""No comparison ends because its intervals are narrow before it has so many rounds: early widths are luck."""
+
+OVERHEAD_S = 0.1
+"""What a slice takes beyond its load: starting the load process, reading its rows. For the time that is left, only."""
+
+_T = TypeVar("_T")
+_L = TypeVar("_L", bound=AnyLoad)
+AnyTarget = Configuration | Server | str
+
+
+@dataclass(frozen=True)
+class _Contender:
+    label: str
+    target: Target
+    load: Load
+    beside: tuple[Beside, ...] = ()
+
+    def of_round(self, number: int) -> _Contender:
+        """Return it with the arrivals of that round: chance decides on them anew, for all contenders alike."""
+        beside = tuple((aim, _of_round(load, number)) for aim, load in self.beside)
+        return replace(self, load=_of_round(self.load, number), beside=beside)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """When to stop: all of it fixed before the first round."""
+
+    rounds: int
+    budget_s: float | None
+    width: float | None
+
+
+def compare(
+    contenders: Mapping[str, AnyTarget],
+    path: str | Mapping[str, str] = "/",
+    load: Load | Mapping[str, Load] | None = None,
+    *,
+    rounds: int = 8,
+    budget: float | None = None,
+    width: float | None = None,
+    control: bool = False,
+    seconds: float = 1.0,
+    warmup: float | None = None,
+    timeout: float = 10.0,
+    seed: int | None = None,
+    expect: str | None = None,
+    remote: bool = False,
+    beside: Mapping[str, AnyLoad] | Mapping[str, Mapping[str, AnyLoad]] | None = None,
+) -> Comparison:
+    """Measure every contender once a round, in shuffled order, and return all slices as a Comparison.
+
+    >>> result = compare({"sync": SYNC, "mixed": MIXED}, "/sync/page/", closed(users=10))
+    >>> result.ratio("sync", "mixed", "throughput")
+
+    `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the first
+    is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as `measure` takes them:
+    by path, or by label and path. There are `rounds` of them, fewer if `budget` seconds
+    would be exceeded, or as soon as the interval of every contender's throughput over the baseline's is narrower than `width`
+    (0.05: its ends lie 5 % apart); never because a difference was found. With `control`, the baseline takes part a second
+    time, from a server of its own: what the lab makes of no difference. A slice is dropped for evidence from outside only
+    (`validity.outside`); up to half as many rounds are added for such. `seed` makes the same orders again.
+
+    Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
+
+    Resources: all servers at once, and as many load processes as one slice needs; all are gone when this returns or raises.
+    """
+    machine.require_linux()
+    _check_contenders(contenders, control)
+    paths = _by_label(path, contenders, "path")
+    loads: dict[str, Load] = _by_label(closed(users=1) if load is None else load, contenders, "load")
+    settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
+    besides = _beside_by_label(beside, contenders)
+    for label, one in loads.items():
+        _check_load(one, settings)
+        check_beside(besides[label], one, settings)
+    limits = _limits(rounds, budget, width)
+    seed = _seed(seed)
+    with ExitStack() as stack, Progress("comparing") as progress:
+        field = [
+            _contender(label, _served(target, stack), paths[name], loads[name], besides[name], remote)
+            for label, name, target in _lineup(contenders, control)
+        ]
+        for server in (part.target.server for part in field):
+            if server is not None and server not in contenders.values():
+                stack.callback(server.begin_to_stop)  # all at once, before the first is waited for
+        rounds_ = _Rounds(
+            field, settings, limits, random.Random(seed), progress, stack.enter_context(LoadProcessPool())
+        )
+        about = ComparisonFacts(
+            paths={one.label: one.target.path for one in field},
+            loads={one.label: str(one.load) for one in field},
+            beside={one.label: {at.path: str(load) for at, load in one.beside} for one in field},
+            seed=seed,
+            seconds=seconds,
+            wanted=rounds,
+            budget=budget,
+            width=width,
+            machine=machine.facts(),
+        )
+        return rounds_.run(tuple(contenders), _control(contenders) if control else None, about)
+
+
+class _Rounds:
+    """The rounds, one after the other."""
+
+    def __init__(
+        self,
+        field: list[_Contender],
+        settings: Settings,
+        limits: _Limits,
+        chance: random.Random,
+        progress: Progress,
+        pool: LoadProcessPool,
+    ) -> None:
+        self._field = field
+        self._settings = settings
+        self._limits = limits
+        self._chance = chance
+        self._progress = progress
+        self._pool = pool
+        self._slices: list[Slice] = []
+        self._round_s = sum(_seconds_of(one.load, settings) for one in field)
+
+    def run(self, labels: tuple[str, ...], control: str | None, about: ComparisonFacts) -> Comparison:
+        """Ramp up, then go round until a limit is met."""
+        self._begin = time.monotonic()
+        self._warm_up()
+        number = 0
+        while True:
+            result = Comparison(tuple(self._slices), labels, control, about)
+            if stopped := self._why_stop(result, number):
+                return _with_enough(replace(result, about=replace(about, stopped=stopped)), number)
+            number += 1
+            started = time.monotonic()
+            self._slices += self._round(number, result)
+            self._round_s = time.monotonic() - started
+
+    def _warm_up(self) -> None:
+        short = replace(self._settings, seconds=min(RAMP_S, self._settings.seconds), warmup=0.0)
+        for one in self._field:
+            self._progress.step(f"warming up {one.label}", self._left_s(0))
+            fixed = isinstance(one.load, Closed) and one.load.each is not None
+            settings = replace(self._settings if fixed else short, beside=one.beside)
+            take_slice(one.target, one.load, settings, self._pool, self._progress.tick)
+
+    def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
+        order = self._chance.sample(self._field, len(self._field))
+        for position, one in enumerate(order):
+            done = position / len(order)
+            self._progress.step(
+                f"round {number} of {max(number, self._limits.rounds)}, {one.label}",
+                self._left_s(so_far.complete + done),
+            )
+            now = one.of_round(number)
+            settings = replace(self._settings, beside=now.beside)
+            run = take_slice(now.target, now.load, settings, self._pool, self._progress.tick)
+            evidence = validity.outside(run)
+            yield Slice(number, position, one.label, run, evidence, bool(evidence))
+
+    def _why_stop(self, result: Comparison, number: int) -> str:
+        complete = result.complete if number else 0
+        limits = self._limits
+        if complete >= limits.rounds:
+            return f"{complete} round{'s were' if complete != 1 else ' was'} wanted"
+        if number >= limits.rounds and complete < MIN_LEFT * number:
+            return f"{number} rounds were done, and something from outside disturbed {number - complete} of them"
+        if number >= limits.rounds + math.ceil(SPARE_ROUNDS * limits.rounds):
+            return f"{number} rounds were tried, and something from outside disturbed {number - complete} of them"
+        if gone := [one.label for one in self._field if one.target.server is not None and not one.target.server.alive]:
+            return f"the server of {' and '.join(gone)} has ended"
+        elapsed = time.monotonic() - self._begin
+        if limits.budget_s is not None and number and elapsed + self._round_s > limits.budget_s:
+            return f"another round would not fit into the budget of {limits.budget_s:g} s"
+        if limits.width is not None and complete >= MIN_ROUNDS_BY_WIDTH and _widest(result) <= limits.width:
+            return f"every interval was narrower than {limits.width:.0%}"
+        return ""
+
+    def _left_s(self, rounds_done: float) -> float:
+        left = max(0.0, self._limits.rounds - rounds_done) * self._round_s
+        if self._limits.budget_s is not None:
+            left = min(left, max(0.0, self._limits.budget_s - (time.monotonic() - self._begin)))
+        return left
+
+
+def _contender(
+    label: str, target: Server | str, path: str, load: Load, beside: Mapping[str, AnyLoad] | None, remote: bool
+) -> _Contender:
+    return _Contender(label, find_target(target, path, remote), load, targets_beside(target, beside, remote))
+
+
+def _of_round(load: _L, number: int) -> _L:
+    return replace(load, seed=load.seed + number) if isinstance(load, Open) else load
+
+
+def _with_enough(result: Comparison, rounds: int) -> Comparison:
+    if result.complete >= MIN_LEFT * rounds:
+        return result
+    return replace(result, slices=tuple(replace(part, dropped=False) for part in result.slices))
+
+
+def _widest(result: Comparison) -> float:
+    others = [*result.labels[1:], *([result.control] if result.control else [])]
+    return max(result.ratio(label, result.labels[0]).interval.width for label in others)
+
+
+def _lineup(contenders: Mapping[str, AnyTarget], control: bool) -> Iterator[tuple[str, str, AnyTarget]]:
+    """Yield each label, the contender that stands behind it, and what that is; the control is the baseline once more, served
+    anew where the lab can do that."""
+    for label, target in contenders.items():
+        yield label, label, target
+    if control:
+        name, target = next(iter(contenders.items()))
+        yield _control(contenders), name, target.configuration if isinstance(target, Server) else target
+
+
+def _control(contenders: Mapping[str, AnyTarget]) -> str:
+    return f"{next(iter(contenders))} again"
+
+
+def _served(target: AnyTarget, stack: ExitStack) -> Server | str:
+    return stack.enter_context(serve(target)) if isinstance(target, Configuration) else target
+
+
+def _seconds_of(load: Load, settings: Settings) -> float:
+    return settings.warmup_of(load) + settings.seconds + OVERHEAD_S
+
+
+def _check_contenders(contenders: object, control: bool) -> None:
+    if not isinstance(contenders, Mapping) or not all(isinstance(label, str) and label for label in contenders):
+        raise ConfigurationError(f"compare() takes a mapping of labels to contenders, not {contenders!r}")
+    least = 1 if control else 2
+    if not least <= len(contenders) <= MAX_CONTENDERS:
+        what = "contender" if least == 1 else "contenders"
+        raise ConfigurationError(f"compare() takes {least} to {MAX_CONTENDERS} {what}, not {len(contenders)}")
+    for label, target in contenders.items():
+        if not isinstance(target, Configuration | Server | str):
+            raise ConfigurationError(
+                f"contender {label!r}: expected a configuration, a server of serve() or an address, not {target!r}"
+            )
+    if control and _control(contenders) in contenders:
+        raise ConfigurationError(f"{_control(contenders)!r} is what the control is called; choose another label")
+
+
+def _by_label(value: _T | Mapping[str, _T], contenders: Mapping[str, AnyTarget], what: str) -> dict[str, _T]:
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(contenders, value)
+    if set(value) != set(contenders):
+        raise ConfigurationError(f"{what} names {', '.join(value)}; the contenders are {', '.join(contenders)}")
+    return dict(value)
+
+
+def _beside_by_label(beside: Any, contenders: Mapping[str, AnyTarget]) -> dict[str, Any]:
+    """Loads by path are for all contenders; whether they are by label first shows in what they map to."""
+    if isinstance(beside, Mapping) and any(isinstance(one, Mapping) for one in beside.values()):
+        return _by_label(beside, contenders, "beside")
+    return dict.fromkeys(contenders, beside)
+
+
+def _check_load(load: object, settings: Settings) -> None:
+    if not isinstance(load, Closed | Open):
+        raise ConfigurationError(f"load={load!r}: compare() takes one load, such as requestlab.closed(users=10)")
+    check(load, settings)
+
+
+def _seed(seed: object) -> int:
+    if seed is None:
+        return random.randrange(2**32)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigurationError(f"seed={seed!r}: expected a whole number, or None for one that chance decides on")
+    return seed
+
+
+def _limits(rounds: object, budget: object, width: object) -> _Limits:
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or not 1 <= rounds <= MAX_ROUNDS:
+        raise ConfigurationError(
+            f"rounds={rounds!r}: expected a whole number from 1 to {MAX_ROUNDS}; verdicts need {MIN_ROUNDS}"
+        )
+    for name, value, most in (("budget", budget, MAX_BUDGET_S), ("width", width, 10.0)):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and (not number or not 0 < value <= most):  # type: ignore[operator]
+            raise ConfigurationError(f"{name}={value!r}: expected a number above 0 and up to {most:g}, or None")
+    return _Limits(rounds, budget, width)  # type: ignore[arg-type]

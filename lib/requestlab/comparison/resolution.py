@@ -1,0 +1,135 @@
+"""resolution(): which differences this machine can tell today, from a short comparison of a configuration with itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from requestlab.comparison.compare import MAX_BUDGET_S, OVERHEAD_S, RAMP_S, compare
+from requestlab.comparison.comparison import ALIKE, CANNOT_TELL, Comparison
+from requestlab.comparison.intervals import CONFIDENCE, MIN_ROUNDS, Interval, chi_squared, students_t
+from requestlab.errors import ConfigurationError
+from requestlab.load.loads import closed
+from requestlab.measurement.measure import WARMUP_S
+from requestlab.serving.configuration import SYNC
+from requestlab.system import quick
+
+PATH = "/sync/page/"
+USERS = 10
+ROUNDS = 8
+SLICE_S = 0.3
+SHORT_WARMUP_S = 0.1
+BUDGET_S = 9.0
+"""How long the rounds may take, the ramp before them included; starting two servers comes on top of it."""
+
+CONTENDERS = 2
+DEFAULT_SLICE_S = 1.0
+"""Of `compare`: what is foretold is a comparison with its defaults."""
+
+
+CAUTION = 0.9
+"""So surely the noise is below the bound that is reckoned with: eight rounds do not say more than roughly how large it is."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What can be told today. Made by `resolution`.
+
+    `difference` is a share: below 0.06, differences in throughput of 6 % cannot be told from none by a comparison of two
+    contenders that takes `seconds`; NaN where too little could be measured, and then `why` says what stood in the way.
+    `control` is the ratio of the throughputs of one configuration under two names, with its interval (A/A); `differed` says
+    that it was called a difference, which it is not. `noise` is the standard deviation of the logarithm of that ratio from
+    round to round, `rounds` how many rounds were foretold.
+    """
+
+    seconds: float
+    difference: float
+    control: Interval
+    differed: bool
+    noise: float
+    rounds: int
+    why: str = ""
+
+    def __repr__(self) -> str:
+        if not math.isfinite(self.difference):
+            return f"today nothing can be said about differences that can be told in {self.seconds:g} s: {self.why}"
+        return f"today differences under {math.ceil(100 * self.difference)} % cannot be told in {self.seconds:g} s"
+
+
+def resolution(seconds: float = 60.0) -> Resolution:
+    """Measure how much this machine's noise hides today, in some ten seconds.
+
+    >>> resolution()
+    today differences under 6 % cannot be told in 60 s
+
+    `seconds` is how long a comparison of two contenders would take, with slices of 1 s as `compare` has them. An A/A is
+    measured, two servers of one configuration that take turns in slices of 0.3 s, or of half as much in quick mode. Let s be the upper bound of the standard
+    deviation of the log-ratio of their throughputs from round to round (`noise`; by chi-squared, at 90 %), and n the rounds
+    that fit into `seconds` (less the share that was dropped for evidence from outside). The interval of such a comparison
+    would then reach to
+
+        h = t(n - 1) · s / √n        Student's t, at the confidence of `intervals`
+
+    either side of its middle (Student, The probable error of a mean, Biometrika 6, 1908). A difference is called where the
+    interval lies beyond `comparison.ALIKE`; so one of (1 + ALIKE) · exp(h) - 1 is called half of the time, and a smaller one
+    is rather missed. Where the A/A itself was off by more than ALIKE, that takes its place.
+
+    On the safe side: longer slices average some of the noise out, and no credit is given for that (where every request were a
+    throw of dice, noise in slices of 1 s would be 0.55 times that of 0.3 s). Not on it: noise that comes and goes over
+    minutes, which a measurement of ten seconds cannot see. Only the A/A of a comparison itself (`control=True`) can.
+
+    Raises ConfigurationError for seconds in which there is no comparison, and what `serve` and `measure` raise.
+
+    Resources: two servers and the load process for the time of the call.
+    """
+    rounds = _rounds_in(seconds)
+    found = compare(
+        {SYNC.name: SYNC},
+        PATH,
+        closed(users=USERS),
+        rounds=ROUNDS,
+        budget=BUDGET_S,
+        control=True,
+        seconds=SLICE_S / 2 if quick.is_quick() else SLICE_S,
+        warmup=SHORT_WARMUP_S,
+    )
+    return foretell(found, seconds, rounds)
+
+
+def foretell(control: Comparison, seconds: float, rounds: int) -> Resolution:
+    """Return what an A/A says about a comparison of so many `rounds`, which takes so many `seconds`."""
+    assert control.control is not None
+    ratio = control.ratio(control.control, control.labels[0])
+    differed = ratio.verdict != CANNOT_TELL
+    tried = len({part.round for part in control.slices})
+    left = math.floor(rounds * control.complete / tried) if tried else 0
+    caveats = [caveat for label in (control.labels[0], control.control) for caveat in control.caveats(label)]
+    if not ratio.interval.known or left < MIN_ROUNDS or caveats:
+        why = _disturbed(control, tried) if control.dropped else "; ".join(caveats) or ratio.interval.why
+        return Resolution(seconds, math.nan, ratio.interval, differed, math.nan, left, why)
+    table = control.figures("throughput")
+    noise = float(np.log(table[control.control] / table[control.labels[0]]).std(ddof=1))
+    freedom = ratio.interval.rounds - 1
+    bound = noise * math.sqrt(freedom / chi_squared(1 - CAUTION, freedom))
+    half = students_t((1 + CONFIDENCE) / 2, left - 1) * bound / math.sqrt(left)
+    floor = max(math.log1p(ALIKE), abs(math.log(ratio.value)))
+    return Resolution(seconds, math.expm1(floor + half), ratio.interval, differed, noise, left)
+
+
+def _disturbed(control: Comparison, tried: int) -> str:
+    kinds = ", ".join(f"{count:,} × {why}" for why, count in control.dropped_why.items())
+    return f"{control.complete} of {tried} rounds of the A/A count, the others were disturbed from outside ({kinds})"
+
+
+def _rounds_in(seconds: object) -> int:
+    ramp_s = CONTENDERS * (RAMP_S + OVERHEAD_S)
+    round_s = CONTENDERS * (WARMUP_S + DEFAULT_SLICE_S + OVERHEAD_S)
+    least = math.ceil(ramp_s + MIN_ROUNDS * round_s)
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not least <= seconds <= MAX_BUDGET_S:  # type: ignore[operator]
+        raise ConfigurationError(
+            f"seconds={seconds!r}: expected from {least} to {MAX_BUDGET_S:g}; a comparison needs {MIN_ROUNDS} rounds"
+        )
+    return int((seconds - ramp_s) / round_s)  # type: ignore[operator]

@@ -1,0 +1,1 @@
+"""The load client: what is sent, by whom, how fast, and what came back."""

@@ -1,0 +1,108 @@
+"""The load process: a plan comes in, raw samples go out. Run as `python -m requestlab.load.generator`.
+
+It is a process of its own, on a core of its own where there is one, so that nothing the notebook does shows up as latency.
+One line of JSON on its standard input is the plan (`requestlab.load.plan.Plan`). On its standard output it writes one line of JSON
+(how it went) and then the table of samples, row by row, as int64; and waits for the next plan. The end of its input ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import select
+import sys
+from typing import Any
+
+import uvloop
+
+from requestlab.load.loop import LoadLoop
+from requestlab.load.plan import COLUMNS, Plan
+from requestlab.worker import lifeline
+
+LOOK_AGAIN_MS = 20
+
+
+def drive(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
+    """Return what carries out the plan."""
+    if plan.client == "httpx":
+        from requestlab.load.httpx_loop import HttpxLoop
+
+        return HttpxLoop(plan, loop)
+    if plan.misbehaving:
+        from requestlab.load.misbehaving import MisbehavingLoop
+
+        return MisbehavingLoop(plan, loop)
+    if plan.rate is not None:
+        from requestlab.load.open_loop import OpenLoop
+
+        return OpenLoop(plan, loop)
+    from requestlab.load.closed_loop import ClosedLoop
+
+    return ClosedLoop(plan, loop)
+
+
+def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    print(context.get("message"), repr(context.get("exception")), file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def main() -> None:
+    """Read plans, carry them out one after another, write the samples of each."""
+    lifeline.die_with_parent()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    gc.disable()  # a pause of the collector would show up as latency; the hot path makes no cycles
+    usable = os.sched_getaffinity(0)
+    loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_give_up)  # a defect must not pass for a slow server
+    while line := sys.stdin.buffer.readline():
+        plan = Plan.from_json(line)
+        os.sched_setaffinity(0, usable if plan.core is None else {plan.core})
+        _write(run_job(plan, loop))
+        loop.run_until_complete(asyncio.sleep(0))  # connections that were closed give back their sockets
+        gc.collect()
+
+
+def run_job(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
+    """Put the load of the plan on the server, and return what was recorded."""
+    loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # nothing more is sent meanwhile: what arrives is the end
+    load = drive(plan, loop)
+    loop.run_until_complete(load.run())
+    loop.remove_reader(sys.stdin.fileno())
+    os.set_blocking(sys.stdin.fileno(), True)  # libuv has changed that
+    return load
+
+
+def _write(load: LoadLoop) -> None:
+    head = {
+        "marks": load.marks,
+        "columns": COLUMNS,
+        "rows": len(load.rows) // len(COLUMNS),
+        "started": load.started,
+        "held_back": load.held_back,
+    }
+    _put(json.dumps(head).encode() + b"\n" + load.rows.tobytes())
+
+
+def _put(data: bytes) -> None:
+    """Write all of it to the standard output, and look again and again whether there is room.
+
+    A plain write of megabytes was seen to sleep on a pipe that had long been emptied (Linux 6.18, with strace): its reader, which
+    waits for the rest, wakes nobody.
+    """
+    output = sys.stdout.fileno()
+    os.set_blocking(output, False)
+    room = select.poll()
+    room.register(output, select.POLLOUT)
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(output, rest) :]
+        except BlockingIOError:
+            room.poll(LOOK_AGAIN_MS)
+
+
+if __name__ == "__main__":
+    main()

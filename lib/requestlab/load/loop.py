@@ -1,0 +1,152 @@
+"""What every kind of load has in common: its rows, the marks at both ends of the measured stretch, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from typing import Any, Protocol
+
+from requestlab.load.connection import WRONG_BODY, Connection
+from requestlab.load.plan import Plan
+from requestlab.system.clocks import cpu_time_ns, pressure_ns, throttled_ns, use_of_cores, waited_for_a_core_ns
+from requestlab.worker.wrappers import HEADER
+
+TIMEOUT_CHECK_S = 0.05
+_HEADER = HEADER.encode()
+
+
+class Exchange(Protocol):
+    """What is kept of one request: see `connection.Connection`."""
+
+    sent: int
+    first_byte: int
+    first_body: int
+    done: int
+    status: int
+    error: int
+    size: int
+    checksum: int
+    opened: bool
+    headers: list[tuple[bytes, bytes]]
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class LoadLoop:
+    """Carries out a plan on the loop. A subclass says in `begin` how requests are sent; it records each that ends, counts in
+    `started` each that it sends, and sets `finished` when nothing is under way and nothing is to come."""
+
+    def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
+        self.rows = array("q")
+        self.marks: list[dict[str, Any]] = []
+        self.started = 0
+        self.held_back = 0
+        self.plan = plan
+        self.loop = loop
+        self.request = plan.request.encode("latin-1")
+        self.timeout_ns = int(plan.timeout_s * 1e9)
+        self.finished: asyncio.Future[None] = loop.create_future()
+        self._expect = plan.expect.encode("latin-1")
+
+    async def run(self) -> None:
+        """Send until the time is over, then wait for what is under way; marks are set at both ends of the stretch."""
+        plan, start = self.plan, time.perf_counter_ns()
+        self.start = start
+        self.deadline = start + int((plan.warmup_s + plan.seconds) * 1e9)
+        if plan.warmup_s:
+            self.loop.call_later(plan.warmup_s, self._mark)
+        else:
+            self._mark()
+        if plan.each is None:
+            self.loop.call_later(plan.warmup_s + plan.seconds, self._mark)
+        self.loop.call_later(TIMEOUT_CHECK_S, self._check_timeouts)
+        try:
+            self.begin()
+            await self.finished
+        finally:
+            self.end()
+        if len(self.marks) < 2:
+            self._mark()
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Give back what `begin` has taken."""
+
+    def fail_overdue(self, before_ns: int) -> None:
+        """Give up the requests that were planned before that time."""
+        raise NotImplementedError
+
+    def connection(self) -> Connection:
+        """Return a new connection, whose ends of exchanges come to `ended`."""
+        plan = self.plan
+        return Connection(self.loop, plan.family, plan.address, self.ended, bool(self._expect), plan.keep_alive)
+
+    def ended(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    def record(self, c: Exchange, user: int, planned: int) -> None:
+        """Keep one request that ended, well or not."""
+        error = c.error
+        if self._expect and not error and c.status < 400 and self._expect not in c.body:
+            error = WRONG_BODY
+        pid, thread, on_loop, number = served(c.headers)
+        self.rows.extend(
+            (
+                user,
+                planned,
+                c.sent,
+                c.first_byte,
+                c.done,
+                c.status,
+                error,
+                c.size,
+                c.checksum,
+                c.opened,
+                pid,
+                thread,
+                on_loop,
+                number,
+                c.first_body,
+            )
+        )
+
+    def _check_timeouts(self) -> None:
+        self.fail_overdue(time.perf_counter_ns() - self.timeout_ns)
+        if not self.finished.done():
+            self.loop.call_later(TIMEOUT_CHECK_S, self._check_timeouts)
+
+    def _mark(self) -> None:
+        if len(self.marks) == 2:  # the last answer was faster than the timer
+            return
+        upstream = self.plan.upstream
+        self.marks.append(
+            {
+                "time_ns": time.perf_counter_ns(),
+                "generator_cpu_ns": time.process_time_ns(),
+                "generator_wait_ns": waited_for_a_core_ns(),
+                "server_cpu_ns": [cpu_time_ns(pid) for pid in self.plan.pids],
+                "cores_ns": use_of_cores(self.plan.cores),
+                "pressure_ns": pressure_ns(),
+                "throttled_ns": throttled_ns(),
+                "upstream_cpu_ns": cpu_time_ns(upstream) if upstream else None,
+                "upstream_wait_ns": waited_for_a_core_ns(upstream) if upstream else None,
+            }
+        )
+
+
+def served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int, int]:
+    """Return who served an answer, from the probe's header: pid, native thread id, whether it ran an event loop, and the number
+    of the request in that worker."""
+    for name, value in reversed(headers):
+        if name == _HEADER:
+            pid, thread, on_loop, number = value.split()
+            return int(pid), int(thread), int(on_loop), int(number)
+    return 0, 0, -1, 0

@@ -1,0 +1,79 @@
+"""What the load process is told to do, and the table that it answers with: values only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+COLUMNS = (
+    "user",
+    "planned",
+    "sent",
+    "first_byte",
+    "done",
+    "status",
+    "error",
+    "size",
+    "body",
+    "opened",
+    "pid",
+    "thread",
+    "on_loop",
+    "number",
+    "first_body",
+)
+"""One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's, `first_body`
+its body's); `error` as in connection.ERRORS; `body`
+is the CRC-32 of the answer's body; `pid`, `thread`, `on_loop` and `number` (of the request in its worker) are 0, 0, -1 and 0
+where the probe is off or nothing was answered. `user` is the number of the connection: in a closed loop, each user has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the load process is to do. `address` and `family` are those of a socket, `request` is what is sent, in latin-1.
+
+    Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
+    `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the measured
+    stretch. With `misbehaving`, it is `connections` clients that misbehave in that way (`misbehaving.KINDS`), with bodies of
+    `size` bytes, at `per_s` bytes per second, or for `after_ms`.
+
+    `pids` are the server's workers, whose CPU time is read at both ends of the measured stretch; `cores` are those of the
+    server, whose use by others is read too; `core` is the generator's own, or None. `upstream` is the pid of what the server
+    calls, which is watched like the server, or 0. `expect` is what each answer's body must hold, in latin-1; empty: anything.
+    """
+
+    family: int
+    address: tuple[Any, ...]
+    request: str
+    users: int | None = None
+    each: int | None = None
+    rate: float | None = None
+    arrivals: str = "constant"
+    seed: int = 0
+    connections: int = 1
+    keep_alive: bool = True
+    seconds: float
+    warmup_s: float
+    timeout_s: float
+    client: str = "lab"
+    expect: str = ""
+    pids: tuple[int, ...] = ()
+    cores: tuple[int, ...] = ()
+    core: int | None = None
+    misbehaving: str = ""
+    size: int = 0
+    per_s: float = 0.0
+    after_ms: float = 0.0
+    upstream: int = 0
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Plan:
+        fields = json.loads(line)
+        for name in ("address", "pids", "cores"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)

@@ -1,0 +1,199 @@
+"""What the lag figure has to show: how late each event loop was, over time and over all, and what held it up."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from requestlab.errors import ConfigurationError
+from requestlab.measurement.run import Run
+from requestlab.plots.inputs import Contender
+from requestlab.serving.servers import SERVERS
+from requestlab.trace.blocking import blocks, lag_summary
+from requestlab.trace.lanes import Booleans, Floats, workers, zero_ns
+from requestlab.worker.heartbeat import EVERY_NS
+
+MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS = 10.0, 100.0
+"""Limits of Clinic.js Doctor (analysis/analyse-delay.js): a loop has a problem if its median or its maximum reaches one."""
+
+NOT_SCHEDULED = "not scheduled"
+_PERIOD_MS = EVERY_NS / 1e6
+_SILENCE = 5  # ticks missed at the end of a load: fewer need not mean anything
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch in which the loop was held up, `begin_ms` and `end_ms` counted from the first request planned."""
+
+    begin_ms: float
+    end_ms: float
+    ms: float
+    cause: str
+    where: str
+    function: str
+    view: str
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """Blocks of one cause in one function of one file, in the order of time; at least one.
+
+    With them are blocks in the same view whose line nobody saw. The operating system does not care which function it
+    interrupts: all blocks that are its fault are one culprit's.
+    """
+
+    blocks: tuple[Block, ...]
+
+    @cached_property
+    def longest(self) -> Block:
+        return max(self.blocks, key=lambda block: block.ms)
+
+    @cached_property
+    def seen(self) -> Block:
+        """The longest of which the line is known, or else the longest."""
+        return max((block for block in self.blocks if block.where), key=lambda block: block.ms, default=self.longest)
+
+    @property
+    def cause(self) -> str:
+        return self.longest.cause
+
+    @property
+    def placed(self) -> bool:
+        """Whether it can be said where: not of the system's victims, unless most were in one function."""
+        alike = sum(block.function == self.seen.function for block in self.blocks)
+        return self.cause != NOT_SCHEDULED or alike * 2 > len(self.blocks)
+
+    @property
+    def cost(self) -> float:
+        """How much waiting they cause: a callback falls into a block with a chance of ms, and then waits ms / 2 on average."""
+        return sum(block.ms**2 for block in self.blocks)
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """One event loop, as its heartbeat saw it while the load ran.
+
+    One entry a tick, in the order in which they were due, at even intervals: `time_ms` from the first request planned,
+    `late_ms`, and `pending`: it had not run when the load was over, and was at least so late. `floor_ms` is the median lateness
+    while the loop was idle. `name` tells the worker: `worker 2`.
+    """
+
+    name: str
+    time_ms: Floats
+    late_ms: Floats
+    pending: Booleans
+    floor_ms: float
+    blocks: tuple[Block, ...]
+
+    def percentile(self, q: float) -> float:
+        """Return how long, in ms, a callback would have waited at most in `q` percent of the time."""
+        return float(np.percentile(self.late_ms, q, method="inverted_cdf"))
+
+    @property
+    def max_ms(self) -> float:
+        return float(self.late_ms.max())
+
+    @property
+    def too_late(self) -> tuple[bool, bool]:
+        """Whether the median, and whether the maximum, reaches its limit."""
+        return self.percentile(50) >= MEDIAN_LIMIT_MS, self.max_ms >= MAXIMUM_LIMIT_MS
+
+    @property
+    def held_up(self) -> float:
+        """The share of the time in which it was held up, 0 to 1."""
+        begin, end = float(self.time_ms[0]), float(self.time_ms[-1]) + _PERIOD_MS
+        inside = sum(max(0.0, min(block.end_ms, end) - max(block.begin_ms, begin)) for block in self.blocks)
+        return min(1.0, inside / (end - begin))
+
+
+def loops(contender: Contender, span_ms: float) -> list[Loop]:
+    """Return the loops of a run's workers while the load ran; ConfigurationError for a run that has none, or no heartbeat."""
+    label, configuration = contender.label, contender.run.about.configuration
+    row = SERVERS.get(configuration.server) if configuration else None
+    if configuration is not None and row is not None and row.interface == "wsgi":
+        raise ConfigurationError(
+            f"the run {label!r} has no event loop that could be late: {configuration.server} speaks WSGI; measure one under "
+            "ASGI: serve(ASYNC, probe=True)"
+        )
+    found = list(_loops(contender.run, span_ms))
+    if not found:
+        raise ConfigurationError(
+            f"the run {label!r} knows nothing of its event loop: no heartbeat ran on it; serve it with the probe on: "
+            "serve(..., probe=True)"
+        )
+    return found
+
+
+def span_ms(run: Run) -> float:
+    """Return how long the load took, from the first request planned to the last answer or the end of the stretch."""
+    last = max([int(run.about.end), *run.requests["done"].nlargest(1).tolist()])
+    return float(last - zero_ns(run)) / 1e6
+
+
+def culprits(found: Sequence[Loop]) -> list[Culprit]:
+    """Return what held the loops up, that which caused the most waiting first."""
+    groups: dict[tuple[str, ...], list[Block]] = {}
+    # Those whose line is known come first: the others join them.
+    for block in sorted((block for loop in found for block in loop.blocks), key=lambda block: not block.where):
+        groups.setdefault(_key(block, groups), []).append(block)
+    in_time = [sorted(group, key=lambda block: block.begin_ms) for group in groups.values()]
+    return sorted((Culprit(tuple(group)) for group in in_time), key=lambda culprit: -culprit.cost)
+
+
+def _key(block: Block, groups: Mapping[tuple[str, ...], Sequence[Block]]) -> tuple[str, ...]:
+    if block.cause == NOT_SCHEDULED:
+        return (block.cause,)
+    if not block.where and block.function:
+        for key, others in groups.items():
+            if any(_may_be_one(block, other) for other in others):
+                return key
+    return block.cause, block.where.rpartition(":")[0], block.function
+
+
+def _may_be_one(block: Block, other: Block) -> bool:
+    same = block.view == other.view if block.view and other.view else block.function == other.function
+    return block.cause == other.cause and same
+
+
+def _loops(run: Run, span: float) -> Iterator[Loop]:
+    zero, stuck = zero_ns(run), blocks(run.trace)
+    floors = lag_summary(run.trace).set_index(["pid", "thread"])["floor_ms"]
+    ticks = run.trace.ticks.query("ran > 0")
+    for worker, pid in enumerate(workers(run), start=1):
+        here = ticks[ticks["pid"] == pid]
+        threads = here["thread"].unique().tolist()
+        for number, thread in enumerate(threads, start=1):
+            rows = here[here["thread"] == thread]
+            name = f"worker {worker}" if len(threads) == 1 else f"worker {worker}, event loop {number}"
+            mine = stuck[(stuck["pid"] == pid) & (stuck["thread"] == thread)].to_dict("records")
+            held_up = [_block(row, zero) for row in mine]
+            due_ms, ran_ms = (((rows[column] - zero) / 1e6).to_numpy(np.float64) for column in ("due", "ran"))
+            silent_ms = _silent_ms(run, zero, due_ms)
+            if silent_ms.size:
+                held_up.append(Block(float(silent_ms[0]), span, float(span - silent_ms[0]), "unknown", "", "", ""))
+            due_ms = np.concatenate([due_ms, silent_ms])
+            late_ms = np.concatenate([ran_ms, np.full(silent_ms.size, span)]) - due_ms
+            inside = (due_ms >= 0) & (due_ms <= span)
+            if inside.any():
+                shown = tuple(block for block in held_up if block.end_ms > 0 and block.begin_ms < span)
+                pending = np.arange(due_ms.size) >= ran_ms.size
+                floor = float(floors[(pid, thread)])
+                yield Loop(name, due_ms[inside], late_ms[inside], pending[inside], floor, shown)
+
+
+def _silent_ms(run: Run, zero: int, due_ms: Floats) -> Floats:
+    """Return the ticks that were due after the last one that ran, if they are so many that the loop must have been stuck."""
+    if run.about.server_ended or run.about.worker_ended:
+        return np.empty(0)
+    missed = np.arange(due_ms.max() + _PERIOD_MS, (int(run.about.end) - zero) / 1e6, _PERIOD_MS)
+    return missed if missed.size > _SILENCE else np.empty(0)
+
+
+def _block(row: Mapping[Hashable, Any], zero: int) -> Block:
+    begin, end = (float(row[name] - zero) / 1e6 for name in ("begin", "end"))
+    cause, where, function, view = (str(row[name]) for name in ("cause", "where", "function", "view"))
+    return Block(begin, end, float(row["ms"]), cause, where.removeprefix("site-packages/"), function, view)

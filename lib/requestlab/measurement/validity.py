@@ -1,0 +1,388 @@
+"""Is this run fit to be believed? Valid, suspect or invalid, with reasons in words.
+
+Invalid: the figures are not those of the server under this load. Suspect: they are, but something else had a part in them, or
+they mean less than they seem to. Each check says what it saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from requestlab.load.connection import ERRORS, OTHER, REFUSED, WRONG_BODY
+from requestlab.load.plan import COLUMNS
+
+if TYPE_CHECKING:
+    from requestlab.measurement.run import Run
+
+BUSY_GENERATOR = 0.6
+"""Share of the time, spent running or waiting for a core, above which the generator itself may be what was measured."""
+
+BUSY_UPSTREAM = 0.6
+"""The same for the upstream behind the server."""
+
+LATE_UPSTREAM_MS = 0.5
+LATE_UPSTREAM = 0.05
+"""How much later than it promised the upstream may answer on average: so many ms, or that share of what it promised."""
+
+STARVED_GENERATOR = 0.1
+"""Share of the time in which the generator could have run and had no core, although one is set apart for it."""
+
+LATE_MS = 1.0
+"""A request that is sent later than this after it was planned is late."""
+
+LITTLE = 0.02
+"""How far the requests under way may be from the users, by Little's law, before something is wrong with the load."""
+
+MUCH_STEAL = 0.05
+MUCH_FOREIGN = 0.1
+"""Shares of the time of the server's cores that went to other machines on the host, and to other processes."""
+
+MUCH_THROTTLED = 0.05
+"""Share of the time in which a limit of the control group halted its processes."""
+
+HARMLESS_IDLE = 0.5
+"""Other processes do no harm where the server's cores are idle for that share of the time."""
+
+MUCH_PRESSURE = 0.2
+"""Share of the time in which something waited for a core, where neither server nor load has reason to."""
+
+TICKS_NS = 20_000_000
+"""The system counts the use of cores in steps of 10 ms; both ends of a stretch may be wrong by one."""
+
+FALLEN_BEHIND = 0.05
+"""Share of the requests due that may wait at the end of an open loop, beyond those that always do."""
+
+UNEVEN = 1.25
+"""How many times an even share of the work the busiest worker may have done."""
+
+DELAYED_ACK_MS = (35.0, 60.0)
+"""How long the rest of an answer takes behind its first byte where Nagle's algorithm waits for a delayed acknowledgement."""
+
+TRAPPED = 0.1
+"""Share of such answers that cannot be chance."""
+
+TAIL = 20
+"""Requests that should lie beyond a percentile before it means anything."""
+
+
+def judge(run: Run) -> tuple[str, list[str]]:
+    """Return `valid`, `suspect` or `invalid`, and the reasons; a valid run may have remarks on its percentiles."""
+    invalid = [reason for check in _INVALID for reason in check(run)]
+    suspect = [reason for check in _SUSPECT for reason in check(run)]
+    remarks = list(_weak_percentiles(run))
+    validity = "invalid" if invalid else "suspect" if suspect else "valid"
+    return validity, [*invalid, *suspect, *remarks]
+
+
+def outside(run: Run) -> str:
+    """Return what evidence there is that something outside of server and load disturbed the run, in a few words; or nothing.
+
+    It looks at no response time: a slice may be left out for this, never for being slow. Loads beside each other hold up each
+    other's processes, and more so where the server is fast: that is not from outside.
+    """
+    alone = not run.about.beside and not run.about.upstream  # which shares the generator's core
+    found = {
+        "steal": any(_stolen(run)),
+        "other processes": any(_foreign(run)),
+        "CPU limit": any(_throttled(run)),
+        "generator starved": alone and _was_starved(run),
+        "schedule late": alone and not run.about.held_back and any(_behind_schedule(run)),
+    }
+    return ", ".join(name for name, seen in found.items() if seen)
+
+
+# What makes it invalid.
+
+
+def _ended(run: Run) -> Iterator[str]:
+    if run.about.server_ended:
+        yield "the server ended during the run"
+    elif run.about.worker_ended:
+        yield "a worker of the server ended, before the run or during it"
+
+
+def _unanswered(run: Run) -> Iterator[str]:
+    if run.about.misbehaving:
+        if _absent(run) == run.about.connections:
+            yield "no client could connect"
+    elif not len(run.response_ms):
+        yield "no request was answered with a status below 400"
+
+
+def _somebody_else(run: Run) -> Iterator[str]:
+    if run.about.nonce is False:
+        yield "somebody else answers at the server's address: the answers may not be its own"
+
+
+def _lost(run: Run) -> Iterator[str]:
+    rows = int((run.samples[:, COLUMNS.index("user")] >= 0).sum())  # the others never had a connection
+    if rows != run.about.started:
+        yield f"{run.about.started:,} requests were sent, and {rows:,} were answered or failed"
+
+
+def _counted_otherwise(run: Run) -> Iterator[str]:
+    """What the server has counted lies between the answers and the requests, of all loads at that time; what failed may or may
+    not have reached it."""
+    if not run.about.counts:
+        return
+    together = [run, *run.beside.values()]
+    counted = sum(run.about.counts.values())
+    sent = sum(one.about.started for one in together)
+    answers = sum(int((one.samples[:, COLUMNS.index("status")] > 0).sum()) for one in together)
+    if counted > sent:
+        yield (
+            f"the server counted {counted:,} requests, and {sent:,} were sent: somebody else asked too, or "
+            "what was given up earlier came late"
+        )
+    elif counted < answers:
+        yield f"{answers:,} answers came, and the application counted {counted:,} requests: it did not give all of them"
+
+
+# What makes it suspect.
+
+
+def _failed(run: Run) -> Iterator[str]:
+    failed = int(run.failed.sum())
+    if failed:
+        wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
+        bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""
+        yield f"{failed:,} of {len(run.requests):,} requests failed{bodies}"
+
+
+def _redirected(run: Run) -> Iterator[str]:
+    moved = int(run.requests["status"].between(300, 399).sum())
+    if 2 * moved > len(run.requests):
+        yield f"{moved:,} of {len(run.requests):,} answers are redirects (status 3xx): is this the page that was meant?"
+
+
+def _odd_bodies(run: Run) -> Iterator[str]:
+    good = run.requests[(run.requests["error"] == "") & (run.requests["status"] < 400)]
+    if not len(good):
+        return
+    most = int(good["body"].value_counts().iloc[0])
+    if 0.5 < most / len(good) < 1:
+        yield f"{len(good) - most:,} of {len(good):,} answers had another body than the rest"
+
+
+def _busy(run: Run) -> Iterator[str]:
+    if run.generator_was_busy:
+        waited = f" and waited for it for another {run.generator_wait:.0%}" if run.generator_wait > 0.01 else ""
+        yield f"the generator used {run.generator_share:.0%} of its core{waited}: it may have been the bottleneck"
+
+
+def _starved(run: Run) -> Iterator[str]:
+    if _was_starved(run) and not run.generator_was_busy:
+        company = "the load beside it" if run.about.beside else "the upstream" if run.about.upstream else ""
+        other = f"{company}, or something else," if company else "something else"
+        yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: {other} ran there"
+
+
+def _was_starved(run: Run) -> bool:
+    return not run.about.cores_shared and run.generator_wait > STARVED_GENERATOR
+
+
+def _silent_upstream(run: Run) -> Iterator[str]:
+    if (upstream := run.about.upstream) and upstream.pid is None:
+        yield f"the upstream at {upstream.url} did not answer, or was another one at the end: is it still running?"
+
+
+def _busy_upstream(run: Run) -> Iterator[str]:
+    if run.upstream_share + run.upstream_wait > BUSY_UPSTREAM:
+        waited = f" and waited for it for another {run.upstream_wait:.0%}" if run.upstream_wait > 0.01 else ""
+        yield f"the upstream used {run.upstream_share:.0%} of its core{waited}: it may have been the bottleneck"
+
+
+def _late_upstream(run: Run) -> Iterator[str]:
+    upstream = run.about.upstream
+    if not upstream or not upstream.timed:
+        return
+    promised, late = (ns / upstream.timed / 1e6 for ns in (upstream.promised_ns, upstream.late_ns))
+    if late > max(LATE_UPSTREAM_MS, LATE_UPSTREAM * promised):
+        yield f"the upstream promised answers after {promised:.3g} ms, and was late by {late:.2g} ms on average"
+
+
+def _without_company(run: Run) -> Iterator[str]:
+    """What is said to have been measured beside a load was not, where that load came to nothing."""
+    for path, other in run.beside.items():
+        for reason in (*_unanswered(other), *_lost(other), *_stayed_away(other)):
+            yield f"of the load beside it, on {path}, {reason}"
+
+
+def _stayed_away(run: Run) -> Iterator[str]:
+    """Clients that misbehave need no answer, but they have to be there."""
+    if run.about.misbehaving and 0 < (absent := _absent(run)) < run.about.connections:
+        yield f"{absent:,} of {run.about.connections:,} clients could not connect"
+
+
+def _absent(run: Run) -> int:
+    """Return how many clients never had a connection."""
+    user, sent, error = (run.samples[:, COLUMNS.index(name)] for name in ("user", "sent", "error"))
+    came = (sent > 0) & ~np.isin(error, (REFUSED, OTHER))
+    return int(run.about.connections) - len(np.unique(user[came]))
+
+
+def _unfinished(run: Run) -> Iterator[str]:
+    planned = (run.about.each or 0) * (run.about.users or 0)
+    if len(run.samples) < planned:
+        yield f"only {len(run.samples):,} of {planned:,} requests were sent before the time was over; give it more seconds"
+
+
+def _behind_schedule(run: Run) -> Iterator[str]:
+    if run.about.rate is None or not len(run.late_ms):
+        return
+    late, last = int((run.late_ms > LATE_MS).sum()), float(np.percentile(run.late_ms, 99))
+    if run.about.held_back:
+        yield (
+            f"all {run.about.connections:,} connections were in use: {run.about.held_back:,} requests were held back "
+            "until one was free"
+        )
+    elif last > LATE_MS:
+        yield (
+            f"{late:,} of {len(run.late_ms):,} requests were sent more than {LATE_MS:g} ms after they were planned (p99 "
+            f"{last:.2g} ms): the generator did not keep its schedule"
+        )
+
+
+def fell_behind(run: Run) -> bool:
+    """Return whether the server did not keep up with the rate of an open loop."""
+    return any(_overtaken(run))
+
+
+def _overtaken(run: Run) -> Iterator[str]:
+    """Requests take their time also where the server keeps up: what counts is how many more wait at the end than would if
+    all took as long as the first did, and more than chance leaves there where few were due."""
+    if run.about.rate is None or not len(run.samples):
+        return
+    planned, done = (run.samples[:, COLUMNS.index(name)] for name in ("planned", "done"))
+    due = int(((planned >= run.about.start) & (planned <= run.about.end)).sum())
+    waiting = int(((planned <= run.about.end) & (done > run.about.end)).sum())
+    first = np.argsort(planned, kind="stable")[: max(1, len(planned) // 10)]
+    usual = run.about.rate * float(np.median(done[first] - planned[first])) / 1e9
+    if waiting > usual + max(min(TAIL, 1.5 * due**0.5), FALLEN_BEHIND * due):
+        yield (
+            f"{waiting:,} requests waited for their answers at the end, and {due:,} were due in that time: the server did not "
+            "keep up, and response times depend on how long the run lasted"
+        )
+
+
+def _littles_law(run: Run) -> Iterator[str]:
+    """J. D. C. Little, A proof for the queuing formula L = λW, Operations Research 9 (1961): here over the stretch itself,
+    with the parts of requests that lie in it, so that it holds exactly and for any length.
+
+    A user whose request has failed pauses; that is told as failures.
+    """
+    users = run.about.users
+    if users is None or run.about.each is not None or (run.samples[:, COLUMNS.index("error")] != 0).any():
+        return
+    under_way = run.mean_under_way
+    if abs(under_way / users - 1) > LITTLE:
+        yield (
+            f"on average {under_way:.3g} requests were under way, and {users:,} users should have one each (Little's law): the "
+            "rest of the time was spent in the load process"
+        )
+
+
+def _users_without_an_answer(run: Run) -> Iterator[str]:
+    users = run.about.users
+    if users is None or run.about.each is not None:
+        return
+    done = run.requests["done"]
+    served = run.requests["user"][(run.requests["status"] > 0) & (done <= run.about.end)].nunique()
+    if served < users:
+        yield f"{users - served:,} of {users:,} users had no answer in {run.seconds:.3g} s: too short for so many, or unfair"
+
+
+def _stolen(run: Run) -> Iterator[str]:
+    """Of the core that lost most: one worker runs on one core at a time, and it may have been that one."""
+    if (share := max(0, run.about.cores_ns.steal - TICKS_NS) / 1e9 / run.seconds) > MUCH_STEAL:
+        yield f"other machines on the same host took {share:.0%} of the time of a core of the server's (steal)"
+
+
+def _foreign(run: Run) -> Iterator[str]:
+    if run.about.server_cpu_ns is None or not run.about.cores_watched:
+        return
+    generators = sum(one.about.generator_cpu_ns for one in (run, *run.beside.values()))
+    aside = generators + (run.about.upstream_cpu_ns or 0)
+    own = run.about.server_cpu_ns + (aside if run.about.cores_shared else 0)
+    share = _share_of_cores(run, run.about.cores_ns.busy - own)
+    idle = run.about.cores_ns.idle / 1e9 / run.seconds / run.about.cores_watched
+    if share > MUCH_FOREIGN and idle < HARMLESS_IDLE:
+        yield f"other processes used {share:.0%} of the time of the server's cores"
+
+
+def _throttled(run: Run) -> Iterator[str]:
+    if (share := (run.about.throttled_ns or 0) / 1e9 / run.seconds) > MUCH_THROTTLED:
+        yield f"a CPU limit (of the container, say) halted processes here for {share:.0%} of the time"
+
+
+def _pressed(run: Run) -> Iterator[str]:
+    pressure = run.about.pressure_ns
+    if pressure is None or run.about.capacity != 1 or run.about.cores_shared or _was_starved(run) or run.about.beside:
+        return
+    if (share := pressure / 1e9 / run.seconds) > MUCH_PRESSURE:
+        yield f"something on this machine waited for a core for {share:.0%} of the time (CPU pressure)"
+
+
+def _uneven(run: Run) -> Iterator[str]:
+    counts = sorted(run.about.counts.values(), reverse=True)
+    even = sum(counts) / len(counts) if counts else 0
+    if len(counts) > 1 and even >= TAIL and counts[0] > UNEVEN * even + 3 * even**0.5:
+        each = ", ".join(f"{count:,}" for count in counts)
+        yield f"the workers did not share the work evenly: {each} requests, where an even share is {even:,.0f}"
+
+
+def _delayed_acknowledgements(run: Run) -> Iterator[str]:
+    good = run.requests[(run.requests["error"] == "") & (run.requests["first_byte"] > 0)]
+    if run.about.misbehaving:  # some of them take their time on purpose
+        return
+    behind = (good["done"] - good["first_byte"]) / 1e6
+    low, high = DELAYED_ACK_MS
+    trapped = int(((behind > low) & (behind < high)).sum())
+    if trapped and trapped > TRAPPED * len(good):
+        yield (
+            f"in {trapped:,} of {len(good):,} answers the rest came some 40 ms behind the first byte: Nagle's algorithm was "
+            "waiting for a delayed acknowledgement (the server should set TCP_NODELAY)"
+        )
+
+
+def _weak_percentiles(run: Run) -> Iterator[str]:
+    beyond = len(run.response_ms)
+    weak = [f"p{q}" for q in (95, 99) if 0 < beyond * (100 - q) / 100 < TAIL]
+    if weak:
+        yield f"too few requests for {' and '.join(weak)}: fewer than {TAIL} lie beyond"
+
+
+def _share_of_cores(run: Run, used_ns: Any) -> float:
+    """Return it as a share of the cores that the workers can use: one worker runs on one of them at a time."""
+    cores = min(run.about.cores_watched, max(1, len(run.about.pids)))
+    return float(max(0, used_ns - TICKS_NS) / 1e9 / run.seconds / cores) if cores else 0.0
+
+
+_Check = Callable[["Run"], Iterator[str]]
+_INVALID: tuple[_Check, ...] = (_ended, _somebody_else, _unanswered, _lost, _counted_otherwise)
+_SUSPECT: tuple[_Check, ...] = (
+    _failed,
+    _redirected,
+    _odd_bodies,
+    _busy,
+    _starved,
+    _silent_upstream,
+    _busy_upstream,
+    _late_upstream,
+    _without_company,
+    _stayed_away,
+    _unfinished,
+    _behind_schedule,
+    _overtaken,
+    _littles_law,
+    _users_without_an_answer,
+    _delayed_acknowledgements,
+    _uneven,
+    _stolen,
+    _foreign,
+    _throttled,
+    _pressed,
+)

@@ -1,0 +1,1 @@
+"""Lessons: opening, executing and reporting them."""

@@ -1,0 +1,78 @@
+"""Figures of executed notebooks as files: those of cells that are tagged `figure:NAME` become NAME.png."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from PIL import Image
+
+from requestlab.errors import ReportError
+from requestlab.notebooks.execute import Executed
+from requestlab.system.files import whole_file
+
+TAG = re.compile(r"figure:([a-z0-9-]+)")
+COLOURS = 128
+"""So many are enough for a figure of few colours and soft edges; the file is then a third as large."""
+
+_DATA = "data:image/png;base64,"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A figure that was written: where, from which lesson, and the sentence that stands in for it."""
+
+    path: Path
+    lesson: str
+    alt: str
+
+
+def demand_folder(folder: Path) -> None:
+    """Raise ReportError where there is no such folder: before lessons run for minutes, not after."""
+    if not folder.is_dir():
+        raise ReportError(f"there is no folder {str(folder)!r} for the figures; make it first")
+
+
+def save_figures(executed: Sequence[Executed], folder: Path) -> list[Saved]:
+    """Write the tagged figures to `folder`, each file whole or not at all; files of other names there are left alone.
+
+    Raises ReportError where a tagged cell of a lesson that came to its end has no figure, or there is no such folder.
+    """
+    demand_folder(folder)
+    return [saved for one in executed for saved in _of_lesson(one, folder)]
+
+
+def _of_lesson(one: Executed, folder: Path) -> Iterator[Saved]:
+    for cell in one.notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if found := TAG.fullmatch(tag):
+                image = next(_images(cell), None)
+                if image is not None:
+                    path = folder / f"{found[1]}.png"
+                    with whole_file(path) as file:
+                        file.write(smaller(base64.b64decode(image[0])))
+                    yield Saved(path, one.name, image[1])
+                elif not one.error:
+                    raise ReportError(f"the cell {cell.id!r} of {one.name} is tagged {tag!r} and shows no figure")
+
+
+def _images(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
+    """Yield data and alternative text of each picture that a cell shows."""
+    for output in cell.get("outputs", []):
+        html = output.get("data", {}).get("text/html", "")
+        for image in BeautifulSoup(html, "html.parser").find_all("img", src=re.compile(f"^{_DATA}")):
+            yield str(image["src"]).removeprefix(_DATA), str(image.get("alt", ""))
+
+
+def smaller(png: bytes) -> bytes:
+    """Return a picture with so few colours that it is a small file, and looks the same."""
+    written = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
+    return written.getvalue()

@@ -1,0 +1,1 @@
+"""Serving: configurations, servers, and starting and stopping them."""

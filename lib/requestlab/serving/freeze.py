@@ -1,0 +1,64 @@
+"""Freezing a server for a moment, to see which load notices."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from requestlab.errors import ConfigurationError
+from requestlab.serving.server import Server
+
+MAX_MS = 5_000.0
+MAX_AFTER_S = 60.0
+
+
+@contextmanager
+def freeze(server: Server, *, after: float = 1.0, ms: float = 300.0) -> Iterator[None]:
+    """Halt every worker of a server for `ms`, `after` seconds from the beginning of the block, as a pause of the garbage
+    collector or of the virtual machine does.
+
+    >>> with freeze(server, after=1, ms=300):
+    ...     run = measure(server, "/async/page/", open(rate=200))
+
+    By SIGSTOP and SIGCONT. Raises ConfigurationError for times out of bounds. Resources: a thread; when the block is left,
+    however that happens, the workers run.
+    """
+    _between("after", after, MAX_AFTER_S)
+    _between("ms", ms, MAX_MS)
+    server.check()
+    over = threading.Event()
+    thread = threading.Thread(target=_halt, args=(server.pids, after, ms / 1000, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _halt(pids: tuple[int, ...], after_s: float, halt_s: float, over: threading.Event) -> None:
+    if over.wait(after_s):
+        return
+    try:
+        _signal(pids, signal.SIGSTOP)
+        over.wait(halt_s)
+    finally:
+        _signal(pids, signal.SIGCONT)
+
+
+def _signal(pids: tuple[int, ...], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def _between(name: str, value: object, most: float) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 <= value <= most:  # type: ignore[arg-type,operator]
+        raise ConfigurationError(f"freeze({name}={value!r}): expected a number from 0 to {most:g}")

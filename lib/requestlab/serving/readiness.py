@@ -1,0 +1,109 @@
+"""Knowing that a server is ready: an answer with this run's nonce, from every worker.
+
+A bound listener accepts connections before the application exists, so that a connection proves nothing. It also means that
+nobody has to poll: the question waits in the accept queue and is answered the moment a worker can.
+"""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from typing import IO, Any
+
+from requestlab.worker.ready import READY_PATH
+
+_PATIENCE_S = 0.01
+
+
+class NotReady(Exception):
+    """The server ended, or the time was over, before every worker had answered."""
+
+
+def wait_until_ready(
+    address: tuple[str, int],
+    nonce: str,
+    workers: int,
+    ending: IO[bytes] | None,
+    deadline: float,
+    tick: Callable[[], None] = lambda: None,
+) -> tuple[int, ...]:
+    """Return the pids of all workers, in ascending order.
+
+    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`; `tick` is called again and
+    again meanwhile. Raises NotReady.
+    """
+    pids: set[int] = set()
+    hold = "?hold" if workers > 1 else ""
+    question = f"GET {READY_PATH}{hold} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+    with selectors.DefaultSelector() as selector:
+        if ending is not None:
+            selector.register(ending, selectors.EVENT_READ)
+        asked: set[socket.socket] = set()
+        try:
+            while len(pids) < workers:
+                if len(asked) < (1 if workers == 1 else 2 * workers):
+                    asked.add(_ask(selector, address, question))
+                for key, _ in selector.select(_PATIENCE_S):
+                    if key.fileobj is ending:
+                        raise NotReady("ended before it was ready")
+                    _listen_to(key, selector, asked, pids, nonce)
+                tick()
+                if time.monotonic() > deadline:
+                    raise NotReady(f"was not ready in time ({len(pids)} of {workers} workers had answered)")
+        finally:
+            for connection in asked:
+                connection.close()
+    return tuple(sorted(pids))
+
+
+def who_answers(address: tuple[str, int], nonce: str, patience_s: float = 1.0) -> bool | None:
+    """Return whether the answer at that address carries this nonce; None where there is none in time."""
+    question = f"GET {READY_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+    received = b""
+    try:
+        with socket.create_connection(address, timeout=patience_s) as connection:
+            connection.sendall(question)
+            while _worker(received, nonce) is None and (more := connection.recv(65536)):
+                received += more
+    except OSError:
+        return None
+    return _worker(received, nonce) is not None if received else None
+
+
+def _ask(selector: selectors.BaseSelector, address: tuple[str, int], question: bytes) -> socket.socket:
+    connection = socket.create_connection(address, timeout=5)
+    connection.sendall(question)
+    selector.register(connection, selectors.EVENT_READ, bytearray())
+    return connection
+
+
+def _listen_to(
+    key: selectors.SelectorKey, selector: selectors.BaseSelector, asked: set[Any], pids: set[int], nonce: str
+) -> None:
+    connection: Any = key.fileobj
+    try:
+        received = connection.recv(65536)
+    except OSError:
+        received = b""
+    key.data.extend(received)
+    pid = _worker(bytes(key.data), nonce)
+    if pid is not None:
+        pids.add(pid)
+    if pid is not None or not received:  # answered, or dropped by a worker that did not live: ask again
+        selector.unregister(connection)
+        asked.discard(connection)
+        connection.close()
+
+
+def _worker(answer: bytes, nonce: str) -> int | None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    if not head.startswith(b"HTTP/1.1 200") or said.get("nonce") != nonce:
+        return None
+    return int(said["pid"])

@@ -1,0 +1,318 @@
+"""Starting a server, knowing that it is ready, and stopping it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
+from requestlab.serving.configuration import Configuration
+from requestlab.serving.readiness import NotReady, wait_until_ready, who_answers
+from requestlab.serving.servers import BACKLOG, find
+from requestlab.system import machine
+from requestlab.system.clocks import cpu_time_ns
+from requestlab.system.progress import Progress
+from requestlab.worker import environment, request_count
+
+if TYPE_CHECKING:
+    from requestlab.trace.reader import TraceReader
+
+START_TIMEOUT_S = 30.0
+GRACE_S = 1.0
+"""How long a server may take to stop in an orderly way before it is killed."""
+
+PATIENCE_S = 5.0
+"""How much longer its supervisor may take before it is killed too."""
+
+SETTLING_S = 0.05
+SETTLED = 0.1
+"""A server has settled when, for so many seconds, its workers used less than that share of a core."""
+
+_OTHER_PEOPLES_SETTINGS = (
+    "GUNICORN_CMD_ARGS",
+    "WEB_CONCURRENCY",
+    "PORT",
+    "UVICORN_",
+    "DJANGO_SETTINGS_MODULE",
+    "LABAPP_",
+    "PYTHONDEVMODE",  # which turns on asyncio's debug mode too
+)
+
+_running: set[Server] = set()
+_lock = threading.Lock()
+
+
+class Server:
+    """A running server. Made by `serve`; a context manager.
+
+    `url` is its base address, `pids` its worker processes, `cores` where it and its load run. It ends with the `with`
+    block, with `stop()`, or with this process, however that ends: see `requestlab.serving.supervisor`.
+    """
+
+    def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
+        self.configuration = configuration
+        self.cores = _cores(configuration)
+        self.pids: tuple[int, ...] = ()
+        self._end: dict[str, Any] | None = None
+        self._directory = tempfile.mkdtemp(prefix="requestlab-")
+        listener = _listen()
+        self.address: tuple[str, int] = listener.getsockname()
+        self.url = f"http://{self.address[0]}:{self.address[1]}"
+        self._nonce = secrets.token_hex(16)
+        with listener:
+            self._command = [sys.executable, *find(configuration.server).arguments(configuration, listener.fileno())]
+            self._supervisor = self._supervise(
+                listener.fileno(), _variables(configuration, self._nonce, self._directory)
+            )
+            with _lock:
+                _running.add(self)
+            try:
+                self.pids = self._wait(start_timeout_s)
+                listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
+            except NotReady as problem:
+                raise self._start_error(str(problem)) from None
+            except BaseException:
+                self._supervisor.terminate()  # at once: nothing has been served that would need an orderly end
+                self.stop()
+                raise
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._supervisor.terminate()  # at once: whoever interrupts does not want to wait for the last answer
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "running" if self.alive else "stopped"
+        return f"<Server {self.configuration.label} at {self.url}, {state}, workers {list(self.pids)}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server still runs: its supervisor says nothing until the end, and is not heard of thereafter."""
+        if self._end is not None or self._supervisor.stdout is None:
+            return False
+        said = select.poll()
+        said.register(self._supervisor.stdout)
+        return not said.poll(0)
+
+    @property
+    def log(self) -> str:
+        """What the server has written so far; after its end, the last lines of that."""
+        if self._end is not None:
+            return "\n".join(self._end["log"])
+        try:
+            return Path(self._directory, "server.log").read_text(errors="replace")
+        except OSError:
+            return ""
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many requests have reached the application in each worker so far, by pid; empty for the null server."""
+        return request_count.read(self._directory)
+
+    def recording(self) -> TraceReader:
+        """Return what the probe writes from now on, as a context manager; nothing where the probe is off."""
+        from requestlab.trace.reader import (
+            TraceReader,  # with it come numpy and pandas, which serving alone does without
+        )
+
+        return TraceReader(self._directory if self.configuration.probe else None)
+
+    def is_itself(self) -> bool | None:
+        """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""
+        return who_answers(self.address, self._nonce)
+
+    def settle(self, most_s: float, tick: Callable[[], None] = lambda: None) -> None:
+        """Wait until the workers have nothing left to do, but no longer than that: after requests that were given up, say.
+
+        A question to every worker stands in line behind what was given up; what is still under way then shows as CPU time.
+        """
+        deadline = time.monotonic() + most_s
+        try:
+            wait_until_ready(
+                self.address, self._nonce, self.configuration.workers, self._supervisor.stdout, deadline, tick
+            )
+        except NotReady:
+            return
+        while self._busy() and time.monotonic() < deadline:
+            tick()
+
+    def _busy(self) -> bool:
+        before = self._cpu_ns()
+        time.sleep(SETTLING_S)
+        return self._cpu_ns() - before > SETTLED * SETTLING_S * 1e9
+
+    def _cpu_ns(self) -> int:
+        return sum(cpu_time_ns(pid) or 0 for pid in self.pids)
+
+    def check(self) -> None:
+        """Raise ServerGoneError if the server is no longer there."""
+        if not self.alive:
+            stopped = "was stopped; call serve() again" if self._end is not None else "ended by itself"
+            self.stop()
+            raise ServerGoneError(f"the server {self.configuration.label!r} at {self.url} {stopped}.{self._epitaph()}")
+
+    def begin_to_stop(self) -> None:
+        """Let the server begin to end, without waiting for it: several that end at once take as long as one. `stop()` waits."""
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()  # it ends when its input ends
+            self._supervisor.stdin = None
+
+    def stop(self) -> None:
+        """End every process of the server and give back its port and its files. May be called again."""
+        with _lock:
+            _running.discard(self)
+        if self._end is not None:
+            return
+        self._end = {"returncode": None, "log": []}
+        try:
+            self.begin_to_stop()
+            report, _ = self._supervisor.communicate(timeout=GRACE_S + PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._supervisor.kill()  # and with it the server
+            report, _ = self._supervisor.communicate()
+        self._end = _understand(report, Path(self._directory, "supervisor.log"))
+        shutil.rmtree(self._directory, ignore_errors=True)  # in case the supervisor was killed
+
+    def _wait(self, timeout_s: float) -> tuple[int, ...]:
+        deadline = time.monotonic() + timeout_s
+        ending = self._supervisor.stdout
+        with Progress(f"starting {self.configuration.label}") as progress:
+            return wait_until_ready(
+                self.address, self._nonce, self.configuration.workers, ending, deadline, tick=progress.tick
+            )
+
+    def _supervise(self, fd: int, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        spec = {
+            "command": self._command,
+            "fd": fd,
+            "cores": self.cores.server,
+            "directory": self._directory,
+            "owner": os.getpid(),
+            "grace_s": GRACE_S,
+        }
+        with open(Path(self._directory, "supervisor.log"), "wb") as words:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "requestlab.serving.supervisor", json.dumps(spec)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                env=variables,
+                pass_fds=[fd],
+                start_new_session=True,
+            )
+
+    def _start_error(self, problem: str) -> ServerStartError:
+        self.stop()
+        return ServerStartError(f"the server {self.configuration.label!r} {problem}.{self._epitaph()}")
+
+    def _epitaph(self) -> str:
+        assert self._end is not None
+        status = self._end["returncode"]
+        lines = ["", f"command: {' '.join(self._command)}"]
+        lines.append(f"exit status: {'none, it was ended by the lab' if status is None else _status(status)}")
+        lines.append("last lines of its log:" if self._end["log"] else "its log is empty")
+        return "\n".join([*lines, *(f"    {line}" for line in self._end["log"])])
+
+
+def serve(configuration: Configuration, **changes: Any) -> Server:
+    """Start a server and return it as soon as every worker has answered with this run's nonce.
+
+    >>> with serve(SYNC, workers=2) as server:
+    ...     print(server.url)
+
+    `changes` are fields of the configuration to replace first; `upstream` may be a server of `serve(UPSTREAM)`. Raises ConfigurationError for values that cannot work, and
+    ServerStartError, with the command, the exit status and the last log lines, where the server does not come up.
+
+    Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
+    given back by `stop()`, by leaving the `with` block, and when this process ends in any way.
+    """
+    machine.require_linux()
+    if not isinstance(configuration, Configuration):
+        raise ConfigurationError(f"serve() takes a Configuration such as requestlab.SYNC, not {configuration!r}")
+    return Server(configuration.replace(**changes) if changes else configuration)
+
+
+def running() -> list[Server]:
+    """Return the servers of this process that have not been stopped."""
+    with _lock:
+        return list(_running)
+
+
+def stop_all() -> None:
+    """Stop every server that this process has started; the last cell of each lesson."""
+    servers = running()
+    for server in servers:
+        server.begin_to_stop()
+    for server in servers:
+        server.stop()
+
+
+def _cores(configuration: Configuration) -> machine.Cores:
+    if configuration.all_cores:
+        return machine.all_cores()
+    return machine.upstream_cores() if configuration.server == "upstream" else machine.split_cores()
+
+
+def _listen() -> socket.socket:
+    listener = socket.socket()
+    # Accepted connections inherit it. Without, uvicorn on a descriptor answers keep-alive requests after 40 ms: Nagle's
+    # algorithm holds the body back until the client's delayed acknowledgement of the head (uvicorn issue 3149).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _variables(configuration: Configuration, nonce: str, directory: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_PEOPLES_SETTINGS)}
+    return kept | {
+        environment.TARGET: configuration.target,
+        environment.INTERFACE: configuration.interface,
+        environment.PROBE: _probe(configuration.probe),
+        environment.ASYNCIO_DEBUG: "1" if configuration.asyncio_debug else "",
+        environment.SWITCH_INTERVAL_MS: str(configuration.switch_interval_ms or ""),
+        environment.NONCE: nonce,
+        environment.DIRECTORY: directory,
+        "DJANGO_SETTINGS_MODULE": "labapp.settings",
+        "LABAPP_MIDDLEWARE": configuration.middleware,
+        "LABAPP_DATABASE": configuration.database,
+        "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
+        "LABAPP_UPSTREAM": configuration.upstream,
+    }
+
+
+def _probe(share: bool | float) -> str:
+    if share is True:
+        return environment.WITHIN_BUDGET
+    return str(float(share)) if share else ""
+
+
+def _understand(report: bytes, words: Path) -> dict[str, Any]:
+    try:
+        end = json.loads(report)
+        return {"returncode": end["returncode"], "log": end["log"]}
+    except ValueError:
+        said = words.read_text(errors="replace").splitlines() if words.exists() else []
+        return {"returncode": None, "log": ["(the supervisor left no report)", *said]}
+
+
+def _status(returncode: int) -> str:
+    return f"killed by signal {-returncode}" if returncode < 0 else str(returncode)

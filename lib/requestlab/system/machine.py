@@ -1,0 +1,124 @@
+"""The machine and the versions under which a figure was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from requestlab.errors import LabError
+
+PACKAGES = ("django", "asgiref", "gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools", "httpx")
+
+
+def require_linux() -> None:
+    """Raise LabError anywhere else."""
+    if sys.platform != "linux":
+        raise LabError(
+            f"the lab runs on Linux, and this is {sys.platform}: it needs Linux to end every server that it starts. "
+            "A container, a virtual machine, WSL 2 or Binder will do"
+        )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What travels with every result. `limits` holds what a hub allows, if it says; a package that is not installed has no
+    version (None)."""
+
+    python: str
+    implementation: str
+    gil: bool
+    system: str
+    processor: str
+    cores: int
+    usable_cores: int
+    limits: Mapping[str, str]
+    versions: Mapping[str, str | None]
+
+    @property
+    def caption(self) -> str:
+        """One line that names the machine and the versions, for beneath a figure."""
+        return (
+            f"{self.processor}, {self.usable_cores} cores · {self.system} · Python {self.python} · "
+            f"Django {self.versions['django']} · asgiref {self.versions['asgiref']}"
+        )
+
+
+def facts() -> Machine:
+    """Return those of the machine and the interpreter that this runs on."""
+    return Machine(
+        python=platform.python_version(),
+        implementation=platform.python_implementation(),
+        gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
+        system=f"{platform.system()} {platform.release()}",
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        usable_cores=len(os.sched_getaffinity(0)),
+        limits={name: os.environ[name] for name in ("CPU_LIMIT", "MEM_LIMIT") if name in os.environ},
+        versions={name: _version(name) for name in PACKAGES},
+    )
+
+
+def describe_machine() -> str:
+    """Return one line that names this machine and the versions."""
+    return facts().caption
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Which cores the server's processes may use, and which one the generator has for itself (None: it shares)."""
+
+    server: tuple[int, ...]
+    generator: int | None
+
+
+def all_cores() -> Cores:
+    """Set none apart: the server may use every core, and the generator runs where there is room."""
+    return Cores(server=tuple(sorted(os.sched_getaffinity(0))), generator=None)
+
+
+def split_cores() -> Cores:
+    """Set one core apart for the generator where there are two or more; the same one for as long as this process lives.
+
+    Which one is left to chance: on a machine with many labs, always taking the last would pile them up there. Within one lab
+    it stays, since cores differ, and servers that are compared must not.
+    """
+    return _split(tuple(sorted(os.sched_getaffinity(0))))
+
+
+def upstream_cores() -> Cores:
+    """Put the upstream on the generator's core: it must take nothing from the server that calls it. What measures the upstream
+    itself runs on another."""
+    cores = split_cores()
+    return cores if cores.generator is None else Cores(server=(cores.generator,), generator=cores.server[0])
+
+
+@cache
+def _split(usable: tuple[int, ...]) -> Cores:
+    if len(usable) < 2:
+        return Cores(server=usable, generator=None)
+    generator = random.choice(usable)
+    return Cores(server=tuple(core for core in usable if core != generator), generator=generator)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,52 @@
+"""Frozen dataclasses as plain values and back: how typed facts get into a file, and out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+_T = TypeVar("_T")
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as dictionaries, lists, text, numbers, True, False and None, ready for JSON.
+
+    A dataclass may have a method `to_plain` that returns another dictionary than its fields.
+    """
+    own = getattr(type(value), "to_plain", None)
+    if own is not None:
+        return own(value)
+    if dataclasses.is_dataclass(value):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(one) for key, one in value.items()}
+    return [to_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def from_plain(kind: type[_T], plain: Mapping[str, Any]) -> _T:
+    """Return the dataclass that `to_plain` made these values of.
+
+    Fields may be dataclasses, `tuple[X, ...]`, `Mapping[K, V]`, and any of them or None. Raises ValueError where the fields are
+    not those of the dataclass.
+    """
+    hints = get_type_hints(kind)
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if names != set(plain):
+        raise ValueError(f"{kind.__name__} has the fields {sorted(names)}, not {sorted(plain)}")
+    return kind(**{name: _as(hints[name], value) for name, value in plain.items()})
+
+
+def _as(hint: Any, value: Any) -> Any:
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        hint = next(one for one in get_args(hint) if one is not types.NoneType)
+    arguments = get_args(hint)
+    if get_origin(hint) is tuple:
+        return tuple(_as(arguments[0], one) for one in value)
+    if isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping):
+        return {arguments[0](key): _as(arguments[1], one) for key, one in value.items()}
+    return from_plain(hint, value) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else value

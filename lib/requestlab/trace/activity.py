@@ -1,0 +1,236 @@
+"""What each request, event loop and thread was at, moment by moment: the spans of a run, painted over one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from requestlab.trace.lanes import Booleans, Floats, Integers
+from requestlab.trace.trace import Trace
+
+QUEUED, WAITS, PAUSED, ON_LOOP, VIEW_ON_LOOP, ON_THREAD, VIEW_ON_THREAD, UNTRACED = range(8)
+"""States. Of a request: on its way or in a queue; waiting for a thread or for the loop to go on; awaiting something else while
+nothing of it runs; Django's own code or the view running on the event loop, or on a thread; nobody knows. A thread waits too,
+or is waited for."""
+
+STAMPS = ("begin", "running", "done", "end")
+_LAYER = ("pid", "request", "thread", "begin", "end", "state", "over", "owner")
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Stretches of time that do not overlap, in order: ms from `begin` to `end`, the `state`, and whose it was (`owner`, the
+    place of a span in the table; -1: none)."""
+
+    begin: Floats
+    end: Floats
+    state: Integers
+    owner: Integers
+
+    def __len__(self) -> int:
+        return len(self.begin)
+
+    @property
+    def ms(self) -> Floats:
+        """How long each stretch is."""
+        return self.end - self.begin
+
+    def of(self, *states: int) -> Bars:
+        """Return those in one of the states."""
+        return self.only(np.isin(self.state, states))
+
+    def only(self, kept: Booleans) -> Bars:
+        """Return some of them."""
+        return Bars(self.begin[kept], self.end[kept], self.state[kept], self.owner[kept])
+
+    def clipped(self, begin: float, end: float) -> Bars:
+        """Return what of them lies between two moments."""
+        kept = (self.end > begin) & (self.begin < end)
+        some = self.only(kept)
+        return Bars(np.maximum(some.begin, begin), np.minimum(some.end, end), some.state, some.owner)
+
+
+class Span(NamedTuple):
+    """One row of the table that `in_ms` returns: times in ms, `label` what it is called."""
+
+    id: int
+    pid: int
+    parent: int
+    kind: str
+    label: str
+    origin: str
+    thread: int
+    ran_on: int
+    begin: float
+    running: float
+    done: float
+    end: float
+    cut: bool
+
+
+def each(spans: pd.DataFrame) -> Iterator[Span]:
+    """Yield the rows of a table of spans."""
+    yield from map(Span._make, zip(*(spans[name].tolist() for name in Span._fields), strict=True))
+
+
+NONE = Bars(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+
+def painted(begin: Floats, end: Floats, state: Integers, owner: Integers) -> Bars:
+    """Paint stretches over one another, in the order given, and return what is to be seen; those of no length are not."""
+    long = end > begin
+    begin, end, state, owner = begin[long], end[long], state[long], owner[long]
+    edges = np.unique(np.concatenate([begin, end]))
+    if len(edges) < 2:
+        return NONE
+    top = np.full(len(edges) - 1, -1)
+    spots = zip(np.searchsorted(edges, begin).tolist(), np.searchsorted(edges, end).tolist(), strict=True)
+    for i, (first, last) in enumerate(spots):
+        top[first:last] = i
+    changes = np.flatnonzero(np.diff(top)) + 1
+    firsts, lasts = np.concatenate([[0], changes]), np.concatenate([changes, [len(top)]])
+    seen = top[firsts] >= 0
+    firsts, lasts = firsts[seen], lasts[seen]
+    return Bars(edges[firsts], edges[lasts], state[top[firsts]], owner[top[firsts]])
+
+
+def in_ms(inside: Trace, zero_ns: int) -> pd.DataFrame:
+    """Return the spans with their stamps in ms since `zero_ns`, NaN where it did not come to that.
+
+    A span without an end is given the last moment at which its worker wrote anything, and `cut` says so; `in_view` tells
+    of a slice whether it is one of a view.
+    """
+    spans = inside.spans.rename(columns={"name": "label"})
+    last = _last_stamps(inside)
+    spans["cut"] = spans["end"] == 0
+    stamps = spans[list(STAMPS)].astype("float64")
+    spans[list(STAMPS)] = ((stamps - zero_ns) / 1e6).where(stamps > 0)
+    closing = (spans["pid"].map(last).astype("float64") - zero_ns) / 1e6
+    crossing = spans["kind"].isin(("to_thread", "to_loop"))
+    unfinished = crossing & spans["running"].notna() & spans["done"].isna()
+    spans["done"] = spans["done"].where(~unfinished, spans["end"].fillna(closing))
+    spans["end"] = spans["end"].fillna(closing)
+    views = spans.loc[spans["kind"] == "view", ["pid", "id"]]
+    parents = pd.MultiIndex.from_frame(spans[["pid", "parent"]])
+    spans["in_view"] = (spans["kind"] == "step") & parents.isin(pd.MultiIndex.from_frame(views))
+    return spans
+
+
+def _last_stamps(inside: Trace) -> pd.Series[int]:
+    stamps = [inside.spans.set_index("pid")[list(STAMPS)].max(axis=1), inside.ticks.set_index("pid")["ran"]]
+    last: pd.Series[int] = pd.concat(stamps).groupby(level=0).max()
+    return last
+
+
+def loops(inside: Trace) -> set[tuple[int, int]]:
+    """Return the (pid, thread) of every thread that is known to have run an event loop."""
+    spans = inside.spans
+    began = spans[spans["kind"].isin(("step", "to_thread"))]
+    ran = spans[(spans["kind"] == "to_loop") & (spans["ran_on"] > 0)]
+    pairs = [inside.ticks[["pid", "thread"]], began[["pid", "thread"]], ran[["pid", "ran_on"]]]
+    return {(int(pid), int(thread)) for table in pairs for pid, thread in table.drop_duplicates().to_numpy()}
+
+
+def of_requests(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple[int, int], Bars]:
+    """Return what each request was at, by (pid, number): its spans painted from the outermost to the innermost."""
+    return _by(["pid", "request"], _request_layers(spans, _on(spans, looping)))
+
+
+def of_threads(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple[int, int], Bars]:
+    """Return what each thread was at, by (pid, thread).
+
+    A thread is shown as waited for, or waiting, where nothing runs on it. A loop runs what its slices tell; what no slice
+    tells of (the inside of an `async_to_sync`, an application that is not Django's) it runs as far as nothing else is known
+    of the request.
+    """
+    on_loop = _on(spans, looping)
+    kind = spans["kind"]
+    to_thread, to_loop = kind == "to_thread", kind == "to_loop"
+    untold = _untold(spans, on_loop)
+    layers = [
+        _layer(spans[to_thread], "begin", "end", "ran_on", WAITS, over=0),
+        _layer(spans[(kind == "request") & ~on_loop], "begin", "end", "thread", ON_THREAD),
+        _layer(spans[to_loop], "begin", "end", "thread", WAITS),
+        _layer(spans[to_thread], "running", "done", "ran_on", ON_THREAD),
+        _layer(spans[(kind == "view") & ~on_loop], "begin", "end", "thread", VIEW_ON_THREAD),
+        _layer(spans[(kind == "step") & ~spans["in_view"]], "begin", "end", "thread", ON_LOOP),
+        _layer(spans[spans["in_view"]], "begin", "end", "thread", VIEW_ON_LOOP),
+    ]
+    if untold.any():
+        layers.append(_told_by_the_rest(spans, on_loop, untold))
+    return _by(["pid", "thread"], layers)
+
+
+def _on(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> pd.Series[bool]:
+    pairs = pd.MultiIndex.from_frame(spans[["pid", "thread"]])
+    return pd.Series(pairs.isin(list(looping)) if looping else np.zeros(len(spans), bool), index=spans.index)
+
+
+def _untold(spans: pd.DataFrame, on_loop: pd.Series[bool]) -> pd.Series[bool]:
+    """Which spans ran on a loop without having slices of their own."""
+    parents = pd.MultiIndex.from_frame(spans.loc[spans["kind"] == "step", ["pid", "parent"]].drop_duplicates())
+    sliced = pd.MultiIndex.from_frame(spans[["pid", "id"]]).isin(parents)
+    requests = (spans["kind"] == "request") & on_loop
+    return (requests | (spans["kind"] == "to_loop")) & ~sliced
+
+
+def _told_by_the_rest(spans: pd.DataFrame, on_loop: pd.Series[bool], untold: pd.Series[bool]) -> pd.DataFrame:
+    keys = spans.loc[untold, ["pid", "request"]].drop_duplicates()
+    theirs = spans.merge(keys.assign(wanted=True), how="left", on=["pid", "request"])["wanted"].eq(True).to_numpy()
+    found = []
+    for bars in _by(["pid", "request"], _request_layers(spans[theirs], on_loop[theirs])).values():
+        loop = bars.of(ON_LOOP)
+        loop = loop.only(untold.to_numpy()[loop.owner])
+        rows = spans.iloc[loop.owner]
+        place = rows["ran_on"].where(rows["kind"] == "to_loop", rows["thread"])
+        columns = [rows["pid"], rows["request"], place, loop.begin, loop.end, loop.state, 1, loop.owner]
+        found.append(pd.DataFrame(dict(zip(_LAYER, columns, strict=True))))
+    return pd.concat(found) if found else pd.DataFrame(columns=list(_LAYER))
+
+
+def _request_layers(spans: pd.DataFrame, on_loop: pd.Series[bool]) -> list[pd.DataFrame]:
+    kind = spans["kind"]
+    request, view, crossing = kind == "request", kind == "view", kind.isin(("to_thread", "to_loop"))
+    alone = request & _untold(spans, on_loop)
+    return [
+        _layer(spans[request & ~on_loop], "begin", "end", "thread", ON_THREAD),
+        _layer(spans[alone], "begin", "end", "thread", ON_LOOP),
+        _layer(spans[request & on_loop & ~alone], "begin", "end", "thread", PAUSED),
+        _layer(spans[crossing], "begin", "end", "thread", WAITS),
+        _layer(spans[kind == "to_thread"], "running", "done", "ran_on", ON_THREAD),
+        _layer(spans[kind == "to_loop"], "running", "done", "ran_on", ON_LOOP),
+        _layer(spans[view & ~on_loop], "begin", "end", "thread", VIEW_ON_THREAD),
+        _layer(spans[view & on_loop], "begin", "end", "thread", PAUSED),
+        _layer(spans[(kind == "step") & ~spans["in_view"]], "begin", "end", "thread", ON_LOOP, over=2),
+        _layer(spans[spans["in_view"]], "begin", "end", "thread", VIEW_ON_LOOP, over=2),
+    ]
+
+
+def _layer(rows: pd.DataFrame, begin: str, end: str, thread: str, state: int, over: int = 1) -> pd.DataFrame:
+    columns = [rows["pid"], rows["request"], rows[thread], rows[begin], rows[end], state, over, rows.index]
+    return pd.DataFrame(dict(zip(_LAYER, columns, strict=True)))
+
+
+def _by(keys: list[str], layers: Iterable[pd.DataFrame]) -> dict[tuple[int, int], Bars]:
+    """Paint the layers, for each pair of keys apart: what began later lies over what began earlier, as in a stack of calls;
+    of what began together, the later layer does."""
+    layers = [layer for layer in layers if len(layer)]
+    if not layers:
+        return {}
+    table = pd.concat(layers, ignore_index=True).dropna(subset=["begin", "end"])
+    table = table[(table[keys] > 0).all(axis=1)].sort_values(["over", "begin"], kind="stable")
+    groups: Any = table.groupby(keys, sort=False)
+    return {(int(first), int(second)): _painted(rows) for (first, second), rows in groups}
+
+
+def _painted(rows: pd.DataFrame) -> Bars:
+    return painted(
+        rows["begin"].to_numpy(np.float64),
+        rows["end"].to_numpy(np.float64),
+        rows["state"].to_numpy(np.int64),
+        rows["owner"].to_numpy(np.int64),
+    )

@@ -1,0 +1,110 @@
+"""What every server loads in place of the application: `requestlab.worker.entry:application`.
+
+Each worker imports this module after it was forked. It ties the worker's life to the supervisor's, loads the real
+application named in the environment, wraps it in the probe where that was asked for, and answers one path of its own: the
+readiness question. That, and counting what is not that question, costs a request some hundred nanoseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+from requestlab.worker import environment, lifeline
+from requestlab.worker.ready import READY_PATH, answer
+from requestlab.worker.request_count import RequestCount
+
+
+def load(target: str) -> Any:
+    """Import `module:attribute`."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def answering_wsgi(inner: Any, request_count: RequestCount) -> Any:
+    """Return `inner` with the readiness answer in front of it, and its requests counted."""
+
+    def application(environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"] != READY_PATH:
+            request_count.one_more()
+            return inner(environ, start_response)
+        body = answer(environ.get("QUERY_STRING", ""))
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return application
+
+
+def answering_asgi(inner: Any, request_count: RequestCount) -> Any:
+    """Return `inner` with the readiness answer in front of it, and its requests counted; hands on its coroutine instead of
+    awaiting it."""
+
+    async def ready(scope: Any, receive: Any, send: Any) -> None:
+        body = answer(scope["query_string"].decode("latin-1"))
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def application(scope: Any, receive: Any, send: Any) -> Any:
+        if scope["type"] != "http":
+            return inner(scope, receive, send)
+        if scope["path"] != READY_PATH:
+            request_count.one_more()
+            return inner(scope, receive, send)
+        return ready(scope, receive, send)
+
+    return application
+
+
+def probed(interface: str, directory: str, share: str) -> Any:
+    """Load the application between the two halves of the probe."""
+    from requestlab.worker.probe import Probe
+
+    probe = Probe(directory, share)
+    probe.prepare()
+    return probe.wrap(load(os.environ[environment.TARGET]), interface)
+
+
+def set_switch_interval() -> None:
+    """Tell Python how long a thread may keep the GIL, where the environment says."""
+    if interval_ms := os.environ.get(environment.SWITCH_INTERVAL_MS):
+        sys.setswitchinterval(float(interval_ms) / 1000)
+
+
+def debugging(application: Any) -> Any:
+    """Return an ASGI `application` that puts the loop it is called on into debug mode.
+
+    The variable that the lab sets does so too, but uvicorn on Python 3.11 runs its loop with `debug=False`.
+    """
+    import asyncio  # only here: a WSGI worker has no use for it
+
+    def debugged(scope: Any, receive: Any, send: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        if not loop.get_debug():
+            loop.set_debug(True)
+        return application(scope, receive, send)
+
+    return debugged
+
+
+def build() -> Any:
+    """Return what the server is to call, as the environment describes it."""
+    interface, directory = os.environ[environment.INTERFACE], os.environ[environment.DIRECTORY]
+    share = os.environ.get(environment.PROBE)
+    inner = probed(interface, directory, share) if share else load(os.environ[environment.TARGET])
+    request_count = RequestCount(directory)
+    if interface == "wsgi":
+        return answering_wsgi(inner, request_count)
+    application = answering_asgi(inner, request_count)
+    return debugging(application) if os.environ.get(environment.ASYNCIO_DEBUG) else application
+
+
+lifeline.tie_worker_to_supervisor()
+try:
+    set_switch_interval()
+    application = build()
+except BaseException:
+    lifeline.report_failed_load()
+    raise

@@ -1,0 +1,34 @@
+"""The probe as a whole: what is put in place before the application is loaded, and around it afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from requestlab.worker import asgiref_hooks, django_hooks, environment, wrappers
+from requestlab.worker.recorder import SPANS, TICKS, Recorder
+
+
+class Probe:
+    """Traces requests of one worker into files of the run's directory: that share of them, or as many as it can afford."""
+
+    def __init__(self, directory: str, share: str) -> None:
+        self._directory = directory
+        self._spans = Recorder(directory, SPANS)
+        if share == environment.WITHIN_BUDGET:
+            self._numbers = wrappers.Numbers(1.0, wrappers.Budget(self._spans))
+        else:
+            self._numbers = wrappers.Numbers(float(share))
+
+    def prepare(self) -> None:
+        """Put hooks into asgiref and Django; before the application is loaded."""
+        asgiref_hooks.record_crossings(self._spans)
+        django_hooks.record_django(self._spans)
+
+    def wrap(self, application: Any, interface: str) -> Any:
+        """Return the application with the probe around it."""
+        if interface == "wsgi":
+            return wrappers.wrap_wsgi(application, self._numbers, self._spans)
+        from requestlab.worker import heartbeat
+
+        ticks = Recorder(self._directory, TICKS)
+        return wrappers.wrap_asgi(application, self._numbers, self._spans, lambda: heartbeat.start(ticks))
