@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -67,7 +68,7 @@ def compared(figures, *, errors=0, validity="valid", busy=False, cpu=(), control
                 response_ms=[1.0] * 400,
                 requests=pd.DataFrame({"status": [200] * 400}),
                 generator_was_busy=busy,
-                about=SimpleNamespace(rate=None),
+                about=SimpleNamespace(rate=None, cores=None),
             )
             slices.append(Slice(number, 0, label, run))
     return Comparison(tuple(slices), tuple(label for label in figures if label != control), control, COMPARED)
@@ -500,7 +501,7 @@ def test_a_verdict_that_cannot_be_recorded_says_where(tmp_path, monkeypatch):
 def written(folder, monkeypatch, **machine):
     """A folder with one verdict in its ledger, from a machine with these facts changed."""
     verdict = claim("Q1").judge(60)
-    verdict.machine.update(machine)
+    verdict = replace(verdict, machine=replace(verdict.machine, **machine))
     ledger.append(folder, verdict)
     return folder
 
@@ -602,7 +603,7 @@ def test_folders_of_quick_and_of_full_reports_are_merged_and_told_apart(tmp_path
 def judged(folder, number, monkeypatch, **machine):
     """A folder with one verdict more in its ledger: so many threads were counted. 1 refutes Q4's claim, or supports it."""
     verdict = claim("everything-in-one-thread").judge(number)
-    verdict.machine.update(machine)
+    verdict = replace(verdict, machine=replace(verdict.machine, **machine))
     ledger.append(folder, verdict)
     return folder
 

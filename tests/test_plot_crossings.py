@@ -77,7 +77,7 @@ def page(worker, took=2000, more=0):
     worker.crossing("signal\trequest_started signal", request, 20)
     layer = worker.span("middleware", "SessionMiddleware", request, 150, 1400)
     worker.crossing("middleware\tSessionMiddleware.process_request", layer, 160)
-    view = worker.crossing("view\tview labapp.sync_views.page", layer, 300, there=50, trace=400, back=60)
+    view = worker.crossing("view\tview labapp.sync_views.page", layer, 300, there=50, inside=400, back=60)
     inner = worker.span("view", "labapp.sync_views.page", view, 350, 750, thread=THREAD)
     for number in range(more):
         worker.crossing("other\tlabapp.work.hop", inner, 400 + 10 * number, 2, 3, 2, kind="to_loop")
@@ -133,9 +133,9 @@ def test_the_title_says_how_often_a_request_crosses_for_whom_and_what_that_takes
 def test_the_middleware_of_another_stack_is_counted_by_its_layers():
     worker = Worker()
     request = worker.request()
-    outer = worker.crossing("middleware\tsync_layer", request, 10, trace=900)
+    outer = worker.crossing("middleware\tsync_layer", request, 10, inside=900)
     layer = worker.span("middleware", "sync_layer", outer, 60, 940, thread=THREAD)
-    worker.crossing("middleware\tasync_layer", layer, 100, trace=400, kind="to_loop")
+    worker.crossing("middleware\tasync_layer", layer, 100, inside=400, kind="to_loop")
     picture = crossings(run_of(worker, configuration=lab.MIXED.replace(middleware="sync,async")))
     assert "2 crossings in a request under mixed, middleware=sync,async: all for its middleware; they take" in said(
         picture
@@ -308,7 +308,7 @@ def test_crossings_at_the_same_time_take_their_share_once():
     worker = Worker()
     request = worker.request(1000)
     for name in ("a", "b"):
-        worker.crossing(f"other\t{name}", request, 100, there=100, trace=100, back=100)
+        worker.crossing(f"other\t{name}", request, 100, there=100, inside=100, back=100)
     assert waiting_us(rows_of(run_of(worker))) == pytest.approx(200)
 
 
@@ -357,7 +357,7 @@ def test_rows_that_were_lost_are_told():
 def test_costs_of_many_digits_keep_off_the_bars():
     worker = Worker()
     request = worker.request(300_000)
-    worker.crossing("signal\trequest_started signal", request, 20, there=123_456, trace=10, back=98_765)
+    worker.crossing("signal\trequest_started signal", request, 20, there=123_456, inside=10, back=98_765)
     picture = crossings(run_of(worker))
     right = picture.figure.axes[1].get_position().x1
     placed = {text.get_text(): box for text, box in drawn_texts(picture)}

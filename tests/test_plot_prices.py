@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from requestlab.comparison.call_costs import CallCosts, ThreadsUsed
-from requestlab.comparison.call_costs import prices as measured
+from requestlab.comparison.call_costs import call_costs as measured
 from requestlab.errors import ConfigurationError
 from requestlab.plots import price_rows, style
-from requestlab.plots.call_costs import prices
+from requestlab.plots.call_costs import call_costs as prices
 from requestlab.plots.price_rows import about
 from tests.made_runs import COSTED
 from tests.test_plots import assert_legible, words_of

@@ -440,7 +440,7 @@ def test_other_names_have_a_stable_look_that_is_nobody_elses():
     assert amid[2] == alone
     many = style.looks([(name, name) for name in ("sync", "mixed", "async", "mine", "yours", "theirs", "ours")])
     assert len({(one.colour, one.marker) for one in many}) == 7
-    told = "from requestlab.plots import look; print([style.looks([(name, name)]) for name in 'abcdefgh'])"
+    told = "from requestlab.plots import style; print([style.looks([(name, name)]) for name in 'abcdefgh'])"
     again = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.strip()
     assert again == str([style.looks([(name, name)]) for name in "abcdefgh"])
 

@@ -31,14 +31,17 @@ def contradictions(found: Sequence[Ledger]) -> list[Contradiction]:
     A machine is its facts, versions included: another version of Django may well decide a claim otherwise. Every verdict
     counts, not only the latest; "cannot tell" contradicts nothing.
     """
-    known = sorted(((identity(one.machine), one) for one in found if one.machine is not None), key=lambda pair: pair[0])
+    known = sorted(
+        ((identity(one.machine), one.machine, one) for one in found if one.machine is not None),
+        key=lambda known: known[0],
+    )
     found_out = []
-    for _, pairs in groupby(known, key=lambda pair: pair[0]):
-        ledgers = [one for _, one in pairs]
+    for _, same in groupby(known, key=lambda known: known[0]):
+        machines, ledgers = zip(*((machine, one) for _, machine, one in same), strict=True)
         for claim in claims():
             supported, refuted = (_that_say(word, claim, ledgers) for word in (SUPPORTED, REFUTED))
             if supported and refuted:
-                found_out.append(Contradiction(claim, ledgers[0].machine, supported, refuted))
+                found_out.append(Contradiction(claim, machines[0], supported, refuted))
     return found_out
 
 

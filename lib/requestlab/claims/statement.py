@@ -170,7 +170,7 @@ def claim(id: str) -> Claim:
 @cache
 def claims() -> tuple[Claim, ...]:
     """Return all claims, in the order of the lessons."""
-    text = (resources.files("requestlab") / "claims.toml").read_text(encoding="utf-8")
+    text = (resources.files("requestlab.claims") / "claims.toml").read_text(encoding="utf-8")
     return tuple(_claim(row) for row in tomllib.loads(text)["claim"])
 
 
