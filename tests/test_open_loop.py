@@ -24,7 +24,7 @@ from requestlab.load.open_loop import schedule
 from requestlab.load.plan import COLUMNS, Plan
 from requestlab.load.pool import Outcome, run_job
 from requestlab.measurement import validity
-from requestlab.system.clocks import Alarm
+from requestlab.worker.timerfd import Alarm
 from tests.known_server import known_server
 
 REQUEST = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 
 from requestlab.trace.stretches import LATE_MS, Block, Spans, StackSample
-from requestlab.worker.watchdog import IN_CALL, IN_LOOP
+from requestlab.worker.schema import IN_CALL, IN_LOOP, OWN
+
+Place = tuple[str, str]
+"""A file, or a line in it, and a function."""
+
+Calls = dict[Place, str]
+
+NOWHERE = ("", "")
 
 CAUSES = ("blocking code", "blocking call", "GIL held elsewhere", "not scheduled", "unknown")
 
@@ -34,7 +42,8 @@ _MACHINERY = ("asgiref", "django", "gunicorn", "requestlab", "uvicorn", "uvicorn
 
 def cause_of(stuck: Block) -> str:
     """Return one of `CAUSES`, by who used the time and what was seen."""
-    beat, inside = stuck.beat, [look for look in stuck.looks if look.stack != IN_LOOP]
+    beat, watched = stuck.beat, [look for look in stuck.looks if look.state != OWN]
+    inside = [look for look in watched if look.stack != IN_LOOP]
     if beat.before >= beat.first:
         return "unknown"
     own = min(beat.own, stuck.ns)
@@ -45,7 +54,9 @@ def cause_of(stuck: Block) -> str:
         if any(look.state == IN_CALL for look in inside):
             return "blocking call"
         if beat.others >= max(WATCHING_NS, STILL * stuck.ns):
-            same_line = len(inside) >= ALIKE and len({look.stack for look in stuck.looks}) == 1
+            if beat.others >= MOSTLY * stuck.ns and any(_waits_for_a_thread(look.stack) for look in inside):
+                return "GIL held elsewhere"
+            same_line = len(inside) >= ALIKE and len({look.stack for look in watched}) == 1
             return "blocking call" if same_line else "GIL held elsewhere"
         if inside or (own < rest and stuck.longest(stuck.slices) >= MOSTLY * stuck.ns):
             return "blocking call"
@@ -58,19 +69,12 @@ def _matters(part: int, stuck: Block) -> bool:
     return part >= max(LATE_MS * 1e6, PART * stuck.ns)
 
 
-def fitting(stuck: Block, views: Spans) -> Sequence[StackSample]:
-    """Return the looks at the slice that took most of the block, if one did: others came when it was over.
-
-    Slices lie inside each other. Where one of a view took most of the block, that is meant, and not the request around it.
-    """
-    slices = next(
-        (each for each in (_of(views, stuck), stuck.slices) if stuck.longest(each) >= MOSTLY * stuck.ns), None
+def _waits_for_a_thread(stack: str) -> bool:
+    """Return whether a stack is within the start or the end of a thread, for which that other thread needs the GIL."""
+    return any(
+        where.startswith("lib/python") and "/threading.py:" in where and name.rpartition(".")[2] in ("start", "join")
+        for where, _, name in (line.rpartition(" ") for line in stack.split("\n"))
     )
-    if slices is None:
-        return stuck.looks
-    longest = stuck.overlap(slices).argmax()
-    begin, end = slices.begin[longest], slices.end[longest]
-    return [look for look in stuck.looks if begin <= look.seen <= end]
 
 
 def _of(views: Spans, stuck: Block) -> Spans:
@@ -78,24 +82,69 @@ def _of(views: Spans, stuck: Block) -> Spans:
     return stuck.slices[np.isin(stuck.slices.parent, views.id)]
 
 
-def culprit(looks: Sequence[StackSample]) -> tuple[str, str]:
-    """Return `file:line` and function that the looks saw most often."""
-    seen = [place for place in map(_place, (look.stack for look in looks)) if place[0]]
-    if not seen:
-        return "", ""
-    function = Counter(function for _, function in seen).most_common(1)[0][0]
-    return Counter(place for place in seen if place[1] == function).most_common(1)[0][0]
+def culprit(stuck: Block) -> Place:
+    """Return `file:line` and name of the innermost function of the application that was at it for most of a block, or else of
+    an installed package; both empty where that is not certain.
 
-
-def _place(stack: str) -> tuple[str, str]:
-    """Return `file:line` and function of the innermost call of the application, or else of an installed package."""
-    lines = [] if stack == IN_LOOP else stack.split("\n")[::-1]
+    What two looks in a row saw ran between them. A function is named if that makes most of the block, and no function that it
+    called may have taken so much.
+    """
     for wanted in (_is_own, _is_library, _is_installed):
-        for line in lines:
-            where, _, function = line.rpartition(" ")
-            if wanted(where):
-                return where, function.rpartition("<locals>.")[2]
-    return "", ""
+        calls = [_calls(look.stack, wanted) for look in stuck.looks]
+        if any(calls):
+            return _innermost_for_most(stuck, calls)
+    return NOWHERE
+
+
+def _innermost_for_most(stuck: Block, calls: Sequence[Calls]) -> Place:
+    took = {function: _observed(stuck, function, calls) for seen in calls for function in seen}
+    depth = {function: max(list(seen).index(function) for seen in calls if function in seen) for function in took}
+    unseen = stuck.ns - _within(stuck, stuck.looks[0], stuck.looks[-1])
+    certain = [function for function in took if took[function] >= MOSTLY * stuck.ns]
+    innermost = max(certain, key=lambda function: depth[function], default=None)
+    if innermost is None or any(
+        depth[other] > depth[innermost] and took[other] + unseen >= MOSTLY * stuck.ns for other in took
+    ):
+        return NOWHERE
+    lines = Counter(seen[innermost] for seen in calls if innermost in seen)
+    return lines.most_common(1)[0][0], innermost[1]
+
+
+def _observed(stuck: Block, function: Place, calls: Sequence[Calls]) -> int:
+    """Return for how long, in ns, a function is known to have been at it, by the looks in a row that saw it."""
+    took = 0
+    for seen, run in groupby(zip(stuck.looks, calls, strict=True), key=lambda pair: function in pair[1]):
+        looks = [look for look, _ in run]
+        took += _within(stuck, looks[0], looks[-1]) if seen else 0
+    return took
+
+
+def _within(stuck: Block, first: StackSample, last: StackSample) -> int:
+    return max(min(last.seen, stuck.beat.ran) - max(first.since, stuck.begin), 0)
+
+
+def computing(looks: Sequence[StackSample]) -> Place:
+    """Return `file:line` and name of the innermost function that most looks saw at threads that computed: not where one had gone
+    on to wait in a call."""
+    stacks = [look.stack for look in looks if look.state != IN_CALL]
+    for wanted in (_is_own, _is_library, _is_installed):
+        innermost = [list(calls.items())[-1] for calls in (_calls(stack, wanted) for stack in stacks) if calls]
+        if innermost:
+            ((_, function), where), _ = Counter(innermost).most_common(1)[0]
+            return where, function
+    return NOWHERE
+
+
+def _calls(stack: str, wanted: Callable[[str], bool]) -> Calls:
+    """Return the wanted functions of a stack by file and name, the innermost last, each with its innermost `file:line`."""
+    calls: Calls = {}
+    for line in () if stack == IN_LOOP else stack.split("\n"):
+        where, _, name = line.rpartition(" ")
+        if wanted(where):
+            function = (where.rpartition(":")[0], name.rpartition("<locals>.")[2])
+            calls.pop(function, None)
+            calls[function] = where
+    return calls
 
 
 def _is_own(where: str) -> bool:

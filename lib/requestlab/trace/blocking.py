@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from requestlab.trace.blame import cause_of, culprit, fitting, view_beside, view_on
+from requestlab.trace.blame import cause_of, computing, culprit, view_beside, view_on
 from requestlab.trace.stretches import (
     Block,
     Spans,
@@ -45,9 +43,10 @@ def blocks(inside: Trace) -> pd.DataFrame:
 
     The system makes blocks of the first three kinds longer where other programs want its cores, and is not blamed for them.
 
-    `where` is the innermost line of the application, and where there is none, of an installed package, that most looks saw. A
-    computation of less than about 8 ms ends before the watchdog gets the GIL; the view is then still known from the spans of
-    traced requests, and the place is the one most often seen in other blocks of that cause and view. Empty where there is none.
+    `function` is the innermost one of the application, and where there is none, of an installed package, that is known to have
+    been at it for most of the block; `where` is the line in it that was seen most often. Where none is known for certain, as in
+    blocks of less than about 4 ms, `where` is empty, and `function` is that of the view, which the spans of traced requests tell.
+    Empty where there is none.
     """
     looks = looks_at(inside)
     rows = []
@@ -55,7 +54,7 @@ def blocks(inside: Trace) -> pd.DataFrame:
         slices, views = spans_of(inside, pid, STEP), spans_of(inside, pid, VIEW)
         found = stuck_in(ticks, slices[slices.thread == thread], looks.get((pid, thread), {}))
         rows += [_row(pid, thread, stuck, views) for stuck in found]
-    table = pd.DataFrame(_with_places(rows), columns=list(COLUMNS)).astype({"ms": float, "late_ms": float})
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"ms": float, "late_ms": float})
     return table.sort_values("begin", kind="stable").reset_index(drop=True)
 
 
@@ -92,9 +91,9 @@ def lag_summary(inside: Trace) -> pd.DataFrame:
 def _row(pid: int, thread: int, stuck: Block, views: Spans) -> dict[str, Any]:
     cause = cause_of(stuck)
     if cause == "GIL held elsewhere":
-        place, view = culprit(stuck.busy_threads), view_beside(stuck, views[views.thread != thread])
+        place, view = computing(stuck.busy_threads), view_beside(stuck, views[views.thread != thread])
     else:
-        place, view = culprit(fitting(stuck, views)), view_on(stuck, views)
+        place, view = culprit(stuck), view_on(stuck, views)
     return {
         "pid": pid,
         "thread": thread,
@@ -104,25 +103,7 @@ def _row(pid: int, thread: int, stuck: Block, views: Spans) -> dict[str, Any]:
         "late_ms": stuck.beat.late / 1e6,
         "cause": cause,
         "where": place[0],
-        "function": place[1],
+        "function": place[1] or view.rpartition(".")[2],
         "view": view,
         "looks": len(stuck.looks),
     }
-
-
-def _with_places(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows; those with a view and no place get the one that most others of that cause and view have, or the view's
-    name as the function."""
-    seen: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
-    for row in rows:
-        if row["where"] and row["view"]:
-            seen.setdefault((row["cause"], row["view"]), Counter())[row["where"], row["function"]] += 1
-
-    def place(row: dict[str, Any]) -> tuple[str, str]:
-        others = seen.get((row["cause"], row["view"]))
-        return others.most_common(1)[0][0] if others else ("", row["view"].rpartition(".")[2])
-
-    return [
-        row if row["where"] or not row["view"] else row | dict(zip(("where", "function"), place(row), strict=True))
-        for row in rows
-    ]

@@ -49,11 +49,13 @@ class Spans:
 
 @dataclass(frozen=True)
 class StackSample:
-    """What the watchdog saw: the thread it looked at, its stack, what the kernel said of it, and when (ns)."""
+    """What a thread was seen in: its stack, what it waited for (`worker.schema.STATES`), when, and since when it is known to
+    have been in there (ns)."""
 
     thread: int
     stack: str
     state: int
+    since: int
     seen: int
 
 
@@ -119,15 +121,16 @@ def spans_of(inside: Trace, pid: int, kind: int) -> Spans:
 
 
 def looks_at(inside: Trace) -> dict[tuple[int, int], dict[int, list[StackSample]]]:
-    """Return the looks of each process and loop, by when the tick was due that they wondered about.
+    """Return the looks of each process and loop, by when the tick was due that was late.
 
-    The watchdog wrote beside each look at another thread which loop that held up (`ran_on`).
+    Beside each look at another thread stands which loop that held up (`ran_on`).
     """
     cell = {name: number for number, name in enumerate(COLUMNS)}
     found: dict[tuple[int, int], dict[int, list[StackSample]]] = {}
     for row in inside.rows[inside.rows[:, cell["kind"]] == STACK].tolist():
-        look = StackSample(row[cell["thread"]], inside.names[row[cell["name"]]], row[cell["value"]], row[cell["end"]])
-        loop = (row[cell["pid"]], row[cell["ran_on"]] or look.thread)
+        thread, state, since, seen = (row[cell[name]] for name in ("thread", "value", "running", "end"))
+        look = StackSample(thread, inside.names[row[cell["name"]]], state, since or seen, seen)
+        loop = (row[cell["pid"]], row[cell["ran_on"]] or thread)
         found.setdefault(loop, {}).setdefault(row[cell["begin"]], []).append(look)
     return found
 
@@ -170,6 +173,7 @@ def stuck_in(ticks: pd.DataFrame, slices: Spans, looks: dict[int, list[StackSamp
             over = slices[slice(*np.searchsorted(slices.begin, (beat.before, beat.ran)))]
             seen = looks.get(beat.first, ())
             own = [look for look in seen if look.thread == thread and look.seen <= beat.ran]
+            own.sort(key=lambda look: look.seen)
             busy_threads = [look for look in seen if look.thread != thread]
             yield Block(beat, begin_of(beat, floor, over), own, over, busy_threads)
 

@@ -7,7 +7,7 @@ import heapq
 import time
 from collections.abc import Callable
 
-from requestlab.system.clocks import Alarm
+from requestlab.worker.timerfd import Alarm
 
 
 class Timers:

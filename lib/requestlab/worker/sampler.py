@@ -1,0 +1,107 @@
+"""The event loop's own thread notes where it is, while a beat is overdue, without waiting for anybody.
+
+A watching thread needs the GIL to look, and gets it when a short computation is over: it would name what ran after that. A
+signal comes to the loop's thread itself. Python runs the handler between two instructions of whatever the thread computes,
+so what the handler sees is what runs at that moment. (faulthandler's handler, in C, could look between instructions too. But
+that walks frames that are being made, and crashed Python 3.11 to 3.13 within seconds.)
+
+A call of a function in C is not interrupted. The handler runs as soon as it has returned, and often can tell that the caller
+was in it for all the time since the signal came.
+
+Where the thread sleeps in a system call, the kernel restarts it (SA_RESTART), or Python does (PEP 475). The few that neither
+restarts, such as poll(2) in a library, return EINTR, as they do for every other signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import sys
+import threading
+import weakref
+from time import perf_counter_ns
+from types import FrameType
+from typing import NamedTuple
+
+from requestlab.worker.schema import OWN
+from requestlab.worker.stack import Stack, stack_of
+from requestlab.worker.timerfd import SignalTimer
+
+SIGNAL = signal.SIGURG
+"""Hardly a program uses it, and where there is no handler any more, as when Python ends, the kernel ignores it."""
+
+FIRST_NS = 500_000
+"""How late a beat may be before the first sample."""
+
+AGAIN_NS = 500_000
+"""The next one follows after so long, or after a quarter of the time the beat is overdue: so long blocks are not made longer."""
+
+_RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+
+class Sample(NamedTuple):
+    """What a thread was in: at the time `until`, and at every moment since `since`; `state` as in `schema`."""
+
+    since: int
+    until: int
+    stack: Stack
+    state: int
+
+
+class Sampler:
+    """Samples the thread that makes it while its event loop is late; only the main thread, since no other gets signals.
+
+    `samples` are those taken since `watch()` was last called, `depth` is the number of Python frames below any callback of the
+    loop. Nothing is sampled where the project uses the signal itself. Resources: a timer of the kernel, until `close()`.
+    """
+
+    def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop]) -> None:
+        self.samples: list[Sample] = []
+        self.depth = 0
+        self._loop, self._due, self._at = loop, 0, 0
+        self._timer: SignalTimer | None = None
+        if threading.current_thread() is threading.main_thread() and _is_free():
+            signal.signal(SIGNAL, self._sample)
+            signal.siginterrupt(SIGNAL, False)
+            self._timer = SignalTimer(SIGNAL, threading.get_native_id())
+
+    def watch(self, due: int) -> None:
+        """Forget all samples; take new ones from shortly after `due` on, until this is called again."""
+        self._due, self.samples = due, []
+        self._sample_at(due + FIRST_NS)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+
+    def _sample_at(self, at_ns: int) -> None:
+        self._at = at_ns
+        if self._timer is not None:
+            self._timer.set(at_ns)
+
+    def _sample(self, _: int, frame: FrameType | None) -> None:
+        now, asked, loop = perf_counter_ns(), self._at, asyncio._get_running_loop()
+        if now < asked or frame is None or loop is None or loop is not self._loop():
+            return
+        since = asked if _began_before_the_signal(frame) else now
+        self.samples.append(Sample(since, now, stack_of(frame, self.depth), OWN))
+        self._sample_at(now + max(AGAIN_NS, (now - self._due) // 4))
+
+
+def _is_free() -> bool:
+    """Return whether nobody uses the signal, or only a sampler of another loop of this thread does."""
+    handler = signal.getsignal(SIGNAL)
+    return handler == signal.SIG_DFL or isinstance(getattr(handler, "__self__", None), Sampler)
+
+
+def _began_before_the_signal(frame: FrameType) -> bool:
+    """Return whether the function of `frame` had been called when the signal came, so has not ended since.
+
+    Python looks for signals at the beginning of each function. One that is past its beginning, when the handler runs, began
+    before the signal. Coroutines and generators are not told when they go on, nor are some functions of Python 3.10.
+    """
+    code = frame.f_code
+    if sys.version_info < (3, 11) or code.co_flags & _RESUMABLE:
+        return False
+    return frame.f_lineno != code.co_firstlineno  # that is the line of the instruction that looks for signals
