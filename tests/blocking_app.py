@@ -26,13 +26,18 @@ def sleep_here(ms: float) -> None:
 
 
 def burn_here(ms: float) -> None:
-    end = time.perf_counter() + ms / 1000
-    while time.perf_counter() < end:
+    end = time.thread_time() + ms / 1000
+    while time.thread_time() < end:
         sum(range(100))
 
 
 def hog_the_gil(ms: float) -> None:
-    threading.Thread(target=burn_here, args=(ms,), daemon=True).start()
+    threading.Thread(target=compute_until, args=(time.perf_counter() + ms / 1000,), daemon=True).start()
+
+
+def compute_until(end: float) -> None:
+    while time.perf_counter() < end:
+        sum(range(100))
 
 
 def sleep_beside_a_hog(ms: float) -> None:
@@ -57,8 +62,8 @@ def innocent_after() -> None:
 
 def burn_for_a_moment() -> None:
     """Compute so briefly that nobody should be blamed for it."""
-    end = time.perf_counter() + 0.0003
-    while time.perf_counter() < end:
+    end = time.thread_time() + 0.0003
+    while time.thread_time() < end:
         sum(range(100))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from requestlab.trace.stretches import LATE_MS, Block, Spans, StackSample
-from requestlab.worker.schema import IN_CALL, IN_LOOP, OWN
+from requestlab.worker.schema import IN_CALL, IN_LOOP, OWN, UNKNOWN
 
 Place = tuple[str, str]
 """A file, or a line in it, and a function."""
@@ -46,8 +46,7 @@ def cause_of(stuck: Block) -> str:
     inside = [look for look in watched if look.stack != IN_LOOP]
     if beat.before >= beat.first:
         return "unknown"
-    own = min(beat.own, stuck.ns)
-    rest = max(stuck.ns - own - beat.delayed, 0)
+    own, rest = stuck.own, stuck.rest
     if own >= rest and _matters(own, stuck):
         return "blocking code"
     if _matters(rest, stuck):
@@ -82,45 +81,64 @@ def _of(views: Spans, stuck: Block) -> Spans:
     return stuck.slices[np.isin(stuck.slices.parent, views.id)]
 
 
-def culprit(stuck: Block) -> Place:
+def culprit(stuck: Block, cause: str) -> Place:
     """Return `file:line` and name of the innermost function of the application that was at it for most of a block, or else of
     an installed package; both empty where that is not certain.
 
-    What two looks in a row saw ran between them. A function is named if that makes most of the block, and no function that it
-    called may have taken so much.
+    Code is judged by the CPU time that it used, a call by the time it slept: for what the system adds, nobody is to blame. What
+    two looks in a row saw ran between them. A function is named if that makes most of the block, and no function that it called
+    may have taken so much.
     """
-    for wanted in (_is_own, _is_library, _is_installed):
-        calls = [_calls(look.stack, wanted) for look in stuck.looks]
-        if any(calls):
-            return _innermost_for_most(stuck, calls)
+    if cause == "blocking code":
+        seen = [(look.cpu, look.stack) for look in stuck.looks]
+        return _at_it_for_most(seen, stuck.own)
+    if cause == "blocking call":
+        # How long a thread has waited for a core, the kernel says only when the wait is over.
+        asleep = [look for look in stuck.looks if look.state != UNKNOWN]
+        return _at_it_for_most([(look.seen - look.cpu - look.waited, look.stack) for look in asleep], stuck.rest)
     return NOWHERE
 
 
-def _innermost_for_most(stuck: Block, calls: Sequence[Calls]) -> Place:
-    took = {function: _observed(stuck, function, calls) for seen in calls for function in seen}
-    depth = {function: max(list(seen).index(function) for seen in calls if function in seen) for function in took}
-    unseen = stuck.ns - _within(stuck, stuck.looks[0], stuck.looks[-1])
-    certain = [function for function in took if took[function] >= MOSTLY * stuck.ns]
-    innermost = max(certain, key=lambda function: depth[function], default=None)
-    if innermost is None or any(
-        depth[other] > depth[innermost] and took[other] + unseen >= MOSTLY * stuck.ns for other in took
-    ):
-        return NOWHERE
-    lines = Counter(seen[innermost] for seen in calls if innermost in seen)
-    return lines.most_common(1)[0][0], innermost[1]
+def _at_it_for_most(seen: Sequence[tuple[int, str]], whole: int) -> Place:
+    """Return the innermost function that took most of `whole`; `seen` are stacks, each with how much had been taken by then."""
+    for wanted in (_is_own, _is_library, _is_installed):
+        looks = [(spent, _calls(stack, wanted)) for spent, stack in seen]
+        if any(calls for _, calls in looks):
+            return _innermost_for_most(looks, whole)
+    return NOWHERE
 
 
-def _observed(stuck: Block, function: Place, calls: Sequence[Calls]) -> int:
-    """Return for how long, in ns, a function is known to have been at it, by the looks in a row that saw it."""
-    took = 0
-    for seen, run in groupby(zip(stuck.looks, calls, strict=True), key=lambda pair: function in pair[1]):
-        looks = [look for look, _ in run]
-        took += _within(stuck, looks[0], looks[-1]) if seen else 0
-    return took
+def _innermost_for_most(looks: Sequence[tuple[int, Calls]], whole: int) -> Place:
+    functions = {function for _, calls in looks for function in calls}
+    unseen = whole - (looks[-1][0] - looks[0][0])
+    for function in sorted(functions, key=lambda function: (-_depth(function, looks), function)):
+        if _taken(function, looks, all) >= MOSTLY * whole:
+            line, _ = Counter(calls[function] for _, calls in looks if function in calls).most_common(1)[0]
+            most = (_taken(other, looks, any) + unseen for other in _called_by(function, looks))
+            return NOWHERE if max(most, default=0) >= MOSTLY * whole else (line, function[1])
+    return NOWHERE
 
 
-def _within(stuck: Block, first: StackSample, last: StackSample) -> int:
-    return max(min(last.seen, stuck.beat.ran) - max(first.since, stuck.begin), 0)
+def _taken(function: Place, looks: Sequence[tuple[int, Calls]], judge: Callable[[Iterable[bool]], bool]) -> int:
+    """Return how much was taken between two looks in a row of which both (`all`) or at least one (`any`) saw a function."""
+    return sum(
+        after - before
+        for (before, first), (after, second) in pairwise(looks)
+        if judge((function in first, function in second))
+    )
+
+
+def _depth(function: Place, looks: Sequence[tuple[int, Calls]]) -> int:
+    return max(list(calls).index(function) for _, calls in looks if function in calls)
+
+
+def _called_by(function: Place, looks: Sequence[tuple[int, Calls]]) -> set[Place]:
+    """Return the functions seen within that one."""
+    called: set[Place] = set()
+    for _, calls in looks:
+        functions = list(calls)
+        called.update(functions[functions.index(function) + 1 :] if function in calls else ())
+    return called
 
 
 def computing(looks: Sequence[StackSample]) -> Place:

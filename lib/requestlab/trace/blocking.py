@@ -93,7 +93,7 @@ def _row(pid: int, thread: int, stuck: Block, views: Spans) -> dict[str, Any]:
     if cause == "GIL held elsewhere":
         place, view = computing(stuck.busy_threads), view_beside(stuck, views[views.thread != thread])
     else:
-        place, view = culprit(stuck), view_on(stuck, views)
+        place, view = culprit(stuck, cause), view_on(stuck, views)
     return {
         "pid": pid,
         "thread": thread,

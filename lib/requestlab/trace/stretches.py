@@ -49,14 +49,15 @@ class Spans:
 
 @dataclass(frozen=True)
 class StackSample:
-    """What a thread was seen in: its stack, what it waited for (`worker.schema.STATES`), when, and since when it is known to
-    have been in there (ns)."""
+    """What a thread was seen in: its stack, what it waited for (`worker.schema.STATES`), and when. By then it had used so much
+    CPU time, and waited so long for a core (ns)."""
 
     thread: int
     stack: str
     state: int
-    since: int
     seen: int
+    cpu: int
+    waited: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,16 @@ class Block:
     def ns(self) -> int:
         return max(self.beat.ran - self.begin, 1)
 
+    @property
+    def own(self) -> int:
+        """For how much of it the loop's thread computed, in ns."""
+        return min(self.beat.own, self.ns)
+
+    @property
+    def rest(self) -> int:
+        """For how much of it that thread neither computed nor waited for a core."""
+        return max(self.ns - self.own - self.beat.delayed, 0)
+
     def overlap(self, spans: Spans) -> Floats:
         """Return for how much of it, in ns, each of these spans was under way."""
         return spans.within(self.begin, self.beat.ran)
@@ -128,8 +139,8 @@ def looks_at(inside: Trace) -> dict[tuple[int, int], dict[int, list[StackSample]
     cell = {name: number for number, name in enumerate(COLUMNS)}
     found: dict[tuple[int, int], dict[int, list[StackSample]]] = {}
     for row in inside.rows[inside.rows[:, cell["kind"]] == STACK].tolist():
-        thread, state, since, seen = (row[cell[name]] for name in ("thread", "value", "running", "end"))
-        look = StackSample(thread, inside.names[row[cell["name"]]], state, since or seen, seen)
+        thread, state, seen, cpu, waited = (row[cell[name]] for name in ("thread", "value", "end", "running", "done"))
+        look = StackSample(thread, inside.names[row[cell["name"]]], state, seen, cpu, waited)
         loop = (row[cell["pid"]], row[cell["ran_on"]] or thread)
         found.setdefault(loop, {}).setdefault(row[cell["begin"]], []).append(look)
     return found

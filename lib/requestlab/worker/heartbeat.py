@@ -43,7 +43,7 @@ class Heartbeat:
         self.late: deque[tuple[int, list[Sample]]] = deque(maxlen=100)
         self.rested = self.silent = False
         self._write = recorder.row
-        self._waiting = Waiting()
+        self._waiting = Waiting(self.thread)
         self.due = time.perf_counter_ns() + EVERY_NS
         self.timer.set(self.due, EVERY_NS)
         self.alarm.set(self.due + PATIENCE_NS)
@@ -58,21 +58,20 @@ class Heartbeat:
         last = first + (times - 1) * EVERY_NS
         if self.rested or not self.sampler.depth:
             self.sampler.depth, self.rested, first = depth_of(sys._getframe(1)), False, last
-        self._write_rows(first, last, ran)
+        cpu, waited = time.thread_time_ns(), self._waiting.so_far_ns()
+        self._write_rows(range(first, last + 1, EVERY_NS), ran, cpu, waited)
         self.due = last + EVERY_NS
         if ran - first >= PATIENCE_NS:
             self.late.append((first, self.sampler.samples))
             self.alarm.set(ran)  # wakes the watchdog, if it was not awake already
         else:
             self.alarm.set(self.due + PATIENCE_NS)
-        self.sampler.watch(self.due)
+        self.sampler.watch(self.due, ran, cpu, waited)
 
-    def _write_rows(self, first: int, last: int, ran: int) -> None:
-        cpu, process_cpu, waited = time.thread_time_ns(), time.process_time_ns(), self._waiting.so_far_ns()
-        for due in _kept(range(first, last + 1, EVERY_NS)):
-            self._write(
-                TICK, thread=self.thread, begin=due, running=cpu, done=process_cpu, end=ran, ran_on=0, value=waited
-            )
+    def _write_rows(self, beats: range, ran: int, cpu: int, waited: int) -> None:
+        process_cpu = time.process_time_ns()
+        for due in _kept(beats):
+            self._write(TICK, thread=self.thread, begin=due, running=cpu, done=process_cpu, end=ran, value=waited)
 
     def close(self) -> None:
         """Give back what the kernel keeps; only once the loop is closed."""

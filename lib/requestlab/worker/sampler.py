@@ -20,13 +20,13 @@ import signal
 import sys
 import threading
 import weakref
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from types import FrameType
 from typing import NamedTuple
 
 from requestlab.worker.schema import OWN
 from requestlab.worker.stack import Stack, stack_of
-from requestlab.worker.timerfd import SignalTimer
+from requestlab.worker.timerfd import SignalTimer, Waiting
 
 SIGNAL = signal.SIGURG
 """Hardly a program uses it, and where there is no handler any more, as when Python ends, the kernel ignores it."""
@@ -41,10 +41,12 @@ _RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENE
 
 
 class Sample(NamedTuple):
-    """What a thread was in: at the time `until`, and at every moment since `since`; `state` as in `schema`."""
+    """What a thread was in, and when; `state` is one of `schema.STATES`. By then it had used `cpu` ns of CPU time, and had been
+    ready to run without a core for `waited` ns."""
 
-    since: int
-    until: int
+    at: int
+    cpu: int
+    waited: int
     stack: Stack
     state: int
 
@@ -59,34 +61,49 @@ class Sampler:
     def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop]) -> None:
         self.samples: list[Sample] = []
         self.depth = 0
-        self._loop, self._due, self._at = loop, 0, 0
+        self._loop, self._due, self._next = loop, 0, 0
+        self._last = Sample(0, 0, 0, (), OWN)
+        self._waiting = Waiting(threading.get_native_id())
         self._timer: SignalTimer | None = None
         if threading.current_thread() is threading.main_thread() and _is_free():
             signal.signal(SIGNAL, self._sample)
             signal.siginterrupt(SIGNAL, False)
             self._timer = SignalTimer(SIGNAL, threading.get_native_id())
 
-    def watch(self, due: int) -> None:
-        """Forget all samples; take new ones from shortly after `due` on, until this is called again."""
+    def watch(self, due: int, ran: int, cpu: int, waited: int) -> None:
+        """Forget all samples; take new ones from shortly after `due` on, until this is called again. The other numbers are those
+        of the beat that has just run."""
         self._due, self.samples = due, []
+        self._last = Sample(ran, cpu, waited, (), OWN)
         self._sample_at(due + FIRST_NS)
 
     def close(self) -> None:
+        self._waiting.close()
         if self._timer is not None:
             self._timer.close()
 
-    def _sample_at(self, at_ns: int) -> None:
-        self._at = at_ns
+    def _sample_at(self, at: int) -> None:
+        self._next = at
         if self._timer is not None:
-            self._timer.set(at_ns)
+            self._timer.set(at)
 
     def _sample(self, _: int, frame: FrameType | None) -> None:
-        now, asked, loop = perf_counter_ns(), self._at, asyncio._get_running_loop()
+        now, asked, loop = perf_counter_ns(), self._next, asyncio._get_running_loop()
         if now < asked or frame is None or loop is None or loop is not self._loop():
             return
-        since = asked if _began_before_the_signal(frame) else now
-        self.samples.append(Sample(since, now, stack_of(frame, self.depth), OWN))
+        sample = Sample(now, thread_time_ns(), self._waiting.so_far_ns(), stack_of(frame, self.depth), OWN)
+        if _began_before_the_signal(frame):
+            self.samples.append(_at_the_signal(asked, self._last, sample))
+        self.samples.append(sample)
+        self._last = sample
         self._sample_at(now + max(AGAIN_NS, (now - self._due) // 4))
+
+
+def _at_the_signal(asked: int, before: Sample, after: Sample) -> Sample:
+    """Return what a sample at the time of the signal would have been. Of the CPU time used since the sample `before` it counts as
+    much as there can have been: the function that `after` saw is not to be held to account for that."""
+    cpu = min(before.cpu + asked - before.at, after.cpu)
+    return after._replace(at=asked, cpu=cpu, waited=before.waited)
 
 
 def _is_free() -> bool:

@@ -31,9 +31,10 @@ to_loop     `async_to_sync`, likewise; `ran_on` is the thread of the event loop
 tick        of the heartbeat. begin: when it was due; end: when it ran; running, done, value: CPU time so far of the event
             loop's thread, of the whole process, and how long that thread has so far waited for a core, in ns
 stack       what the event loop's thread was in while a tick was overdue. begin: when that was due; end: when it was looked at;
-            running: since when it is known to have been in there; name: the stack, innermost call last, as `file:line function`
-            parted by newlines; value: what it waited for then, one of `STATES`. Where `ran_on` is not 0, that is the event
-            loop's thread, and the stack is that of `thread`, the one that computed most meanwhile
+            running, done: CPU time of the thread so far, and how long it has so far waited for a core, in ns; name: the stack,
+            innermost call last, as `file:line function` parted by newlines; value: what it waited for then, one of `STATES`.
+            Where `ran_on` is not 0, that is the event loop's thread, and the stack is that of `thread`, the one that computed
+            most meanwhile
 """
 
 REQUEST, MIDDLEWARE, VIEW, STEP, TO_THREAD, TO_LOOP, TICK, STACK = range(1, 9)

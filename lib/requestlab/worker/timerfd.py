@@ -103,13 +103,14 @@ class Peek:
 
 
 class Waiting(Peek):
-    """Tells how long the thread that made it has been ready to run without a core to run on; 0 where the kernel is silent.
+    """Tells how long a thread has been ready to run without a core to run on; 0 where the kernel is silent.
 
-    That is the second number of /proc/…/schedstat; see sched-stats of the Linux kernel.
+    That is the second number of /proc/…/schedstat, which is right when the thread runs or sleeps; see sched-stats of the Linux
+    kernel.
     """
 
-    def __init__(self) -> None:
-        super().__init__("/proc/thread-self/schedstat")
+    def __init__(self, thread: int) -> None:
+        super().__init__(f"/proc/self/task/{thread}/schedstat")
 
     def so_far_ns(self) -> int:
         words = self.words()

@@ -18,8 +18,8 @@ from requestlab.worker.heartbeat import PATIENCE_NS, Heartbeat
 from requestlab.worker.recorder import Recorder
 from requestlab.worker.sampler import Sample
 from requestlab.worker.schema import IN_CALL, IN_LOCK, STACK, UNKNOWN
-from requestlab.worker.stack import Stack, described, stack_of
-from requestlab.worker.timerfd import Peek
+from requestlab.worker.stack import described, stack_of
+from requestlab.worker.timerfd import Peek, Waiting
 
 IN_CALL_AGAIN_NS, AGAIN_NS = 1_000_000, 5_000_000
 LONGEST_NS = 500_000_000
@@ -32,17 +32,17 @@ NAME = "requestlab-dog"
 COMPUTED_NS = 1_000_000
 """CPU time since the last look from which on another thread is taken for the one who held the GIL."""
 
+_SYSTEM_CALL = "/proc/self/task/{}/syscall"
 _FUTEX = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "loongarch64": "98", "ppc64le": "221", "s390x": "238"}.get(
     os.uname().machine
 )
 
 
 class BusyThread(NamedTuple):
-    """A thread that computed: its native id, what it was in when it was looked at, and whether it waited for a lock then."""
+    """A thread that computed: its native id, and what it was in when it was looked at."""
 
     thread: int
-    stack: Stack
-    state: int
+    sample: Sample
 
 
 class Watchdog(threading.Thread):
@@ -51,7 +51,7 @@ class Watchdog(threading.Thread):
     def __init__(self, heartbeat: Heartbeat, recorder: Recorder) -> None:
         super().__init__(name="requestlab-watchdog", daemon=True)
         self._heartbeat, self._recorder = heartbeat, recorder
-        self._system_call = Peek(f"/proc/self/task/{heartbeat.thread}/syscall")
+        self._system_call, self._waiting = Peek(_SYSTEM_CALL.format(heartbeat.thread)), Waiting(heartbeat.thread)
         self._spent: dict[int, int] = {}
         self._looked_at = 0
 
@@ -62,8 +62,8 @@ class Watchdog(threading.Thread):
             self._heartbeat.alarm.set(self._watch())
             self._write_late_beats()  # a beat that is late from here on wakes the watchdog again
             self._heartbeat.alarm.wait()
-        self._system_call.close()
-        self._heartbeat.close()
+        for each in (self._system_call, self._waiting, self._heartbeat):
+            each.close()
 
     def _loop_exists(self) -> bool:
         loop = self._heartbeat.loop()
@@ -90,7 +90,8 @@ class Watchdog(threading.Thread):
         frame = frames.get(self._heartbeat.ident)
         if frame is None or not sampler.depth:
             return
-        sample = Sample(seen, seen, stack_of(frame, sampler.depth), state)
+        cpu, waited = _cpu_ns(self._heartbeat.thread), self._waiting.so_far_ns()
+        sample = Sample(seen, cpu, waited, stack_of(frame, sampler.depth), state)
         sampler.samples.append(sample)
         if state != IN_CALL:
             self._write_busy(due, self._busiest(frames))
@@ -108,13 +109,13 @@ class Watchdog(threading.Thread):
 
     def _write_busy(self, due: int, busy: BusyThread | None) -> None:
         if busy is not None:
-            seen = time.perf_counter_ns()
-            self._write(due, busy.thread, Sample(seen, seen, busy.stack, busy.state), ran_on=self._heartbeat.thread)
+            thread, sample = busy
+            self._write(due, thread, sample, ran_on=self._heartbeat.thread)
 
     def _write(self, due: int, thread: int, sample: Sample, ran_on: int = 0) -> None:
-        name = self._recorder.name(described(sample.stack))
-        stamps = {"begin": due, "running": sample.since, "end": sample.until}
-        self._recorder.row(STACK, name=name, thread=thread, ran_on=ran_on, value=sample.state, **stamps)
+        at, cpu, waited, stack, state = sample
+        name, stamps = self._recorder.name(described(stack)), {"running": cpu, "done": waited, "end": at}
+        self._recorder.row(STACK, name=name, thread=thread, begin=due, ran_on=ran_on, value=state, **stamps)
 
     def _busiest(self, frames: dict[int, FrameType]) -> BusyThread | None:
         """Return the other thread that has used most CPU time since the last look; None if none used much."""
@@ -127,10 +128,11 @@ class Watchdog(threading.Thread):
         most = max(rose, key=lambda native: rose[native], default=0)
         if not most or rose[most] < COMPUTED_NS:
             return None
-        system_call = Peek(f"/proc/self/task/{most}/syscall")
+        system_call = Peek(_SYSTEM_CALL.format(most))
         state = _state_of(system_call)
         system_call.close()
-        return BusyThread(most, stack_of(spent[most][1]), state)
+        cpu, frame = spent[most]
+        return BusyThread(most, Sample(time.perf_counter_ns(), cpu, 0, stack_of(frame), state))
 
 
 def _state_of(system_call: Peek) -> int:
