@@ -27,8 +27,9 @@ from requestlab.measurement.facts import CoreUse
 from requestlab.measurement.run import Run
 from requestlab.measurement.validity import TAIL
 from requestlab.plots import Picture, ecdf, style, threads
+from requestlab.plots.lanes import lanes
 from requestlab.plots.swimlanes import MAX_BARS, MAX_ROWS
-from requestlab.trace.lanes import lanes, stacked
+from requestlab.trace.activity import stacked
 from tests.made_runs import ABOUT, MACHINE
 
 START = 5_000_000_000
