@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -50,3 +52,16 @@ def _as(hint: Any, value: Any) -> Any:
     if isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping):
         return {arguments[0](key): _as(arguments[1], one) for key, one in value.items()}
     return from_plain(hint, value) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else value
+
+
+def to_json(value: Any) -> str:
+    """Return a value as one line of strict JSON, in ASCII: what is no number is null."""
+    return json.dumps(_finite(to_plain(value)), allow_nan=False)
+
+
+def _finite(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _finite(one) for key, one in plain.items()}
+    if isinstance(plain, list):
+        return [_finite(one) for one in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
