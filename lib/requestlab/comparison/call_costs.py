@@ -23,13 +23,13 @@ from typing import Any
 
 import pandas as pd
 
-from requestlab.claims.cards import columns
 from requestlab.comparison import intervals
 from requestlab.comparison.intervals import MIN_ROUNDS, Interval
 from requestlab.errors import ConfigurationError, LabError
 from requestlab.system import machine, quick
 from requestlab.system.machine import Machine
 from requestlab.system.progress import Progress
+from requestlab.system.wording import columns
 
 LOOPS = ("asyncio", "uvloop")
 ROUNDS = 10
