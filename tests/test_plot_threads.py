@@ -13,7 +13,16 @@ from requestlab.errors import ConfigurationError
 from requestlab.plots import ecdf, style, threads
 from requestlab.plots.swimlanes import MAX_BARS, MAX_ROWS
 from requestlab.trace.lanes import lanes, stacked
-from tests.test_plots import GTHREAD, a_thread_each, made, on_one_loop, one_after_another, took, words_of
+from tests.test_plots import (
+    GTHREAD,
+    a_thread_each,
+    assert_legible,
+    made,
+    on_one_loop,
+    one_after_another,
+    took,
+    words_of,
+)
 
 
 def test_the_title_counts_threads_and_event_loops():
