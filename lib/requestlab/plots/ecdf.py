@@ -25,7 +25,7 @@ from requestlab.plots.inputs import (
 from requestlab.plots.marks import Floats, name_curves, number, prediction, tie
 from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, lines
 from requestlab.system import checks, wording
-from requestlab.trace.lanes import evenly
+from requestlab.trace.activity import evenly
 
 _LEFT_IN, _RIGHT_IN, _MIN_IN = 1.08, 3.27, 3.6
 _BESIDE_IN, _PREDICTION_IN = 2.95, 0.19
