@@ -20,10 +20,11 @@ from requestlab.load.loads import MAX_USERS, closed
 from requestlab.measurement.measure import measure
 from requestlab.measurement.run import Run
 from requestlab.measurement.validity import TAIL
+from requestlab.serving.applications import Bare
 from requestlab.serving.configuration import NULL, UPSTREAM, Configuration
 from requestlab.serving.server import serve
 from requestlab.system import machine
-from requestlab.system.limits import SLOWING, Surroundings, limits
+from requestlab.system.limits import SLOWING, Limits, limits
 from requestlab.system.machine import Machine
 from requestlab.system.progress import Progress
 
@@ -45,7 +46,7 @@ BUSY_PRESSURE = 10.0
 MUCH_STEAL = 0.05
 MUCH_SPREAD = 0.25
 
-TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application="bare", middleware="none")
+TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application=Bare())
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Examination:
     `resolution` says which differences a comparison can tell today."""
 
     machine: Machine
-    limits: Surroundings
+    limits: Limits
     load_client: tuple[Ruler, ...]
     keep_alive_p50: float
     upstream_cpu_per_request: float
@@ -167,7 +168,7 @@ def _load_client(users: int, runs: list[Run]) -> Ruler:
     )
 
 
-def about_the_machine(facts: Machine, around: Surroundings) -> Iterator[str]:
+def about_the_machine(facts: Machine, around: Limits) -> Iterator[str]:
     """Yield one sentence for each thing that will make figures worse; `facts` are those of `machine.facts`."""
     cores = facts.usable_cores
     if cores == 1:

@@ -15,7 +15,7 @@ from requestlab.plots.inputs import Contender
 from requestlab.plots.labels import Labels
 from requestlab.plots.swimlanes import Window
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats, workers, zero_ns
+from requestlab.trace.activity import Floats
 
 MARGIN = 0.03
 """How much is drawn before the first request and after the last answer, as a share of the time between."""
@@ -52,9 +52,9 @@ def alive(run: Run, span_ms: float) -> list[Alive]:
 
 
 def _samples(run: Run, span_ms: float) -> Iterator[Alive]:
-    time_ms = (run.threads["time"].to_numpy() - zero_ns(run)) / 1e6
+    time_ms = (run.threads["time"].to_numpy() - run.zero_ns) / 1e6
     near = time_ms >= -MARGIN * span_ms
-    for worker, pid in enumerate(workers(run), start=1):
+    for worker, pid in enumerate(run.workers, start=1):
         own = (run.threads["pid"] == pid).to_numpy()
         before = np.flatnonzero(own & (time_ms < -MARGIN * span_ms))[-1:]
         chosen = np.concatenate([before, np.flatnonzero(own & near)])

@@ -42,10 +42,10 @@ def finding(found: CallCosts) -> str:
     busy = found.about.busy_threads
     beside = f" beside {wording.counted(busy, 'thread')} that compute{'s' * (busy == 1)}" if busy else ""
     if not {"call", "sync_to_async warm", "sync_to_async cold"} <= set(found.names):
-        costs = {name: found.price(name).value for name in found.names}
+        costs = {name: found.cost(name).value for name in found.names}
         least, most = min(costs, key=costs.__getitem__), max(costs, key=costs.__getitem__)
         return f"One call costs from {us(costs[least])} ({least}) to {us(costs[most])} ({most}){beside}"
-    warm, cold = (us(found.price(f"sync_to_async {state}").value) for state in ("warm", "cold"))
+    warm, cold = (us(found.cost(f"sync_to_async {state}").value) for state in ("warm", "cold"))
     times = price_rows.about(found.ratio("sync_to_async warm", "call").value)
     return f"sync_to_async costs {warm}{beside}, as much as {times} plain calls, and {cold} where its thread must be started"
 
@@ -62,8 +62,8 @@ def _rows(found: object, predicted: Predicted) -> list[Price]:
         Price(
             name,
             wrapped(found.about.what[name], _MAX_NAME_IN, style.NOTE_PT),
-            found.price(name),
-            found.price(name, "mean").value,
+            found.cost(name),
+            found.cost(name, "mean").value,
             found.rounds[name].to_numpy(np.float64),
             np.array([number in found.about.disturbed for number in found.rounds.index]),
             None if name == names[0] else found.ratio(name, names[0]).value,

@@ -15,7 +15,7 @@ from requestlab.measurement.ramp import Ramp
 from requestlab.plots import curves
 from requestlab.plots.inputs import Contender, gather
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 Ramps = Ramp | Mapping[str, Ramp]
 """What the figure takes, one or several times: a ramp, or one mapping of labels to ramps."""

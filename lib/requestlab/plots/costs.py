@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from requestlab.plots import style
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 from requestlab.system import wording
-from requestlab.trace.steps import Step
+from requestlab.trace.requests import Step
 
 _WAYS, _COST, _OPEN = "there + back", "= cost, µs", "not ended"
 _APART_IN, _EDGE_IN, _UP_PT = 0.1, 0.06, 8.0

@@ -12,9 +12,10 @@ from requestlab.plots import costs, style, tallies, waterfall
 from requestlab.plots.headings import height_in, lines, write_above
 from requestlab.plots.inputs import Predicted, Runs, gather, predictions, small_print
 from requestlab.plots.sheet import Picture
+from requestlab.plots.tallies import Tally, tally
 from requestlab.system import wording
-from requestlab.trace.requests import Request, Traced, loops, traced
-from requestlab.trace.steps import Step, steps, waiting_us
+from requestlab.trace.activity import Key
+from requestlab.trace.requests import Step, steps, waiting_us
 from requestlab.trace.trace import ORIGINS
 
 MAX_RUNS = 12
@@ -26,7 +27,7 @@ _WHAT = (
 )
 
 
-def crossings(*runs: Runs, request: int | Request | None = None, predicted: Predicted = None) -> Picture:
+def crossings(*runs: Runs, request: int | Key | None = None, predicted: Predicted = None) -> Picture:
     """Draw how control crosses between event loop and threads: one run's typical request as a waterfall, several runs as counts.
 
     >>> with lab.serve(lab.MIXED, probe=True) as server:
@@ -39,7 +40,7 @@ def crossings(*runs: Runs, request: int | Request | None = None, predicted: Pred
     """
     contenders = gather(runs, "crossings", MAX_RUNS)
     expected = predictions(predicted, contenders, "a number of crossings per request")
-    found = [traced(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
+    found = [tally(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
     if len(found) > 1:
         if request is not None:
             raise ConfigurationError("request= chooses what is drawn of one run; with several runs, leave it out")
@@ -48,13 +49,13 @@ def crossings(*runs: Runs, request: int | Request | None = None, predicted: Pred
             return Picture(_several(found, title), f"{title}.")
     one = found[0]
     chosen = one.typical() if request is None else one.chosen(request)
-    rows = steps(one.contender.run.trace.spans, chosen, loops(one.contender))
+    rows = steps(one.contender.run.trace.spans, chosen, one.contender.run.event_loops)
     title = finding(one, rows)
     with style.style():
         return Picture(_single(one, chosen, rows, title), f"{title}.")
 
 
-def finding(one: Traced, rows: Sequence[Step]) -> str:
+def finding(one: Tally, rows: Sequence[Step]) -> str:
     """Say how often a request crosses and for whom, and what share of its time that takes, by the median over requests."""
     label = one.contender.label
     if not one.range[1]:
@@ -69,7 +70,7 @@ def finding(one: Traced, rows: Sequence[Step]) -> str:
     return f"{tallies.crossed(one)} in a request under {label}{often}: {', '.join(shares)}; {takes}"
 
 
-def finding_of_several(found: Sequence[Traced]) -> str:
+def finding_of_several(found: Sequence[Tally]) -> str:
     """Say how often a request crosses under each run."""
     counted = []
     for one in found:
@@ -79,7 +80,7 @@ def finding_of_several(found: Sequence[Traced]) -> str:
     return f"Crossings between event loop and thread per request: {wording.joined(counted)}"
 
 
-def summary(one: Traced, rows: Sequence[Step]) -> str:
+def summary(one: Tally, rows: Sequence[Step]) -> str:
     """Say what the drawn request's crossings cost together, and how long its view's own code ran."""
     took = rows[0].lasted_us
     crossing = [row for row in rows if row.crossing]
@@ -98,7 +99,7 @@ def summary(one: Traced, rows: Sequence[Step]) -> str:
     return "; ".join(parts)
 
 
-def _single(one: Traced, chosen: Request, rows: Sequence[Step], title: str) -> Figure:
+def _single(one: Tally, chosen: Key, rows: Sequence[Step], title: str) -> Figure:
     whole_in = style.WIDTH_IN - 2 * style.MARGIN_IN
     cost_in = costs.column_in(rows[: waterfall.MAX_ROWS])
     names_in = waterfall.names_in(rows)
@@ -127,7 +128,7 @@ def _single(one: Traced, chosen: Request, rows: Sequence[Step], title: str) -> F
     return frame.figure
 
 
-def _several(found: Sequence[Traced], title: str) -> Figure:
+def _several(found: Sequence[Tally], title: str) -> Figure:
     bars_in = tallies.height_in(found, headed=True)
     caption = [*_caption(found), *small_print([one.contender for one in found])]
     frame = style.Frame(bars_in + 0.3, title, caption)
@@ -136,7 +137,7 @@ def _several(found: Sequence[Traced], title: str) -> Figure:
     return frame.figure
 
 
-def _caption(found: Sequence[Traced]) -> list[str]:
+def _caption(found: Sequence[Tally]) -> list[str]:
     numbers = [len(one.requests) for one in found]
     texts = [_WHAT] if any(one.range[1] for one in found) else []
     if len(found) > 1:
@@ -149,13 +150,13 @@ def _caption(found: Sequence[Traced]) -> list[str]:
     )
 
 
-def _circumstances(one: Traced) -> str:
+def _circumstances(one: Tally) -> str:
     about = one.contender.run.about
     cells = "; one cell below is one crossing" if one.range[1] else ""
     return f"{about.path}, {about.load}; {wording.counted(len(one.requests), 'request')} traced{cells}"
 
 
-def _which(one: Traced, chosen: Request) -> str:
+def _which(one: Tally, chosen: Key) -> str:
     if chosen != one.typical():
         return f"below: request {chosen[1]:,} of worker {chosen[0]}"
     alike = int((one.counts.sum(axis=1) == one.number).sum())
@@ -172,11 +173,11 @@ def _share(share: float) -> str:
     return f"{share:.0%}" if share >= 0.005 else "under 1%"
 
 
-def _by_number(one: Traced) -> list[tuple[str, int]]:
+def _by_number(one: Tally) -> list[tuple[str, int]]:
     return sorted(one.usual.items(), key=lambda pair: (-pair[1], pair[0] != "view", ORIGINS.index(pair[0])))
 
 
-def _whom(one: Traced, origin: str, rows: Sequence[Step]) -> str:
+def _whom(one: Tally, origin: str, rows: Sequence[Step]) -> str:
     if origin == "middleware":
         layers = sum("middleware" in (row.kind, row.inside) for row in rows)
         configuration = one.contender.run.about.configuration

@@ -15,7 +15,7 @@ from requestlab.plots import style
 from requestlab.plots.inputs import Contender
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats, evenly
+from requestlab.trace.activity import Floats, evenly
 
 PERCENTILES = (50, 95, 99)
 

@@ -14,7 +14,7 @@ from requestlab.plots.headings import Line, height_in, lines, write_beside
 from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
 from requestlab.plots.sheet import Picture
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 _LEFT_IN, _WIDTH_IN, _BELOW_IN, _MIN_IN = 1.08, 5.65, 0.5, 3.6
 _BESIDE_IN, _PREDICTION_IN = 2.95, 0.19

@@ -14,7 +14,7 @@ from requestlab.comparison.intervals import Interval
 from requestlab.plots import style
 from requestlab.plots.tallies import us
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 CLAIMS = (("tens of µs,\nin a request", 10.0, 100.0, "#E3ECF5"), ("a few\nhundred µs,\ncold", 100.0, 900.0, "#F5E9D6"))
 """What Django's documentation, from 6.1 on, says of a crossing: the words, from and to how many µs, and a shade."""

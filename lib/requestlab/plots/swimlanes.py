@@ -12,8 +12,9 @@ from matplotlib.collections import PolyCollection
 
 from requestlab.measurement.run import Run
 from requestlab.plots import style
+from requestlab.plots.lanes import Lane, clipped, lanes, thinned
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats, Lane, clipped, evenly, lanes, thinned, zero_ns
+from requestlab.trace.activity import Floats, evenly
 
 MAX_ROWS = 80
 MAX_BARS = 300
@@ -62,7 +63,7 @@ class Window:
 def view(run: Run) -> Window:
     """Choose what to draw of a run on its own."""
     found = lanes(run)
-    span = max((float(lane.end_ms.max()) for lane in found), default=(run.about.end - zero_ns(run)) / 1e6)
+    span = max((float(lane.end_ms.max()) for lane in found), default=(run.about.end - run.zero_ns) / 1e6)
     span = max(span, 0.001)
     return _cut(Window(found, (), _window_ms(found, span), span))
 

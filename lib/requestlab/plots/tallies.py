@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from requestlab.measurement.record import answered
 from requestlab.plots import style
+from requestlab.plots.inputs import Contender
 from requestlab.plots.lettering import width_in
 from requestlab.system import wording
-from requestlab.trace.requests import Traced
+from requestlab.trace.requests import Traced, traced
 
 COLOURS = {
     "signal": "#B79FCB",
@@ -28,12 +31,27 @@ _MIN_CELLS, _MAX_CELLS = 8.0, 120
 _POINTS = style.NOTE_PT + 0.5
 
 
-def height_in(tallies: Sequence[Traced], headed: bool) -> float:
+@dataclass(frozen=True, eq=False)
+class Tally(Traced):
+    """The traced requests of one run in a figure, and how many crossings the reader predicted for each."""
+
+    contender: Contender
+    predicted: float | None
+
+
+def tally(contender: Contender, predicted: float | None) -> Tally:
+    """Return what is known of a run; ConfigurationError where the probe was off, or followed no request to its end."""
+    run = contender.run
+    found = traced(run.trace, run.requests[answered(run.requests)], contender.label)
+    return Tally(found.requests, found.crossings, contender, predicted)
+
+
+def height_in(tallies: Sequence[Tally], headed: bool) -> float:
     """Return how much room the bars need, in inches."""
     return sum(_block_in(one, headed) for one in tallies) + _GAP_IN * (len(tallies) - 1)
 
 
-def draw(axes: Axes, tallies: Sequence[Traced], headed: bool) -> None:
+def draw(axes: Axes, tallies: Sequence[Tally], headed: bool) -> None:
     """Draw one bar for each run, `headed` by its label, into axes that are `PANEL_IN` wide and as high as `height_in` says."""
     axes.set_ylim(height_in(tallies, headed), 0)
     axes.set_xlim(
@@ -52,11 +70,11 @@ def draw(axes: Axes, tallies: Sequence[Traced], headed: bool) -> None:
         top += _block_in(one, headed) + _GAP_IN
 
 
-def _block_in(one: Traced, headed: bool) -> float:
+def _block_in(one: Tally, headed: bool) -> float:
     return headed * _HEAD_IN + (one.predicted is not None) * _GUESS_IN + _BAR_IN + (one.number > 0) * _NAMES_IN
 
 
-def _write_heading(axes: Axes, one: Traced, bottom: float) -> None:
+def _write_heading(axes: Axes, one: Tally, bottom: float) -> None:
     face = one.contender.look
     axes.text(
         0, bottom, one.contender.heading, color=face.ink, fontsize=style.HEADING_PT, weight="bold", va="baseline"
@@ -69,7 +87,7 @@ def _write_heading(axes: Axes, one: Traced, bottom: float) -> None:
     )  # fmt: skip
 
 
-def _draw_bar(axes: Axes, one: Traced, top: float) -> None:
+def _draw_bar(axes: Axes, one: Tally, top: float) -> None:
     axes.plot([0, 0], [top, top + _BAR_IN], color=style.NOBODY, linewidth=0.8, clip_on=False)
     at = 0
     cell = 1 if one.number <= _MAX_CELLS else one.number
@@ -88,7 +106,7 @@ def _draw_bar(axes: Axes, one: Traced, top: float) -> None:
         axes.plot([low, high], [middle, middle], color=style.INK, linewidth=1.1, marker="|", markersize=9, zorder=4)
 
 
-def _write_beside(axes: Axes, one: Traced, top: float) -> None:
+def _write_beside(axes: Axes, one: Tally, top: float) -> None:
     at = (PANEL_IN + 0.15) / PANEL_IN
     found = [(f"{crossed(one)} per request", True, 0.08), (_cost(one), False, 0.24)]
     for text, bold, down in found if one.range[1] else [("no crossing", True, 0.08)]:
@@ -98,13 +116,13 @@ def _write_beside(axes: Axes, one: Traced, top: float) -> None:
         )  # fmt: skip
 
 
-def crossed(one: Traced) -> str:
+def crossed(one: Tally) -> str:
     """`16 crossings`; where requests differ, `14 to 16 crossings`."""
     low, high = one.range
     return wording.counted(one.number, "crossing") if low == high else f"{low:,} to {high:,} crossings"
 
 
-def _cost(one: Traced) -> str:
+def _cost(one: Tally) -> str:
     if not np.isfinite(one.cost_us):
         return "cost unknown"
     return f"{us(one.cost_us)} each, in the median"
@@ -117,7 +135,7 @@ def us(value: float) -> str:
     )
 
 
-def _draw_guess(axes: Axes, one: Traced, top: float) -> None:
+def _draw_guess(axes: Axes, one: Tally, top: float) -> None:
     if one.predicted is None:
         return
     text = f"your prediction: {wording.number(one.predicted)}"
@@ -133,7 +151,7 @@ def _draw_guess(axes: Axes, one: Traced, top: float) -> None:
     )  # fmt: skip
 
 
-def _write_names(axes: Axes, one: Traced, middle: float) -> None:
+def _write_names(axes: Axes, one: Tally, middle: float) -> None:
     """Write the origins below the bar, each behind a square of its colour."""
     at_in = 0.0
     for origin, number in one.usual.items():

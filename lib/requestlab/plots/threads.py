@@ -13,11 +13,11 @@ from requestlab.errors import ConfigurationError
 from requestlab.plots import alive, style, swimlanes
 from requestlab.plots.headings import Line, height_in, lines, write_above
 from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
+from requestlab.plots.lanes import Lane
 from requestlab.plots.lettering import width_in, wrapped
 from requestlab.plots.sheet import Picture
 from requestlab.plots.swimlanes import Window
 from requestlab.system import wording
-from requestlab.trace.lanes import Lane
 
 MAX_COLUMNS = 4
 ALIKE = 4.0

@@ -15,8 +15,8 @@ from requestlab.plots import costs, style
 from requestlab.plots.lettering import width_in
 from requestlab.plots.tallies import COLOURS
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
-from requestlab.trace.steps import Step
+from requestlab.trace.activity import Floats
+from requestlab.trace.requests import Step
 
 MAX_ROWS = 60
 """Beyond these, rows are left out and counted."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from requestlab.trace.lanes import Booleans, Floats, Integers
 from requestlab.trace.trace import Trace
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Booleans = np.ndarray[Any, np.dtype[np.bool_]]
+
+Key = tuple[int, int]
+"""A process and one of its threads, or one of its requests by its number there, from 1."""
 
 QUEUED, WAITS, PAUSED, ON_LOOP, VIEW_ON_LOOP, ON_THREAD, VIEW_ON_THREAD, UNTRACED = range(8)
 """States. Of a request: on its way or in a queue; waiting for a thread or for the loop to go on; awaiting something else while
@@ -126,21 +133,26 @@ def _last_stamps(inside: Trace) -> pd.Series[int]:
     return last
 
 
-def loops(inside: Trace) -> set[tuple[int, int]]:
-    """Return the (pid, thread) of every thread that is known to have run an event loop."""
-    spans = inside.spans
+def event_loops(trace: Trace, said: Iterable[Sequence[int]] = ()) -> frozenset[Key]:
+    """Return the (pid, thread) of every thread that is known to have run an event loop.
+
+    That is where a heartbeat ticked, where a step of a coroutine ran, where `sync_to_async` was called, where what was given
+    to `async_to_sync` ran, and what requests `said` in their answers, (pid, thread) each.
+    """
+    spans = trace.spans
     began = spans[spans["kind"].isin(("step", "to_thread"))]
     ran = spans[(spans["kind"] == "to_loop") & (spans["ran_on"] > 0)]
-    pairs = [inside.ticks[["pid", "thread"]], began[["pid", "thread"]], ran[["pid", "ran_on"]]]
-    return {(int(pid), int(thread)) for table in pairs for pid, thread in table.drop_duplicates().to_numpy()}
+    pairs = [trace.ticks[["pid", "thread"]], began[["pid", "thread"]], ran[["pid", "ran_on"]]]
+    told = [pair for table in pairs for pair in table.drop_duplicates().to_numpy().tolist()]
+    return frozenset((int(pid), int(thread)) for pid, thread in [*told, *said])
 
 
-def of_requests(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple[int, int], Bars]:
+def of_requests(spans: pd.DataFrame, looping: Set[Key]) -> dict[Key, Bars]:
     """Return what each request was at, by (pid, number): its spans painted from the outermost to the innermost."""
     return _by(["pid", "request"], _request_layers(spans, _on(spans, looping)))
 
 
-def of_threads(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple[int, int], Bars]:
+def of_threads(spans: pd.DataFrame, looping: Set[Key]) -> dict[Key, Bars]:
     """Return what each thread was at, by (pid, thread).
 
     A thread is shown as waited for, or waiting, where nothing runs on it. A loop runs what its slices tell; what no slice
@@ -165,7 +177,7 @@ def of_threads(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple
     return _by(["pid", "thread"], layers)
 
 
-def _on(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> pd.Series[bool]:
+def _on(spans: pd.DataFrame, looping: Set[Key]) -> pd.Series[bool]:
     pairs = pd.MultiIndex.from_frame(spans[["pid", "thread"]])
     return pd.Series(pairs.isin(list(looping)) if looping else np.zeros(len(spans), bool), index=spans.index)
 
@@ -215,7 +227,7 @@ def _layer(rows: pd.DataFrame, begin: str, end: str, thread: str, state: int, ov
     return pd.DataFrame(dict(zip(_LAYER, columns, strict=True)))
 
 
-def _by(keys: list[str], layers: Iterable[pd.DataFrame]) -> dict[tuple[int, int], Bars]:
+def _by(keys: list[str], layers: Iterable[pd.DataFrame]) -> dict[Key, Bars]:
     """Paint the layers, for each pair of keys apart: what began later lies over what began earlier, as in a stack of calls;
     of what began together, the later layer does."""
     layers = [layer for layer in layers if len(layer)]
@@ -234,3 +246,21 @@ def _painted(rows: pd.DataFrame) -> Bars:
         rows["state"].to_numpy(np.int64),
         rows["owner"].to_numpy(np.int64),
     )
+
+
+def stacked(start: Floats, end: Floats) -> Integers:
+    """Return a row for each bar, the lowest that is free, so that no two bars overlap; `start` must be sorted."""
+    busy: list[tuple[float, int]] = []
+    free: list[int] = []
+    rows = np.zeros(len(start), dtype=np.int64)
+    for i, (begin, finish) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        while busy and busy[0][0] <= begin:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        rows[i] = heapq.heappop(free) if free else len(busy)
+        heapq.heappush(busy, (finish, int(rows[i])))
+    return rows
+
+
+def evenly(total: int, wanted: int) -> Integers:
+    """Return `wanted` of the numbers from 0 to `total` - 1, evenly spaced; all of them if there are no more."""
+    return np.linspace(0, total - 1, min(total, wanted)).round().astype(np.int64)

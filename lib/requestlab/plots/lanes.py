@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from requestlab.measurement.run import Run, answered
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-Booleans = np.ndarray[Any, np.dtype[np.bool_]]
+from requestlab.measurement.record import answered
+from requestlab.measurement.run import Run
+from requestlab.trace.activity import Booleans, Floats, Integers, evenly, stacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +42,6 @@ class Lane:
         return int(self.row.max()) + 1
 
 
-def zero_ns(run: Run) -> int:
-    """When the first request of the measured stretch was planned."""
-    return int(run.requests["planned"].min()) if len(run.requests) else int(run.about.start)
-
-
-def workers(run: Run) -> list[int]:
-    """Process ids of the workers, in the order in which figures number them."""
-    answering = run.requests["pid"].dropna().unique()
-    return list(dict.fromkeys([*run.about.pids, *run.threads["pid"].tolist(), *map(int, answering)]))
-
-
 def lanes(run: Run) -> list[Lane]:
     """Return one lane for each (pid, thread), worker by worker, each worker's threads in order of first use.
 
@@ -66,15 +51,15 @@ def lanes(run: Run) -> list[Lane]:
     begun = requests["sent"].where(requests["sent"] > 0, requests["planned"])
     table = pd.DataFrame(
         {
-            "start": (begun - zero_ns(run)) / 1e6,
-            "end": (requests["done"] - zero_ns(run)) / 1e6,
+            "start": (begun - run.zero_ns) / 1e6,
+            "end": (requests["done"] - run.zero_ns) / 1e6,
             "failed": ~answered(requests),
             "pid": requests["pid"].fillna(0).astype("int64"),
             "thread": requests["thread"].fillna(0).astype("int64"),
             "on_loop": requests["on_loop"].fillna(False).astype(bool),
         }
     ).sort_values("start", kind="stable")
-    return list(_numbered(table, workers(run)))
+    return list(_numbered(table, run.workers))
 
 
 def _numbered(table: pd.DataFrame, pids: Sequence[int]) -> Iterator[Lane]:
@@ -97,19 +82,6 @@ def _names(on_loop: Sequence[bool], known: bool) -> Iterator[str]:
             yield f"thread {next(threads)}" if known else "no answer"
 
 
-def stacked(start: Floats, end: Floats) -> Integers:
-    """Return a row for each bar, the lowest that is free, so that no two bars overlap; `start` must be sorted."""
-    busy: list[tuple[float, int]] = []
-    free: list[int] = []
-    rows = np.zeros(len(start), dtype=np.int64)
-    for i, (begin, finish) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
-        while busy and busy[0][0] <= begin:
-            heapq.heappush(free, heapq.heappop(busy)[1])
-        rows[i] = heapq.heappop(free) if free else len(busy)
-        heapq.heappush(busy, (finish, int(rows[i])))
-    return rows
-
-
 def clipped(lane: Lane, until_ms: float) -> Lane | None:
     """Return what of a lane was sent before `until_ms`, or None."""
     kept = lane.start_ms < until_ms
@@ -121,11 +93,6 @@ def thinned(lane: Lane, rows: int) -> Lane:
     chosen = evenly(lane.rows, rows)
     kept = np.isin(lane.row, chosen)
     return _part(lane, kept, np.searchsorted(chosen, lane.row[kept]))
-
-
-def evenly(total: int, wanted: int) -> Integers:
-    """Return `wanted` of the numbers from 0 to `total` - 1, evenly spaced; all of them if there are no more."""
-    return np.linspace(0, total - 1, min(total, wanted)).round().astype(np.int64)
 
 
 def _part(lane: Lane, kept: Booleans, row: Integers) -> Lane:
