@@ -9,8 +9,8 @@ from itertools import count
 import numpy as np
 import pandas as pd
 
-from requestlab.measurement.run import Run, answered
-from requestlab.trace.lanes import Booleans, Floats, Integers, evenly, stacked, workers, zero_ns
+from requestlab.measurement.record import Record, answered
+from requestlab.trace.activity import Booleans, Floats, Integers, evenly, stacked
 
 MARGIN = 0.03
 """How much is shown before the first request and after the last answer, as a share of the time between."""
@@ -55,12 +55,12 @@ class Lane:
         return Lane(self.worker, self.name, self.on_loop, *times, row, self.failed[kept])
 
 
-def lanes(run: Run) -> list[Lane]:
+def lanes(run: Record) -> list[Lane]:
     """Return one lane for each (pid, thread), worker by worker, each worker's threads in order of first use.
 
     Requests without an answer, whose thread is not known, come last in a lane of their own.
     """
-    requests, zero = run.requests, zero_ns(run)
+    requests, zero = run.requests, run.zero_ns
     begun = requests["sent"].where(requests["sent"] > 0, requests["planned"])
     table = pd.DataFrame(
         {
@@ -72,7 +72,7 @@ def lanes(run: Run) -> list[Lane]:
             "on_loop": requests["on_loop"].fillna(False).astype(bool),
         }
     ).sort_values("start", kind="stable")
-    pids = [*enumerate(workers(run), start=1), (0, 0)]
+    pids = [*enumerate(run.workers, start=1), (0, 0)]
     return [lane for worker, pid in pids for lane in _of_worker(worker, table[table["pid"] == pid])]
 
 
@@ -113,11 +113,11 @@ class Alive:
         return float(self.time_ms[self.threads[: self.busy].argmax()])
 
 
-def alive(run: Run, span_ms: float) -> list[Alive]:
+def alive(run: Record, span_ms: float) -> list[Alive]:
     """Return the samples of each worker of a run that took `span_ms`, from just before its first request on."""
     table, found = run.threads, []
-    time_ms = ((table["time"] - zero_ns(run)) / 1e6).to_numpy(np.float64)
-    for worker, pid in enumerate(workers(run), start=1):
+    time_ms = ((table["time"] - run.zero_ns) / 1e6).to_numpy(np.float64)
+    for worker, pid in enumerate(run.workers, start=1):
         own = np.flatnonzero(table["pid"] == pid)
         before = int(np.searchsorted(time_ms[own], -MARGIN * span_ms))
         own = own[max(0, before - 1) :]
@@ -157,7 +157,7 @@ class Window:
         return sorted({lane.worker for lane in self.known})
 
 
-def windows(runs: Sequence[Run]) -> list[Window]:
+def windows(runs: Sequence[Record]) -> list[Window]:
     """Choose what is shown of runs side by side: the same stretch of time, unless they are too unlike."""
     found = [lanes(run) for run in runs]
     spans = [_span_ms(run, its) for run, its in zip(runs, found, strict=True)]
@@ -174,9 +174,9 @@ def one_span(spans: Sequence[float]) -> list[float]:
     return list(spans) if max(spans) > _ALIKE * min(spans) else [max(spans)] * len(spans)
 
 
-def _span_ms(run: Run, found: Sequence[Lane]) -> float:
+def _span_ms(run: Record, found: Sequence[Lane]) -> float:
     ends = [float(lane.end_ms.max()) for lane in found]
-    return max(max(ends, default=(run.about.end - zero_ns(run)) / 1e6), 0.001)
+    return max(max(ends, default=(run.about.end - run.zero_ns) / 1e6), 0.001)
 
 
 def _until_ms(found: Sequence[Lane], span: float) -> float:

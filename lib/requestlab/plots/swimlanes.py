@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 
 from requestlab.measurement.run import Run
 from requestlab.plots import style
-from requestlab.plots.lanes import Lane, clipped, lanes, thinned
+from requestlab.measurement.threads import Lane, lanes
 from requestlab.system import wording
 from requestlab.trace.activity import Floats, evenly
 

@@ -13,7 +13,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.plots import alive, style, swimlanes
 from requestlab.plots.headings import Line, height_in, lines, write_above
 from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
-from requestlab.plots.lanes import Lane
+from requestlab.measurement.threads import Lane
 from requestlab.plots.lettering import width_in, wrapped
 from requestlab.plots.sheet import Picture
 from requestlab.plots.swimlanes import Window
