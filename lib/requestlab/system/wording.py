@@ -54,6 +54,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def things(*counts: tuple[int, str]) -> str:
+    """`1 event loop and 3 threads`: those of which there are any; empty for none."""
+    found = [counted(number, noun) for number, noun in counts if number]
+    return listed(found) if found else ""
+
+
+def often(number: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
 def joined(findings: Sequence[str]) -> str:
     """Several findings in one sentence: parted by semicolons where a finding has a comma of its own."""
     return ("; " if len(findings) > 1 and any(", " in finding for finding in findings) else ", ").join(findings)
