@@ -132,7 +132,7 @@ def bars(axes, **wanted):
 WRITTEN = """
 /sync/page/, 1 users; 1 request traced; one cell below is one crossing | ■ mixed | your prediction: 1
 1 signal | 2 middleware | 1 view | 1 close | 5 crossings per request | 70 µs each, in the median
-2.0 ms in the application; 5 crossings cost 0.39 ms, 20% of its time; the view's own code ran for 0.4 ms, 20%
+2.0 ms in the application; 5 crossings cost 390 µs, 20% of its time; the view's own code ran for 400 µs, 20%
 the only request | request GET /sync/page/ | request_started signal | 40 + 30 | = 70 | SessionMiddleware
 SessionMiddleware.process_request | 40 + 30 | = 70 | view labapp.sync_views.page | 50 + 60 | = 110
 SessionMiddleware.process_response | 40 + 30 | = 70 | response.close | 40 + 30 | = 70 | there + back | = cost, µs
@@ -268,7 +268,7 @@ def test_async_code_is_solid_in_its_steps_or_those_of_the_request_around_it_outs
     assert rows["middleware"].solid_us.tolist() == [[50, 120]]
     assert rows["view"].solid_us.tolist() == [[310, 350], [600, 700]]
     assert rows["view"].on_loop
-    assert "the view's own code ran for 0.14 ms, 14%" in said(crossings(run_of(worker)))
+    assert "the view's own code ran for 140 µs, 14%" in said(crossings(run_of(worker)))
 
 
 def test_many_crossings_alike_in_a_row_are_one_row():
@@ -289,7 +289,7 @@ def test_crossings_at_the_same_time_take_their_share_once():
 def test_the_share_of_time_in_the_title_is_the_median_over_requests():
     picture = crossings(run_of(pages(1950, 3900, 3900)), request=1)
     assert "they take 10% of its time" in said(picture)
-    assert "5 crossings cost 0.39 ms, 20% of its time" in said(picture)
+    assert "5 crossings cost 390 µs, 20% of its time" in said(picture)
 
 
 def test_holes_are_cut_out_of_pieces():
