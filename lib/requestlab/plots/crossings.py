@@ -49,7 +49,7 @@ def crossings(*runs: Runs, request: int | Key | None = None, predicted: Predicte
             return Picture(_several(found, title), f"{title}.")
     one = found[0]
     chosen = one.typical() if request is None else one.chosen(request)
-    rows = steps(one.contender.run.trace.spans, chosen, one.contender.run.event_loops)
+    rows = steps(one.contender.run.trace, chosen, one.contender.run.event_loops)
     title = finding(one, rows)
     with style.style():
         return Picture(_single(one, chosen, rows, title), f"{title}.")
