@@ -133,7 +133,9 @@ def _why_invalid(found: Run | Ramp) -> str:
     if isinstance(found, Run):
         return f"the run is invalid: {why(found)}" if found.summary["validity"] == "invalid" else ""
     steps = zip(found.steps, found, strict=True)
-    return "; ".join(f"the run with {step:g} {found.unit} is invalid: {why(run)}" for step, run in steps if _why_invalid(run))
+    return "; ".join(
+        f"the run with {step:g} {found.unit} is invalid: {why(run)}" for step, run in steps if _why_invalid(run)
+    )
 
 
 def why(run: Run) -> str:

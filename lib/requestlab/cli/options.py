@@ -120,7 +120,10 @@ serving_options = _options(
         help="The app's: sqlite:// or postgres://user@host/name, each with ?conn_max_age=60, the last with ?pool=1.",
     ),
     click.option(
-        "--all-cores", is_flag=True, default=None, help="Let the server use the core that is kept free for the load, too."
+        "--all-cores",
+        is_flag=True,
+        default=None,
+        help="Let the server use the core that is kept free for the load, too.",
     ),
 )
 """Adds one option for each field of a configuration; the choices come from where they are defined."""
@@ -153,7 +156,9 @@ def load_options(*, ramps: bool) -> Callable[[_Command], _Command]:
 def slice_options(seconds: float) -> Callable[[_Command], _Command]:
     """Add the options of a measured stretch, which takes so many `seconds` unless said otherwise; `settings_of` takes them."""
     return _options(
-        click.option("--seconds", type=float, default=seconds, show_default=True, help="Length of the measured stretch."),
+        click.option(
+            "--seconds", type=float, default=seconds, show_default=True, help="Length of the measured stretch."
+        ),
         click.option("--warmup", type=float, help="Seconds of load before it.  [default: 0.25; with --each 0]"),
         click.option(
             "--timeout", type=float, default=10.0, show_default=True, help="Seconds after which a request has failed."
@@ -180,7 +185,10 @@ def load_of(options: dict[str, Any]) -> Load | Steps:
         raise click.UsageError("--users makes a closed loop and --rate an open one; give one of them")
     if each is not None:
         raise click.UsageError("--each is for the --users of a closed loop; an open one ends after --seconds")
-    return loads.open(rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
+    load: Load | Steps = loads.open(
+        rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive
+    )
+    return load
 
 
 def settings_of(options: dict[str, Any]) -> dict[str, Any]:

@@ -139,6 +139,28 @@ def _draw_interval(axes: Axes, found: Interval, y: float, colour: str, alpha: fl
         axes.plot([at], [y], arrow if beyond else "|", **cap)
 
 
+def clock(axes: Axes, *, named: bool = True) -> None:
+    """Number an axis of time in ms since the first request was planned, and say so where it is `named`."""
+    wide_in = size_in(axes)[0]
+    number(axes.xaxis, int(np.clip(2.2 * wide_in, 3, 10)))
+    if named:
+        label = "ms since the first request was planned"
+        fits = width_in(label, style.TEXT_PT) < wide_in + 0.6
+        axes.set_xlabel(label if fits else label.removesuffix(" was planned"), labelpad=2)
+
+
+def name_lanes(axes: Axes, names: Iterable[tuple[float, str]], *, bold: bool = False, apart_in: float = 0.155) -> None:
+    """Write names to the left of lanes whose y is in inches, from the top downward; leave out what would touch one above."""
+    lowest = -np.inf
+    for y, text in names:
+        if text and y - lowest >= apart_in:
+            lowest = y
+            how: dict[str, Any] = Line(text, bold=bold).font | {"ha": "right", "va": "center", "linespacing": 1.25}
+            axes.annotate(
+                text, (0, y), (-5, 0), ("axes fraction", "data"), "offset points", annotation_clip=False, **how
+            )
+
+
 # A reader's prediction
 
 
