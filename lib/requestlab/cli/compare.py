@@ -279,8 +279,8 @@ def _facts(result: Comparison) -> dict[str, Any]:
 
 
 def _ratio(ratio: Ratio) -> dict[str, Any]:
-    said = to_plain(ratio)
-    interval = said.pop("interval")
+    said: dict[str, Any] = to_plain(ratio)
+    interval: dict[str, Any] = said.pop("interval")
     del interval["why"]  # it stands in the reason
     return said | interval
 

@@ -185,7 +185,10 @@ def load_of(options: dict[str, Any]) -> Load | Steps:
         raise click.UsageError("--users makes a closed loop and --rate an open one; give one of them")
     if each is not None:
         raise click.UsageError("--each is for the --users of a closed loop; an open one ends after --seconds")
-    return loads.open(rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
+    load: Load | Steps = loads.open(
+        rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive
+    )
+    return load
 
 
 def settings_of(options: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,10 @@ def figure(value: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio in three significant digits, zeros included: `0.312`, `1.00`, `30.1`, `1,200`; a dash without evidence."""
-    return UNKNOWN if math.isnan(ratio) else f"{ratio:,.0f}" if ratio >= 999.5 else f"{ratio:#.3g}".rstrip(".")
+    """A ratio in three significant digits, zeros included: `0.312`, `1.00`, `30.1`, `2,310`; a dash without evidence."""
+    if ratio >= 999.5:
+        return f"{float(f'{ratio:.3g}'):,.0f}"
+    return UNKNOWN if math.isnan(ratio) else f"{ratio:#.3g}".rstrip(".")
 
 
 def percent(share: float) -> str:
