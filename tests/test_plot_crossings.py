@@ -102,7 +102,7 @@ def plain(worker):
 def rows_of(run, request=None):
     contender = gather([run], "crossings")[0]
     one = tally(contender, None)
-    return steps(run.trace.spans, one.typical() if request is None else one.chosen(request), run.event_loops)
+    return steps(run.trace, one.typical() if request is None else one.chosen(request), run.event_loops)
 
 
 def said(picture):
