@@ -24,8 +24,8 @@ import requestlab as lab
 from labapp.databases import database_of
 from requestlab.errors import ConfigurationError
 from requestlab.serving import applications
-from requestlab.system.values import to_plain
 from requestlab.serving.server import Server
+from requestlab.system.values import to_plain
 from tests import postgres
 
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
