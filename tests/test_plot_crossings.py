@@ -12,8 +12,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.plots import style
 from requestlab.plots.crossings import crossings
 from requestlab.plots.inputs import gather
-from requestlab.plots.tallies import COLOURS, tally
-from requestlab.plots.waterfall import MAX_ROWS
+from requestlab.plots.crossings import COLOURS, MAX_ROWS, tally
 from requestlab.trace.requests import minus, steps, waiting_us
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.schema import KINDS
