@@ -160,8 +160,7 @@ def announce(base: str, path: str, what: str) -> None:
     """Say what is about to happen to another machine; Ctrl-C stops it."""
     import httpx
 
-    from requestlab.load.target import on_this_machine
-    from requestlab.load.transport import resolve
+    from requestlab.load.target import on_this_machine, resolve
 
     try:
         url = httpx.URL(base + path)
