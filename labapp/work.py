@@ -17,7 +17,7 @@ def burn_cpu(ms: float) -> None:
 
 
 def do_nothing() -> None:
-    """Nothing: whatever a call of this costs is the price of the call."""
+    """Nothing: whatever a call of this costs is the cost of the call."""
 
 
 async def do_nothing_async() -> None:

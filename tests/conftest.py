@@ -1,4 +1,4 @@
-"""What all tests share: a mark on every process that a test starts, and a check that none is left."""
+"""What all tests share: a mark on every process that a test starts, a check that none is left, and servers for many tests."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Container, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-import psutil
 import pytest
 from hypothesis import settings
 
+import requestlab as lab
+from requestlab.serving.server import Server, running
 from tests import postgres
+from tests.patience import patient
+from tests.processes import MARK, end, is_alive, left_after, marked_processes, started_for_all
 
-MARK = "REQUESTLAB_TESTS"
+__all__ = ["is_alive", "left_after", "marked_processes", "nobody_listens_on", "seconds_to_interrupt"]
+
+MAX_SHARED_SERVERS = 6
+"""So many run at once; where one more is wanted, the one that was not asked for longest is stopped."""
 
 settings.register_profile("lab", deadline=None, derandomize=bool(os.environ.get("CI")))
 """How long an example takes says more about the machine than about the code; and what CI tries is the same each time."""
@@ -27,34 +33,24 @@ settings.register_profile("lab", deadline=None, derandomize=bool(os.environ.get(
 settings.load_profile("lab")
 
 
-def marked_processes() -> list[psutil.Process]:
-    """Return the processes that carry this test session's mark, other than this one."""
-    wanted = f"{MARK}={os.environ[MARK]}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(psutil.Process(int(entry.name)))
-        except (OSError, psutil.NoSuchProcess):
-            continue
-    return [process for process in found if is_alive(process)]
+# Tests that measure run alone (see the Makefile), and again where the machine was disturbed.
 
 
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("measuring") and isinstance(item, pytest.Function):
+        item.obj = patient(item.obj, again=lambda evidence: item.user_properties.append(("again", evidence)))
+        item.add_marker(pytest.mark.timeout(300))
 
 
-def left_after(seconds: float, *, besides: Container[int] = ()) -> list[psutil.Process]:
-    """Return the marked processes still there after `seconds`, at once when none is; but for the pids in `besides`."""
-    deadline = time.monotonic() + seconds
-    while (left := [p for p in marked_processes() if p.pid not in besides]) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return left
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which tests were run again, and why."""
+    for reports in list(terminalreporter.stats.values()):
+        for report in reports:
+            if getattr(report, "when", "") != "call":
+                continue
+            for name, evidence in report.user_properties:
+                if name == "again":
+                    terminalreporter.line(f"AGAIN {report.nodeid}: the machine was disturbed, {evidence}")
 
 
 def nobody_listens_on(port: int, *, within_s: float = 2.0) -> bool:
@@ -90,8 +86,36 @@ def _interrupts_arrive() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _mark_on_every_process_of_the_tests() -> None:
+def _mark_on_every_process_of_the_tests() -> Iterator[None]:
     os.environ[MARK] = secrets.token_hex(8)
+    yield
+    assert not end(left_after(2.0, shared=True)), "left running at the end of all tests"
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Callable[..., Server]]:
+    """Servers that tests share: `served(lab.SYNC, probe=True)` returns one that runs, and starts it where there is none.
+
+    For tests that neither end it nor count from zero what it does. Never in a `with` block, which would stop it. It may be
+    stopped when the test is over, and is at the end of the session.
+    """
+    servers: dict[lab.Configuration, Server] = {}
+
+    def get(configuration: lab.Configuration, **changes: Any) -> Server:
+        wanted = configuration.replace(**changes)
+        server = servers.pop(wanted, None)
+        if server is None or server not in running():  # somebody has called stop_all()
+            while len(servers) >= MAX_SHARED_SERVERS:
+                servers.pop(next(iter(servers))).stop()
+            with started_for_all():
+                server = lab.serve(wanted)
+        servers[wanted] = server
+        server.check()
+        return server
+
+    yield get
+    for server in servers.values():
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -110,8 +134,5 @@ def nothing_left_running() -> Iterator[None]:
     """Fail any test that leaves a process behind, and end that process."""
     before = {process.pid for process in marked_processes()}
     yield
-    left = left_after(2.0, besides=before)
-    described = [f"{process.pid}: {' '.join(process.cmdline())}" for process in left if is_alive(process)]
-    for process in left:
-        process.kill()
+    described = end(left_after(2.0, besides=before))
     assert not described, f"left running: {described}"

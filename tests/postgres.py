@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from requestlab.worker.lifeline import die_with_parent
+from tests.processes import started_for_all
 
 USER = "postgres"
 """Whom the server runs as where the tests are root's: PostgreSQL refuses to be root."""
@@ -77,13 +78,12 @@ def _started(folder: Path, home: Path) -> Iterator[tuple[subprocess.Popen[bytes]
 
 
 def _run(command: Sequence[Any], home: Path) -> subprocess.Popen[bytes]:
-    """Start a program of PostgreSQL, without the mark of conftest.py: it is no one test's, but belongs to all of them."""
+    """Start a program of PostgreSQL, for all tests."""
     who: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("REQUESTLAB_TESTS", "PG"))}
-    with (home / "log").open("ab") as log:
+    with (home / "log").open("ab") as log, started_for_all():
         return subprocess.Popen(
             list(map(str, command)),
-            env=environment,
+            env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -30,7 +30,8 @@ from requestlab.load import target
 from requestlab.measurement import measure
 from requestlab.measurement.run import load_run
 from requestlab.notebooks import jupyter
-from requestlab.serving.configuration import APPLICATIONS, LOOPS, MIDDLEWARE, NAMED, Configuration
+from requestlab.serving.applications import APPLICATIONS, MIDDLEWARE, PARTS
+from requestlab.serving.configuration import LOOPS, NAMED, Configuration
 from requestlab.serving.servers import SERVERS
 from requestlab.worker.lifeline import SUPERVISOR_VARIABLE
 from tests.conftest import is_alive, nobody_listens_on
@@ -135,7 +136,7 @@ def test_help_imports_nothing_slow():
 
 
 def test_each_field_of_a_configuration_is_an_option_of_serve_and_of_measure():
-    fields = {field.name for field in dataclasses.fields(Configuration)} - {"name"}
+    fields = {field.name for field in dataclasses.fields(Configuration)} - {"name"} | set(PARTS)
     for command in (cli.serve.serve, cli.measure.measure):
         assert fields <= {parameter.name for parameter in command.params}
 
@@ -236,7 +237,7 @@ def test_options_make_another_configuration():
         *("--middleware", "none", "--application", "bare", "--probe", "--users", "8", "--json", *SHORT),
     )
     told = strict(done.stdout)
-    changes = "server=gunicorn-gthread, application=bare, workers=2, threads=3, middleware=none"
+    changes = "server=gunicorn-gthread, workers=2, threads=3, application=bare"
     assert told["label"] == f"sync, {changes}"
     assert told["errors"] == 0
     assert 1 <= len(told["workers"]) <= 2

@@ -24,6 +24,7 @@ from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
 from requestlab.comparison.wording import PHRASES, sentence
 from requestlab.load import target
+from requestlab.serving.applications import PARTS
 from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
 from tests.made_runs import COMPARED
 from tests.test_cli import GONE_S, HANG_S, as_process, left_of, requestlab, running, strict, wait_for
@@ -92,7 +93,8 @@ def test_a_common_path_is_for_all_that_have_none_of_their_own():
 
 
 def test_each_field_of_a_configuration_can_be_varied_but_for_its_name_and_what_may_hold_a_password():
-    assert {"name", "database", *FIELDS} == {field.name for field in dataclasses.fields(Configuration)}
+    fields = {field.name for field in dataclasses.fields(Configuration)} | set(PARTS)
+    assert {"name", "database", *FIELDS} == fields
 
 
 @given(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import requestlab as lab
 from labapp import middleware_stacks
 from requestlab.errors import ConfigurationError
-from requestlab.serving import configuration, servers
+from requestlab.serving import applications, configuration, servers
+from requestlab.system.values import from_plain, to_plain
 
 
 def test_a_configuration_cannot_be_changed_in_place():
@@ -83,14 +84,17 @@ def test_the_three_named_ones_differ_in_interface_and_stack():
                 None,
             )
         ),
-        ({"switch_interval_ms": 0}, "a number from 0.01 to 1000"),
-        ({"switch_interval_ms": 1001}, "a number from 0.01 to 1000"),
-        ({"switch_interval_ms": float("nan")}, "a number from 0.01 to 1000"),
-        ({"switch_interval_ms": True}, "a number from 0.01 to 1000"),
-        ({"switch_interval_ms": "5"}, "a number from 0.01 to 1000"),
+        ({"switch_interval_ms": 0}, "a number from 0.01 to 1,000"),
+        ({"switch_interval_ms": 1001}, "a number from 0.01 to 1,000"),
+        ({"switch_interval_ms": float("nan")}, "a number from 0.01 to 1,000"),
+        ({"switch_interval_ms": True}, "a number from 0.01 to 1,000"),
+        ({"switch_interval_ms": "5"}, "a number from 0.01 to 1,000"),
         ({"all_cores": 1}, "all_cores=1: expected True or False"),
         ({"application": "flask"}, "django, bare"),
-        ({"wokers": 2}, "workers"),
+        ({"wokers": 2}, "no field called 'wokers'; the fields are name, server, workers,"),
+        ({"application": None}, "application=None is not known; expected one of: django, bare"),
+        ({"application": "bare", "middleware": "sync"}, "application 'bare' has no middleware; give it none"),
+        ({"application": "bare", "upstream": "127.0.0.1:1"}, "application 'bare' has no upstream; give it none"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_with_what_was_expected(changes, words):
@@ -123,16 +127,16 @@ def test_the_event_loop_is_named_as_it_is():
 
 def test_every_server_builds_a_command_line_with_the_descriptor():
     for name in servers.SERVERS:
-        arguments = servers.find(name).arguments(lab.SYNC.replace(server=name), 17)
+        arguments = lab.SYNC.replace(server=name).arguments(17)
         assert arguments[0] == "-m"
         assert "17" in " ".join(arguments)
 
 
 def test_the_layers_are_those_of_the_app():
-    assert tuple(middleware_stacks.LAYERS) == configuration.LAYERS
+    assert tuple(middleware_stacks.LAYERS) == applications.LAYERS
     assert (middleware_stacks.NONE, middleware_stacks.MAX_LAYERS) == (
-        configuration.NO_MIDDLEWARE,
-        configuration.MAX_LAYERS,
+        applications.NO_MIDDLEWARE,
+        applications.MAX_LAYERS,
     )
 
 
@@ -152,15 +156,15 @@ def test_a_stack_of_layers_is_kept_as_one_string(given, kept):
     assert made.middleware == kept
     assert made == lab.MIXED.replace(middleware=kept)
     assert hash(made) == hash(lab.MIXED.replace(middleware=kept))
-    assert json.loads(json.dumps(dataclasses.asdict(made)))["middleware"] == kept
+    assert json.loads(json.dumps(made.shown()))["middleware"] == kept
 
 
-@given(st.lists(st.sampled_from([*configuration.MIDDLEWARE, "", "Sync", "a,b"]), max_size=25))
+@given(st.lists(st.sampled_from([*applications.MIDDLEWARE, "", "Sync", "a,b"]), max_size=25))
 def test_whatever_stack_a_configuration_accepts_the_app_accepts_too(layers):
     try:
         made = lab.MIXED.replace(middleware=layers)
     except ConfigurationError:
-        assert set(layers) - set(configuration.LAYERS) or len(layers) > 20 or layers.count("startproject") > 1
+        assert set(layers) - set(applications.LAYERS) or len(layers) > 20 or layers.count("startproject") > 1
     else:
         assert list(middleware_stacks.layers_of(made.middleware)) == [layer for layer in layers if layer != "none"]
 
@@ -187,3 +191,36 @@ def test_an_upstream_is_an_address_or_a_server_and_no_part_of_the_label(given):
     assert made.upstream == "http://127.0.0.1:8001"
     assert made.label == "sync"
     assert made.replace(workers=2).upstream == made.upstream
+
+
+def test_an_application_is_a_value_and_its_fields_can_be_replaced_as_if_they_were_the_configurations():
+    app = lab.LabApp(middleware="sync", database="postgres:///lab")
+    made = lab.SYNC.replace(application=app)
+    assert made == lab.SYNC.replace(middleware="sync", database="postgres:///lab")
+    assert made.replace(workers=2, middleware="none").application == lab.LabApp("none", "postgres:///lab")
+    assert made.label == "sync, middleware=sync, database=postgresql"
+    assert made.replace(application="django") == made  # that kind it has already
+
+
+def test_a_bare_application_has_a_short_name_and_no_middleware():
+    bare = lab.SYNC.replace(application="bare", middleware="none")
+    assert bare == lab.SYNC.replace(application=lab.Bare())
+    assert (bare.label, bare.middleware, bare.database) == ("sync, application=bare", "none", "")
+    assert bare.replace(application="django") == lab.SYNC
+
+
+def test_a_configuration_is_shown_with_what_it_serves_and_with_what_is_not_as_usual():
+    assert repr(lab.SYNC) == (
+        "Configuration(name='sync', server='gunicorn-sync', workers=1, middleware='startproject')"
+    )
+    assert repr(lab.NULL) == "Configuration(name='null', server='null', workers=1, application='bare')"
+    shown = lab.SYNC.replace(database="postgres://me:secret@h/lab").shown()
+    assert (shown["application"], shown["database"]) == ("django", "postgres://me:***@h/lab")
+
+
+@pytest.mark.parametrize("given", [lab.SYNC, lab.NULL, lab.MIXED.replace(middleware="sync,hybrid", loop="uvloop")])
+def test_a_configuration_survives_being_saved_with_the_kind_of_its_application(given):
+    plain = json.loads(json.dumps(to_plain(given)))
+    assert from_plain(configuration.Configuration, plain) == given
+    with pytest.raises(ValueError, match=r"'flask' is none of the kinds \['django', 'bare'\]"):
+        from_plain(configuration.Configuration, plain | {"application": {"kind": "flask"}})

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 import requestlab as lab
 from labapp.databases import database_of
 from requestlab.errors import ConfigurationError
-from requestlab.serving import databases
+from requestlab.serving import applications
 from requestlab.serving.server import Server
+from requestlab.system.values import to_plain
 from tests import postgres
 
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
@@ -378,7 +379,7 @@ def test_whatever_url_a_configuration_takes_the_app_takes_too_and_no_other(url):
             database_of(url)
     else:
         assert database_of(kept) == database_of(url)
-        assert databases.checked(databases.masked(kept)) == databases.masked(kept)
+        assert applications.checked_database(applications.masked(kept)) == applications.masked(kept)
 
 
 def test_the_parts_of_a_url_become_those_of_the_setting(tmp_path, monkeypatch):
@@ -407,7 +408,7 @@ def test_sqlite_is_the_default_and_says_nothing():
 
 
 def test_what_has_no_views_takes_no_database():
-    with pytest.raises(ConfigurationError, match="'bare' asks no database"):
+    with pytest.raises(ConfigurationError, match="'bare' has no database"):
         lab.SYNC.replace(application="bare", database="postgres:///lab")
 
 
@@ -419,8 +420,8 @@ def test_a_password_is_in_nothing_that_is_shown_or_saved(postgresql, tmp_path):
     assert run.summary["errors"] == 0
     assert said[2] == "sync, database=postgresql?pool=1"
     saved = lab.load_run(run.save(tmp_path / "one.run")).about
-    assert saved["configuration"]["database"].startswith("postgres://postgres:***@127.0.0.1:")
-    assert not any("not-a-secret" in text for text in (*said, json.dumps(saved)))
+    assert saved.configuration.database.startswith("postgres://postgres:***@127.0.0.1:")
+    assert not any("not-a-secret" in text for text in (*said, json.dumps(to_plain(saved))))
 
 
 def test_a_database_that_is_not_there_is_a_failed_request_and_no_password_in_the_log():
@@ -436,16 +437,16 @@ def test_a_database_that_is_not_there_is_a_failed_request_and_no_password_in_the
 
 
 def test_a_lesson_takes_the_readers_own_database(monkeypatch):
-    monkeypatch.delenv(databases.VARIABLE, raising=False)
+    monkeypatch.delenv(applications.DATABASE_VARIABLE, raising=False)
     assert lab.database() == ""
     assert lab.database(conn_max_age=60) == "sqlite://?conn_max_age=60"
     with pytest.raises(ConfigurationError, match="for PostgreSQL"):
         lab.database(pool=True)
-    monkeypatch.setenv(databases.VARIABLE, "postgres://lab@127.0.0.1/lab?pool=1")
+    monkeypatch.setenv(applications.DATABASE_VARIABLE, "postgres://lab@127.0.0.1/lab?pool=1")
     assert lab.database() == "postgres://lab@127.0.0.1/lab"
     assert lab.database(pool=True) == "postgres://lab@127.0.0.1/lab?pool=1"
     assert lab.database(conn_max_age=60) == "postgres://lab@127.0.0.1/lab?conn_max_age=60"
-    monkeypatch.setenv(databases.VARIABLE, f"mysql://lab:{SECRET}@h/lab")
+    monkeypatch.setenv(applications.DATABASE_VARIABLE, f"mysql://lab:{SECRET}@h/lab")
     with pytest.raises(ConfigurationError) as refusal:
         lab.database()
     assert SECRET not in str(refusal.value)

@@ -34,11 +34,11 @@ from requestlab.comparison.resolution import Resolution
 from requestlab.load.loads import MAX_USERS
 from requestlab.serving import server
 from requestlab.system import limits, machine
-from requestlab.system.limits import SLOWING, Surroundings
+from requestlab.system.limits import SLOWING, Limits
 from requestlab.system.values import to_plain
 from tests.made_runs import MACHINE
 
-QUIET = Surroundings(
+QUIET = Limits(
     memory=16 * 10**9,
     memory_available=8 * 10**9,
     memory_limit=None,

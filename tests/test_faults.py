@@ -215,8 +215,7 @@ def test_a_server_that_dies_during_a_run_makes_it_invalid_and_every_failure_a_ro
 def test_an_interrupted_start_ends_within_half_a_second_and_leaves_nothing():
     code = (
         "import os, time, requestlab as lab\n"
-        "from requestlab import configurations\n"
-        "configurations.APPLICATIONS['django'] = {'wsgi': 'tests.stubborn:app'}\n"
+        "lab.LabApp.targets = {'wsgi': 'tests.stubborn:app'}\n"
         "print('starting', flush=True)\n"
         "try:\n"
         "    lab.serve(lab.SYNC)\n"

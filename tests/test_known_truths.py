@@ -16,7 +16,6 @@ import requestlab as lab
 from requestlab.load.plan import COLUMNS, Plan
 from requestlab.load.pool import run_job
 from requestlab.measurement.run import Run
-from requestlab.serving import configuration
 from tests.known_server import BODY, known_server
 
 TRIES = 6
@@ -221,7 +220,7 @@ def test_two_small_writes_with_nodelay_do_not():
 
 
 def test_a_worker_that_is_ten_times_slower_shows_in_the_requests_per_worker(monkeypatch):
-    monkeypatch.setitem(configuration.APPLICATIONS, "bare", {"wsgi": "tests.known_server:one_slow_worker"})
+    monkeypatch.setattr(lab.Bare, "targets", {"wsgi": "tests.known_server:one_slow_worker"})
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
     with lab.serve(lab.SYNC, application="bare", workers=2) as server:
         run = lab.measure(server, "/", lab.closed(4), seconds=1)

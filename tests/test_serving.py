@@ -13,7 +13,6 @@ import pytest
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
-from requestlab.serving import configuration as configurations
 from requestlab.serving import server as serving
 from requestlab.serving.servers import BACKLOG
 from requestlab.worker import environment
@@ -21,6 +20,12 @@ from requestlab.worker.ready import READY_PATH
 from tests.conftest import left_after, marked_processes, nobody_listens_on
 
 REAL = ["gunicorn-sync", "gunicorn-gthread", "gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
+
+
+def serve_instead(monkeypatch, application, target):
+    """Let a kind of application be another one, which may be of these tests."""
+    monkeypatch.setattr(application, "targets", {"wsgi": target, "asgi": target})
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -88,7 +93,7 @@ def test_two_small_writes_on_keep_alive_do_not_take_forty_milliseconds(name, loo
 
 
 def test_a_server_that_cannot_start_is_an_error_with_command_status_and_log(monkeypatch):
-    monkeypatch.setitem(configurations.APPLICATIONS, "django", {"wsgi": "nowhere:app", "asgi": "nowhere:app"})
+    serve_instead(monkeypatch, lab.LabApp, "nowhere:app")
     with pytest.raises(ServerStartError) as caught:
         lab.serve(lab.SYNC)
     message = str(caught.value)
@@ -99,25 +104,20 @@ def test_a_server_that_cannot_start_is_an_error_with_command_status_and_log(monk
 
 @pytest.mark.parametrize("name", REAL)
 def test_no_server_tries_for_ever_to_load_what_cannot_be_loaded(name, monkeypatch):
-    monkeypatch.setitem(configurations.APPLICATIONS, "django", {"wsgi": "nowhere:app", "asgi": "nowhere:app"})
+    serve_instead(monkeypatch, lab.LabApp, "nowhere:app")
     with pytest.raises(ServerStartError, match="No module named 'nowhere'") as caught:
         serving.Server(lab.SYNC.replace(server=name, workers=2), start_timeout_s=60)
     assert "not ready in time" not in str(caught.value)
 
 
 def test_a_server_that_never_answers_is_an_error_when_the_time_is_over(monkeypatch):
-    monkeypatch.setitem(
-        configurations.APPLICATIONS, "django", {"wsgi": "tests.stubborn:app", "asgi": "tests.stubborn:app"}
-    )
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    serve_instead(monkeypatch, lab.LabApp, "tests.stubborn:app")
     with pytest.raises(ServerStartError, match=r"0 of 1 workers had answered"):
         serving.Server(lab.SYNC, start_timeout_s=1.0)
 
 
 def test_a_log_of_any_size_does_not_keep_a_server_from_ending(monkeypatch):
-    target = {"wsgi": "tests.chatty:app", "asgi": "tests.chatty:app"}
-    monkeypatch.setitem(configurations.APPLICATIONS, "django", target)
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    serve_instead(monkeypatch, lab.LabApp, "tests.chatty:app")
     with pytest.raises(ServerStartError, match="the last words"):
         lab.serve(lab.ASYNC)
 
@@ -199,8 +199,7 @@ LOOPED = ["gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
 def interpreter(tmp_path, monkeypatch):
     """Serves an application that tells how its interpreter is set, and returns what it tells."""
     (tmp_path / "interpreter.py").write_text(INTERPRETER)
-    target = {"wsgi": "interpreter:wsgi", "asgi": "interpreter:asgi"}
-    monkeypatch.setitem(configurations.APPLICATIONS, "bare", target)
+    monkeypatch.setattr(lab.Bare, "targets", {"wsgi": "interpreter:wsgi", "asgi": "interpreter:asgi"})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def tell(**changes):
@@ -357,8 +356,7 @@ def _ignore_errors(url: str) -> None:
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, None])
 def test_what_an_application_has_started_ends_with_its_server(end, monkeypatch):
-    monkeypatch.setitem(configurations.APPLICATIONS, "bare", {"wsgi": "tests.spawning:app"})
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    serve_instead(monkeypatch, lab.Bare, "tests.spawning:app")
 
     def visit() -> None:
         with lab.serve(lab.SYNC, application="bare"):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from requestlab.measurement.ramp import Ramp
     from requestlab.measurement.run import Run, load_run
     from requestlab.notebooks.source import source
+    from requestlab.serving.applications import Bare, LabApp, database
     from requestlab.serving.configuration import ASYNC, MIXED, NULL, SYNC, UPSTREAM, Configuration
-    from requestlab.serving.databases import database
     from requestlab.serving.freeze import freeze
     from requestlab.serving.server import Server, serve, stop_all
     from requestlab.system.machine import describe_machine
@@ -51,8 +51,8 @@ _NAMES = {
     "measurement.ramp": ("Ramp",),
     "measurement.run": ("Run", "load_run"),
     "notebooks.source": ("source",),
+    "serving.applications": ("Bare", "LabApp", "database"),
     "serving.configuration": ("ASYNC", "MIXED", "NULL", "SYNC", "UPSTREAM", "Configuration"),
-    "serving.databases": ("database",),
     "serving.freeze": ("freeze",),
     "serving.server": ("Server", "serve", "stop_all"),
     "system.machine": ("describe_machine",),
@@ -68,10 +68,12 @@ __all__ = [
     "NULL",
     "SYNC",
     "UPSTREAM",
+    "Bare",
     "CallCosts",
     "Comparison",
     "Configuration",
     "Interval",
+    "LabApp",
     "LabError",
     "LoadClientTransport",
     "Ramp",

@@ -23,9 +23,8 @@ import numpy as np
 
 import requestlab as lab
 from requestlab.comparison.comparison import ALIKE
-from requestlab.measurement.run import answered
+from requestlab.measurement.record import answered
 from requestlab.measurement.validity import LATE_MS
-from requestlab.serving import servers
 from requestlab.serving.server import Server
 from requestlab.serving.servers import BACKLOG
 from requestlab.system import machine
@@ -258,7 +257,7 @@ def _bare_start(configuration: lab.Configuration, target: str) -> float:
     """Start the same command by hand, without the lab around it, and ask the same question."""
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         fd = listener.fileno()
-        arguments = servers.find(configuration.server).arguments(configuration, fd)
+        arguments = configuration.arguments(fd)
         command = [sys.executable, *arguments[:-1], target]
         start = time.perf_counter()
         server = subprocess.Popen(command, pass_fds=[fd], stderr=subprocess.DEVNULL, cwd="/")

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 from requestlab.claims.ledger import FILE, LEDGER_VARIABLE
 from requestlab.claims.statement import claims
-from requestlab.serving import databases
+from requestlab.serving import applications
 from requestlab.system.quick import QUICK_VARIABLE
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -69,7 +69,7 @@ def test_a_lesson_runs_from_a_fresh_kernel_in_any_directory_and_judges_its_claim
 @pytest.mark.skipif(GUESSING, reason="run on the older Python, once")
 def test_the_lesson_on_the_database_runs_on_the_readers_postgresql_too(postgresql, tmp_path, monkeypatch):
     monkeypatch.setenv(QUICK_VARIABLE, "1")
-    monkeypatch.setenv(databases.VARIABLE, postgresql)
+    monkeypatch.setenv(applications.DATABASE_VARIABLE, postgresql)
     executed = execute(read(FOLDER / "08-the-database.ipynb"), tmp_path)
     outputs = [output for cell in code_cells(executed) for output in cell.outputs]
     assert [output for output in outputs if output.get("name") == "stderr"] == []

@@ -18,6 +18,7 @@ import click
 from requestlab.cli.options import json_option
 from requestlab.cli.tables import print_json, print_table
 from requestlab.load.loads import MAX_USERS, closed
+from requestlab.serving.applications import Bare
 from requestlab.serving.configuration import NULL, UPSTREAM, Configuration
 from requestlab.system.values import to_plain
 from requestlab.system.wording import figure, gigabytes, percent
@@ -25,7 +26,7 @@ from requestlab.system.wording import figure, gigabytes, percent
 if TYPE_CHECKING:
     from requestlab.comparison.resolution import Resolution
     from requestlab.measurement.run import Run
-    from requestlab.system.limits import Surroundings
+    from requestlab.system.limits import Limits
     from requestlab.system.machine import Machine
 
 USERS = (1, 10, 50)
@@ -46,7 +47,7 @@ BUSY_PRESSURE = 10.0
 MUCH_STEAL = 0.05
 MUCH_SPREAD = 0.25
 
-TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application="bare", middleware="none")
+TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application=Bare())
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Examination:
     """
 
     machine: Machine
-    limits: Surroundings
+    limits: Limits
     load_client: tuple[LoadClient, ...]
     keep_alive_p50: float
     upstream_cpu_per_request: float
@@ -217,7 +218,7 @@ def _steal(before: Any, after: Any) -> float:
 # Warnings
 
 
-def about_the_machine(facts: Machine, around: Surroundings) -> Iterator[str]:
+def about_the_machine(facts: Machine, around: Limits) -> Iterator[str]:
     """Yield one sentence for each thing that will make figures worse; `facts` are those of `machine.facts`."""
     from requestlab.system.limits import SLOWING
 

@@ -11,13 +11,12 @@ import click
 from requestlab.load import loads
 from requestlab.load.loads import ARRIVALS, MAX_EACH, MAX_RATE, MAX_USERS, Load, Steps
 from requestlab.serving import servers
+from requestlab.serving.applications import APPLICATIONS, MIDDLEWARE
 from requestlab.serving.configuration import (
-    APPLICATIONS,
     LOOPS,
     MAX_SWITCH_INTERVAL_MS,
     MAX_THREADS,
     MAX_WORKERS,
-    MIDDLEWARE,
     MIN_SWITCH_INTERVAL_MS,
     NAMED,
     Configuration,

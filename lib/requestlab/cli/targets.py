@@ -20,6 +20,7 @@ import click
 
 from requestlab.cli.options import Share
 from requestlab.errors import ConfigurationError
+from requestlab.serving.applications import LabApp
 from requestlab.serving.configuration import NAMED, Configuration
 
 DEFAULT_PATH = {
@@ -41,7 +42,7 @@ _TYPES: dict[str, click.ParamType[Any]] = {
 
 FIELDS: dict[str, click.ParamType[Any]] = {
     field.name: _TYPES.get(str(field.type), click.STRING)
-    for field in dataclasses.fields(Configuration)
+    for field in (*dataclasses.fields(Configuration), *dataclasses.fields(LabApp))
     if field.name not in ("name", "database")
 }
 """What a configuration can be varied in, and how it is read. Not in its database: a target is also a label, and is printed."""

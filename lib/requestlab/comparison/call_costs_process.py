@@ -1,9 +1,8 @@
-"""What one call of a function that does nothing costs, in each of the ways to call it. Run as `python -m
-requestlab.comparison.call_costs_process`.
+"""The process of call_costs(): it calls a function that does nothing in every way, and times that.
 
-It is a process of its own, on the cores of the servers: a notebook's process has a loop, threads and modules of its own, which
-would be in every price. One line of JSON on its standard input says what to do (`loop`, `rounds`, `seconds`, `busy_threads`,
-`seed`, `cores`); the end of that input ends the process. On its standard output it writes one line of JSON: what it found.
+Run as `python -m requestlab.comparison.call_costs_process`, on the cores of the servers: a notebook's process has a loop,
+threads and modules of its own, which would add to every cost. One line of JSON on its standard input is the plan (`loop`,
+`rounds`, `seconds`, `busy_threads`, `seed`, `cores`); the end of that input ends the process. It answers one line of JSON.
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ import asyncio
 import json
 import math
 import os
-import platform
 import random
 import statistics
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import repeat
 from time import perf_counter_ns
 from typing import Any
@@ -38,9 +36,10 @@ GROUP_NS = 20_000
 
 WARM_UP_S = 0.01
 CALLS_IN_A_ROW = 100
-"""How many calls, one after the other, are asked for the thread that they run in."""
+"""For so many calls, one after the other, it is noted in which thread each of them runs."""
 
 FEW_CALLS = 10
+"""So many calls, and then twice as many, show how many threads one more call starts."""
 
 
 class Stopwatch:
@@ -58,7 +57,7 @@ class Stopwatch:
 
     @property
     def mean_ns(self) -> float:
-        """The mean over the calls: what the median does not show, such as a wait for the GIL in one call of ten."""
+        """The mean over the calls: it shows what the median does not, such as a wait for the GIL in one call of ten."""
         return sum(self.taken) / self.calls
 
     @property
@@ -66,22 +65,22 @@ class Stopwatch:
         return len(self.taken) * self._group
 
     def time(self, call: Callable[[], object]) -> None:
-        now = perf_counter_ns()
-        end = now + self._slot_ns
-        while now < end or not self.taken:
-            begin = perf_counter_ns()
-            for _ in repeat(None, self._group):
+        for group in self._groups():
+            for _ in group:
                 call()
-            now = perf_counter_ns()
-            self.taken.append(now - begin)
 
     async def time_async(self, call: Callable[[], Awaitable[object]]) -> None:
+        for group in self._groups():
+            for _ in group:
+                await call()
+
+    def _groups(self) -> Iterator[Iterator[None]]:
+        """Yield something to loop over for each group of calls, and note how long each of those loops takes."""
         now = perf_counter_ns()
         end = now + self._slot_ns
         while now < end or not self.taken:
             begin = perf_counter_ns()
-            for _ in repeat(None, self._group):
-                await call()
+            yield repeat(None, self._group)
             now = perf_counter_ns()
             self.taken.append(now - begin)
 
@@ -91,7 +90,8 @@ Batch = Callable[[asyncio.Runner, Stopwatch], None]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to call a function. `batch` does it again and again, with the stopwatch running, where such calls are made."""
+    """One way to call a function. `batch` calls it again and again under a stopwatch, on the loop or thread where such calls
+    are made."""
 
     name: str
     what: str
@@ -198,13 +198,13 @@ WAYS = (
 
 
 def main() -> None:
-    """Read the plan, carry it out, write what was found."""
+    """Read the plan, carry it out, write the answer."""
     lifeline.die_with_parent()
     plan = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_owner, daemon=True).start()
     os.sched_setaffinity(0, plan["cores"])
     with asyncio.Runner(loop_factory=_factory(plan["loop"])) as runner:
-        found = {"threads": count_threads(runner), **versions(runner)}
+        found = {"threads": count_threads(runner), **loop_classes(runner)}
         groups = {way.name: _group_of(way, runner) for way in WAYS}
         found["threads_started"] = {way.name: threads_started(way, runner) for way in WAYS}
         with computing(plan["busy_threads"]):
@@ -225,22 +225,14 @@ def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return asyncio.SelectorEventLoop
 
 
-def versions(runner: asyncio.Runner) -> dict[str, Any]:
-    """Return what decides the prices: versions, the class of the loop, and of the one that a cold async_to_sync makes."""
+def loop_classes(runner: asyncio.Runner) -> dict[str, str]:
+    """Return the class of the event loop, and that of the one which a cold async_to_sync makes."""
 
-    async def kind() -> str:
+    async def name() -> str:
         loop = type(asyncio.get_running_loop())
         return f"{loop.__module__.partition('.')[0]}.{loop.__qualname__}"
 
-    return {
-        "python": platform.python_version(),
-        "asgiref": metadata.version("asgiref"),
-        "uvloop": metadata.version("uvloop"),
-        "loop_class": runner.run(kind()),
-        "new_loop_class": async_to_sync(kind)(),
-        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
-        "switch_interval_ms": sys.getswitchinterval() * 1000,
-    }
+    return {"loop_class": runner.run(name()), "new_loop_class": async_to_sync(name)()}
 
 
 def count_threads(runner: asyncio.Runner) -> dict[str, dict[str, int]]:
@@ -261,9 +253,9 @@ def count_threads(runner: asyncio.Runner) -> dict[str, dict[str, int]]:
 
 
 def threads_started(way: Way, runner: asyncio.Runner) -> float:
-    """Return how many threads one more call of this way starts, by counting them over a few calls and over twice as many."""
-    once, twice = (_started_by(way, runner, calls) for calls in (FEW_CALLS, 2 * FEW_CALLS))
-    return (twice - once) / FEW_CALLS
+    """Return how many threads one more call of this way starts."""
+    few, twice_as_many = (_started_by(way, runner, calls) for calls in (FEW_CALLS, 2 * FEW_CALLS))
+    return (twice_as_many - few) / FEW_CALLS
 
 
 def _started_by(way: Way, runner: asyncio.Runner, calls: int) -> int:
@@ -281,7 +273,7 @@ def _started_by(way: Way, runner: asyncio.Runner, calls: int) -> int:
 
 @contextmanager
 def computing(count: int) -> Iterator[None]:
-    """Let so many threads compute in Python for the time of the block: each of them wants the GIL all the time."""
+    """Let so many threads compute in Python during the block: each of them wants the GIL all the time."""
     over = threading.Event()
 
     def compute() -> None:
@@ -301,38 +293,37 @@ def computing(count: int) -> Iterator[None]:
 
 
 def measure(plan: dict[str, Any], runner: asyncio.Runner, groups: dict[str, int]) -> dict[str, Any]:
-    """Measure every way once a round, in an order that chance decides; slots are as long as `seconds` allow.
+    """Measure every way once a round, in random order; slots are as long as `seconds` allow.
 
-    `groups` says how many calls of each are timed at once. There are fewer rounds than wanted where single calls take so long
-    that more would not fit; the first is always whole.
+    `groups` says how many calls of each way are timed at once. There are fewer rounds than wanted where single calls take so
+    long that more would not fit; the first is always whole.
     """
     chance = random.Random(plan["seed"])
     deadline = time.monotonic() + plan["seconds"]
     medians: list[dict[str, float]] = []
     means: list[dict[str, float]] = []
     outside: list[dict[str, float]] = []
-    calls = dict.fromkeys(groups, 0)
+    calls: Counter[str] = Counter()
     last_s = 0.0
-    for number in range(plan["rounds"]):
+    for left in range(plan["rounds"], 0, -1):
         began = time.monotonic()
-        if number and deadline - began < last_s / 2:
+        if medians and deadline - began < last_s / 2:
             break
-        slot_s = (deadline - began) / (plan["rounds"] - number) / len(WAYS)
         before = Evidence.now(plan["cores"])
-        watches = {way.name: Stopwatch(slot_s, groups[way.name]) for way in WAYS}
+        watches = {way.name: Stopwatch((deadline - began) / left / len(WAYS), groups[way.name]) for way in WAYS}
         for way in chance.sample(WAYS, len(WAYS)):
             way.batch(runner, watches[way.name])
-            calls[way.name] += watches[way.name].calls
         last_s = time.monotonic() - began
+        outside.append(Evidence.now(plan["cores"]).since(before))
         medians.append({name: watch.median_ns for name, watch in watches.items()})
         means.append({name: watch.mean_ns for name, watch in watches.items()})
-        outside.append(Evidence.now(plan["cores"]).since(before))
+        calls.update({name: watch.calls for name, watch in watches.items()})
     what = {way.name: way.what for way in WAYS}
     return {"what": what, "medians_ns": medians, "means_ns": means, "outside": outside, "calls": calls}
 
 
 def _group_of(way: Way, runner: asyncio.Runner) -> int:
-    """Make threads and caches warm, and return how many calls are to be timed at once."""
+    """Warm up threads and caches, and return how many calls are to be timed at once."""
     watch = Stopwatch(WARM_UP_S)
     way.batch(runner, watch)
     return math.ceil(GROUP_NS / watch.median_ns)
@@ -340,8 +331,8 @@ def _group_of(way: Way, runner: asyncio.Runner) -> int:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the system has counted until now, in ns: the cores' use by any program and what other machines took of them, the
-    CPU time of this process, and how long a CPU limit has halted it."""
+    """What the system has counted until now, in ns: how long any program used the cores, what other machines took of them,
+    the CPU time of this process, and how long a CPU limit has halted it."""
 
     time: int
     busy: int

@@ -171,7 +171,7 @@ def take(
     ]
     watched = server.pids if server and server.configuration.probe else ()
     before = server.counts if server else {}
-    with server.recording() if server else TraceReader(None) as recording:
+    with TraceReader(server.directory if server and server.configuration.probe else None) as recording:
         outcomes = run_jobs(jobs, watched, tick, pool)
         inside = recording.read()
     if server and any(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from requestlab.errors import ConfigurationError
 from requestlab.serving.server import Server
+from requestlab.system import checks
 
 MAX_MS = 5_000.0
 MAX_AFTER_S = 60.0
@@ -27,8 +26,8 @@ def freeze(server: Server, *, after: float = 1.0, ms: float = 300.0) -> Iterator
     By SIGSTOP and SIGCONT. Raises ConfigurationError for times out of bounds. Resources: a thread; when the block is left,
     however that happens, the workers run.
     """
-    _between("after", after, MAX_AFTER_S)
-    _between("ms", ms, MAX_MS)
+    checks.number("freeze(after)", after, 0, MAX_AFTER_S)
+    checks.number("freeze(ms)", ms, 0, MAX_MS)
     server.check()
     over = threading.Event()
     thread = threading.Thread(target=_halt, args=(server.pids, after, ms / 1000, over), daemon=True)
@@ -56,9 +55,3 @@ def _signal(pids: tuple[int, ...], number: int) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             pass
-
-
-def _between(name: str, value: object, most: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value <= most:  # type: ignore[arg-type,operator]
-        raise ConfigurationError(f"freeze({name}={value!r}): expected a number from 0 to {most:g}")

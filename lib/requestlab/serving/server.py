@@ -16,19 +16,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.readiness import NotReady, wait_until_ready, who_answers
-from requestlab.serving.servers import BACKLOG, find
+from requestlab.serving.servers import BACKLOG
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from requestlab.system.progress import Progress
 from requestlab.worker import environment, request_count
-
-if TYPE_CHECKING:
-    from requestlab.trace.reader import TraceReader
 
 START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
@@ -58,8 +55,9 @@ _lock = threading.Lock()
 class Server:
     """A running server. Made by `serve`; a context manager.
 
-    `url` is its base address, `pids` its worker processes, `cores` where it and its load run. It ends with the `with`
-    block, with `stop()`, or with this process, however that ends: see `requestlab.serving.supervisor`.
+    `url` is its base address, `pids` its worker processes, `cores` where it and its load run, `directory` where its workers
+    run and write. It ends with the `with` block, with `stop()`, or with this process, however that ends: see
+    `requestlab.serving.supervisor`.
     """
 
     def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
@@ -67,15 +65,15 @@ class Server:
         self.cores = _cores(configuration)
         self.pids: tuple[int, ...] = ()
         self._end: dict[str, Any] | None = None
-        self._directory = tempfile.mkdtemp(prefix="requestlab-")
+        self.directory = tempfile.mkdtemp(prefix="requestlab-")
         listener = _listen()
         self.address: tuple[str, int] = listener.getsockname()
         self.url = f"http://{self.address[0]}:{self.address[1]}"
         self._nonce = secrets.token_hex(16)
         with listener:
-            self._command = [sys.executable, *find(configuration.server).arguments(configuration, listener.fileno())]
+            self._command = [sys.executable, *configuration.arguments(listener.fileno())]
             self._supervisor = self._supervise(
-                listener.fileno(), _variables(configuration, self._nonce, self._directory)
+                listener.fileno(), _variables(configuration, self._nonce, self.directory)
             )
             with _lock:
                 _running.add(self)
@@ -118,22 +116,14 @@ class Server:
         if self._end is not None:
             return "\n".join(self._end["log"])
         try:
-            return Path(self._directory, "server.log").read_text(errors="replace")
+            return Path(self.directory, "server.log").read_text(errors="replace")
         except OSError:
             return ""
 
     @property
     def counts(self) -> dict[int, int]:
         """How many requests have reached the application in each worker so far, by pid; empty for the null server."""
-        return request_count.read(self._directory)
-
-    def recording(self) -> TraceReader:
-        """Return what the probe writes from now on, as a context manager; nothing where the probe is off."""
-        from requestlab.trace.reader import (
-            TraceReader,  # with it come numpy and pandas, which serving alone does without
-        )
-
-        return TraceReader(self._directory if self.configuration.probe else None)
+        return request_count.read(self.directory)
 
     def is_itself(self) -> bool | None:
         """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""
@@ -188,8 +178,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self._supervisor.kill()  # and with it the server
             report, _ = self._supervisor.communicate()
-        self._end = _understand(report, Path(self._directory, "supervisor.log"))
-        shutil.rmtree(self._directory, ignore_errors=True)  # in case the supervisor was killed
+        self._end = _understand(report, Path(self.directory, "supervisor.log"))
+        shutil.rmtree(self.directory, ignore_errors=True)  # in case the supervisor was killed
 
     def _wait(self, timeout_s: float) -> tuple[int, ...]:
         deadline = time.monotonic() + timeout_s
@@ -204,11 +194,11 @@ class Server:
             "command": self._command,
             "fd": fd,
             "cores": self.cores.server,
-            "directory": self._directory,
+            "directory": self.directory,
             "owner": os.getpid(),
             "grace_s": GRACE_S,
         }
-        with open(Path(self._directory, "supervisor.log"), "wb") as words:
+        with open(Path(self.directory, "supervisor.log"), "wb") as words:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "requestlab.serving.supervisor", json.dumps(spec)],
                 stdin=subprocess.PIPE,
@@ -291,11 +281,7 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
         environment.SWITCH_INTERVAL_MS: str(configuration.switch_interval_ms or ""),
         environment.NONCE: nonce,
         environment.DIRECTORY: directory,
-        "DJANGO_SETTINGS_MODULE": "labapp.settings",
-        "LABAPP_MIDDLEWARE": configuration.middleware,
-        "LABAPP_DATABASE": configuration.database,
-        "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
-        "LABAPP_UPSTREAM": configuration.upstream,
+        **configuration.application.variables(),
     }
 
 

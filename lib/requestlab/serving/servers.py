@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from requestlab.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from requestlab.serving.configuration import Configuration
+from requestlab.system import checks
 
 APPLICATION = "requestlab.worker.entry:application"
 """What every server loads. It answers the readiness question and passes all else to the real application."""
@@ -20,125 +16,107 @@ APPLICATION = "requestlab.worker.entry:application"
 BACKLOG = 2048
 """Length of the accept queue: gunicorn's and uvicorn's own default, set for every server."""
 
-
 MAX_CONNECTIONS = 10_000
 """Connections that a worker may have open, where the server has such a limit; uvicorn has none."""
 
 
 @dataclass(frozen=True)
-class Server:
-    """One server: `arguments(configuration, fd)` follows the Python interpreter on the command line.
+class ServerType:
+    """One kind of server.
 
-    `takes` names the fields of a configuration that mean something to it, `packages` the distributions whose versions
-    decide how it behaves, `own_loop` the event loop of an ASGI server where nobody chooses another. `runs_application` is
-    False for what answers by itself.
+    `arguments(fd, workers, threads, loop)` follows the Python interpreter on the command line; `fd` is the descriptor that it
+    listens on, `loop` None where it runs none. `takes` names the fields of a configuration that mean something to it,
+    `packages` the distributions whose versions decide how it behaves, `own_loop` the event loop of an ASGI server where nobody
+    chooses another. `runs_application` is False for what answers by itself.
     """
 
     name: str
     title: str
     interface: str
-    arguments: Callable[[Configuration, int], list[str]]
+    arguments: Callable[[int, int, int, str | None], list[str]]
     takes: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
     own_loop: str = "asyncio"
     runs_application: bool = True
 
 
-def _gunicorn(configuration: Configuration, fd: int, *more: str) -> list[str]:
-    workers = str(configuration.workers)
-    quiet = ["--log-level", "warning", "--no-control-socket"]
+def _gunicorn(fd: int, workers: int, worker_class: str, *more: str) -> list[str]:
     open_to_all = ["--worker-connections", str(MAX_CONNECTIONS)]
-    return ["-m", "gunicorn", "--bind", f"fd://{fd}", "--workers", workers, *open_to_all, *quiet, *more, APPLICATION]
+    quiet = ["--log-level", "warning", "--no-control-socket"]
+    where = ["--bind", f"fd://{fd}", "--workers", str(workers), *open_to_all]
+    return ["-m", "gunicorn", *where, *quiet, "--worker-class", worker_class, *more, APPLICATION]
 
 
-def _gunicorn_sync(configuration: Configuration, fd: int) -> list[str]:
-    return _gunicorn(configuration, fd, "--worker-class", "sync")
+def _gunicorn_sync(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
+    return _gunicorn(fd, workers, "sync")
 
 
-def _gunicorn_gthread(configuration: Configuration, fd: int) -> list[str]:
-    return _gunicorn(configuration, fd, "--worker-class", "gthread", "--threads", str(configuration.threads))
+def _gunicorn_gthread(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
+    return _gunicorn(fd, workers, "gthread", "--threads", str(threads))
 
 
-def _gunicorn_uvicorn(configuration: Configuration, fd: int) -> list[str]:
-    worker = {"asyncio": "AsyncioWorker", "uvloop": "UvloopWorker"}[configuration.event_loop or "asyncio"]
-    return _gunicorn(configuration, fd, "--worker-class", f"requestlab.worker.gunicorn_workers.{worker}")
+def _gunicorn_uvicorn(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
+    worker = {"asyncio": "AsyncioWorker", "uvloop": "UvloopWorker"}[loop or "asyncio"]
+    return _gunicorn(fd, workers, f"requestlab.worker.gunicorn_workers.{worker}")
 
 
-def _gunicorn_asgi(configuration: Configuration, fd: int) -> list[str]:
-    return _gunicorn(configuration, fd, "--worker-class", "asgi", "--asgi-loop", str(configuration.event_loop))
+def _gunicorn_asgi(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
+    return _gunicorn(fd, workers, "asgi", "--asgi-loop", str(loop))
 
 
-def _uvicorn(configuration: Configuration, fd: int) -> list[str]:
-    how = ["--loop", str(configuration.event_loop), "--http", "httptools", "--interface", "asgi3"]
+def _uvicorn(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
+    how = ["--loop", str(loop), "--http", "httptools", "--interface", "asgi3"]
     quiet = ["--log-level", "warning", "--no-access-log"]
-    workers = ["--workers", str(configuration.workers), "--backlog", str(BACKLOG)]
-    return ["-m", "uvicorn", "--fd", str(fd), *workers, *how, *quiet, APPLICATION]
+    where = ["--fd", str(fd), "--workers", str(workers), "--backlog", str(BACKLOG)]
+    return ["-m", "uvicorn", *where, *how, *quiet, APPLICATION]
 
 
-def _null(configuration: Configuration, fd: int) -> list[str]:
-    return ["-m", "requestlab.serving.null", str(fd)]
-
-
-def _upstream(configuration: Configuration, fd: int) -> list[str]:
-    return ["-m", "requestlab.serving.upstream", str(fd)]
+def _own(module: str) -> Callable[[int, int, int, str | None], list[str]]:
+    """Return the arguments of a server that is a module of the lab."""
+    return lambda fd, workers, threads, loop: ["-m", module, str(fd)]
 
 
 _LOOP = frozenset({"loop"})
+_THREADS = frozenset({"threads"})
+_GUNICORN = ("gunicorn",)
+_UVICORN = ("uvicorn", "uvloop", "httptools")
 
-SERVERS = {
-    row.name: row
-    for row in (
-        Server("gunicorn-sync", "gunicorn, sync worker", "wsgi", _gunicorn_sync, packages=("gunicorn",)),
-        Server(
-            "gunicorn-gthread",
-            "gunicorn, gthread worker",
-            "wsgi",
-            _gunicorn_gthread,
-            takes=frozenset({"threads"}),
-            packages=("gunicorn",),
-        ),
-        Server(
-            "gunicorn-uvicorn",
-            "gunicorn, uvicorn worker",
-            "asgi",
-            _gunicorn_uvicorn,
-            takes=_LOOP,
-            packages=("gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools"),
-        ),
-        Server(
-            "gunicorn-asgi",
-            "gunicorn, its own ASGI worker",
-            "asgi",
-            _gunicorn_asgi,
-            takes=_LOOP,
-            packages=("gunicorn", "uvloop"),
-        ),
-        Server("uvicorn", "uvicorn", "asgi", _uvicorn, takes=_LOOP, packages=("uvicorn", "uvloop", "httptools")),
-        Server(
-            "null",
-            "null server: one constant answer",
-            "asgi",
-            _null,
-            packages=("uvloop",),
-            own_loop="uvloop",
-            runs_application=False,
-        ),
-        Server(
-            "upstream",
-            "upstream: external API and object store",
-            "asgi",
-            _upstream,
-            packages=("uvloop", "httptools"),
-            own_loop="uvloop",
-            runs_application=False,
-        ),
-    )
-}
+_ROWS = (
+    ServerType("gunicorn-sync", "gunicorn, sync worker", "wsgi", _gunicorn_sync, packages=_GUNICORN),
+    ServerType("gunicorn-gthread", "gunicorn, gthread worker", "wsgi", _gunicorn_gthread, _THREADS, _GUNICORN),
+    ServerType(
+        "gunicorn-uvicorn",
+        "gunicorn, uvicorn worker",
+        "asgi",
+        _gunicorn_uvicorn,
+        _LOOP,
+        ("gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools"),
+    ),
+    ServerType("gunicorn-asgi", "gunicorn, its own ASGI worker", "asgi", _gunicorn_asgi, _LOOP, ("gunicorn", "uvloop")),
+    ServerType("uvicorn", "uvicorn", "asgi", _uvicorn, _LOOP, _UVICORN),
+    ServerType(
+        "null",
+        "null server: one constant answer",
+        "asgi",
+        _own("requestlab.serving.null"),
+        packages=("uvloop",),
+        own_loop="uvloop",
+        runs_application=False,
+    ),
+    ServerType(
+        "upstream",
+        "upstream: external API and object store",
+        "asgi",
+        _own("requestlab.serving.upstream"),
+        packages=("uvloop", "httptools"),
+        own_loop="uvloop",
+        runs_application=False,
+    ),
+)
+
+SERVERS = {row.name: row for row in _ROWS}
 
 
-def find(name: str) -> Server:
+def find(name: str) -> ServerType:
     """Return the row of that name, or raise ConfigurationError with the names there are."""
-    try:
-        return SERVERS[name]
-    except (KeyError, TypeError):
-        raise ConfigurationError(f"server={name!r} is not known; expected one of: {', '.join(SERVERS)}") from None
+    return SERVERS[checks.one_of("server", name, SERVERS)]

@@ -23,7 +23,7 @@ SLOWING = {
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Limits:
     """What else decides how fast things are here. Sizes in bytes; None where the system does not say, or sets no limit.
 
     `cpu_limit` is in cores, `load_average` that of the last minute, `cpu_pressure` the percentage of the last ten seconds in
@@ -41,11 +41,11 @@ class Surroundings:
     slowing: tuple[str, ...]
 
 
-def limits() -> Surroundings:
+def limits() -> Limits:
     """Read what the system says about memory, limits, and what else it is doing."""
     memory = psutil.virtual_memory()
     open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return Surroundings(
+    return Limits(
         memory=memory.total,
         memory_available=memory.available,
         memory_limit=_memory_limit(memory.total),

@@ -16,13 +16,16 @@ _T = TypeVar("_T")
 def to_plain(value: Any) -> Any:
     """Return a value as dictionaries, lists, text, numbers, True, False and None, ready for JSON.
 
-    A dataclass may have a method `to_plain` that returns another dictionary than its fields.
+    A dataclass may have a method `to_plain` that returns another dictionary than its fields. One that has a class attribute
+    `kind`, by which it differs from others that can stand in its place, gets an entry of that name.
     """
     own = getattr(type(value), "to_plain", None)
     if own is not None:
         return own(value)
     if dataclasses.is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        kind = getattr(type(value), "kind", None)
+        named = {"kind": kind} if isinstance(kind, str) else {}
+        return named | {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(one) for key, one in value.items()}
     return [to_plain(one) for one in value] if isinstance(value, list | tuple) else value
@@ -31,8 +34,8 @@ def to_plain(value: Any) -> Any:
 def from_plain(kind: type[_T], plain: Mapping[str, Any]) -> _T:
     """Return the dataclass that `to_plain` made these values of.
 
-    Fields may be dataclasses, `tuple[X, ...]`, `Mapping[K, V]`, and any of them or None. Raises ValueError where the fields are
-    not those of the dataclass.
+    Fields may be dataclasses, `tuple[X, ...]`, `Mapping[K, V]`, any of them or None, and one of several dataclasses that differ
+    by their `kind`. Raises ValueError where the fields are not those of the dataclass, or the kind is not known.
     """
     hints = get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -45,13 +48,23 @@ def _as(hint: Any, value: Any) -> Any:
     if get_origin(hint) in (types.UnionType, typing.Union):
         if value is None:
             return None
-        hint = next(one for one in get_args(hint) if one is not types.NoneType)
+        hint, value = _meant([one for one in get_args(hint) if one is not types.NoneType], value)
     arguments = get_args(hint)
     if get_origin(hint) is tuple:
         return tuple(_as(arguments[0], one) for one in value)
     if isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping):
         return {arguments[0](key): _as(arguments[1], one) for key, one in value.items()}
     return from_plain(hint, value) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else value
+
+
+def _meant(hints: list[Any], value: Any) -> tuple[Any, Any]:
+    """Return which of several types a value is of, and the value without its `kind`."""
+    if len(hints) == 1 or not isinstance(value, Mapping):
+        return hints[0], value
+    meant = [hint for hint in hints if getattr(hint, "kind", None) == value.get("kind")]
+    if not meant:
+        raise ValueError(f"{value.get('kind')!r} is none of the kinds {[hint.kind for hint in hints]}")
+    return meant[0], {name: one for name, one in value.items() if name != "kind"}
 
 
 def to_json(value: Any) -> str:

@@ -1,0 +1,209 @@
+"""What stands behind a server: frozen values, one class for each kind of application.
+
+A kind says where its application is, for each interface, and which environment variables its processes need. Fields that a
+kind does not have, it reads as empty class attributes. To add a kind, write such a class and add it to `Application`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import urlencode, urlsplit
+
+from labapp.database_urls import FORM, POSTGRESQL, Database, parsed
+from requestlab.errors import ConfigurationError
+from requestlab.system import checks
+
+NO_MIDDLEWARE = "none"
+LAYERS = ("startproject", "sync", "async", "hybrid")
+"""What a middleware stack can be made of: Django's default seven at most once, and layers that only pass requests on."""
+
+MIDDLEWARE = (NO_MIDDLEWARE, *LAYERS)
+MAX_LAYERS = 20
+
+DATABASE_VARIABLE = "REQUESTLAB_DATABASE_URL"
+"""In the environment of a notebook: the reader's own PostgreSQL, on which the lesson is to run."""
+
+_DEFAULT_DATABASE = Database(postgresql=False)
+
+
+@dataclass(frozen=True)
+class LabApp:
+    """The lab's Django project, `labapp`.
+
+    >>> SYNC.replace(middleware=("sync", "startproject"), database="postgres://user@host/name")
+
+    `middleware` is its stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"); they are kept as
+    one string with commas. `database` is "", an SQLite file in the server's own directory, or a URL (`labapp.database_urls`
+    says which there are). `upstream` is the address of the external API and object store that some views call, or the server
+    itself, `serve(UPSTREAM)`, which somebody else has to stop. Values that cannot work raise ConfigurationError.
+    """
+
+    middleware: str = "startproject"
+    database: str = ""
+    upstream: str = ""
+
+    kind: ClassVar[str] = "django"
+    targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.wsgi:application", "asgi": "labapp.asgi:application"}
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "middleware", _stack(self.middleware))
+        object.__setattr__(self, "database", checked_database(self.database))
+        object.__setattr__(self, "upstream", _address(self.upstream))
+
+    def variables(self) -> dict[str, str]:
+        """Return what the environment of its processes must hold; the secret key is another one each time."""
+        return {
+            "DJANGO_SETTINGS_MODULE": "labapp.settings",
+            "LABAPP_MIDDLEWARE": self.middleware,
+            "LABAPP_DATABASE": self.database,
+            "LABAPP_UPSTREAM": self.upstream,
+            "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
+        }
+
+    def said(self) -> dict[str, str]:
+        """Return what a label says of it, by field."""
+        return {"middleware": self.middleware, "database": _database_label(self.database)}
+
+    def without_password(self) -> LabApp:
+        return dataclasses.replace(self, database=masked(self.database))
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A bare callable that answers as many bytes as labapp's page, without Django."""
+
+    kind: ClassVar[str] = "bare"
+    targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.bare:wsgi", "asgi": "labapp.bare:asgi"}
+    middleware: ClassVar[str] = NO_MIDDLEWARE
+    database: ClassVar[str] = ""
+    upstream: ClassVar[str] = ""
+
+    def variables(self) -> dict[str, str]:
+        return {}
+
+    def said(self) -> dict[str, str]:
+        return {}
+
+    def without_password(self) -> Bare:
+        return self
+
+
+Application = LabApp | Bare
+
+APPLICATIONS: dict[str, type[Application]] = {one.kind: one for one in (LabApp, Bare)}
+"""The kinds that have a short name, by that name."""
+
+PARTS = tuple(field.name for field in dataclasses.fields(LabApp))
+"""Fields of an application that can be given as if they were fields of a configuration."""
+
+
+def application(given: object, before: Application | None = None) -> Application:
+    """Return the application that is meant: a value is itself, a short name is one of that kind.
+
+    That is `before`, if it is of that kind. Raises ConfigurationError.
+    """
+    if isinstance(given, Application):
+        return given
+    kind = APPLICATIONS[checks.one_of("application", given, APPLICATIONS)]
+    return before if isinstance(before, kind) else kind()
+
+
+def changed(before: Application, parts: Mapping[str, object]) -> Application:
+    """Return it with some parts changed; raise ConfigurationError for parts that it does not have, unless they are empty."""
+    fields = {field.name for field in dataclasses.fields(before)}
+    for name in parts.keys() - fields:
+        if getattr(LabApp(**{name: parts[name]}), name) != getattr(before, name):  # type: ignore[arg-type]
+            raise ConfigurationError(f"application {before.kind!r} has no {name}; give it none")
+    own: dict[str, Any] = {name: value for name, value in parts.items() if name in fields}
+    return dataclasses.replace(before, **own)
+
+
+def differences(one: Application, base: Application) -> dict[str, str]:
+    """Return what a label says of an application beside those that are like `base`, by field."""
+    kind = {} if one.kind == base.kind else {"application": one.kind}
+    usual = base.said() if one.kind == base.kind else type(one)().said()
+    return kind | {name: text for name, text in one.said().items() if text != usual[name]}
+
+
+def database(*, conn_max_age: int = 0, pool: bool = False) -> str:
+    """Return the URL of the database in REQUESTLAB_DATABASE_URL, or else of an SQLite file in the server's own directory.
+
+    >>> lab.serve(lab.SYNC, database=lab.database(conn_max_age=60))
+
+    The options here decide how connections are kept, whatever the variable says. Raises ConfigurationError for what is no
+    such URL, and for a pool on SQLite.
+    """
+    url = checked_database(os.environ.get(DATABASE_VARIABLE, "")) or "sqlite://"
+    options = {"conn_max_age": conn_max_age, "pool": int(pool)}
+    chosen = urlencode({name: value for name, value in options.items() if value})
+    return checked_database("?".join([url.partition("?")[0], *([chosen] if chosen else [])]))
+
+
+def checked_database(url: object) -> str:
+    """Return the URL, empty for the default one; raise ConfigurationError, which never shows a password, for any other."""
+    try:
+        if isinstance(url, str):
+            return "" if parsed(url) == _DEFAULT_DATABASE else url
+    except ValueError:
+        pass
+    shown = "'...'" if isinstance(url, str) and url else repr(url)
+    raise ConfigurationError(f"database={shown} cannot be used; it must be {FORM}")
+
+
+def masked(url: str) -> str:
+    """Return the URL of a database with `***` for a password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
+
+
+def _database_label(url: str) -> str:
+    """Return the kind of a database and its options: `postgresql?pool=1`."""
+    parts = urlsplit(url)
+    kind = "postgresql" if parts.scheme in POSTGRESQL else "sqlite"
+    return f"{kind}?{parts.query}" if parts.query else kind
+
+
+def _stack(given: object) -> str:
+    layers = given.split(",") if isinstance(given, str) else given
+    if isinstance(layers, list | tuple) and all(isinstance(layer, str) for layer in layers):
+        layers = [layer.strip() for layer in layers]
+        if layers in ([], [NO_MIDDLEWARE]):
+            return NO_MIDDLEWARE
+        if set(layers) <= set(LAYERS) and len(layers) <= MAX_LAYERS and layers.count("startproject") <= 1:
+            return ",".join(layers)
+    raise ConfigurationError(
+        f"middleware={given!r} is not known; expected {NO_MIDDLEWARE!r}, or up to {MAX_LAYERS} layers, outermost first, "
+        f"of: {', '.join(LAYERS)}; startproject at most once"
+    )
+
+
+def _address(upstream: object) -> str:
+    """Return the base address of an upstream; of a server of the lab, its own."""
+    given = getattr(upstream, "url", upstream)
+    if given == "":
+        return ""
+    address = given.rstrip("/") if isinstance(given, str) else ""
+    address = address if "://" in address else f"http://{address}"
+    if _is_here(address):
+        return address
+    expected = "an address on this machine, such as 127.0.0.1:8001, or a server of serve(requestlab.UPSTREAM)"
+    raise checks.wrong("upstream", upstream, expected)
+
+
+def _is_here(address: str) -> bool:
+    """Return whether it is http://HOST:PORT and nothing more, HOST being this machine's own name for itself."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+        return address == f"http://{host}:{port}" and (host == "localhost" or ipaddress.IPv4Address(host).is_loopback)
+    except ValueError:
+        return False

@@ -1,0 +1,129 @@
+"""Tests that measure are as patient as the lab: one that failed while the machine was disturbed is run again.
+
+Evidence of a disturbance comes from outside of the test: time that other machines on the host took (steal), CPU time of
+processes that are not the tests' own, a CPU limit, and what `validity.outside` says of the runs that the failed test had in
+hand. A test that fails without evidence has failed. One that fails each time fails too, with the evidence beside the error.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any
+
+import pytest
+
+from requestlab.measurement import validity
+from requestlab.measurement.run import Run
+from requestlab.system import clocks
+from tests.processes import marked_processes
+
+TRIES = 5
+BUDGET_S = 60.0
+"""No further try begins later than this."""
+
+MUCH_S, MUCH = 0.05, 0.03
+"""What others took disturbs if it is more than so many seconds (the system counts in steps of 0.01) and than that share of a core."""
+
+TICKS_NS = 50_000_000
+"""The CPU time of our own processes is counted in steps of 0.01 s, for each of them."""
+
+QUIET_WITHIN_S = 3.0
+"""How long the next try waits for the machine to be quiet."""
+
+
+class Watch:
+    """What others do with this machine, from now on."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._before = _counters()
+
+    def evidence(self) -> str:
+        """Return what disturbed the machine since the beginning, in a few words; or nothing."""
+        now, seconds = _counters(), time.monotonic() - self._began
+        taken = {name: (now[name] - before) / 1e9 for name, before in self._before.items() if name in now}
+        cores = [name for name in taken if name.startswith("steal")]
+        found = {
+            "steal": max(taken[name] for name in cores),
+            "other processes": taken["busy"] - taken["own"],
+            "CPU limit": taken.get("throttled", 0.0),
+        }
+        much = max(MUCH_S, MUCH * seconds)
+        return ", ".join(f"{name} {took:.2f} s of {seconds:.2f} s" for name, took in found.items() if took > much)
+
+
+def _counters() -> dict[str, int]:
+    cores = clocks.use_of_cores(sorted(os.sched_getaffinity(0)))
+    counters = {f"steal of {core}": use["steal"] for core, use in cores.items()}
+    counters["own"] = own_cpu_ns()
+    counters["busy"] = sum(use["busy"] for use in clocks.use_of_cores(range(os.cpu_count() or 1)).values())
+    if (throttled := clocks.throttled_ns()) is not None:
+        counters["throttled"] = throttled
+    return counters
+
+
+def own_cpu_ns() -> int:
+    """CPU time of this process and of all that the tests started, with those of them that have ended and were waited for."""
+    own = os.times()
+    seconds = own.user + own.system + own.children_user + own.children_system
+    for process in marked_processes(shared=True):
+        with suppress(Exception):  # it has just ended
+            used = process.cpu_times()
+            seconds += used.user + used.system + used.children_user + used.children_system
+    return int(seconds * 1e9)
+
+
+def patient(test: Callable[..., Any], again: Callable[[str], None] = lambda evidence: None) -> Callable[..., Any]:
+    """Return the test, which is run again where it failed and the machine was disturbed; `again` is told of each time."""
+
+    @functools.wraps(test)
+    def patiently(*arguments: Any, **named: Any) -> Any:
+        began, met = time.monotonic(), list[str]()
+        while True:
+            watch = Watch()
+            try:
+                return test(*arguments, **named)
+            except (AssertionError, pytest.fail.Exception) as failure:
+                evidence = ", ".join(
+                    filter(None, [watch.evidence(), *sorted(set(_said_by_runs(failure.__traceback__)))])
+                )
+                if not evidence:
+                    raise
+                met.append(evidence)
+                if len(met) == TRIES or time.monotonic() - began > BUDGET_S:
+                    failure.add_note(f"failed {len(met)} times, each time on a disturbed machine: {'; '.join(met)}")
+                    raise
+            again(evidence)
+            _wait_for_quiet()
+
+    return patiently
+
+
+def _said_by_runs(trace: TracebackType | None) -> Iterator[str]:
+    """Yield the evidence in the runs that the failed functions had in hand."""
+    while trace is not None:
+        for run in _runs_in(trace.tb_frame):
+            with suppress(Exception):  # a run that a test made up may lack what it looks at
+                yield validity.outside(run)
+        trace = trace.tb_next
+
+
+def _runs_in(frame: FrameType) -> Iterator[Run]:
+    for value in frame.f_locals.values():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, Run):
+                yield one
+
+
+def _wait_for_quiet() -> None:
+    deadline = time.monotonic() + QUIET_WITHIN_S
+    while time.monotonic() < deadline:
+        watch = Watch()
+        time.sleep(0.5)
+        if not watch.evidence():
+            return

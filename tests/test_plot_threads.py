@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+
+import requestlab as lab
+from requestlab.errors import ConfigurationError
+from requestlab.measurement.threads import MAX_BARS, MAX_ROWS, lanes
+from requestlab.plots import ecdf, style, threads
+from requestlab.trace.activity import stacked
+from tests.test_plots import (
+    GTHREAD,
+    a_thread_each,
+    assert_legible,
+    made,
+    on_one_loop,
+    one_after_another,
+    took,
+    words_of,
+)
+
+
+def test_the_title_counts_threads_and_event_loops():
+    picture = threads(one_after_another(60), a_thread_each(60), on_one_loop(60))
+    finding = "60 requests at once: 1 thread under sync, 60 threads under mixed, 1 event loop under async"
+    assert picture.alt == f"{finding}."
+    assert finding in [text.replace("\n", " ") for text in words_of(picture)]
+
+
+def test_threads_of_two_workers_count_apart_even_with_one_thread_id():
+    rows = [{"pid": pid, "thread": 99, "on_loop": 1} for pid in (7, 8)]
+    assert "2 event loops under async, workers=2" in threads(made(lab.ASYNC.replace(workers=2), rows)).alt
+
+
+def test_a_run_with_both_kinds_names_both():
+    rows = [{"thread": 1, "on_loop": 1}, {"thread": 2}, {"thread": 3}]
+    assert threads(made(lab.MIXED, rows)).alt == "3 requests at once: 1 event loop and 2 threads under mixed."
+
+
+def test_one_request_is_not_at_once():
+    assert threads(one_after_another(1)).alt == "1 request: 1 thread under sync."
+
+
+def test_a_load_without_a_fixed_number_is_told_by_its_users():
+    run = made(lab.SYNC, [{}, {"planned": 10}, {"planned": 20}], users=2, each=None)
+    assert threads(run).alt == "2 users at once: 1 thread under sync."
+
+
+def test_there_is_a_lane_for_each_thread_in_order_of_first_use():
+    rows = [
+        {"sent": 3, "thread": 1},
+        {"sent": 1, "thread": 2, "done": 99},
+        {"sent": 2, "thread": 1},
+        {"sent": 5, "thread": 3},
+    ]
+    found = lanes(made(lab.MIXED, rows))
+    assert [(lane.name, lane.start_ms.tolist()) for lane in found] == [
+        ("thread 1", [1.0]),  # not by its end, nor by its number in the operating system
+        ("thread 2", [2.0, 3.0]),
+        ("thread 3", [5.0]),
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from([7, 8]), st.integers(1, 5)), min_size=1, max_size=40))
+def test_as_many_lanes_as_threads_and_no_request_is_lost(served):
+    found = lanes(made(lab.MIXED, [{"pid": pid, "thread": thread} for pid, thread in served]))
+    assert len(found) == len(set(served))
+    assert sum(len(lane.row) for lane in found) == len(served)
+    assert [lane.worker for lane in found] == sorted(lane.worker for lane in found)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30)), min_size=1, max_size=40))
+def test_bars_of_a_row_do_not_overlap_and_rows_are_as_few_as_can_be(spans):
+    start, length = np.array(sorted(spans), dtype=float).T
+    row = stacked(start, start + length)
+    for one in set(row):
+        mine = row == one
+        assert (start[mine][1:] >= (start + length)[mine][:-1]).all()
+    most_at_once = max(int(((start <= moment) & (moment < start + length)).sum()) for moment in start)
+    assert row.max() + 1 == most_at_once
+
+
+def test_requests_without_an_answer_have_a_lane_of_their_own():
+    lost = {"error": 1, "status": 0, "pid": 0, "thread": 0, "on_loop": -1}
+    run = made(lab.SYNC, [{}, lost, lost])
+    assert [(lane.name, len(lane.row)) for lane in lanes(run)] == [("thread 1", 1), ("no answer", 2)]
+    assert "no answer" in words_of(threads(run))
+    assert any("Hatched: it failed." in text for text in words_of(threads(run)))
+
+
+def test_event_loops_are_named_and_coloured_unlike_threads():
+    for run, name, colour in (
+        (a_thread_each(3), "thread 1", style.THREAD),
+        (on_one_loop(3), "event loop", style.EVENT_LOOP),
+    ):
+        picture = threads(run)
+        assert name in words_of(picture)
+        faces = {to_hex(face) for bars in picture.figure.axes[1].collections for face in bars.get_facecolor()}
+        assert to_hex(colour) in faces
+    assert style.THREAD != style.EVENT_LOOP
+
+
+def test_what_is_left_out_is_counted():
+    assert f"and {300 - MAX_ROWS} more threads, not drawn" in words_of(threads(a_thread_each(300)))
+    assert f"and {300 - MAX_ROWS} more requests, not drawn" in words_of(threads(on_one_loop(300)))
+    assert not any("not drawn" in text for text in words_of(threads(a_thread_each(60))))
+
+
+def test_of_thousands_of_requests_the_beginning_is_drawn_and_that_is_said():
+    rows = [{"planned": 2 * i, "done": 2 * i + 10, "user": i % 5} for i in range(3000)]
+    picture = threads(made(lab.SYNC, rows, users=5, each=None, alive=[(0, 7, 1)]))
+    above, below = picture.figure.axes
+    until = below.get_xlim()[1]
+    assert sum(planned["planned"] < until for planned in rows) <= MAX_BARS
+    assert f"drawn: the first {until:,.0f} ms (shaded above)" in words_of(picture)
+    assert above.get_xlim()[1] > 6000
+
+
+def test_runs_side_by_side_show_the_same_beginning():
+    dense = made(lab.SYNC, [{"planned": i / 2} for i in range(3000)], users=5, each=None)
+    sparse = made(lab.MIXED, [{"planned": 15 * i} for i in range(100)], users=5, each=None)
+    _, one, _, other = threads(dense, sparse).figure.axes
+    assert one.get_xlim() == other.get_xlim() == threads(dense).figure.axes[1].get_xlim()
+
+
+def test_time_axes_are_one_unless_the_runs_are_too_unlike():
+    alike = threads(one_after_another(3), a_thread_each(3))
+    assert len({axes.get_xlim() for axes in alike.figure.axes}) == 1
+    unlike = threads(one_after_another(60), a_thread_each(60))
+    assert len({axes.get_xlim() for axes in unlike.figure.axes}) == 2
+    assert [any("time axes differ" in text for text in words_of(it)) for it in (alike, unlike)] == [False, True]
+
+
+def test_the_peak_is_labelled_and_threads_that_ran_nothing_show():
+    assert "peak 61" in words_of(threads(a_thread_each(60)))
+    assert "peak 61, only 1 of them\nran requests" in words_of(threads(on_one_loop(60)))
+    two = made(lab.MIXED.replace(workers=2), [{"pid": 7}, {"pid": 8}], alive=[(0, 7, 3), (0, 8, 5)])
+    assert {"worker 1: peak 3", "worker 2: peak 5", "worker 1", "worker 2"} <= set(words_of(threads(two)))
+
+
+def test_an_open_loop_is_told_by_its_rate():
+    rows = [{"planned": i, "thread": i + 1} for i in range(3)]
+    run = made(lab.MIXED, rows, rate=200, each=None)
+    assert threads(run).alt == "200 requests/s: 3 threads under mixed."
+
+
+def prediction_lines(axes):
+    level = [line for line in axes.lines if line.get_color() == style.INK and len(set(line.get_ydata())) == 1]
+    return [float(line.get_ydata()[0]) for line in level]
+
+
+def test_a_prediction_of_threads_that_ran_stands_beside_their_count_and_nowhere_else():
+    picture = threads(one_after_another(60), a_thread_each(60), predicted=1)
+    assert words_of(picture).count("your prediction: 1") == 2
+    assert [prediction_lines(above) for above in picture.figure.axes[::2]] == [[], []]
+
+
+def test_of_threads_alive_the_title_gives_the_peaks():
+    picture = threads(a_thread_each(60), on_one_loop(60), predicted=1, of="alive")
+    assert picture.alt == "60 requests at once: 61 threads alive under mixed, 61 threads alive under async."
+    assert words_of(picture).count("your prediction: 1") == 2
+    with pytest.raises(ConfigurationError, match="expected one of: ran, alive"):
+        threads(a_thread_each(3), of="running")
+
+
+def test_a_prediction_is_drawn_in_every_panel_of_threads_alive():
+    picture = threads(one_after_another(60), a_thread_each(60), predicted=1, of="alive")
+    for above in picture.figure.axes[::2]:
+        assert prediction_lines(above) == [1.0]
+        assert "your prediction: 1" in [text.get_text() for text in above.texts]
+
+
+def test_a_prediction_by_label_is_drawn_where_it_belongs():
+    picture = threads(one_after_another(3), a_thread_each(3), predicted={"mixed": 40, "sync": None}, of="alive")
+    sync, _, mixed, _ = picture.figure.axes
+    assert (prediction_lines(sync), prediction_lines(mixed)) == ([], [40.0])
+    assert mixed.get_ylim()[1] > 40
+    assert sync.get_ylim() == mixed.get_ylim()
+
+
+def test_more_columns_than_can_be_read_are_refused():
+    with pytest.raises(ConfigurationError, match="at most 4"):
+        threads(*[one_after_another(3)] * 5)
+
+
+def test_real_runs_show_who_ran_their_views(tmp_path):
+    runs = []
+    for configuration, path in ((lab.SYNC, "/sync/wait/"), (lab.MIXED, "/sync/wait/"), (lab.ASYNC, "/async/wait/")):
+        with lab.serve(configuration, probe=True) as server:
+            runs.append(lab.measure(server, f"{path}?ms=100", lab.closed(8, each=1)))
+    picture = threads(*runs, predicted=8)
+    assert picture.alt == "8 requests at once: 1 thread under sync, 8 threads under mixed, 1 event loop under async."
+    assert "peak 1" in words_of(picture)
+    assert len(lanes(runs[1])) == 8
+    assert picture.save(tmp_path / "threads.png").stat().st_size > 10_000
+    assert ecdf(*runs).alt.startswith("Half of the requests took less than ")
+
+
+def test_threads_alive_are_drawn_only_as_long_as_they_were_counted():
+    counted = [(-5, 7, 1), (5, 7, 3), (40, 7, 9), (60, 7, 1)]  # the last answer came after 10 ms
+    short = made(lab.MIXED, [{"thread": 11}, {"thread": 12}], alive=counted)
+    long = one_after_another(20)
+    picture = threads(short, long)
+    top = picture.figure.axes[0]
+    line = next(line for line in top.get_lines() if len(line.get_xdata()) > 1)
+    assert max(line.get_xdata()) == 60
+    assert line.get_ydata()[-1] == 1
+    assert "peak 3" in words_of(picture)  # and not what was seen after the last answer
+
+
+# Legibility
+
+
+def busy_pictures():
+    close = [
+        took(configuration, np.linspace(5, 5.2, 50)) for configuration in (lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD)
+    ]
+    lost = {"error": 1, "status": 0, "pid": 0, "thread": 0, "on_loop": -1}
+    failing = made(lab.SYNC.replace(workers=2), [{"pid": 7 + i % 2} for i in range(9)] + [lost] * 3)
+    yield threads(*close, predicted=50)
+    yield threads(one_after_another(60), a_thread_each(60), on_one_loop(60), predicted=61)
+    yield threads(failing, a_thread_each(300), predicted=1)
+    yield threads({"a name that is far too long " * 6: one_after_another(3), "x" * 90: a_thread_each(3)})
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_no_text_is_cut_off_or_small_or_on_another(number):
+    assert_legible(next(itertools.islice(busy_pictures(), number, None)))
