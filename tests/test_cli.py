@@ -23,8 +23,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from requestlab import cli
-from requestlab.cli.targets import DEFAULT_PATH
 from requestlab.cli.options import configuration, serving_options
+from requestlab.cli.targets import DEFAULT_PATH
 from requestlab.errors import ConfigurationError
 from requestlab.load import target
 from requestlab.measurement import measure

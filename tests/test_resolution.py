@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from requestlab.comparison import comparison, compare
+from requestlab.comparison import compare, comparison
 from requestlab.comparison import resolution as resolving
 from requestlab.comparison.comparison import ALIKE, Comparison
 from requestlab.comparison.intervals import CONFIDENCE
