@@ -12,10 +12,8 @@ from requestlab.errors import ConfigurationError
 from requestlab.plots import style
 from requestlab.plots.crossings import crossings
 from requestlab.plots.inputs import gather
-from requestlab.plots.tallies import COLOURS
-from requestlab.plots.waterfall import MAX_ROWS
-from requestlab.trace.requests import loops, traced
-from requestlab.trace.steps import minus, steps, waiting_us
+from requestlab.plots.crossings import COLOURS, MAX_ROWS, tally
+from requestlab.trace.requests import minus, steps, waiting_us
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.schema import KINDS
 from tests.test_plots import START, assert_legible, drawn_texts, made, words_of
@@ -103,8 +101,8 @@ def plain(worker):
 
 def rows_of(run, request=None):
     contender = gather([run], "crossings")[0]
-    one = traced(contender, None)
-    return steps(run.trace.spans, one.typical() if request is None else one.chosen(request), loops(contender))
+    one = tally(contender, None)
+    return steps(run.trace.spans, one.typical() if request is None else one.chosen(request), run.event_loops)
 
 
 def said(picture):
@@ -236,7 +234,7 @@ def test_rows_are_in_order_of_beginning_and_indented_by_what_is_around_them():
 def test_a_crossing_and_the_view_that_it_leads_into_are_one_row_with_what_that_calls_inside():
     rows = {row.label: row for row in rows_of(run_of(pages(more=2)))}
     view = rows["view labapp.sync_views.page"]
-    assert (view.crossing, view.trace, view.on_loop) == (True, "view", False)
+    assert (view.crossing, view.inside, view.on_loop) == (True, "view", False)
     assert view.own_us == pytest.approx(400 - 2 * 7)  # less the two calls within
     assert rows["labapp.work.hop"].depth == view.depth + 1
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Polygon
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.lag import Block, Loop, culprits, loops, span_ms
+from requestlab.measurement.lag import Block, Loop, culprits, loops
 from requestlab.plots import style
 from requestlab.plots.inputs import gather
 from requestlab.plots.lag import MAX_ROWS, lag
@@ -81,7 +81,7 @@ def _row(pid, begin, end, **cells):
 
 def loops_of(run):
     [contender] = gather([run], "lag")
-    return loops(contender, span_ms(run))
+    return loops(run, contender.label)
 
 
 def told(picture):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from requestlab import plots
+    from requestlab.claims.claim import claim
     from requestlab.claims.ledger import ledger
-    from requestlab.claims.statement import claim
     from requestlab.comparison.call_costs import CallCosts, call_costs
     from requestlab.comparison.compare import compare
     from requestlab.comparison.comparison import Comparison
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from requestlab.system.quick import rounds, seconds
 
 _NAMES = {
+    "claims.claim": ("claim",),
     "claims.ledger": ("ledger",),
-    "claims.statement": ("claim",),
     "comparison.call_costs": ("CallCosts", "call_costs"),
     "comparison.compare": ("compare",),
     "comparison.comparison": ("Comparison",),

@@ -29,6 +29,9 @@ its body's); `error` as in connection.ERRORS; `body`
 is the CRC-32 of the answer's body; `pid`, `thread`, `on_loop` and `number` (of the request in its worker) are 0, 0, -1 and 0
 where the probe is off or nothing was answered. `user` is the number of the connection: in a closed loop, each user has one."""
 
+THREAD_COLUMNS = ("time", "pid", "threads")
+"""One row a worker and moment: the time in ns, and how many threads it had alive."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

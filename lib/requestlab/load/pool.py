@@ -22,8 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from requestlab.errors import GeneratorError
-from requestlab.load.plan import COLUMNS, Plan
-from requestlab.measurement.run import THREAD_COLUMNS
+from requestlab.load.plan import COLUMNS, THREAD_COLUMNS, Plan
 from requestlab.worker import watchdog
 
 SAMPLING_S = 0.01
@@ -42,7 +41,7 @@ _PATIENCE_S = 5.0
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What the load process said of itself, its samples (plan.COLUMNS), and the thread counts (runs.THREAD_COLUMNS)."""
+    """What the load process said of itself, its samples (plan.COLUMNS), and the thread counts (plan.THREAD_COLUMNS)."""
 
     head: dict[str, Any]
     samples: np.ndarray[Any, np.dtype[np.int64]]

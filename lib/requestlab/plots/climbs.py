@@ -12,10 +12,9 @@ import numpy as np
 
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.ramp import Ramp
-from requestlab.plots import curves
 from requestlab.plots.inputs import Contender, gather
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 Ramps = Ramp | Mapping[str, Ramp]
 """What the figure takes, one or several times: a ramp, or one mapping of labels to ramps."""
@@ -52,7 +51,7 @@ class RampCurve:
 
     def percentile(self, q: int) -> Floats:
         """Return a percentile of the response time at each step, in ms; NaN where there is no evidence for it."""
-        shown = [q in curves.marked(Contender(self.label, run, self.contender.look)) for run in self.ramp]
+        shown = [q in Contender(self.label, run, self.contender.look).marked for run in self.ramp]
         found = [run.summary[f"p{q}"] if known else math.nan for run, known in zip(self.ramp, shown, strict=True)]
         return np.array(found)
 

@@ -54,7 +54,7 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     contenders = gather(runs, "lag", MAX_RUNS)
     expected = predictions(predicted, contenders, "a lateness in ms")
     spans = _spans(contenders)
-    told = [LagFinding(c.label, loops(c, span_ms(c.run))) for c in contenders]
+    told = [LagFinding(c.label, loops(c.run, c.label)) for c in contenders]
     title = lag_words.title(told)
     with style.style():
         return Picture(_drawn(contenders, told, expected, spans, title), f"{title}.")

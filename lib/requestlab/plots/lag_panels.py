@@ -18,7 +18,7 @@ from requestlab.plots.lag_words import label_of, shown_ms, weighty
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 from requestlab.plots.style import SeriesStyle
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats, Integers
+from requestlab.trace.activity import Floats, Integers
 
 LOWEST_MS = 0.02
 """Ticks that were less late are drawn here: no timer is more exact, and the axis is logarithmic."""

@@ -14,7 +14,7 @@ from requestlab.measurement.run import Run
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, Predicted, checked, gather
 from requestlab.plots.style import SeriesStyle
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 NOBODYS = SeriesStyle(style.NOBODY, "o", filled=False)
 """The look of the control, and of a contender of which nothing was measured."""

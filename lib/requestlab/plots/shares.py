@@ -15,7 +15,7 @@ from requestlab.plots.inputs import Contender, gather
 from requestlab.plots.ratio_rows import first_runs
 from requestlab.plots.ratio_words import times
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 Formula = Callable[[float], float]
 """Answers per second that are expected at a share of waiting, in percent."""

@@ -14,7 +14,7 @@ from requestlab.plots.climbs import RampCurve
 from requestlab.plots.labels import Labels
 from requestlab.plots.lettering import POINTS_PER_INCH, width_in
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 PERCENTILES = (50, 95)
 BESIDE_IN = 3.05

@@ -18,7 +18,7 @@ from requestlab.plots.inputs import Contender, Predicted, checked, gather, small
 from requestlab.plots.lettering import width_in
 from requestlab.plots.sheet import Picture
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 Layers = Mapping[str, Mapping[str, str]]
 """Of each bar, its layers from the bottom up, each with the contender that ends with it."""

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.run import answered
+from requestlab.measurement.record import answered
 from requestlab.plots import style
 from requestlab.plots.headings import Line, height_in, lines, write_beside
 from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
 from requestlab.plots.sheet import Picture
 from requestlab.system import wording
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats
 
 MAX_RUNS, MAX_STREAMS = 8, 5
 """So many runs, and of each so many streams, the first ones."""

@@ -11,8 +11,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
-from requestlab.measurement.timeline import Scene, scene
-from requestlab.measurement.timeline_choice import Chosen, Span
+from requestlab.measurement.timeline import Chosen, Scene, Span, scene
 from requestlab.plots import style, timeline_draw, timeline_names, timeline_plan
 from requestlab.plots.headings import Line, height_in, lines, write_above
 from requestlab.plots.inputs import Contender, gather, small_print

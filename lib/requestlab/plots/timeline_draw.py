@@ -8,9 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from requestlab.measurement.timeline import Scene
-from requestlab.measurement.timeline_tracks import Track
-from requestlab.measurement.timeline_views import named
+from requestlab.measurement.timeline import Scene, Track, named
 from requestlab.plots import style, timeline_names
 from requestlab.plots.lettering import width_in
 from requestlab.plots.timeline_marks import LATE, Boxes, beside, corners_of, fill, mixed, write, write_in

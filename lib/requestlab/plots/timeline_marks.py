@@ -24,8 +24,8 @@ from requestlab.trace.activity import (
     VIEW_ON_THREAD,
     WAITS,
     Bars,
+    Floats,
 )
-from requestlab.trace.lanes import Floats
 
 LATE = "#B5002B"
 

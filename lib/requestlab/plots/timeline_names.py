@@ -14,8 +14,7 @@ from requestlab.measurement.timeline import Scene
 from requestlab.plots import style
 from requestlab.plots.lettering import width_in
 from requestlab.system import wording
-from requestlab.trace.activity import Span, each
-from requestlab.trace.lanes import Floats
+from requestlab.trace.activity import Floats, Span, each
 
 MAX_NAMES = 40
 """With more pieces than this, none is named: that is for the figure `crossings`."""

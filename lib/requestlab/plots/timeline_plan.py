@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from requestlab.measurement.timeline import Scene
-from requestlab.measurement.timeline_tracks import Track
+from requestlab.measurement.timeline import Scene, Track
 from requestlab.plots import timeline_names
 from requestlab.plots.timeline_names import Name
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from requestlab.measurement.timeline import Scene
-from requestlab.measurement.timeline_stuck import Block
-from requestlab.measurement.timeline_tracks import LATE_MS
+from requestlab.measurement.timeline import LATE_MS, Block, Scene
 from requestlab.plots.inputs import Contender
 from requestlab.system import wording
 from requestlab.trace.activity import QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS

@@ -13,7 +13,8 @@ from requestlab.worker.schema import KINDS, ROW_COLUMNS
 
 COLUMNS = ("pid", *ROW_COLUMNS)
 _SPANS = ("request", "middleware", "view", "step", "to_thread", "to_loop")
-_CROSSINGS = ("to_thread", "to_loop")
+CROSSINGS = ("to_thread", "to_loop")
+"""Kinds of spans that lead from the event loop to a thread, or back."""
 ORIGINS = ("signal", "middleware", "view", "close", "other")
 """Where a crossing came from: a signal of Django's, a layer of middleware, the view, the response's close, other code."""
 
@@ -40,7 +41,7 @@ class Trace:
         See `probe.cells.ROW_COLUMNS` for what they mean for each kind.
         """
         table = self._table(_SPANS).rename(columns={"value": "bytes"})
-        crossing = table["kind"].isin(_CROSSINGS)  # a tab in another name is one in a request's path
+        crossing = table["kind"].isin(CROSSINGS)  # a tab in another name is one in a request's path
         parts = [
             name.rpartition("\t") if split else ("", "", name)
             for name, split in zip(table["name"], crossing, strict=True)
@@ -56,7 +57,7 @@ class Trace:
         `back_us` (from the end there until the caller went on) and `cost_us`, there and back; NaN where one end is missing.
 
         `back_us` is NaN too where the caller did not wait for the end: its request was cancelled."""
-        table = self.spans[self.spans["kind"].isin(_CROSSINGS)].reset_index(drop=True)
+        table = self.spans[self.spans["kind"].isin(CROSSINGS)].reset_index(drop=True)
         for name, begin, end in (
             ("there_us", "begin", "running"),
             ("inside_us", "running", "done"),
