@@ -14,11 +14,10 @@ from matplotlib.patches import Polygon
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.lag import Block, Loop, culprits, loops, span_ms
+from requestlab.measurement.lag import Block, Loop, culprits, loops
 from requestlab.plots import style
 from requestlab.plots.inputs import gather
-from requestlab.plots.lag import MAX_ROWS, lag
-from requestlab.plots.lag_panels import LOWEST_MS
+from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.schema import IN_CALL, STACK, TICK
@@ -80,7 +79,7 @@ def _row(pid, begin, end, **cells):
 
 def loops_of(run):
     [contender] = gather([run], "lag")
-    return loops(contender, span_ms(run))
+    return loops(run, contender.label)
 
 
 def told(picture):

@@ -14,13 +14,10 @@ import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement import timeline as scenes
-from requestlab.measurement import timeline_choice, timeline_tracks
-from requestlab.measurement.timeline import scene
-from requestlab.plots import timeline_names
+from requestlab.measurement.timeline import named, scene
 from requestlab.plots.sheet import Picture
-from requestlab.plots.timeline import timeline
-from requestlab.plots.timeline_marks import NAMES
-from requestlab.plots.timeline_names import names, short, spread
+from requestlab.plots.marks import spread
+from requestlab.plots.timeline import STATES, timeline
 from requestlab.trace import activity
 from requestlab.trace.activity import (
     ON_LOOP,
@@ -33,7 +30,6 @@ from requestlab.trace.activity import (
     WAITS,
     painted,
 )
-from requestlab.trace.lanes import zero_ns
 from tests.made_trace import Notes, mixed_request, run_inside
 
 DRAW = Text.draw
@@ -90,7 +86,7 @@ def boxes(picture, state):
     """The boxes of a state in the panel, as (from, to), the small ones made wide enough to be seen."""
     panel = picture.figure.axes[0]
     found = [
-        patch for patch in panel.findobj(PathPatch) if patch.get_gid() in (NAMES[state], f"{NAMES[state]} of others")
+        patch for patch in panel.findobj(PathPatch) if patch.get_gid() in (STATES[state].name, f"{STATES[state].name} of others")
     ]
     corners = [patch.get_path().vertices.reshape(-1, 5, 2)[:, :4, 0] for patch in found]
     return (
@@ -559,15 +555,15 @@ def test_a_long_stretch_of_another_request_of_the_run_is_named_and_pale():
 
 def test_a_thread_that_the_load_beside_was_on_has_a_lane():
     notes = Notes()
-    for i in range(timeline_tracks.MAX_THREADS + 20):
+    for i in range(scenes.MAX_THREADS + 20):
         mixed_request(notes, request=i + 1, at=1 + i, thread=100 + i)
-    visits = [{"planned": i, "done": 6 + i, "number": i + 1} for i in range(timeline_tracks.MAX_THREADS + 20)]
+    visits = [{"planned": i, "done": 6 + i, "number": i + 1} for i in range(scenes.MAX_THREADS + 20)]
     run = run_inside(lab.MIXED, [one for one in visits if one["number"] != 38], notes)
     other = run_inside(lab.MIXED, [one for one in visits if one["number"] == 38])
     for shown in ({"requests": 5}, {}):
         drawn = scene(dataclasses.replace(run, beside={"/sync/burn/": other}), span_ms=100, **shown)
         assert (7, 137) in [track.key for track in drawn.threads]
-        assert len(drawn.threads) <= timeline_tracks.MAX_THREADS
+        assert len(drawn.threads) <= scenes.MAX_THREADS
 
 
 # Names of the pieces
@@ -626,7 +622,7 @@ def test_stretches_of_an_async_view_and_layers_under_wsgi_are_named():
     ],
 )
 def test_names_lose_their_module(name, expected):
-    assert short(name) == expected
+    assert named(name) == expected
 
 
 @given(st.lists(st.floats(0, 8), max_size=30))
@@ -675,7 +671,7 @@ def test_what_ran_and_what_waited_is_drawn_where_it_was():
     assert len(waits) == 8
     assert boxes(picture, ON_LOOP)[-1] == pytest.approx([3.7, 5.0])
     hatched = [patch for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_hatch()]
-    assert {patch.get_gid() for patch in hatched} == {NAMES[QUEUED], NAMES[WAITS]}
+    assert {patch.get_gid() for patch in hatched} == {STATES[QUEUED].name, STATES[WAITS].name}
 
 
 def test_a_line_leads_there_and_one_back_for_each_hop_of_a_few_requests():
@@ -711,7 +707,7 @@ def test_as_many_requests_as_there_are_fit_on_a_page(number):
 def test_what_is_left_out_is_counted():
     drawn = scene(many_mixed(300))
     assert len(drawn.clients) == scenes.MAX_ROWS
-    assert len(drawn.threads) == timeline_tracks.MAX_THREADS
+    assert len(drawn.threads) == scenes.MAX_THREADS
     assert "and 150 more requests and 240 more threads, not drawn for want of room" in words_of(
         timeline(many_mixed(300))
     )
@@ -719,10 +715,10 @@ def test_what_is_left_out_is_counted():
 
 
 def test_of_a_long_run_the_first_requests_are_drawn():
-    run = many_mixed(timeline_choice.MAX_REQUESTS + 1, users=2, apart=3)
-    assert scene(run).chosen == timeline_choice.A_FEW
-    assert scene(run).end < 3 * timeline_choice.A_FEW + 10
-    assert scene(many_mixed(timeline_choice.MAX_REQUESTS, users=2, apart=3)).chosen == timeline_choice.MAX_REQUESTS
+    run = many_mixed(scenes.MAX_REQUESTS + 1, users=2, apart=3)
+    assert scene(run).chosen == scenes.A_FEW
+    assert scene(run).end < 3 * scenes.A_FEW + 10
+    assert scene(many_mixed(scenes.MAX_REQUESTS, users=2, apart=3)).chosen == scenes.MAX_REQUESTS
 
 
 def test_a_window_shows_the_requests_that_were_under_way_in_it():
@@ -771,7 +767,7 @@ def test_a_run_without_requests_draws_its_idle_loop():
 
 def test_spans_count_from_the_first_request_planned():
     run = many_mixed(2, apart=5)
-    spans = activity.in_ms(run.trace, zero_ns(run))
+    spans = activity.in_ms(run.trace, run.zero_ns)
     assert spans["begin"].min() == 1
     assert timeline_names.cost_us(spans[spans["kind"] == "to_thread"]).tolist() == pytest.approx([200] * 4)
 

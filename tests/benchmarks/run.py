@@ -23,7 +23,7 @@ import numpy as np
 
 import requestlab as lab
 from requestlab.comparison.comparison import ALIKE
-from requestlab.measurement.run import answered
+from requestlab.measurement.record import answered
 from requestlab.measurement.validity import LATE_MS
 from requestlab.serving.server import Server
 from requestlab.serving.servers import BACKLOG

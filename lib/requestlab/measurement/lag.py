@@ -11,14 +11,19 @@ import numpy as np
 
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
-from requestlab.plots.inputs import Contender
 from requestlab.serving.servers import SERVERS
+from requestlab.trace.activity import Booleans, Floats
 from requestlab.trace.blocking import blocks, lag_summary
-from requestlab.trace.lanes import Booleans, Floats, workers, zero_ns
 from requestlab.worker.heartbeat import EVERY_NS
 
 MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS = 10.0, 100.0
 """Limits of Clinic.js Doctor (analysis/analyse-delay.js): a loop has a problem if its median or its maximum reaches one."""
+
+MUCH = 0.1
+"""A loop that was held up for more than this share of the time gets advice even where no limit is reached."""
+
+NEGLIGIBLE = 0.01
+"""A culprit that caused less than this share of the waiting that the first one caused does not matter."""
 
 NOT_SCHEDULED = "not scheduled"
 _PERIOD_MS = EVERY_NS / 1e6
@@ -110,16 +115,57 @@ class Loop:
         return min(1.0, inside / (end - begin))
 
 
-def loops(contender: Contender, span_ms: float) -> list[Loop]:
-    """Return the loops of a run's workers while the load ran; ConfigurationError for a run that has none, or no heartbeat."""
-    label, configuration = contender.label, contender.run.about.configuration
+@dataclass(frozen=True, eq=False)
+class LagFinding:
+    """What was found of the event loops of one run, called `label`."""
+
+    label: str
+    loops: Sequence[Loop]
+
+    @property
+    def worst(self) -> Loop:
+        """The loop that was latest."""
+        return max(self.loops, key=lambda loop: loop.max_ms)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether a loop reaches a limit."""
+        return any(any(loop.too_late) for loop in self.loops)
+
+    @property
+    def much(self) -> bool:
+        """Whether a loop was held up for more than a tenth of the time."""
+        return any(loop.held_up > MUCH for loop in self.loops)
+
+    @cached_property
+    def culprits(self) -> list[Culprit]:
+        """What held the loops up, see `culprits`."""
+        return culprits(self.loops)
+
+    @property
+    def weighty(self) -> list[Culprit]:
+        """The culprits that caused more than a negligible part of the waiting that the first one caused."""
+        return [one for one in self.culprits if one.cost > NEGLIGIBLE * self.culprits[0].cost]
+
+
+def finding(run: Run, label: str) -> LagFinding:
+    """Return what was found of a run's event loops; errors as of `loops`."""
+    return LagFinding(label, loops(run, label))
+
+
+def loops(run: Run, label: str) -> list[Loop]:
+    """Return the loops of a run's workers while the load ran.
+
+    Raises ConfigurationError, with the label of the run, where it has none, or no heartbeat.
+    """
+    configuration = run.about.configuration
     row = SERVERS.get(configuration.server) if configuration else None
     if configuration is not None and row is not None and row.interface == "wsgi":
         raise ConfigurationError(
             f"the run {label!r} has no event loop that could be late: {configuration.server} speaks WSGI; measure one under "
             "ASGI: serve(ASYNC, probe=True)"
         )
-    found = list(_loops(contender.run, span_ms))
+    found = list(_loops(run, span_ms(run)))
     if not found:
         raise ConfigurationError(
             f"the run {label!r} knows nothing of its event loop: no heartbeat ran on it; serve it with the probe on: "
@@ -131,7 +177,7 @@ def loops(contender: Contender, span_ms: float) -> list[Loop]:
 def span_ms(run: Run) -> float:
     """Return how long the load took, from the first request planned to the last answer or the end of the stretch."""
     last = max([int(run.about.end), *run.requests["done"].nlargest(1).tolist()])
-    return float(last - zero_ns(run)) / 1e6
+    return float(last - run.zero_ns) / 1e6
 
 
 def culprits(found: Sequence[Loop]) -> list[Culprit]:
@@ -160,10 +206,10 @@ def _may_be_one(block: Block, other: Block) -> bool:
 
 
 def _loops(run: Run, span: float) -> Iterator[Loop]:
-    zero, stuck = zero_ns(run), blocks(run.trace)
+    zero, stuck = run.zero_ns, blocks(run.trace)
     floors = lag_summary(run.trace).set_index(["pid", "thread"])["floor_ms"]
     ticks = run.trace.ticks.query("ran > 0")
-    for worker, pid in enumerate(workers(run), start=1):
+    for worker, pid in enumerate(run.workers, start=1):
         here = ticks[ticks["pid"] == pid]
         threads = here["thread"].unique().tolist()
         for number, thread in enumerate(threads, start=1):

@@ -1,4 +1,4 @@
-"""The record of one slice: every request, raw, with what was known about the server and the machine."""
+"""A run: the record of one slice with its summary and its verdict, and the file that it is kept in."""
 
 from __future__ import annotations
 
@@ -15,108 +15,34 @@ import numpy as np
 import pandas as pd
 
 from requestlab.errors import RunFormatError
-from requestlab.load.connection import ERRORS, NO_FAILURE
-from requestlab.load.plan import COLUMNS
+from requestlab.load.plan import COLUMNS, THREAD_COLUMNS
 from requestlab.measurement import validity
 from requestlab.measurement.facts import RunFacts
+from requestlab.measurement.record import Record
 from requestlab.system.files import whole_file
 from requestlab.system.values import from_plain, to_plain
-from requestlab.trace.blocking import blocks
-from requestlab.trace.trace import COLUMNS as INSIDE_COLUMNS
-from requestlab.trace.trace import NOTHING, Trace
+from requestlab.trace import chrome
+from requestlab.trace.activity import Floats
+from requestlab.trace.trace import COLUMNS as TRACE_COLUMNS
+from requestlab.trace.trace import Trace
 
 FORMAT = 5
 """Version of the file; a reader refuses any other."""
 
-THREAD_COLUMNS = ("time", "pid", "threads")
-
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """One slice of load on one server.
+class Run(Record):
+    """One slice of load on one server: a record, what it comes to, and whether to believe it. Made by `measure`."""
 
-    `samples` is the raw table, int64, shape (requests, len(generator.COLUMNS)), warm-up included; `thread_samples` has one
-    row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds the
-    facts: what was asked, who served it, what else went on. `trace` is what the probe wrote down in the workers, `beside` the runs of
-    the loads that were put on the same server at the same time, by path.
-    """
-
-    samples: np.ndarray[Any, np.dtype[np.int64]]
-    thread_samples: np.ndarray[Any, np.dtype[np.int64]]
-    about: RunFacts
-    trace: Trace = NOTHING
     beside: Mapping[str, Run] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """How figures call it: the configuration's label, or the address."""
-        return str(self.about.label)
-
-    @cached_property
-    def requests(self) -> pd.DataFrame:
-        """One row a request that ended, well or not, after the measured stretch had begun, in the order of planning.
-
-        `planned`, `sent`, `first_byte` (of the answer), `first_body` (of its body), `done` in ns of CLOCK_MONOTONIC (0: it did
-        not come to that), `status`, `error` (empty:
-        none), `size` of the body in bytes and its CRC-32 (`body`), `user` (in an open loop: the connection), `opened` (it had
-        to be opened), and, where the probe was on,
-        `pid`, `thread` (native id), `on_loop` (that thread ran an event loop) and `number` (of the request in that worker, by
-        which it is found in `spans`); else these are <NA>.
-        """
-        return self._table(self._done >= self.about.start)
-
-    @cached_property
-    def warmup(self) -> pd.DataFrame:
-        """The requests that had ended before the measured stretch began; in no summary."""
-        return self._table(self._done < self.about.start)
-
-    @cached_property
-    def threads(self) -> pd.DataFrame:
-        """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was off."""
-        return pd.DataFrame(self.thread_samples, columns=list(THREAD_COLUMNS))
-
-    @property
-    def spans(self) -> pd.DataFrame:
-        """What ran inside the workers, and when: see `Trace.spans`."""
-        return self.trace.spans
-
-    @property
-    def crossings(self) -> pd.DataFrame:
-        """Each change between event loop and thread, and its cost: see `Trace.crossings`."""
-        return self.trace.crossings
-
-    @property
-    def ticks(self) -> pd.DataFrame:
-        """The heartbeats of the workers' event loops: see `Trace.ticks`."""
-        return self.trace.ticks
-
-    @cached_property
-    def blocks(self) -> pd.DataFrame:
-        """The stretches in which an event loop was late, how long, why, and who was at it: see `requestlab.trace.blocking`."""
-        return blocks(self.trace)
-
-    @property
-    def response_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Response time of each answered request, from planned to done, in ms."""
-        return self._times_ms("planned")
-
-    @property
-    def service_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Service time of each answered request, from sent to done, in ms: without the time in which it was late."""
-        return self._times_ms("sent")
-
-    @cached_property
-    def late_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """How late each request was sent, from planned to sent, in ms; one that never was is as late as it is old."""
-        sent = self.requests["sent"].where(self.requests["sent"] > 0, self.requests["done"])
-        return ((sent - self.requests["planned"]) / 1e6).to_numpy(dtype=np.float64)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `service_p50`, `service_p95`,
         `service_p99` (service time in ms), `late` (requests sent more than `validity.LATE_MS` after they were planned),
         `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered with a status of 400 or
-        above; a client that misbehaves and leaves has not failed), `cpu_per_request` (the workers', in ms; not known where other loads were beside), `validity` and `reasons`.
+        above; a client that misbehaves and leaves has not failed), `cpu_per_request` (the workers', in ms; not known where
+        other loads were beside), `validity` and `reasons`.
 
         Times are those of requests planned in the measured stretch. Of an answer that was under way at one of its ends,
         throughput and CPU count the part of its time that lies inside: whole answers would come or be missing in step with
@@ -130,71 +56,15 @@ class Run:
             "late": int((self.late_ms > validity.LATE_MS).sum()),
             **_quantiles(self.late_ms, {"late_p99": 99}),
             "errors": int(self.failed.sum()),
-            "cpu_per_request": math.nan if self.beside else self._cpu_ms(self.about.server_cpu_ns),
+            "cpu_per_request": self.cpu_per_request,
             "validity": word,
             "reasons": reasons,
         }
 
     @property
-    def failed(self) -> pd.Series[bool]:
-        """Which rows of `requests` failed, or were answered with a status of 400 or above."""
-        return ~self.requests["error"].isin(NO_FAILURE) | (self.requests["status"] >= 400)
-
-    @property
-    def seconds(self) -> float:
-        """Length of the measured stretch."""
-        return float(self.about.end - self.about.start) / 1e9
-
-    @cached_property
-    def answers(self) -> float:
-        """How many answers the measured stretch was worth: each by the share of its time that lies inside."""
-        planned, done, status, error = (
-            self.samples[:, COLUMNS.index(name)] for name in ("planned", "done", "status", "error")
-        )
-        good = (error == 0) & (status < 400)
-        inside = self._inside(planned, done)[good] / np.maximum(done - planned, 1)[good]
-        return float(np.clip(inside, 0, 1).sum())
-
-    @cached_property
-    def mean_under_way(self) -> float:
-        """How many requests were under way, sent and not yet done, on average over the measured stretch."""
-        sent, done = (self.samples[:, COLUMNS.index(name)] for name in ("sent", "done"))
-        return float(self._inside(sent, done)[sent > 0].sum() / (self.about.end - self.about.start))
-
-    @property
-    def generator_share(self) -> float:
-        """The generator's share of one core in the measured stretch, 0 to 1."""
-        return float(self.about.generator_cpu_ns) / 1e9 / self.seconds
-
-    @property
-    def generator_wait(self) -> float:
-        """The share of the measured stretch in which the generator could have run, but had no core, 0 to 1."""
-        return float(self.about.generator_wait_ns) / 1e9 / self.seconds
-
-    @property
-    def upstream_share(self) -> float:
-        """The share of one core that the upstream behind the server used in the measured stretch, 0 to 1; NaN without one."""
-        return self._share_of_time("upstream_cpu_ns")
-
-    @property
-    def upstream_wait(self) -> float:
-        """The share of the measured stretch in which the upstream could have run, but had no core; NaN without one."""
-        return self._share_of_time("upstream_wait_ns")
-
-    @property
     def generator_was_busy(self) -> bool:
         """Whether the generator ran, or waited for a core, for so much of the time that it may be what was measured."""
-        return self.generator_share + self.generator_wait > validity.BUSY_GENERATOR
-
-    @property
-    def generator_cpu_per_request(self) -> float:
-        """CPU time that the generator spent on each answer, in ms."""
-        return self._cpu_ms(self.about.generator_cpu_ns)
-
-    @property
-    def connections(self) -> int:
-        """Connections opened, warm-up included."""
-        return int(self.samples[:, COLUMNS.index("opened")].sum())
+        return validity.generator_was_busy(self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to one file, whole or not at all, and return its path; the usual suffix is `.run`."""
@@ -205,9 +75,7 @@ class Run:
 
     def save_chrome_trace(self, path: str | os.PathLike[str]) -> Path:
         """Write what the timeline shows as Chrome trace JSON, which Perfetto opens, and return its path."""
-        from requestlab.trace.chrome import write_trace
-
-        return write_trace(self, path)
+        return chrome.write_trace(recorded(self), path)
 
     def _arrays(self, prefix: str = "") -> dict[str, Any]:
         """Return the arrays of this run and of those beside it; theirs under names with a number in front."""
@@ -230,57 +98,24 @@ class Run:
             f"p50 {s['p50']:.3g} ms, {s['errors']} errors, {s['validity']}>"
         )
 
-    @property
-    def _done(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return self.samples[:, COLUMNS.index("done")]
 
-    def _inside(self, begin: Any, end: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return how much of each stretch of time lies in the measured one, in ns."""
-        inside = np.minimum(end, self.about.end) - np.maximum(begin, self.about.start)
-        return np.asarray(np.clip(inside, 0, None))
-
-    @cached_property
-    def _timed(self) -> pd.DataFrame:
-        """The requests whose times count: those planned in the stretch. Of all that end in it, the long ones would be too many.
-
-        Where each request takes longer than that, none may be: then all that ended after its beginning.
-        """
-        planned = self.requests[self.requests["planned"] >= self.about.start]
-        return planned if len(planned) else self.requests
-
-    def _times_ms(self, since: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        good = self._timed[answered(self._timed)]
-        return ((good["done"] - good[since]) / 1e6).to_numpy(dtype=np.float64)
-
-    def _share_of_time(self, name: str) -> float:
-        ns: int | None = getattr(self.about, name)
-        return math.nan if ns is None else float(ns) / 1e9 / self.seconds
-
-    def _cpu_ms(self, cpu_ns: int | None) -> float:
-        return cpu_ns / 1e6 / self.answers if cpu_ns is not None and self.answers else math.nan
-
-    def _table(self, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> pd.DataFrame:
-        table = pd.DataFrame(self.samples[wanted], columns=list(COLUMNS)).sort_values("planned", kind="stable")
-        known = table["on_loop"] >= 0
-        table["error"] = pd.Categorical.from_codes(table["error"].to_numpy(), categories=pd.Index(ERRORS))
-        table["opened"] = table["opened"].astype(bool)
-        for column in ("pid", "thread", "number"):
-            table[column] = table[column].astype("Int64").where(known)
-        table["on_loop"] = (table["on_loop"] == 1).astype("boolean").where(known)
-        order = ["planned", "sent", "first_byte", "first_body", "done", "status", "error"]
-        return table[[*order, "pid", "thread", "on_loop", "number", "user", "size", "body", "opened"]].reset_index(
-            drop=True
-        )
-
-
-def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], wanted: dict[str, int]) -> dict[str, float]:
+def _quantiles(values: Floats, wanted: dict[str, int]) -> dict[str, float]:
     found = np.percentile(values, list(wanted.values())) if len(values) else [math.nan] * len(wanted)
     return dict(zip(wanted, map(float, found), strict=True))
 
 
-def answered(requests: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows were answered with a status below 400."""
-    return (requests["error"] == "") & (requests["status"] < 400)
+def recorded(run: Run) -> chrome.Recorded:
+    """Return what a Chrome trace shows of a run and of the loads beside it."""
+    facts, others = run.about, run.beside.values()
+    clients = [_clients(run, "clients"), *(_clients(other, "clients beside") for other in others)]
+    moments = {"the measured stretch begins": facts.start, "the measured stretch ends": facts.end}
+    about = {"label": facts.label, "path": facts.path, "load": facts.load, "rows lost": str(run.trace.lost)}
+    return chrome.Recorded(run.trace, run.event_loops, clients, moments, about)
+
+
+def _clients(run: Run, name: str) -> chrome.Clients:
+    requests = pd.concat([run.warmup.assign(warmup=True), run.requests.assign(warmup=False)])
+    return chrome.Clients(f"{name}, {run.about.load}", run.about.path, requests)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -306,10 +141,10 @@ def load_run(path: str | os.PathLike[str]) -> Run:
 def _from_arrays(arrays: Mapping[str, Any], prefix: str = "") -> Run:
     said = json.loads(arrays[f"{prefix}about"].tobytes())
     tables = [arrays[f"{prefix}{name}"] for name in ("samples", "thread_samples", "trace")]
-    for table, columns in zip(tables, (COLUMNS, THREAD_COLUMNS, INSIDE_COLUMNS), strict=True):
+    for table, columns in zip(tables, (COLUMNS, THREAD_COLUMNS, TRACE_COLUMNS), strict=True):
         if table.shape[1:] != (len(columns),):
             raise ValueError(table.shape)
     samples, thread_samples, rows = tables
-    within = Trace(rows, tuple(said["trace"]["names"]), said["trace"]["lost"])
+    trace = Trace(rows, tuple(said["trace"]["names"]), said["trace"]["lost"])
     beside = {path: _from_arrays(arrays, f"{prefix}{number}_") for number, path in enumerate(said["beside"])}
-    return Run(samples, thread_samples, from_plain(RunFacts, said["about"]), within, beside)
+    return Run(samples, thread_samples, from_plain(RunFacts, said["about"]), trace, beside)

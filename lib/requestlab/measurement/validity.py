@@ -7,15 +7,12 @@ they mean less than they seem to. Each check says what it saw.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from requestlab.load.connection import ERRORS, OTHER, REFUSED, WRONG_BODY
-from requestlab.load.plan import COLUMNS
-
-if TYPE_CHECKING:
-    from requestlab.measurement.run import Run
+from requestlab.measurement.record import Record
 
 BUSY_GENERATOR = 0.6
 """Share of the time, spent running or waiting for a core, above which the generator itself may be what was measured."""
@@ -68,7 +65,7 @@ TAIL = 20
 """Requests that should lie beyond a percentile before it means anything."""
 
 
-def judge(run: Run) -> tuple[str, list[str]]:
+def judge(run: Record) -> tuple[str, list[str]]:
     """Return `valid`, `suspect` or `invalid`, and the reasons; a valid run may have remarks on its percentiles."""
     invalid = [reason for check in _INVALID for reason in check(run)]
     suspect = [reason for check in _SUSPECT for reason in check(run)]
@@ -77,7 +74,7 @@ def judge(run: Run) -> tuple[str, list[str]]:
     return validity, [*invalid, *suspect, *remarks]
 
 
-def outside(run: Run) -> str:
+def outside(run: Record) -> str:
     """Return what evidence there is that something outside of server and load disturbed the run, in a few words; or nothing.
 
     It looks at no response time: a slice may be left out for this, never for being slow. Loads beside each other hold up each
@@ -97,14 +94,14 @@ def outside(run: Run) -> str:
 # What makes it invalid.
 
 
-def _ended(run: Run) -> Iterator[str]:
+def _ended(run: Record) -> Iterator[str]:
     if run.about.server_ended:
         yield "the server ended during the run"
     elif run.about.worker_ended:
         yield "a worker of the server ended, before the run or during it"
 
 
-def _unanswered(run: Run) -> Iterator[str]:
+def _unanswered(run: Record) -> Iterator[str]:
     if run.about.misbehaving:
         if _absent(run) == run.about.connections:
             yield "no client could connect"
@@ -112,18 +109,18 @@ def _unanswered(run: Run) -> Iterator[str]:
         yield "no request was answered with a status below 400"
 
 
-def _somebody_else(run: Run) -> Iterator[str]:
+def _somebody_else(run: Record) -> Iterator[str]:
     if run.about.nonce is False:
         yield "somebody else answers at the server's address: the answers may not be its own"
 
 
-def _lost(run: Run) -> Iterator[str]:
-    rows = int((run.samples[:, COLUMNS.index("user")] >= 0).sum())  # the others never had a connection
+def _lost(run: Record) -> Iterator[str]:
+    rows = int((run.column("user") >= 0).sum())  # the others never had a connection
     if rows != run.about.started:
         yield f"{run.about.started:,} requests were sent, and {rows:,} were answered or failed"
 
 
-def _counted_otherwise(run: Run) -> Iterator[str]:
+def _counted_otherwise(run: Record) -> Iterator[str]:
     """What the server has counted lies between the answers and the requests, of all loads at that time; what failed may or may
     not have reached it."""
     if not run.about.counts:
@@ -131,7 +128,7 @@ def _counted_otherwise(run: Run) -> Iterator[str]:
     together = [run, *run.beside.values()]
     counted = sum(run.about.counts.values())
     sent = sum(one.about.started for one in together)
-    answers = sum(int((one.samples[:, COLUMNS.index("status")] > 0).sum()) for one in together)
+    answers = sum(int((one.column("status") > 0).sum()) for one in together)
     if counted > sent:
         yield (
             f"the server counted {counted:,} requests, and {sent:,} were sent: somebody else asked too, or "
@@ -144,7 +141,7 @@ def _counted_otherwise(run: Run) -> Iterator[str]:
 # What makes it suspect.
 
 
-def _failed(run: Run) -> Iterator[str]:
+def _failed(run: Record) -> Iterator[str]:
     failed = int(run.failed.sum())
     if failed:
         wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
@@ -152,13 +149,13 @@ def _failed(run: Run) -> Iterator[str]:
         yield f"{failed:,} of {len(run.requests):,} requests failed{bodies}"
 
 
-def _redirected(run: Run) -> Iterator[str]:
+def _redirected(run: Record) -> Iterator[str]:
     moved = int(run.requests["status"].between(300, 399).sum())
     if 2 * moved > len(run.requests):
         yield f"{moved:,} of {len(run.requests):,} answers are redirects (status 3xx): is this the page that was meant?"
 
 
-def _odd_bodies(run: Run) -> Iterator[str]:
+def _odd_bodies(run: Record) -> Iterator[str]:
     good = run.requests[(run.requests["error"] == "") & (run.requests["status"] < 400)]
     if not len(good):
         return
@@ -167,35 +164,40 @@ def _odd_bodies(run: Run) -> Iterator[str]:
         yield f"{len(good) - most:,} of {len(good):,} answers had another body than the rest"
 
 
-def _busy(run: Run) -> Iterator[str]:
-    if run.generator_was_busy:
+def generator_was_busy(run: Record) -> bool:
+    """Return whether the generator ran, or waited for a core, for so much of the time that it may be what was measured."""
+    return run.generator_share + run.generator_wait > BUSY_GENERATOR
+
+
+def _busy(run: Record) -> Iterator[str]:
+    if generator_was_busy(run):
         waited = f" and waited for it for another {run.generator_wait:.0%}" if run.generator_wait > 0.01 else ""
         yield f"the generator used {run.generator_share:.0%} of its core{waited}: it may have been the bottleneck"
 
 
-def _starved(run: Run) -> Iterator[str]:
-    if _was_starved(run) and not run.generator_was_busy:
+def _starved(run: Record) -> Iterator[str]:
+    if _was_starved(run) and not generator_was_busy(run):
         company = "the load beside it" if run.about.beside else "the upstream" if run.about.upstream else ""
         other = f"{company}, or something else," if company else "something else"
         yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: {other} ran there"
 
 
-def _was_starved(run: Run) -> bool:
+def _was_starved(run: Record) -> bool:
     return not run.about.cores_shared and run.generator_wait > STARVED_GENERATOR
 
 
-def _silent_upstream(run: Run) -> Iterator[str]:
+def _silent_upstream(run: Record) -> Iterator[str]:
     if (upstream := run.about.upstream) and upstream.pid is None:
         yield f"the upstream at {upstream.url} did not answer, or was another one at the end: is it still running?"
 
 
-def _busy_upstream(run: Run) -> Iterator[str]:
+def _busy_upstream(run: Record) -> Iterator[str]:
     if run.upstream_share + run.upstream_wait > BUSY_UPSTREAM:
         waited = f" and waited for it for another {run.upstream_wait:.0%}" if run.upstream_wait > 0.01 else ""
         yield f"the upstream used {run.upstream_share:.0%} of its core{waited}: it may have been the bottleneck"
 
 
-def _late_upstream(run: Run) -> Iterator[str]:
+def _late_upstream(run: Record) -> Iterator[str]:
     upstream = run.about.upstream
     if not upstream or not upstream.timed:
         return
@@ -204,33 +206,33 @@ def _late_upstream(run: Run) -> Iterator[str]:
         yield f"the upstream promised answers after {promised:.3g} ms, and was late by {late:.2g} ms on average"
 
 
-def _without_company(run: Run) -> Iterator[str]:
+def _without_company(run: Record) -> Iterator[str]:
     """What is said to have been measured beside a load was not, where that load came to nothing."""
     for path, other in run.beside.items():
         for reason in (*_unanswered(other), *_lost(other), *_stayed_away(other)):
             yield f"of the load beside it, on {path}, {reason}"
 
 
-def _stayed_away(run: Run) -> Iterator[str]:
+def _stayed_away(run: Record) -> Iterator[str]:
     """Clients that misbehave need no answer, but they have to be there."""
     if run.about.misbehaving and 0 < (absent := _absent(run)) < run.about.connections:
         yield f"{absent:,} of {run.about.connections:,} clients could not connect"
 
 
-def _absent(run: Run) -> int:
+def _absent(run: Record) -> int:
     """Return how many clients never had a connection."""
-    user, sent, error = (run.samples[:, COLUMNS.index(name)] for name in ("user", "sent", "error"))
+    user, sent, error = (run.column(name) for name in ("user", "sent", "error"))
     came = (sent > 0) & ~np.isin(error, (REFUSED, OTHER))
     return int(run.about.connections) - len(np.unique(user[came]))
 
 
-def _unfinished(run: Run) -> Iterator[str]:
+def _unfinished(run: Record) -> Iterator[str]:
     planned = (run.about.each or 0) * (run.about.users or 0)
     if len(run.samples) < planned:
         yield f"only {len(run.samples):,} of {planned:,} requests were sent before the time was over; give it more seconds"
 
 
-def _behind_schedule(run: Run) -> Iterator[str]:
+def _behind_schedule(run: Record) -> Iterator[str]:
     if run.about.rate is None or not len(run.late_ms):
         return
     late, last = int((run.late_ms > LATE_MS).sum()), float(np.percentile(run.late_ms, 99))
@@ -246,17 +248,17 @@ def _behind_schedule(run: Run) -> Iterator[str]:
         )
 
 
-def fell_behind(run: Run) -> bool:
+def fell_behind(run: Record) -> bool:
     """Return whether the server did not keep up with the rate of an open loop."""
     return any(_overtaken(run))
 
 
-def _overtaken(run: Run) -> Iterator[str]:
+def _overtaken(run: Record) -> Iterator[str]:
     """Requests take their time also where the server keeps up: what counts is how many more wait at the end than would if
     all took as long as the first did, and more than chance leaves there where few were due."""
     if run.about.rate is None or not len(run.samples):
         return
-    planned, done = (run.samples[:, COLUMNS.index(name)] for name in ("planned", "done"))
+    planned, done = (run.column(name) for name in ("planned", "done"))
     due = int(((planned >= run.about.start) & (planned <= run.about.end)).sum())
     waiting = int(((planned <= run.about.end) & (done > run.about.end)).sum())
     first = np.argsort(planned, kind="stable")[: max(1, len(planned) // 10)]
@@ -268,14 +270,14 @@ def _overtaken(run: Run) -> Iterator[str]:
         )
 
 
-def _littles_law(run: Run) -> Iterator[str]:
+def _littles_law(run: Record) -> Iterator[str]:
     """J. D. C. Little, A proof for the queuing formula L = λW, Operations Research 9 (1961): here over the stretch itself,
     with the parts of requests that lie in it, so that it holds exactly and for any length.
 
     A user whose request has failed pauses; that is told as failures.
     """
     users = run.about.users
-    if users is None or run.about.each is not None or (run.samples[:, COLUMNS.index("error")] != 0).any():
+    if users is None or run.about.each is not None or (run.column("error") != 0).any():
         return
     under_way = run.mean_under_way
     if abs(under_way / users - 1) > LITTLE:
@@ -285,7 +287,7 @@ def _littles_law(run: Run) -> Iterator[str]:
         )
 
 
-def _users_without_an_answer(run: Run) -> Iterator[str]:
+def _users_without_an_answer(run: Record) -> Iterator[str]:
     users = run.about.users
     if users is None or run.about.each is not None:
         return
@@ -295,13 +297,13 @@ def _users_without_an_answer(run: Run) -> Iterator[str]:
         yield f"{users - served:,} of {users:,} users had no answer in {run.seconds:.3g} s: too short for so many, or unfair"
 
 
-def _stolen(run: Run) -> Iterator[str]:
+def _stolen(run: Record) -> Iterator[str]:
     """Of the core that lost most: one worker runs on one core at a time, and it may have been that one."""
     if (share := max(0, run.about.cores_ns.steal - TICKS_NS) / 1e9 / run.seconds) > MUCH_STEAL:
         yield f"other machines on the same host took {share:.0%} of the time of a core of the server's (steal)"
 
 
-def _foreign(run: Run) -> Iterator[str]:
+def _foreign(run: Record) -> Iterator[str]:
     if run.about.server_cpu_ns is None or not run.about.cores_watched:
         return
     generators = sum(one.about.generator_cpu_ns for one in (run, *run.beside.values()))
@@ -313,12 +315,12 @@ def _foreign(run: Run) -> Iterator[str]:
         yield f"other processes used {share:.0%} of the time of the server's cores"
 
 
-def _throttled(run: Run) -> Iterator[str]:
+def _throttled(run: Record) -> Iterator[str]:
     if (share := (run.about.throttled_ns or 0) / 1e9 / run.seconds) > MUCH_THROTTLED:
         yield f"a CPU limit (of the container, say) halted processes here for {share:.0%} of the time"
 
 
-def _pressed(run: Run) -> Iterator[str]:
+def _pressed(run: Record) -> Iterator[str]:
     pressure = run.about.pressure_ns
     if pressure is None or run.about.capacity != 1 or run.about.cores_shared or _was_starved(run) or run.about.beside:
         return
@@ -326,7 +328,7 @@ def _pressed(run: Run) -> Iterator[str]:
         yield f"something on this machine waited for a core for {share:.0%} of the time (CPU pressure)"
 
 
-def _uneven(run: Run) -> Iterator[str]:
+def _uneven(run: Record) -> Iterator[str]:
     counts = sorted(run.about.counts.values(), reverse=True)
     even = sum(counts) / len(counts) if counts else 0
     if len(counts) > 1 and even >= TAIL and counts[0] > UNEVEN * even + 3 * even**0.5:
@@ -334,7 +336,7 @@ def _uneven(run: Run) -> Iterator[str]:
         yield f"the workers did not share the work evenly: {each} requests, where an even share is {even:,.0f}"
 
 
-def _delayed_acknowledgements(run: Run) -> Iterator[str]:
+def _delayed_acknowledgements(run: Record) -> Iterator[str]:
     good = run.requests[(run.requests["error"] == "") & (run.requests["first_byte"] > 0)]
     if run.about.misbehaving:  # some of them take their time on purpose
         return
@@ -348,20 +350,20 @@ def _delayed_acknowledgements(run: Run) -> Iterator[str]:
         )
 
 
-def _weak_percentiles(run: Run) -> Iterator[str]:
+def _weak_percentiles(run: Record) -> Iterator[str]:
     beyond = len(run.response_ms)
     weak = [f"p{q}" for q in (95, 99) if 0 < beyond * (100 - q) / 100 < TAIL]
     if weak:
         yield f"too few requests for {' and '.join(weak)}: fewer than {TAIL} lie beyond"
 
 
-def _share_of_cores(run: Run, used_ns: Any) -> float:
+def _share_of_cores(run: Record, used_ns: Any) -> float:
     """Return it as a share of the cores that the workers can use: one worker runs on one of them at a time."""
     cores = min(run.about.cores_watched, max(1, len(run.about.pids)))
     return float(max(0, used_ns - TICKS_NS) / 1e9 / run.seconds / cores) if cores else 0.0
 
 
-_Check = Callable[["Run"], Iterator[str]]
+_Check = Callable[[Record], Iterator[str]]
 _INVALID: tuple[_Check, ...] = (_ended, _somebody_else, _unanswered, _lost, _counted_otherwise)
 _SUSPECT: tuple[_Check, ...] = (
     _failed,

@@ -1,24 +1,129 @@
-"""What each request, event loop and thread was at, moment by moment: the spans of a run, painted over one another."""
+"""The one reading of the spans: which threads run event loops, what each span is called and when it ended, and what each
+request and each thread was at, moment by moment.
+
+The timeline, the crossings figure, the Chrome export and the analysis of blocked loops build on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from requestlab.trace.lanes import Booleans, Floats, Integers
-from requestlab.trace.trace import Trace
+from requestlab.trace.trace import CROSSINGS, Trace
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Booleans = np.ndarray[Any, np.dtype[np.bool_]]
+
+Key = tuple[int, int]
+"""A process and one of its threads, or one of its requests by its number there, from 1."""
 
 QUEUED, WAITS, PAUSED, ON_LOOP, VIEW_ON_LOOP, ON_THREAD, VIEW_ON_THREAD, UNTRACED = range(8)
 """States. Of a request: on its way or in a queue; waiting for a thread or for the loop to go on; awaiting something else while
 nothing of it runs; Django's own code or the view running on the event loop, or on a thread; nobody knows. A thread waits too,
 or is waited for."""
 
-STAMPS = ("begin", "running", "done", "end")
 _LAYER = ("pid", "request", "thread", "begin", "end", "state", "over", "owner")
+
+
+# What the spans are
+
+
+def event_loops(trace: Trace, said: Iterable[Sequence[int]] = ()) -> frozenset[Key]:
+    """Return the (pid, thread) of every thread that is known to have run an event loop.
+
+    That is where a heartbeat ticked, where a step of a coroutine ran, where `sync_to_async` was called, where what was given
+    to `async_to_sync` ran, and what requests `said` in their answers, (pid, thread) each.
+    """
+    spans = trace.spans
+    began = spans[spans["kind"].isin(("step", "to_thread"))]
+    ran = spans[(spans["kind"] == "to_loop") & (spans["ran_on"] > 0)]
+    pairs = [trace.ticks[["pid", "thread"]], began[["pid", "thread"]], ran[["pid", "ran_on"]]]
+    told = [pair for table in pairs for pair in table.drop_duplicates().to_numpy().tolist()]
+    return frozenset((int(pid), int(thread)) for pid, thread in [*told, *said])
+
+
+def title(kind: str, name: str) -> str:
+    """Return how a span is called: `view shop.views.page`, `GET /`, `SessionMiddleware`; a crossing by what it leads to."""
+    return f"view {name}".rstrip() if kind == "view" and not name.startswith("view ") else name or kind
+
+
+def read(trace: Trace) -> pd.DataFrame:
+    """Return `Trace.spans` with what else is known of each span, in ns.
+
+    `title` is what it is called, a step as the coroutine of which it is one; `view` the full name of the view, where it is one
+    or a step of one (`in_view`). `until` is its end; one that has none (it is `cut`) ends when its worker was last heard of. `there_until` is when a crossing's stay on the
+    other side ended: where nobody knows, the stay counts as long as the call does; 0 where it did not begin.
+    """
+    spans = trace.spans.copy()
+    spans["cut"] = spans["end"] == 0
+    spans["until"] = spans["end"].where(~spans["cut"], spans["pid"].map(last_heard(trace)))
+    stays = spans["kind"].isin(CROSSINGS) & (spans["running"] > 0)
+    spans["there_until"] = spans["done"].where(~stays | (spans["done"] > 0), spans["until"])
+    places = {key: place for place, key in enumerate(_pairs(spans, "id"))}
+    around = np.array([places.get(key, -1) for key in _pairs(spans, "parent")], dtype=np.int64)
+    of = np.where((spans["kind"] == "step") & (around >= 0), around, np.arange(len(spans)))
+    kind, name = spans["kind"].astype(str).to_numpy()[of], spans["name"].to_numpy()[of]
+    spans["title"] = pd.Series(list(map(title, kind, name)), index=spans.index, dtype=object)
+    spans["view"] = pd.Series(np.where(kind == "view", name, ""), index=spans.index, dtype=object)
+    spans["in_view"] = (spans["kind"] == "step") & (kind == "view")
+    return spans
+
+
+def last_heard(trace: Trace) -> dict[int, int]:
+    """Return the last moment at which each worker wrote anything, by pid, in ns."""
+    tables = (
+        (trace.spans, ["begin", "running", "done", "end"]),
+        (trace.ticks, ["due", "ran"]),
+        (trace.stacks, ["seen"]),
+    )
+    last = pd.concat([table.set_index("pid")[stamps].max(axis=1) for table, stamps in tables])
+    return {int(str(pid)): int(stamp) for pid, stamp in last.groupby(level=0).max().items()}
+
+
+def _pairs(spans: pd.DataFrame, column: str) -> Iterator[Key]:
+    return zip(spans["pid"].tolist(), spans[column].tolist(), strict=True)
+
+
+class Span(NamedTuple):
+    """One row of the table that `in_ms` returns: times in ms, `label` what it is called."""
+
+    id: int
+    pid: int
+    parent: int
+    kind: str
+    label: str
+    origin: str
+    thread: int
+    ran_on: int
+    begin: float
+    running: float
+    done: float
+    end: float
+    cut: bool
+
+
+def each(spans: pd.DataFrame) -> Iterator[Span]:
+    """Yield the rows of a table of spans."""
+    yield from map(Span._make, zip(*(spans[name].tolist() for name in Span._fields), strict=True))
+
+
+def in_ms(trace: Trace, zero_ns: int) -> pd.DataFrame:
+    """Return the spans as `read` does, but with `begin`, `running`, `done` and `end` in ms since `zero_ns`, NaN where it did not
+    come to that; `done` and `end` are those that `read` calls `there_until` and `until`."""
+    spans = read(trace).rename(columns={"name": "label"})
+    stamps = ["begin", "running", "done", "end"]
+    ns = spans[["begin", "running", "there_until", "until"]].astype("float64").set_axis(stamps, axis=1)
+    spans[stamps] = ((ns - zero_ns) / 1e6).where(ns > 0)
+    return spans.drop(columns=["there_until", "until"])
+
+
+# What was going on
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,29 +159,6 @@ class Bars:
         return Bars(np.maximum(some.begin, begin), np.minimum(some.end, end), some.state, some.owner)
 
 
-class Span(NamedTuple):
-    """One row of the table that `in_ms` returns: times in ms, `label` what it is called."""
-
-    id: int
-    pid: int
-    parent: int
-    kind: str
-    label: str
-    origin: str
-    thread: int
-    ran_on: int
-    begin: float
-    running: float
-    done: float
-    end: float
-    cut: bool
-
-
-def each(spans: pd.DataFrame) -> Iterator[Span]:
-    """Yield the rows of a table of spans."""
-    yield from map(Span._make, zip(*(spans[name].tolist() for name in Span._fields), strict=True))
-
-
 NONE = Bars(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
@@ -98,49 +180,12 @@ def painted(begin: Floats, end: Floats, state: Integers, owner: Integers) -> Bar
     return Bars(edges[firsts], edges[lasts], state[top[firsts]], owner[top[firsts]])
 
 
-def in_ms(inside: Trace, zero_ns: int) -> pd.DataFrame:
-    """Return the spans with their stamps in ms since `zero_ns`, NaN where it did not come to that.
-
-    A span without an end is given the last moment at which its worker wrote anything, and `cut` says so; `in_view` tells
-    of a slice whether it is one of a view.
-    """
-    spans = inside.spans.rename(columns={"name": "label"})
-    last = _last_stamps(inside)
-    spans["cut"] = spans["end"] == 0
-    stamps = spans[list(STAMPS)].astype("float64")
-    spans[list(STAMPS)] = ((stamps - zero_ns) / 1e6).where(stamps > 0)
-    closing = (spans["pid"].map(last).astype("float64") - zero_ns) / 1e6
-    crossing = spans["kind"].isin(("to_thread", "to_loop"))
-    unfinished = crossing & spans["running"].notna() & spans["done"].isna()
-    spans["done"] = spans["done"].where(~unfinished, spans["end"].fillna(closing))
-    spans["end"] = spans["end"].fillna(closing)
-    views = spans.loc[spans["kind"] == "view", ["pid", "id"]]
-    parents = pd.MultiIndex.from_frame(spans[["pid", "parent"]])
-    spans["in_view"] = (spans["kind"] == "step") & parents.isin(pd.MultiIndex.from_frame(views))
-    return spans
-
-
-def _last_stamps(inside: Trace) -> pd.Series[int]:
-    stamps = [inside.spans.set_index("pid")[list(STAMPS)].max(axis=1), inside.ticks.set_index("pid")["ran"]]
-    last: pd.Series[int] = pd.concat(stamps).groupby(level=0).max()
-    return last
-
-
-def loops(inside: Trace) -> set[tuple[int, int]]:
-    """Return the (pid, thread) of every thread that is known to have run an event loop."""
-    spans = inside.spans
-    began = spans[spans["kind"].isin(("step", "to_thread"))]
-    ran = spans[(spans["kind"] == "to_loop") & (spans["ran_on"] > 0)]
-    pairs = [inside.ticks[["pid", "thread"]], began[["pid", "thread"]], ran[["pid", "ran_on"]]]
-    return {(int(pid), int(thread)) for table in pairs for pid, thread in table.drop_duplicates().to_numpy()}
-
-
-def of_requests(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple[int, int], Bars]:
+def of_requests(spans: pd.DataFrame, looping: Set[Key]) -> dict[Key, Bars]:
     """Return what each request was at, by (pid, number): its spans painted from the outermost to the innermost."""
     return _by(["pid", "request"], _request_layers(spans, _on(spans, looping)))
 
 
-def of_threads(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple[int, int], Bars]:
+def of_threads(spans: pd.DataFrame, looping: Set[Key]) -> dict[Key, Bars]:
     """Return what each thread was at, by (pid, thread).
 
     A thread is shown as waited for, or waiting, where nothing runs on it. A loop runs what its slices tell; what no slice
@@ -165,7 +210,7 @@ def of_threads(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> dict[tuple
     return _by(["pid", "thread"], layers)
 
 
-def _on(spans: pd.DataFrame, looping: set[tuple[int, int]]) -> pd.Series[bool]:
+def _on(spans: pd.DataFrame, looping: Set[Key]) -> pd.Series[bool]:
     pairs = pd.MultiIndex.from_frame(spans[["pid", "thread"]])
     return pd.Series(pairs.isin(list(looping)) if looping else np.zeros(len(spans), bool), index=spans.index)
 
@@ -215,7 +260,7 @@ def _layer(rows: pd.DataFrame, begin: str, end: str, thread: str, state: int, ov
     return pd.DataFrame(dict(zip(_LAYER, columns, strict=True)))
 
 
-def _by(keys: list[str], layers: Iterable[pd.DataFrame]) -> dict[tuple[int, int], Bars]:
+def _by(keys: list[str], layers: Iterable[pd.DataFrame]) -> dict[Key, Bars]:
     """Paint the layers, for each pair of keys apart: what began later lies over what began earlier, as in a stack of calls;
     of what began together, the later layer does."""
     layers = [layer for layer in layers if len(layer)]
@@ -234,3 +279,21 @@ def _painted(rows: pd.DataFrame) -> Bars:
         rows["state"].to_numpy(np.int64),
         rows["owner"].to_numpy(np.int64),
     )
+
+
+def stacked(start: Floats, end: Floats) -> Integers:
+    """Return a row for each bar, the lowest that is free, so that no two bars overlap; `start` must be sorted."""
+    busy: list[tuple[float, int]] = []
+    free: list[int] = []
+    rows = np.zeros(len(start), dtype=np.int64)
+    for i, (begin, finish) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        while busy and busy[0][0] <= begin:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        rows[i] = heapq.heappop(free) if free else len(busy)
+        heapq.heappush(busy, (finish, int(rows[i])))
+    return rows
+
+
+def evenly(total: int, wanted: int) -> Integers:
+    """Return `wanted` of the numbers from 0 to `total` - 1, evenly spaced; all of them if there are no more."""
+    return np.linspace(0, total - 1, min(total, wanted)).round().astype(np.int64)

@@ -1,46 +1,50 @@
-"""What the probe saw of the requests of a run: which were followed to their end, and how often each of them crossed."""
+"""What the probe saw of the requests of a run: which were followed to their end, how often each of them crossed between event
+loop and thread, and one request step by step: its layers of middleware, its view, its crossings."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.run import answered
-from requestlab.plots.inputs import Contender
-from requestlab.trace.lanes import Floats
-from requestlab.trace.trace import COLUMNS, ORIGINS
-from requestlab.worker.schema import REQUEST
+from requestlab.trace import activity
+from requestlab.trace.activity import Floats, Integers, Key
+from requestlab.trace.trace import CROSSINGS, ORIGINS, Trace
 
-Counts = np.ndarray[Any, np.dtype[np.int64]]
-Request = tuple[int, int]
-"""A request by the process that served it and its number there, from 1."""
+MAX_ALIKE = 3
+"""More crossings of one name in a row than these are drawn in one row."""
 
-CROSSINGS = ("to_thread", "to_loop")
+Row = dict[str, Any]
+Within = Mapping[int, Sequence[Row]]
+Pieces = list[tuple[float, float]]
+
 _NEVER_US = 1e12  # the cost of a crossing that did not come back
+_TAKEN_IN = -1
+_MODULE = re.compile(r"(?:[a-z_]\w*\.)+(?=[A-Z])")
 
 
 @dataclass(frozen=True, eq=False)
 class Traced:
-    """The traced requests of one run, and how many crossings the reader predicted for each.
+    """The traced requests of one run.
 
     `requests` has one row a request that ended, with `pid`, `request`, `begin`, `end` (ns); `crossings` theirs, as in
     `Trace.crossings`. Of requests that the clients know about, only those answered with a status below 400 count, unless
     there is none.
     """
 
-    contender: Contender
-    predicted: float | None
     requests: pd.DataFrame
     crossings: pd.DataFrame
 
     @cached_property
-    def counts(self) -> Counts:
+    def counts(self) -> Integers:
         """Crossings of each request by origin, shape (requests, origins)."""
         found = np.zeros((len(self.requests), len(ORIGINS)), dtype=np.int64)
         places = {origin: place for place, origin in enumerate(ORIGINS)}
@@ -87,10 +91,10 @@ class Traced:
         edges = np.stack(ways, axis=1)[order]
         known = (edges > 0).all(axis=2)
         cuts = np.searchsorted(self._of[order], np.arange(1, len(self.requests)))
-        waited = [covered(e[k]) for e, k in zip(np.split(edges, cuts), np.split(known, cuts), strict=True)]
+        waited = [_covered(e[k].tolist()) for e, k in zip(np.split(edges, cuts), np.split(known, cuts), strict=True)]
         return float(np.median(np.array(waited) / 1e3 / self.took_us))
 
-    def typical(self) -> Request:
+    def typical(self) -> Key:
         """Return, of the requests that cross as usual, the one whose crossings cost most nearly what each of them costs in the
         median; of several, the one with the median time."""
         pattern = [self.usual.get(origin, 0) for origin in ORIGINS]
@@ -104,7 +108,7 @@ class Traced:
         row = self.requests.iloc[int(alike[np.lexsort((np.abs(took - middle), unusual))[0]])]
         return int(row["pid"]), int(row["request"])
 
-    def chosen(self, request: int | Request) -> Request:
+    def chosen(self, request: int | Key) -> Key:
         """Return the request that is meant by its number, or by pid and number; ConfigurationError if there is none."""
         of, numbers = self.requests["pid"], self.requests["request"]
         wanted = (request,) if isinstance(request, int) and not isinstance(request, bool) else request
@@ -125,61 +129,222 @@ class Traced:
         return int(found["pid"].iloc[0]), int(found["request"].iloc[0])
 
     @cached_property
-    def _of(self) -> Counts:
+    def _of(self) -> Integers:
         """Return the place of each crossing's request among the requests."""
-        requests = pd.MultiIndex.from_frame(self.requests[["pid", "request"]])
-        return np.asarray(requests.get_indexer(pd.MultiIndex.from_frame(self.crossings[["pid", "request"]])))
+        return np.asarray(_keys(self.requests).get_indexer(_keys(self.crossings)))
 
 
-def covered(stretches: Floats) -> float:
-    """Return how long the stretches, rows of begin and end, last together; where they overlap, once."""
-    total, until = 0.0, -np.inf
-    for begin, end in sorted(stretches.tolist()):
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return total
+def traced(trace: Trace, answers: pd.DataFrame, label: str) -> Traced:
+    """Return what the probe saw of a run's requests, where these were the `answers`, rows of `Run.requests`.
 
-
-def traced(contender: Contender, predicted: float | None) -> Traced:
-    """Return what is known of a run; ConfigurationError where the probe was off, or followed no request to its end."""
-    inside = contender.run.trace
-    kind, end = (inside.rows[:, COLUMNS.index(name)] for name in ("kind", "end"))
-    if not ((kind == REQUEST) & (end > 0)).any():
+    Raises ConfigurationError, with the label of the run, where the probe was off, or followed no request to its end.
+    """
+    spans = trace.spans
+    ended = spans[(spans["kind"] == "request") & (spans["end"] > 0)]
+    if ended.empty:
         raise ConfigurationError(
-            f"the run {contender.label!r} does not know what happened inside its requests; "
+            f"the run {label!r} does not know what happened inside its requests; "
             "measure it with every request traced: serve(..., probe=True)"
         )
-    spans = inside.spans
-    requests = _known(contender, spans[(spans["kind"] == "request") & (spans["end"] > 0)])[
-        ["pid", "request", "begin", "end"]
-    ].reset_index(drop=True)
-    ours = pd.MultiIndex.from_frame(requests[["pid", "request"]])
-    crossings = inside.crossings
-    within = pd.MultiIndex.from_frame(crossings[["pid", "request"]]).isin(ours)
-    return Traced(contender, predicted, requests, crossings[within].reset_index(drop=True))
+    known = answers[["pid", "number"]].dropna().astype("int64")
+    wanted = ended[_keys(ended).isin(pd.MultiIndex.from_frame(known))]
+    requests = (ended if wanted.empty else wanted)[["pid", "request", "begin", "end"]].reset_index(drop=True)
+    within = _keys(trace.crossings).isin(_keys(requests))
+    return Traced(requests, trace.crossings[within].reset_index(drop=True))
 
 
-def loops(contender: Contender) -> set[Request]:
-    """Return the threads with an event loop, each by pid and native id."""
-    spans, requests = contender.run.trace.spans, contender.run.requests
-    found: set[Request] = set()
-    for kinds, column in ((("step", "to_thread"), "thread"), (("to_loop",), "ran_on")):
-        found |= _pairs(spans[spans["kind"].isin(kinds)], column)
-    found |= _pairs(contender.run.trace.ticks, "thread")
-    return found | _pairs(requests[requests["on_loop"].fillna(False).astype(bool)], "thread")
+def _keys(table: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[["pid", "request"]])
 
 
-def _pairs(table: pd.DataFrame, column: str) -> set[Request]:
-    alike = table[["pid", column]].dropna().drop_duplicates()
-    return {(int(pid), int(thread)) for pid, thread in alike.itertuples(index=False) if thread}
+# One request, step by step
 
 
-def _known(contender: Contender, ended: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the warm-up and failed requests, where the clients' table says which request is which."""
-    table = contender.run.requests
-    if "number" not in table:
-        return ended
-    good = table[answered(table)][["pid", "number"]].dropna().astype("int64")
-    wanted = pd.MultiIndex.from_frame(good)
-    chosen = ended[pd.MultiIndex.from_frame(ended[["pid", "request"]]).isin(wanted)]
-    return ended if chosen.empty else chosen
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One row: a span, or several crossings in a row that are alike.
+
+    `times_us` since the request's beginning, shape (spans, 4), begin, running, done, end, NaN where it did not come to that;
+    `solid_us` the stretches in which its own code is known to have run, shape (stretches, 2); `on_loop` where that was. A
+    crossing into a view or a layer of middleware is one row with that, and `inside` is its kind, else empty.
+    """
+
+    kind: str
+    name: str
+    origin: str
+    depth: int
+    inside: str
+    on_loop: bool
+    times_us: Floats
+    solid_us: Floats
+
+    @property
+    def crossing(self) -> bool:
+        """Whether it leads from the event loop to a thread or back."""
+        return self.kind in CROSSINGS
+
+    @property
+    def there_us(self) -> float:
+        """From the call to the beginning on the other side, together."""
+        return float(np.sum(self.times_us[:, 1] - self.times_us[:, 0]))
+
+    @property
+    def back_us(self) -> float:
+        """From the end on the other side until the caller went on, together; NaN where one did not wait for it."""
+        back = self.times_us[:, 3] - self.times_us[:, 2]
+        return float(np.sum(np.where(back < 0, np.nan, back)))
+
+    @property
+    def cost_us(self) -> float:
+        """There and back, together; NaN where one did not come back."""
+        return self.there_us + self.back_us
+
+    @property
+    def lasted_us(self) -> float:
+        """From its beginning to its end, or to the last of it that is known."""
+        return float(np.nanmax(self.times_us) - self.times_us[0, 0])
+
+    @property
+    def own_us(self) -> float:
+        """How long its own code is known to have run."""
+        return float(np.sum(np.diff(self.solid_us, axis=1)))
+
+    @property
+    def label(self) -> str:
+        """The name, without the modules before a class, and how often."""
+        name = activity.title(self.kind, _MODULE.sub("", self.name))
+        if self.kind == "request":
+            name = f"request {name}".removesuffix(" request")
+        return f"{name} ×{len(self.times_us)}" if len(self.times_us) > 1 else name
+
+
+def steps(trace: Trace, of: Key, loops: Set[Key]) -> list[Step]:
+    """Return the rows of one request, in the order of beginning; `loops` are the threads that have an event loop."""
+    rows = _rows(activity.read(trace), of)
+    known, within = {row["id"]: row for row in rows}, _within(rows)
+    for row in rows:
+        row["inside"] = _taken_in(row, within)
+    within = _within(rows)
+    shown = [row for row in rows if row["kind"] != "step" and row["parent"] != _TAKEN_IN]
+    return [_step(group, known, within, loops) for group in _alike(shown, within)]
+
+
+def _rows(spans: pd.DataFrame, of: Key) -> list[Row]:
+    """Return the spans of one request as dictionaries, with times in µs since it began: `us` its four stamps, `span` from its
+    beginning to its end, of a crossing `stay` from when it began on the other side to when that ended; NaN where it did not.
+    What has no end lasts as long as the request is known to."""
+    mine = spans[(spans["pid"] == of[0]) & (spans["request"] == of[1])].astype({"kind": str})
+    zero = int(mine.loc[mine["kind"] == "request", "begin"].iloc[0])
+    stamps = mine[["begin", "running", "done", "end"]]
+    us = ((stamps - zero) / 1e3).where(stamps > 0)
+    until = ((mine[["until", "there_until"]] - zero) / 1e3).clip(upper=float(np.nanmax(us)))
+    rows: list[Row] = [{str(name): cell for name, cell in row.items()} for row in mine.to_dict("records")]
+    for row, times, (end, there_end) in zip(rows, us.to_numpy().tolist(), until.to_numpy().tolist(), strict=True):
+        row |= {"us": times, "span": (times[0], end), "stay": (times[1], there_end)}
+    return rows
+
+
+def waiting_us(rows: Sequence[Step]) -> float:
+    """Return how long at least one crossing was on its way, there or back: what overlaps counts once."""
+    ways = [row.times_us[:, pair] for row in rows if row.crossing for pair in ([0, 1], [2, 3])]
+    edges = np.concatenate([*ways, np.empty((0, 2))])
+    return _covered(edges[~np.isnan(edges).any(axis=1)].tolist())
+
+
+def _within(rows: Sequence[Row]) -> Within:
+    """Return what began within each span, by its id."""
+    found: dict[int, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["parent"], []).append(row)
+    return found
+
+
+def _taken_in(row: Row, within: Within) -> str:
+    """Make one of a crossing and the view or layer that it leads into, and return which of them that is: what is in that is then
+    in the crossing."""
+    inner = within.get(row["id"], ())
+    if row["kind"] not in CROSSINGS or len(inner) != 1 or inner[0]["kind"] not in ("middleware", "view"):
+        return ""
+    for one in within.get(inner[0]["id"], ()):
+        one["parent"] = row["id"]
+    inner[0]["parent"] = _TAKEN_IN
+    return str(inner[0]["kind"])
+
+
+def _alike(rows: Sequence[Row], within: Within) -> Iterator[list[Row]]:
+    """Yield rows one by one, but many crossings in a row that look alike together."""
+
+    def look(row: Row) -> tuple[Any, ...]:
+        leaf = row["kind"] in CROSSINGS and row["id"] not in within
+        return (row["parent"], row["kind"], row["origin"], row["name"]) if leaf else (row["id"],)
+
+    for _, found in groupby(rows, look):
+        group = list(found)
+        if len(group) > MAX_ALIKE:
+            yield group
+        else:
+            yield from ([row] for row in group)
+
+
+def _step(group: Sequence[Row], known: Mapping[int, Row], within: Within, loops: Set[Key]) -> Step:
+    first = group[0]
+    on_loop = first["kind"] == "to_loop" or (first["kind"] != "to_thread" and (first["pid"], first["thread"]) in loops)
+    solid = [piece for row in group for piece in _solid(row, known, within, on_loop)]
+    return Step(
+        first["kind"],
+        first["name"],
+        first["origin"],
+        len(list(_around(first, known))) - 1,
+        first["inside"],
+        on_loop,
+        np.array([row["us"] for row in group]),
+        np.array(solid).reshape(-1, 2),
+    )
+
+
+def _around(row: Row, known: Mapping[int, Row]) -> Iterator[Row]:
+    """Yield a span and those around it; each began before what is in it, so that there is no circle."""
+    here: Row | None = row
+    while here is not None:
+        yield here
+        here = known.get(here["parent"])
+
+
+def _solid(row: Row, known: Mapping[int, Row], within: Within, on_loop: bool) -> Pieces:
+    """Return when a span's own code ran: while its thread was at it, and nothing within it was under way."""
+    inner = [one["span"] for one in within.get(row["id"], ()) if one["kind"] != "step"]
+    return minus(_ran(row, known, within, on_loop), inner)
+
+
+def _ran(row: Row, known: Mapping[int, Row], within: Within, on_loop: bool) -> Pieces:
+    """Return when it ran, with all that is inside it; on an event loop as far as steps tell, its own or those around it."""
+    if row["kind"] in CROSSINGS:
+        return _steps_in(row, within) or ([] if np.isnan(row["stay"][0]) else [row["stay"]])
+    begin, end = row["span"]
+    if not on_loop:
+        return [(begin, end)]
+    told = next(filter(None, (_steps_in(one, within) for one in _around(row, known))), [])
+    return [(max(begin, first), min(end, last)) for first, last in told if first < end and last > begin]
+
+
+def _steps_in(row: Row, within: Within) -> Pieces:
+    return [one["span"] for one in within.get(row["id"], ()) if one["kind"] == "step"]
+
+
+def minus(pieces: Pieces, holes: Pieces) -> Pieces:
+    """Return what the holes leave of the pieces; where pieces overlap, once."""
+    left, until = [], -np.inf
+    for first, end in sorted(pieces):
+        begin = max(first, until)
+        until = max(until, end)
+        for start, stop in sorted(holes):
+            if stop > begin and start < end:
+                left.append((begin, start))
+                begin = stop
+        left.append((begin, end))
+    return [(begin, end) for begin, end in left if end > begin]
+
+
+def _covered(pieces: Pieces) -> float:
+    """Return how long the pieces last together; where they overlap, once."""
+    return float(sum(end - begin for begin, end in minus(pieces, [])))

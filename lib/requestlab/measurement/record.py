@@ -1,0 +1,223 @@
+"""The tables of one slice, and what can be computed from them without judging it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from requestlab.load.connection import ERRORS, NO_FAILURE
+from requestlab.load.plan import COLUMNS, THREAD_COLUMNS
+from requestlab.measurement.facts import RunFacts
+from requestlab.trace import activity
+from requestlab.trace.activity import Booleans, Floats, Integers, Key
+from requestlab.trace.blocking import blocks
+from requestlab.trace.trace import NOTHING, Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What was written down of one slice of load on one server.
+
+    `samples` is the raw table, int64, shape (requests, len(load.plan.COLUMNS)), warm-up included; `thread_samples` has one
+    row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds the facts: what was
+    asked, who served it, what else went on. `trace` is what the probe wrote down in the workers, `beside` the records of the
+    loads that were put on the same server at the same time, by path.
+    """
+
+    samples: Integers
+    thread_samples: Integers
+    about: RunFacts
+    trace: Trace = NOTHING
+    beside: Mapping[str, Record] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How figures call it: the configuration's label, or the address."""
+        return self.about.label
+
+    @property
+    def seconds(self) -> float:
+        """Length of the measured stretch."""
+        return (self.about.end - self.about.start) / 1e9
+
+    def column(self, name: str) -> Integers:
+        """Return one column of `samples`, see `load.plan.COLUMNS`."""
+        return self.samples[:, COLUMNS.index(name)]
+
+    # Tables
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row a request that ended, well or not, after the measured stretch had begun, in the order of planning.
+
+        `planned`, `sent`, `first_byte` (of the answer), `first_body` (of its body), `done` in ns of CLOCK_MONOTONIC (0: it did
+        not come to that), `status`, `error` (empty: none), `size` of the body in bytes and its CRC-32 (`body`), `user` (in an
+        open loop: the connection), `opened` (it had to be opened), and, where the probe was on, `pid`, `thread` (native id),
+        `on_loop` (that thread ran an event loop) and `number` (of the request in that worker, by which it is found in
+        `spans`); else these are <NA>.
+        """
+        return self._table(self.column("done") >= self.about.start)
+
+    @cached_property
+    def warmup(self) -> pd.DataFrame:
+        """The requests that had ended before the measured stretch began; in no summary."""
+        return self._table(self.column("done") < self.about.start)
+
+    @cached_property
+    def threads(self) -> pd.DataFrame:
+        """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was off."""
+        return pd.DataFrame(self.thread_samples, columns=list(THREAD_COLUMNS))
+
+    @property
+    def spans(self) -> pd.DataFrame:
+        """What ran inside the workers, and when: see `Trace.spans`."""
+        return self.trace.spans
+
+    @property
+    def crossings(self) -> pd.DataFrame:
+        """Each change between event loop and thread, and its cost: see `Trace.crossings`."""
+        return self.trace.crossings
+
+    @property
+    def ticks(self) -> pd.DataFrame:
+        """The heartbeats of the workers' event loops: see `Trace.ticks`."""
+        return self.trace.ticks
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """The stretches in which an event loop was late, how long, why, and who was at it: see `requestlab.trace.blocking`."""
+        return blocks(self.trace)
+
+    # Who and when
+
+    @cached_property
+    def zero_ns(self) -> int:
+        """When the first request of the measured stretch was planned."""
+        return int(self.requests["planned"].min()) if len(self.requests) else self.about.start
+
+    @cached_property
+    def workers(self) -> list[int]:
+        """Process ids of the workers, in the order in which figures number them."""
+        answering = self.requests["pid"].dropna().unique()
+        return list(dict.fromkeys([*self.about.pids, *self.threads["pid"].tolist(), *map(int, answering)]))
+
+    @cached_property
+    def event_loops(self) -> frozenset[Key]:
+        """The (pid, native id) of every thread that is known to have run an event loop."""
+        said = self.samples[self.column("on_loop") == 1][:, [COLUMNS.index("pid"), COLUMNS.index("thread")]]
+        return activity.event_loops(self.trace, said)
+
+    # Times
+
+    @property
+    def response_ms(self) -> Floats:
+        """Response time of each answered request, from planned to done, in ms."""
+        return self._times_ms("planned")
+
+    @property
+    def service_ms(self) -> Floats:
+        """Service time of each answered request, from sent to done, in ms: without the time in which it was late."""
+        return self._times_ms("sent")
+
+    @cached_property
+    def late_ms(self) -> Floats:
+        """How late each request was sent, from planned to sent, in ms; one that never was is as late as it is old."""
+        sent = self.requests["sent"].where(self.requests["sent"] > 0, self.requests["done"])
+        return ((sent - self.requests["planned"]) / 1e6).to_numpy(dtype=np.float64)
+
+    # Counts and shares
+
+    @property
+    def failed(self) -> pd.Series[bool]:
+        """Which rows of `requests` failed, or were answered with a status of 400 or above."""
+        return ~self.requests["error"].isin(NO_FAILURE) | (self.requests["status"] >= 400)
+
+    @property
+    def connections(self) -> int:
+        """Connections opened, warm-up included."""
+        return int(self.column("opened").sum())
+
+    @cached_property
+    def answers(self) -> float:
+        """How many answers the measured stretch was worth: each by the share of its time that lies inside."""
+        planned, done = self.column("planned"), self.column("done")
+        good = (self.column("error") == 0) & (self.column("status") < 400)
+        inside = self._inside_ns(planned, done)[good] / np.maximum(done - planned, 1)[good]
+        return float(np.clip(inside, 0, 1).sum())
+
+    @cached_property
+    def mean_under_way(self) -> float:
+        """How many requests were under way, sent and not yet done, on average over the measured stretch."""
+        sent = self.column("sent")
+        return float(self._inside_ns(sent, self.column("done"))[sent > 0].sum() / (self.about.end - self.about.start))
+
+    @property
+    def generator_share(self) -> float:
+        """The generator's share of one core in the measured stretch, 0 to 1."""
+        return self._share(self.about.generator_cpu_ns)
+
+    @property
+    def generator_wait(self) -> float:
+        """The share of the measured stretch in which the generator could have run, but had no core, 0 to 1."""
+        return self._share(self.about.generator_wait_ns)
+
+    @property
+    def generator_cpu_per_request(self) -> float:
+        """CPU time that the generator spent on each answer, in ms."""
+        return self._cpu_ms(self.about.generator_cpu_ns)
+
+    @property
+    def cpu_per_request(self) -> float:
+        """CPU time that the workers spent on each answer, in ms; NaN where other loads were beside."""
+        return math.nan if self.beside else self._cpu_ms(self.about.server_cpu_ns)
+
+    @property
+    def upstream_share(self) -> float:
+        """The share of one core that the upstream behind the server used in the measured stretch, 0 to 1; NaN without one."""
+        return self._share(self.about.upstream_cpu_ns)
+
+    @property
+    def upstream_wait(self) -> float:
+        """The share of the measured stretch in which the upstream could have run, but had no core; NaN without one."""
+        return self._share(self.about.upstream_wait_ns)
+
+    def _share(self, ns: int | None) -> float:
+        return math.nan if ns is None else ns / 1e9 / self.seconds
+
+    def _cpu_ms(self, cpu_ns: int | None) -> float:
+        return cpu_ns / 1e6 / self.answers if cpu_ns is not None and self.answers else math.nan
+
+    def _inside_ns(self, begin: Integers, end: Integers) -> Integers:
+        """Return how much of each stretch of time lies in the measured one."""
+        inside = np.minimum(end, self.about.end) - np.maximum(begin, self.about.start)
+        return np.asarray(np.clip(inside, 0, None))
+
+    def _times_ms(self, since: str) -> Floats:
+        """Return the times of the answers to requests planned in the stretch; of all that end in it, the long ones would be
+        too many. Where none was planned in it, since each takes longer than that, the times of all."""
+        planned = self.requests[self.requests["planned"] >= self.about.start]
+        timed = planned if len(planned) else self.requests
+        good = timed[answered(timed)]
+        return ((good["done"] - good[since]) / 1e6).to_numpy(dtype=np.float64)
+
+    def _table(self, wanted: Booleans) -> pd.DataFrame:
+        table = pd.DataFrame(self.samples[wanted], columns=list(COLUMNS)).sort_values("planned", kind="stable")
+        known = table["on_loop"] >= 0
+        table["error"] = pd.Categorical.from_codes(table["error"].to_numpy(), categories=pd.Index(ERRORS))
+        table["opened"] = table["opened"].astype(bool)
+        for column in ("pid", "thread", "number"):
+            table[column] = table[column].astype("Int64").where(known)
+        table["on_loop"] = (table["on_loop"] == 1).astype("boolean").where(known)
+        order = ["planned", "sent", "first_byte", "first_body", "done", "status", "error"]
+        order += ["pid", "thread", "on_loop", "number", "user", "size", "body", "opened"]
+        return table[order].reset_index(drop=True)
+
+
+def answered(requests: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows were answered with a status below 400."""
+    return (requests["error"] == "") & (requests["status"] < 400)
