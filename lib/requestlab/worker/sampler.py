@@ -35,7 +35,7 @@ FIRST_NS = 500_000
 """How late a beat may be before the first sample."""
 
 AGAIN_NS = 500_000
-"""The next one follows after so long, or after a quarter of the time the beat is overdue: so long blocks are not made longer."""
+"""The next one follows after so long, or after an eighth of the time the beat is overdue: so long blocks are not made longer."""
 
 _RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
@@ -96,7 +96,7 @@ class Sampler:
             self.samples.append(_at_the_signal(asked, self._last, sample))
         self.samples.append(sample)
         self._last = sample
-        self._sample_at(now + max(AGAIN_NS, (now - self._due) // 4))
+        self._sample_at(now + max(AGAIN_NS, (now - self._due) // 8))
 
 
 def _at_the_signal(asked: int, before: Sample, after: Sample) -> Sample:
