@@ -201,8 +201,8 @@ def test_costs_are_shown_as_text():
     assert repr(found).splitlines() == [
         "What a call costs on asyncio beside 4 threads that compute:",
         "       p50, µs   99% interval  mean, µs  × await  threads started",
-        "await     1.73    0.272 to 11      1.73        1                0",
-        "call     0.173  0.0272 to 1.1     0.173      0.1                0",
+        "await     1.73    0.272 to 11      1.73     1.00                0",
+        "call     0.173  0.0272 to 1.1     0.173    0.100                0",
         "100 calls in a row with thread_sensitive=True ran in 1 thread",
         "doubtful: in 2 of 4 rounds something else took time of the cores, as in the first of them other processes (50%): "
         "calls that wait for a thread may have cost twice as much as they do otherwise",

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 
 from requestlab import cli
 from requestlab.claims import judging, ledger
+from requestlab.claims.claim import claim
 from requestlab.claims.ledger import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger, read, read_all
-from requestlab.claims.statement import KINDS, MEASURES, claim, claims
-from requestlab.claims.verdict import CANNOT_TELL, NOT_TRIED, REFUTED, SUPPORTED
+from requestlab.claims.statement import CANNOT_TELL, KINDS, MEASURES, NOT_TRIED, REFUTED, SUPPORTED
+from requestlab.claims.statement import statements as claims
 from requestlab.comparison.comparison import ALIKE, Comparison, Ratio, Slice
 from requestlab.comparison.intervals import Interval
 from requestlab.comparison.intervals import ratio as ratio_of

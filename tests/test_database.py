@@ -25,6 +25,7 @@ from labapp.databases import database_of
 from requestlab.errors import ConfigurationError
 from requestlab.serving import applications
 from requestlab.serving.server import Server
+from requestlab.system.values import to_plain
 from tests import postgres
 
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
@@ -419,8 +420,8 @@ def test_a_password_is_in_nothing_that_is_shown_or_saved(postgresql, tmp_path):
     assert run.summary["errors"] == 0
     assert said[2] == "sync, database=postgresql?pool=1"
     saved = lab.load_run(run.save(tmp_path / "one.run")).about
-    assert saved["configuration"]["database"].startswith("postgres://postgres:***@127.0.0.1:")
-    assert not any("not-a-secret" in text for text in (*said, json.dumps(saved)))
+    assert saved.configuration.database.startswith("postgres://postgres:***@127.0.0.1:")
+    assert not any("not-a-secret" in text for text in (*said, json.dumps(to_plain(saved))))
 
 
 def test_a_database_that_is_not_there_is_a_failed_request_and_no_password_in_the_log():

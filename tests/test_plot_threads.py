@@ -10,9 +10,8 @@ from matplotlib.colors import to_hex
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
+from requestlab.measurement.threads import MAX_BARS, MAX_ROWS, lanes
 from requestlab.plots import ecdf, style, threads
-from requestlab.plots.lanes import lanes
-from requestlab.plots.swimlanes import MAX_BARS, MAX_ROWS
 from requestlab.trace.activity import stacked
 from tests.test_plots import (
     GTHREAD,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from requestlab import plots
+    from requestlab.claims.claim import claim
     from requestlab.claims.ledger import ledger
-    from requestlab.claims.statement import claim
     from requestlab.comparison.call_costs import CallCosts, call_costs
     from requestlab.comparison.compare import compare
     from requestlab.comparison.comparison import Comparison
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from requestlab.comparison.resolution import Resolution, resolution
     from requestlab.errors import LabError
     from requestlab.load.hey import ToolResult, hey, wrk
-    from requestlab.load.loads import closed, open
-    from requestlab.load.misbehaving_loads import disconnecting, idle, silent, slow_readers, slow_senders
+    from requestlab.load.loads import closed, disconnecting, idle, open, silent, slow_readers, slow_senders
     from requestlab.load.transport import LoadClientTransport
     from requestlab.measurement.measure import measure
     from requestlab.measurement.ramp import Ramp
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from requestlab.system.quick import rounds, seconds
 
 _NAMES = {
+    "claims.claim": ("claim",),
     "claims.ledger": ("ledger",),
-    "claims.statement": ("claim",),
     "comparison.call_costs": ("CallCosts", "call_costs"),
     "comparison.compare": ("compare",),
     "comparison.comparison": ("Comparison",),
@@ -44,8 +43,7 @@ _NAMES = {
     "comparison.resolution": ("Resolution", "resolution"),
     "errors": ("LabError",),
     "load.hey": ("ToolResult", "hey", "wrk"),
-    "load.loads": ("closed", "open"),
-    "load.misbehaving_loads": ("disconnecting", "idle", "silent", "slow_readers", "slow_senders"),
+    "load.loads": ("closed", "disconnecting", "idle", "open", "silent", "slow_readers", "slow_senders"),
     "load.transport": ("LoadClientTransport",),
     "measurement.measure": ("measure",),
     "measurement.ramp": ("Ramp",),

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from numbers import Real
 from typing import Any
 
-from requestlab.claims.statement import Claim, Rule
-from requestlab.claims.verdict import CANNOT_TELL, REFUTED, SUPPORTED, Finding, Verdict
+from requestlab.claims.statement import CANNOT_TELL, REFUTED, SUPPORTED, Rule, Statement
+from requestlab.claims.verdict import Finding, Verdict
 from requestlab.comparison.comparison import ALIKE, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
 from requestlab.errors import ConfigurationError
 from requestlab.system import limits, machine
-from requestlab.system.quick import QUICK_VARIABLE
+from requestlab.system.quick import is_quick
 
 
-def judge(claim: Claim, evidence: Any, note: str = "") -> Verdict:
+def judge(claim: Statement, evidence: Any, note: str = "") -> Verdict:
     """Return the verdict on a claim, without recording it; see `Claim.judge`."""
     findings = tuple(_find(claim, name, part, rule) for name, part, rule in _cases(claim, evidence))
     verdict = _overall([finding.verdict for finding in findings], claim.any_case)
     time = datetime.now(UTC).isoformat("T", "seconds")
-    quick = bool(os.environ.get(QUICK_VARIABLE))
-    return Verdict(claim, verdict, findings, _reason(findings, verdict), note, machine.facts(), time, quick)
+    return Verdict(claim, verdict, findings, _reason(findings, verdict), note, machine.facts(), time, is_quick())
 
 
 def _reason(findings: Sequence[Finding], verdict: str) -> str:
@@ -37,7 +35,7 @@ def _reason(findings: Sequence[Finding], verdict: str) -> str:
     return "; ".join(f"{', '.join(names)}: {why}" if any(names) else why for why, names in reasons.items())
 
 
-def _cases(claim: Claim, evidence: Any) -> list[tuple[str, Any, Rule]]:
+def _cases(claim: Statement, evidence: Any) -> list[tuple[str, Any, Rule]]:
     """Return name, evidence and rule of each case."""
     if not isinstance(evidence, Mapping):
         if claim.rule is None:
@@ -57,7 +55,7 @@ def _overall(verdicts: Sequence[str], any_case: bool) -> str:
     return other if set(verdicts) == {other} else CANNOT_TELL
 
 
-def _find(claim: Claim, name: str, evidence: Any, rule: Rule) -> Finding:
+def _find(claim: Statement, name: str, evidence: Any, rule: Rule) -> Finding:
     found, taken = _figure(claim, evidence, rule)
     found = replace(found, caveats=(*found.caveats, *_too_few_cores(evidence, rule)))
     word, reason = _judge(found, rule)
@@ -84,7 +82,7 @@ def _judge(found: Interval, rule: Rule) -> tuple[str, str]:
     return CANNOT_TELL, "the interval is neither wholly where the claim is supported nor wholly where it is refuted"
 
 
-def _figure(claim: Claim, evidence: Any, rule: Rule) -> tuple[Interval, str]:
+def _figure(claim: Statement, evidence: Any, rule: Rule) -> tuple[Interval, str]:
     """Return what the rule takes from the evidence, and the contenders that it is of."""
     if isinstance(evidence, Interval) and rule.what != "count":
         return evidence, ""
@@ -114,7 +112,7 @@ def _counted(evidence: Any) -> Interval:
     return Interval(bound, bound, bound, 0, 1.0, "" if known else f"{evidence} is no figure: nothing was counted")
 
 
-def _of_ratio(claim: Claim, evidence: Ratio, rule: Rule) -> tuple[Interval, str]:
+def _of_ratio(claim: Statement, evidence: Ratio, rule: Rule) -> tuple[Interval, str]:
     fits = evidence.metric == rule.metric and evidence.over in rule.over and evidence.under in rule.under
     if rule.metric and not fits:
         raise ConfigurationError(
@@ -123,7 +121,7 @@ def _of_ratio(claim: Claim, evidence: Ratio, rule: Rule) -> tuple[Interval, str]
     return evidence.interval, f"{evidence.over} / {evidence.under}"
 
 
-def _of_comparison(claim: Claim, evidence: Comparison, rule: Rule) -> tuple[Interval, str]:
+def _of_comparison(claim: Statement, evidence: Comparison, rule: Rule) -> tuple[Interval, str]:
     over = next((label for label in rule.over if label in evidence.labels), None)
     under = next((label for label in rule.under if label in evidence.labels), None)
     if over is None or under is None:
@@ -139,7 +137,7 @@ def _is_number(evidence: Any) -> bool:
     return missing or (isinstance(evidence, Real) and not isinstance(evidence, bool))
 
 
-def _wants(claim: Claim) -> str:
+def _wants(claim: Statement) -> str:
     if claim.rule is None:
         cases = ", ".join(f"{name!r}: {_kinds_for(rule)}" for name, rule in claim.cases.items())
         return f"the claim {claim.id!r} wants a mapping with these cases: {{{cases}}}"

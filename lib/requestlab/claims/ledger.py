@@ -1,5 +1,7 @@
 """The ledger: all claims, with the latest verdict on each; kept in this process, and on disk where a folder is named.
 
+Two ledgers of one machine that say the opposite of a claim show that its verdict is not to be relied on.
+
 On disk it is one line of JSON for each verdict, in the order in which they were given. Ledgers of different machines, or of
 different versions of what was measured, are never made one: each stays a column of its own.
 """
@@ -9,17 +11,21 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from requestlab.claims.statement import Claim, claim, claims
-from requestlab.claims.verdict import REFUTED, SUPPORTED, WORDS, Finding, Verdict
+from markupsafe import Markup
+
+from requestlab.claims import cards
+from requestlab.claims.statement import NOT_TRIED, REFUTED, SUPPORTED, WORDS, Statement, find, statements
+from requestlab.claims.verdict import Finding, Verdict
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
+from requestlab.system import html, wording
 from requestlab.system.machine import Machine
-from requestlab.system.values import from_plain, to_plain
+from requestlab.system.values import from_plain, to_json, to_plain
 
 FORMAT = 2
 """Version of the lines; a reader refuses any other."""
@@ -47,9 +53,9 @@ class Ledger:
     machine: Machine | None = None
 
     @property
-    def claims(self) -> tuple[Claim, ...]:
+    def claims(self) -> tuple[Statement, ...]:
         """All claims there are, judged or not."""
-        return claims()
+        return statements()
 
     def verdict(self, id: str) -> Verdict | None:
         """Return the latest verdict on a claim, or None where it was not yet tried."""
@@ -61,15 +67,40 @@ class Ledger:
         wanted = _OPPOSITE.get(latest.verdict, "") if latest else ""
         return wanted if any(one.claim.id == id and one.verdict == wanted for one in self.verdicts) else ""
 
-    def __repr__(self) -> str:
-        from requestlab.claims import cards
+    def marks(self, id: str) -> Iterator[str]:
+        """Yield what is to be known of the latest verdict on a claim: it is of quick mode, an earlier one said the opposite."""
+        verdict = self.verdict(id)
+        if verdict is not None and verdict.quick:
+            yield "quick"
+        if opposite := self.opposite(id):
+            yield f"earlier: {opposite}"
 
-        return cards.plain_ledger(self)
+    def word(self, id: str) -> str:
+        """Return the latest verdict on a claim in a word, with its marks: `refuted (quick)`."""
+        verdict, marks = self.verdict(id), "; ".join(self.marks(id))
+        word = verdict.verdict if verdict else NOT_TRIED
+        return f"{word} ({marks})" if marks else word
+
+    def html(self, links: Mapping[str, str] | None = None) -> Markup:
+        """Return it as a table; `links` are the addresses of lessons, by name."""
+        more = {"badge": cards.badge, "source": cards.source, "not_tried": NOT_TRIED}
+        return html.render("claims/ledger.html.j2", ledger=self, links=links or {}, **more)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        verdicts: dict[str, Any] = {claim.id: {"verdict": NOT_TRIED} for claim in self.claims}
+        for id in verdicts:
+            if verdict := self.verdict(id):
+                verdicts[id] = {**verdict.to_plain(), "earlier": self.opposite(id) or None}
+        return {"name": self.name, "machine": to_plain(self.machine), "verdicts": verdicts}
+
+    def __repr__(self) -> str:
+        found = [(claim.id, self.word(claim.id), self.verdict(claim.id)) for claim in self.claims]
+        rows = [(id, word, "; ".join(verdict.measured) if verdict else "") for id, word, verdict in found]
+        return "\n".join(wording.columns(rows))
 
     def _repr_html_(self) -> str:
-        from requestlab.claims import cards
-
-        return cards.html_ledger(self)
+        return self.html()
 
 
 def ledger() -> Ledger:
@@ -96,27 +127,12 @@ def append(folder: Path, verdict: Verdict) -> None:
     The line is written by one call in append mode, so that several kernels can share a ledger.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"format": FORMAT, **as_json(verdict)}, allow_nan=False, ensure_ascii=False) + "\n"
+    line = to_json({"format": FORMAT, **verdict.to_plain()}) + "\n"
     descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.write(descriptor, line.encode())
     finally:
         os.close(descriptor)
-
-
-def as_json(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as plain values, fit for strict JSON: what is no number is None."""
-    return {
-        "claim": verdict.claim.id,
-        "verdict": verdict.verdict,
-        "reason": verdict.reason,
-        "rule": verdict.claim.words,
-        "note": verdict.note,
-        "findings": [{name: _strict(value) for name, value in asdict(one).items()} for one in verdict.findings],
-        "machine": to_plain(verdict.machine),
-        "time": verdict.time,
-        "quick": verdict.quick,
-    }
 
 
 def read(folder: Path) -> tuple[Ledger, ...]:
@@ -164,7 +180,7 @@ def _parsed(line: bytes, where: str) -> Verdict:
     if version != FORMAT:
         raise LedgerFormatError(f"{where} has format {version}; this version of the lab reads format {FORMAT}")
     try:
-        judged = claim(row["claim"])
+        judged = find(row["claim"])
     except (ConfigurationError, KeyError):
         raise LedgerFormatError(
             f"{where} is on a claim that this version of the lab does not have: {row.get('claim')!r}"
@@ -176,7 +192,7 @@ def _parsed(line: bytes, where: str) -> Verdict:
     return verdict
 
 
-def _verdict(judged: Claim, row: dict[str, Any]) -> Verdict:
+def _verdict(judged: Statement, row: dict[str, Any]) -> Verdict:
     findings = tuple(Finding(**{name: _number(name, value) for name, value in one.items()}) for one in row["findings"])
     texts = {name: str(row[name]) for name in ("verdict", "reason", "note", "time")}
     found = Verdict(
@@ -211,13 +227,57 @@ def identity(facts: Machine) -> str:
     return json.dumps(to_plain(facts), sort_keys=True)
 
 
-def _strict(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
 def _damaged(where: str) -> NoReturn:
     raise LedgerFormatError(f"{where} is not a verdict that the lab has written: it is damaged") from None
+
+
+# Do ledgers agree?
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A claim with opposite verdicts on one machine, and the names of the ledgers that gave them."""
+
+    claim: Statement
+    machine: Machine
+    supported: tuple[str, ...]
+    refuted: tuple[str, ...]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        names = {"supported": list(self.supported), "refuted": list(self.refuted)}
+        return {"claim": self.claim.id, "machine": to_plain(self.machine), **names}
+
+    def __str__(self) -> str:
+        return f"{self.claim.id}: supported in {', '.join(self.supported)}; refuted in {', '.join(self.refuted)}"
+
+
+def contradictions(found: Sequence[Ledger]) -> list[Contradiction]:
+    """Return the claims on which ledgers of one machine contradict each other, or one contradicts itself.
+
+    A machine is its facts, versions included: another version of Django may well decide a claim otherwise. Every verdict
+    counts, not only the latest; "cannot tell" contradicts nothing.
+    """
+    machines = {identity(one.machine): one.machine for one in found if one.machine is not None}
+    return [
+        Contradiction(claim, machine, supported, refuted)
+        for machine_id, machine in sorted(machines.items())
+        for claim in statements()
+        if (supported := _that_say(SUPPORTED, claim, machine_id, found))
+        and (refuted := _that_say(REFUTED, claim, machine_id, found))
+    ]
+
+
+def _that_say(word: str, claim: Statement, machine_id: str, found: Sequence[Ledger]) -> tuple[str, ...]:
+    """Return the names of the ledgers of a machine in which a claim has that verdict."""
+    return tuple(
+        one.name
+        for one in found
+        if one.machine is not None
+        and identity(one.machine) == machine_id
+        and any(verdict.claim.id == claim.id and verdict.verdict == word for verdict in one.verdicts)
+    )

@@ -1,4 +1,4 @@
-"""The claims on trial: sentences that can turn out false, who said them, and the rule that judges each.
+"""The statements on trial: sentences that can turn out false, who said them, and the rule for each.
 
 They stand in `claims.toml`, which is meant to be read.
 """
@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requestlab.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from requestlab.claims.verdict import Verdict
+SUPPORTED, REFUTED, CANNOT_TELL, NOT_TRIED = "supported", "refuted", "cannot tell", "not yet tried"
+WORDS = (SUPPORTED, REFUTED, CANNOT_TELL)
+"""What a verdict can be."""
 
 KINDS = ("structure", "timing")
 MEASURES = ("count", "value", "difference", "ratio")
@@ -47,8 +48,8 @@ class Rule:
 
     what: str
     of: str
-    unit: str
     supported: Region
+    unit: str = ""
     refuted: Region | None = None
     metric: str = ""
     over: tuple[str, ...] = ()
@@ -104,8 +105,8 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A sentence that can turn out false. `lab.claim(id)` finds it, `judge` puts it on trial.
+class Statement:
+    """A sentence that can turn out false; a `Claim` is one that can be judged here.
 
     `source` says whose it is, `url` where to read it (empty: not known), `question` and `asked` which question of the forum
     thread it answers (empty: none), `notebook` which lesson judges it. `kind` is `structure` where counts decide, and
@@ -126,20 +127,6 @@ class Claim:
     asked: str = ""
     answers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def judge(self, evidence: Any, note: str = "") -> Verdict:
-        """Return the verdict on this machine, and record it in the ledger.
-
-        `evidence` is a number (of counts), an `Interval`, a `Ratio`, a `Comparison`, or a mapping from the names of cases to
-        any of these. An interval wholly where the claim is supported supports it, one wholly where it is refuted refutes it;
-        else it cannot be told. Of several cases all must be supported, and one that is refuted refutes. `note` is kept with
-        the verdict. Raises ConfigurationError for evidence that says nothing about this claim.
-        """
-        from requestlab.claims import judging, ledger  # what is listed need not load what is needed to judge
-
-        verdict = judging.judge(self, evidence, note)
-        ledger.record(verdict)
-        return verdict
-
     @property
     def words(self) -> str:
         """The rule, or the rules of the cases, as one sentence."""
@@ -152,13 +139,13 @@ class Claim:
         return f"supported where {figures.pop()} is {limits}"
 
 
-def claim(id: str) -> Claim:
-    """Return the claim of that name, such as `sync-wins-static`, or of that question, such as `Q3`.
+def find(id: str) -> Statement:
+    """Return the statement of that name, such as `sync-wins-static`, or of that question, such as `Q3`.
 
     Raises ConfigurationError for one that there is not, and names those that are near.
     """
-    known = {one.id: one for one in claims()}
-    asked = {one.question.lower(): one for one in claims() if one.question}
+    known = {one.id: one for one in statements()}
+    asked = {one.question.lower(): one for one in statements() if one.question}
     wanted = str(id).lower()
     if found := known.get(wanted) or asked.get(wanted):
         return found
@@ -168,35 +155,24 @@ def claim(id: str) -> Claim:
 
 
 @cache
-def claims() -> tuple[Claim, ...]:
-    """Return all claims, in the order of the lessons."""
+def statements() -> tuple[Statement, ...]:
+    """Return all statements, in the order of the lessons."""
     text = (resources.files("requestlab.claims") / "claims.toml").read_text(encoding="utf-8")
-    return tuple(_claim(row) for row in tomllib.loads(text)["claim"])
+    return tuple(_statement(row) for row in tomllib.loads(text)["claim"])
 
 
-def _claim(row: dict[str, Any]) -> Claim:
+def _statement(row: dict[str, Any]) -> Statement:
     given = dict(row["rule"])
     cases, enough = given.pop("cases", {}), given.pop("enough", "all")
-    rest = {name: value for name, value in row.items() if name != "rule"}
-    return Claim(
-        **rest,
-        rule=None if cases else _rule(given),
+    return Statement(
+        **row | {"rule": None if cases else _rule(given)},
         cases={name: _rule(given | own) for name, own in cases.items()},
         any_case=enough == "any",
     )
 
 
 def _rule(given: dict[str, Any]) -> Rule:
-    refuted = given.get("refuted")
-    return Rule(
-        what=given["what"],
-        of=given["of"],
-        unit=given.get("unit", ""),
-        supported=Region(*map(float, given["supported"])),
-        refuted=None if refuted is None else Region(*map(float, refuted)),
-        metric=given.get("metric", ""),
-        over=tuple(given.get("over", ())),
-        under=tuple(given.get("under", ())),
-        alone=given.get("alone", False),
-        cores=given.get("cores", 1),
-    )
+    kept: dict[str, Any] = dict(given)
+    kept |= {name: Region(*map(float, given[name])) for name in ("supported", "refuted") if name in given}
+    kept |= {name: tuple(given[name]) for name in ("over", "under") if name in given}
+    return Rule(**kept)

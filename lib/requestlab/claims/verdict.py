@@ -1,15 +1,17 @@
-"""The record of a verdict: what was found, case by case, on which machine, when."""
+"""The record of a verdict: what was found, case by case, on which machine, when. In a notebook it shows as a card."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from requestlab.claims.statement import Claim, Rule
+from requestlab.claims import cards
+from requestlab.claims.statement import CANNOT_TELL, Rule, Statement
+from requestlab.system import html
 from requestlab.system.machine import Machine
-
-SUPPORTED, REFUTED, CANNOT_TELL, NOT_TRIED = "supported", "refuted", "cannot tell", "not yet tried"
-WORDS = (SUPPORTED, REFUTED, CANNOT_TELL)
+from requestlab.system.values import to_plain
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Finding:
 
     def measured(self, rule: Rule) -> str:
         """Return the figure with its interval, in the rule's unit, and of which contenders it is."""
-        return f"{self._figure(rule)}, {self.taken}" if self.taken else self._figure(rule)
+        figure = self._figure(rule)
+        text = f"{figure}, {self.taken}" if self.taken else figure
+        return f"{self.name}: {text}, {self.verdict}" if self.name else text
 
     def _figure(self, rule: Rule) -> str:
         if math.isnan(self.value):
@@ -49,11 +53,10 @@ class Verdict:
     """What became of a claim: `supported`, `refuted` or `cannot tell`, the findings that say so, and the circumstances.
 
     `value`, `low`, `high` and `unit` are those of the finding that decided. `machine` holds the facts of `machine.facts()`,
-    `time` is in ISO 8601, UTC. `quick`: it was given in quick mode, with which lessons measure less. In a notebook it shows as
-    a card.
+    `time` is in ISO 8601, UTC. `quick`: it was given in quick mode, with which lessons measure less.
     """
 
-    claim: Claim
+    claim: Statement
     verdict: str
     findings: tuple[Finding, ...]
     reason: str
@@ -84,6 +87,11 @@ class Verdict:
         return self.deciding.unit
 
     @property
+    def undecided(self) -> bool:
+        """Whether it cannot be told."""
+        return self.verdict == CANNOT_TELL
+
+    @property
     def rounds(self) -> int:
         """How many rounds the weakest finding rests on; 0 where it was counted."""
         return min(finding.rounds for finding in self.findings)
@@ -93,20 +101,58 @@ class Verdict:
         """What it says to who asked; empty where there is no such text."""
         return self.claim.answers.get(self.verdict, "")
 
-    def rule(self, finding: Finding) -> Rule:
-        """Return the rule that judged one of the findings."""
-        return self.claim.rule or self.claim.cases[finding.name]
+    @property
+    def measured(self) -> list[str]:
+        """The figure of each finding in words, and how many rounds they are from."""
+        found = [each.measured(self.claim.rule or self.claim.cases[each.name]) for each in self.findings]
+        rounds = f"{self.rounds} rounds" if len(found) == 1 else f"{self.rounds} rounds or more each"
+        return [*found, rounds] if self.rounds else found
 
-    def measured(self) -> list[tuple[str, str, str]]:
-        """Return case, figure with interval, and verdict of each finding."""
-        return [(each.name, each.measured(self.rule(each)), each.verdict) for each in self.findings]
+    @property
+    def circumstances(self) -> str:
+        """Where and when it was given."""
+        return f"{self.machine.caption} · {cards.when(self.time)}"
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        texts = {name: getattr(self, name) for name in ("verdict", "reason", "note", "time", "quick")}
+        values = {"findings": to_plain(self.findings), "machine": to_plain(self.machine)}
+        return {"claim": self.claim.id, "rule": self.claim.words, **texts, **values}
 
     def __repr__(self) -> str:
-        from requestlab.claims import cards
-
-        return cards.plain_card(self)
+        claim = self.claim
+        first, *others = self.measured
+        rows = [
+            ("claim", cards.quoted(claim.sentence)),
+            ("source", f"{claim.source} {claim.url}".strip()),
+            ("asked", f"{claim.question}: {claim.asked}" if claim.asked else ""),
+            ("rule", claim.words),
+            ("measured", first),
+            *(("", line) for line in others),
+            ("verdict", f"{self.verdict}{', in quick mode' if self.quick else ''}: {self.reason}"),
+            ("answer", self.answer),
+            ("note", self.note),
+            ("machine", self.circumstances),
+        ]
+        return cards.plain((name, text) for name, text in rows if text)
 
     def _repr_html_(self) -> str:
-        from requestlab.claims import cards
+        return html.render(
+            "claims/card.html.j2",
+            verdict=self,
+            rows=list(self._rows()),
+            colour=cards.COLOURS[self.verdict],
+            badge=cards.badge(self.verdict),
+            sentence=cards.quoted(self.claim.sentence),
+            source=cards.source(self.claim),
+        )
 
-        return cards.html_card(self)
+    def _rows(self) -> Iterator[tuple[str, list[str]]]:
+        if self.claim.asked:
+            yield "Asked", [f"{self.claim.question}: {self.claim.asked}"]
+        yield "Rule", [self.claim.words]
+        yield "Measured", self.measured
+        yield "Why", [self.reason]
+        for head, text in (("Answer", self.answer), ("Note", self.note)):
+            if text:
+                yield head, [text]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from requestlab.cli.options import json_option
-from requestlab.cli.tables import print_json
+from requestlab.cli.tables import print_json, print_table
+from requestlab.system.wording import counted
 
 if TYPE_CHECKING:
-    from requestlab.claims.agreeing import Contradiction
-    from requestlab.claims.ledger import Ledger
-    from requestlab.claims.statement import Claim
+    from requestlab.claims.ledger import Contradiction, Ledger
+
+_TOLD = ("id", "question", "notebook", "kind", "sentence", "asked", "source", "url")
 
 
 @click.command()
@@ -30,77 +31,47 @@ def claims(folders: tuple[Path, ...], agree: bool, as_json: bool) -> None:
     """
     if agree and not folders:
         raise click.UsageError("--agree needs the folders of reports that are to agree")
-    from requestlab.claims.statement import claims
-
     if not folders:
-        _print_claims(claims(), as_json)
+        _print_claims(as_json)
         return
-    from requestlab.claims.agreeing import contradictions
-    from requestlab.claims.ledger import read_all
+    from requestlab.claims.ledger import contradictions, read_all
 
     found = read_all(folders)
     opposite = contradictions(found) if agree else []
     if as_json:
-        told = {"ledgers": [_as_json(one) for one in found]}
-        print_json(told | ({"contradictions": [_told(one) for one in opposite]} if agree else {}))
-    elif len(found) == 1:
-        click.echo(found[0])
+        print_json({"ledgers": found, **({"contradictions": opposite} if agree else {})})
     else:
-        _print_merged(found)
-    if agree and not as_json:
-        _print_agreement(found, opposite)
+        _print_ledgers(found)
+        if agree:
+            _print_agreement(found, opposite)
     if opposite:
         sys.exit(1)
 
 
-def _print_claims(all_claims: tuple[Claim, ...], as_json: bool) -> None:
-    from requestlab.claims.cards import columns
+def _print_claims(as_json: bool) -> None:
+    from requestlab.claims.statement import statements
 
-    names = ("id", "question", "notebook", "kind", "sentence", "asked", "source", "url")
     if as_json:
-        print_json(
-            {"claims": [{name: getattr(one, name) for name in names} | {"rule": one.words} for one in all_claims]}
-        )
+        told = [{name: getattr(one, name) for name in _TOLD} | {"rule": one.words} for one in statements()]
+        print_json({"claims": told})
         return
-    rows = [("id", "lesson", "claim"), *((one.id, one.notebook, one.sentence) for one in all_claims)]
-    click.echo("\n".join(columns(rows)))
+    print_table([("id", "lesson", "claim"), *((one.id, one.notebook, one.sentence) for one in statements())])
 
 
-def _print_merged(found: tuple[Ledger, ...]) -> None:
-    from requestlab.claims.cards import columns, word
-
-    rows = [(one.name, one.machine.caption if one.machine else "no verdicts, machine not known") for one in found]
-    click.echo("\n".join(columns(rows)) + "\n")
+def _print_ledgers(found: tuple[Ledger, ...]) -> None:
+    """Print the one ledger, or one table of all with a column for each."""
+    if len(found) == 1:
+        click.echo(found[0])
+        return
+    print_table([(one.name, one.machine.caption if one.machine else "no verdicts, machine not known") for one in found])
+    click.echo()
     heads = ("claim", *(one.name for one in found))
-    table = [heads, *((claim.id, *(word(one, claim) for one in found)) for claim in found[0].claims)]
-    click.echo("\n".join(columns(table)))
+    print_table([heads, *((claim.id, *(one.word(claim.id) for one in found)) for claim in found[0].claims)])
 
 
 def _print_agreement(found: tuple[Ledger, ...], opposite: list[Contradiction]) -> None:
     lines = [f"Opposite verdicts on one machine: {one}." for one in opposite]
     machines = len({str(one.machine) for one in found})
-    agreed = f"No opposite verdicts in {len(found)} report{'' if len(found) == 1 else 's'}"
     of = "" if machines == 1 else f" of {machines} machines, each compared with its own"
-    click.echo("\n" + "\n".join(lines or [f"{agreed}{of}."]))
-
-
-def _told(one: Contradiction) -> dict[str, Any]:
-    return {
-        "claim": one.claim.id,
-        "machine": one.machine,
-        "supported": list(one.supported),
-        "refuted": list(one.refuted),
-    }
-
-
-def _as_json(one: Ledger) -> dict[str, Any]:
-    from requestlab.claims.ledger import as_json
-    from requestlab.claims.verdict import NOT_TRIED
-
-    verdicts = {}
-    for claim in one.claims:
-        verdict = one.verdict(claim.id)
-        verdicts[claim.id] = (
-            {**as_json(verdict), "earlier": one.opposite(claim.id) or None} if verdict else {"verdict": NOT_TRIED}
-        )
-    return {"name": one.name, "machine": one.machine, "verdicts": verdicts}
+    agreed = f"No opposite verdicts in {counted(len(found), 'report')}{of}."
+    click.echo("\n" + "\n".join(lines or [agreed]))

@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from requestlab.cli.addresses import announce
-from requestlab.cli.options import json_option, load_of, load_options, remote_option, slice_options
-from requestlab.cli.tables import demand_folder
-from requestlab.cli.targets import Contender, contenders
+from requestlab.cli.measure import why
+from requestlab.cli.options import (
+    NewFile,
+    json_option,
+    load_of,
+    load_options,
+    remote_option,
+    settings_of,
+    slice_options,
+)
+from requestlab.cli.tables import print_json, print_table
+from requestlab.cli.targets import Contender, announce, check_path, contenders
 from requestlab.load.loads import Closed, Load, Steps
+from requestlab.system.values import to_plain
+from requestlab.system.wording import figure
 
 if TYPE_CHECKING:
-    from requestlab.comparison.comparison import Comparison
-    from requestlab.measurement.measure import Settings
+    from requestlab.comparison.comparison import Comparison, Ratio
+    from requestlab.load.target import Target
 
 ROUNDS = 8
+HEADS = (
+    "",
+    "requests/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "CPU ms/request",
+    "failed",
+    "connections / requests",
+    "at once",
+)
 _KNOCK_S = 2.0
 
 
@@ -38,31 +59,17 @@ _KNOCK_S = 2.0
 )
 @slice_options(seconds=1.0)
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the same order, and poisson arrivals, again.")
-@click.option(
-    "--save-figure", "figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: a .png, .svg or .pdf."
-)
+@click.option("--save-figure", "file", type=NewFile(), help="Draw it: a .png, .svg or .pdf.")
 @remote_option
 @json_option
 def compare(
     targets: tuple[str, ...],
     path: str | None,
-    users: int | None,
-    each: int | None,
-    rate: float | None,
-    arrivals: str | None,
-    no_keep_alive: bool,
     rounds: int | None,
-    budget: float | None,
-    width: float | None,
-    control: bool,
-    seconds: float,
-    warmup: float | None,
-    timeout: float,
-    expect: str | None,
-    seed: int | None,
-    figure: Path | None,
+    file: Path | None,
     remote: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Say how many times as fast as the first TARGET each other one is, or that this cannot be told.
 
@@ -87,56 +94,47 @@ def compare(
     from requestlab.system.machine import require_linux
 
     require_linux()
-    from requestlab.cli import findings
     from requestlab.comparison import compare
     from requestlab.measurement import measure
 
-    field = contenders(targets, path)
-    if len(field) < 2 and not control:
+    field, seed = contenders(targets, path), options["seed"]
+    if len(field) < 2 and not options["control"]:
         raise click.UsageError("there is one target; give two or more, or --control to compare it with itself")
-    load = load_of(users, each, rate, arrivals, no_keep_alive, seed)
+    load, settings = load_of(options), settings_of(options)
     assert not isinstance(load, Steps)
-    settings = measure.Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
-    measure.check(load, settings)
-    _check_limits(rounds, budget, width)
-    _demand_figure(figure)
-    wanted = rounds or _rounds_in(budget, load, settings, len(field) + control)
-    _look_at(field.values(), remote, f"{load}, in {wanted} rounds of {seconds:g} s each")
+    slice_s = measure.Settings(**settings).warmup_of(load) + settings["seconds"]
+    measure.check(load, measure.Settings(**settings))
+    _check_limits(rounds, options["budget"], options["width"])
+    _check_figure(file)
+    wanted = rounds or _rounds_in(options["budget"], load, slice_s * (len(field) + options["control"]))
+    _look_at(field.values(), remote, f"{load}, in {wanted} rounds of {settings['seconds']:g} s each")
     result = compare.compare(
         {label: one.target for label, one in field.items()},
         {label: one.path for label, one in field.items()},
         load,
         rounds=wanted,
-        budget=budget,
-        width=width,
-        control=control,
-        seconds=seconds,
-        warmup=warmup,
-        timeout=timeout,
         seed=seed,
-        expect=expect,
         remote=remote,
+        **options,
+        **settings,
     )
-    problem = _draw(result, figure)
-    findings.tell(result, None if problem else figure, as_json)
-    if problem or (problem := findings.why_not(result)):
+    problem = _draw(result, file)
+    _print(result, None if problem else file, as_json)
+    if problem or (problem := why_not(result)):
         raise click.ClickException(problem)
 
 
 def _check_limits(rounds: int | None, budget: float | None, width: float | None) -> None:
     """Refuse what `compare` would, before a server is started or anything is announced."""
-    from requestlab.comparison.compare import MAX_BUDGET_S, MAX_ROUNDS
+    from requestlab.comparison.compare import MAX_BUDGET_S, MAX_ROUNDS, MAX_WIDTH
 
-    for option, value, most in (
-        ("rounds", rounds, MAX_ROUNDS),
-        ("budget", budget, MAX_BUDGET_S),
-        ("width", width, 10),
-    ):
+    limits = (("rounds", rounds, MAX_ROUNDS), ("budget", budget, MAX_BUDGET_S), ("width", width, MAX_WIDTH))
+    for option, value, most in limits:
         if value is not None and not 0 < value <= most:
             raise click.UsageError(f"--{option} {value:g}: expected a number above 0 and up to {most:g}")
 
 
-def _rounds_in(budget: float | None, load: Load, settings: Settings, count: int) -> int:
+def _rounds_in(budget: float | None, load: Load, round_s: float) -> int:
     """Return as many rounds as can fit into the budget at the very most; it is the budget that ends them."""
     from requestlab.comparison.compare import MAX_ROUNDS
 
@@ -144,52 +142,166 @@ def _rounds_in(budget: float | None, load: Load, settings: Settings, count: int)
         return ROUNDS
     if isinstance(load, Closed) and load.each is not None:
         return MAX_ROUNDS
-    return min(MAX_ROUNDS, math.ceil(budget / (count * (settings.warmup_of(load) + settings.seconds))))
+    return min(MAX_ROUNDS, math.ceil(budget / round_s))
 
 
-def _demand_figure(figure: Path | None) -> None:
-    demand_folder("--save-figure", figure)
-    if figure is None:
+def _check_figure(file: Path | None) -> None:
+    if file is None:
         return
     from requestlab.plots.sheet import SUFFIXES
 
-    if figure.suffix.lower() not in SUFFIXES:
-        raise click.UsageError(f"--save-figure {figure}: expected a name that ends in {', '.join(SUFFIXES)}")
+    if file.suffix.lower() not in SUFFIXES:
+        raise click.UsageError(f"--save-figure {file}: expected a name that ends in {', '.join(SUFFIXES)}")
 
 
 def _look_at(field: Iterable[Contender], remote: bool, what: str) -> None:
     """Refuse addresses and paths that cannot work, announce load on other machines, and see that somebody is there."""
     from requestlab.load.target import find_target
 
-    aims = [
-        find_target(one.target if isinstance(one.target, str) else "http://127.0.0.1:1", one.path, remote)
-        for one in field
-    ]
-    for one, at in zip(field, aims, strict=True):
+    found = []
+    for one in field:
         if isinstance(one.target, str):
-            if remote:
-                announce(one.target, one.path, what)
-            _knock(one, at.family, at.address)
+            found.append((one.target, find_target(one.target, one.path, remote)))
+        else:
+            check_path(one.path)
+    for address, target in found:
+        if remote:
+            announce(address, target.path, what)
+        _knock(address, target)
 
 
-def _knock(one: Contender, family: int, address: tuple[Any, ...]) -> None:
-    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+def _knock(address: str, target: Target) -> None:
+    with socket.socket(target.family, socket.SOCK_STREAM) as attempt:
         attempt.settimeout(_KNOCK_S)
         try:
-            attempt.connect(address)
+            attempt.connect(target.address)
         except OSError as problem:
-            raise click.ClickException(f"nobody answers at {one.target}: {problem.strerror or problem}") from None
+            raise click.ClickException(f"nobody answers at {address}: {problem.strerror or problem}") from None
 
 
-def _draw(result: Comparison, figure: Path | None) -> str:
+def _draw(result: Comparison, file: Path | None) -> str:
     """Save the figure where that was asked for; return what went wrong."""
-    if figure is None:
+    if file is None:
         return ""
     from requestlab.errors import LabError
     from requestlab.plots.ratios import ratios
 
     try:
-        ratios(result).save(figure)
+        ratios(result).save(file)
     except (OSError, LabError) as problem:
-        return f"the figure could not be saved in {str(figure)!r}: {getattr(problem, 'strerror', None) or problem}"
+        return f"the figure could not be saved in {str(file)!r}: {getattr(problem, 'strerror', None) or problem}"
     return ""
+
+
+def why_not(result: Comparison) -> str:
+    """Return why the figures are not the comparison that was wanted, or nothing: slices are invalid, none count, or a server
+    has ended, which may have been between two slices."""
+    from requestlab.comparison import wording
+
+    found = []
+    for label in result.all_labels:
+        runs = result.runs(label)
+        if invalid := [run for run in runs if run.summary["validity"] == "invalid"]:
+            found.append(f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {why(invalid[0])}")
+    if found:
+        return "; ".join(found)
+    if not result.complete:
+        none = "nothing could be compared: in no round do the slices of all contenders count"
+        return f"{none}; dropped were {wording.dropped(result)}"
+    return f"the comparison ended early: {result.about.stopped}" if result.about.stopped.endswith("has ended") else ""
+
+
+# What was found
+
+
+def _print(result: Comparison, file: Path | None, as_json: bool) -> None:
+    """Print what was found; `file` is where a figure of it is."""
+    from requestlab.comparison import wording
+
+    if as_json:
+        print_json({**_facts(result), "figure": file and str(file)})
+        return
+    print_table([HEADS, *(_cells(result, label) for label in result.all_labels)], "<>")
+    for label in result.labels[1:]:
+        click.echo()
+        for ratio in _ratios(result, label):
+            click.echo(wording.sentence(ratio))
+    click.echo()
+    print_table(_rows(result, file))
+
+
+def _ratios(result: Comparison, label: str) -> list[Ratio]:
+    """Return the ratios of a contender to the baseline, one for each metric."""
+    from requestlab.comparison.comparison import METRICS
+
+    return [result.ratio(label, result.labels[0], metric) for metric in METRICS]
+
+
+def _cells(result: Comparison, label: str) -> list[str]:
+    facts = _contender(result, label)
+    middles = [figure(middle) for middle in _middles(result, label).values()]
+    connections = f"{facts['connections']:,} / {sum(len(run.samples) for run in result.runs(label)):,}"
+    unlimited = "unknown" if facts["configuration"] is None else "no limit"
+    capacity = unlimited if facts["capacity"] is None else f"{facts['capacity']:,}"
+    return [label, *middles, f"{facts['errors']:,}", connections, capacity]
+
+
+def _rows(result: Comparison, file: Path | None) -> Iterator[tuple[str, str]]:
+    from requestlab.comparison import wording
+    from requestlab.comparison.intervals import CONFIDENCE
+
+    told = wording.circumstances(result)
+    told["rounds"] += f", intervals at {CONFIDENCE:.0%}; above are medians of rounds"
+    del told["connections"]  # they stand in the table above
+    yield from told.items()
+    every = [ratio for label in result.all_labels[1:] for ratio in _ratios(result, label)]
+    for number, caveat in enumerate(dict.fromkeys(caveat for ratio in every for caveat in ratio.caveats)):
+        yield "" if number else "caveats", caveat
+    if result.control:
+        yield "A/A", wording.control_sentence(result.ratio(result.control, result.labels[0]))
+    yield "machine", result.about.machine.caption
+    if file is not None:
+        yield "figure", str(file)
+
+
+def _facts(result: Comparison) -> dict[str, Any]:
+    return {
+        "contenders": {label: _contender(result, label) for label in result.all_labels},
+        "baseline": result.labels[0],
+        "control": result.control,
+        "ratios": [_ratio(ratio) for label in result.all_labels[1:] for ratio in _ratios(result, label)],
+        "resolution": result.resolution,
+        "complete": result.complete,
+        "rounds": result.rounds.to_dict("records"),
+        "dropped": result.dropped,
+        "dropped_why": result.dropped_why,
+        "disturbed": result.disturbed,
+        **to_plain(result.about),
+    }
+
+
+def _ratio(ratio: Ratio) -> dict[str, Any]:
+    said: dict[str, Any] = to_plain(ratio)
+    interval: dict[str, Any] = said.pop("interval")
+    del interval["why"]  # it stands in the reason
+    return said | interval
+
+
+def _contender(result: Comparison, label: str) -> dict[str, Any]:
+    runs = result.runs(label)
+    about = next(part.run.about for part in result.slices if part.label == label)
+    return {
+        **{name: getattr(about, name) for name in ("configuration", "url", "path", "load", "capacity")},
+        **_middles(result, label),
+        "requests": sum(len(run.requests) for run in runs),
+        "errors": sum(run.summary["errors"] for run in runs),
+        "connections": sum(run.connections for run in runs),
+        "caveats": result.caveats(label),
+    }
+
+
+def _middles(result: Comparison, label: str) -> dict[str, float]:
+    """Return the median over the rounds of each metric."""
+    from requestlab.comparison.comparison import METRICS
+
+    return {metric: float(result.figures(metric)[label].median()) for metric in METRICS}

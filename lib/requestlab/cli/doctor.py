@@ -1,20 +1,107 @@
-"""`requestlab doctor`: examine this machine, and show what was found."""
+"""`requestlab doctor`: what this machine is, how good the load client is on it, what can be told today, and warnings in words.
+
+The load client is measured against a server that does next to nothing: nothing on this machine can be seen to be faster than
+the ceiling, nor to take less time than the floor.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import math
+import statistics
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from requestlab.cli.options import json_option
-from requestlab.cli.tables import figure, gigabytes, percent, print_columns, print_json, print_table
+from requestlab.cli.tables import print_json, print_table
+from requestlab.load.loads import MAX_USERS, closed
+from requestlab.serving.applications import Bare
+from requestlab.serving.configuration import NULL, UPSTREAM, Configuration
+from requestlab.system.values import to_plain
+from requestlab.system.wording import figure, gigabytes, percent
 
 if TYPE_CHECKING:
-    from requestlab.cli.examination import Examination
-    from requestlab.comparison.intervals import Interval
+    from requestlab.comparison.resolution import Resolution
+    from requestlab.measurement.run import Run
+    from requestlab.system.limits import Limits
+    from requestlab.system.machine import Machine
+
+USERS = (1, 10, 50)
+ROUNDS = 3
+SLICE_S = 0.4
+UPSTREAM_USERS = 10
+UPSTREAM_PATH = "/api/?ms=0"
+WARMUP_S = 0.1
+OVERHEAD_S = 0.15
+STARTING_S = 1.0
+"""What a slice takes beyond its load, and three servers to start. For the time that is left, only."""
+
+TRAP_MS = 20.0
+"""A keep-alive answer of two small writes that takes longer has met Nagle's algorithm and the delayed acknowledgement."""
+
+BUSY_LOAD = 0.5
+BUSY_PRESSURE = 10.0
+MUCH_STEAL = 0.05
+MUCH_SPREAD = 0.25
+
+TWO_WRITES = Configuration(name="two small writes", server="uvicorn", application=Bare())
+
+
+@dataclass(frozen=True)
+class LoadClient:
+    """What the load process did with so many users: medians over the slices.
+
+    `throughput` is in answers per second, `p50` and `p99` are response times in ms, `generator_cpu_per_request` is in ms,
+    `generator_share` is its part of one core, and `spread` how far the slices lay apart: (most - least) / median of the
+    throughput. A figure without evidence is NaN.
+    """
+
+    users: int
+    throughput: float
+    p50: float
+    p99: float
+    generator_cpu_per_request: float
+    generator_share: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `examine` found.
+
+    `load_client` has an entry for each number of users, `keep_alive_p50` and `upstream_cpu_per_request` are in ms; `steal` is the
+    part of all CPU time that went to other machines; `resolution` says which differences a comparison can tell today.
+    """
+
+    machine: Machine
+    limits: Limits
+    load_client: tuple[LoadClient, ...]
+    keep_alive_p50: float
+    upstream_cpu_per_request: float
+    steal: float
+    resolution: Resolution
+    warnings: tuple[str, ...]
+
+    @property
+    def floor(self) -> LoadClient:
+        """The load client with one user: less time than this cannot be seen."""
+        return self.load_client[0]
+
+    @property
+    def upstream_ceiling(self) -> float:
+        """How many answers per second the upstream could give, had it a core to itself; NaN where that is not known.
+
+        From its CPU time: the load process would be at its own ceiling long before.
+        """
+        return 1_000 / self.upstream_cpu_per_request if self.upstream_cpu_per_request else math.nan
+
+    @property
+    def trapped(self) -> bool:
+        """Whether the self-test failed: keep-alive answers come late, or not at all."""
+        return not self.keep_alive_p50 < TRAP_MS
 
 
 @click.command()
@@ -29,44 +116,175 @@ def doctor(as_json: bool) -> None:
     from requestlab.system.machine import require_linux
 
     require_linux()
-    from requestlab.cli.examination import examine
-
     found = examine()
     if as_json:
-        print_json(
-            {
-                **dataclasses.asdict(found),
-                "floor": dataclasses.asdict(found.floor),
-                "trapped": found.trapped,
-                "upstream_ceiling": found.upstream_ceiling,
-            }
-        )
+        derived = {"floor": found.floor, "trapped": found.trapped, "upstream_ceiling": found.upstream_ceiling}
+        print_json({**to_plain(found), **derived})
     else:
-        _print_examination(found)
+        _print(found)
     if found.trapped:
         sys.exit(1)
 
 
-def _print_examination(found: Examination) -> None:
+# What is measured
+
+
+def examine() -> Examination:
+    """Look at this machine, measure the load client on it, and what it can tell today; some twenty-five seconds.
+
+    Raises what `serve` and `measure` raise.
+
+    Resources: three servers at a time and the load process for the time of the call.
+    """
+    import psutil
+
+    from requestlab.comparison import resolution
+    from requestlab.system import limits, machine
+
+    around, facts = limits.limits(), machine.facts()
+    before = psutil.cpu_times()
+    slices, keep_alive, upstream = _measure_all()
+    able = resolution.resolution()
+    steal = _steal(before, psutil.cpu_times())
+    load_client = tuple(_load_client(users, runs) for users, runs in slices.items())
+    p50 = _middle(keep_alive, "p50")
+    warnings = [
+        *about_the_machine(facts, around),
+        *about_the_load_client(load_client, p50, steal),
+        *about_the_resolution(able),
+    ]
+    upstream_cpu = _middle(upstream, "cpu_per_request")
+    return Examination(facts, around, load_client, p50, upstream_cpu, steal, able, tuple(warnings))
+
+
+def _measure_all() -> tuple[dict[int, list[Run]], list[Run], list[Run]]:
+    """Measure in rounds, so that a bad moment of the machine falls on one slice of each kind and not on all of one.
+
+    Return the slices of the null server by number of users, those of the self-test, and those of the upstream.
+    """
+    from requestlab.comparison.resolution import BUDGET_S
+    from requestlab.measurement.measure import measure
+    from requestlab.serving.server import serve
+    from requestlab.system.progress import Progress
+
+    slices: dict[int, list[Run]] = {users: [] for users in USERS}
+    keep_alive: list[Run] = []
+    behind: list[Run] = []
+    with (
+        Progress("the load client") as progress,
+        serve(NULL) as null,
+        serve(TWO_WRITES) as uvicorn,
+        serve(UPSTREAM) as upstream,
+    ):
+        each = [(null, "/", users, slices[users]) for users in USERS]
+        each += [(uvicorn, "/", 1, keep_alive), (upstream, UPSTREAM_PATH, UPSTREAM_USERS, behind)]
+        plan = each * ROUNDS
+        for done, (server, path, users, runs) in enumerate(plan):
+            what = f"measuring the load client, {server.configuration.label}, {closed(users=users)}"
+            left_s = (len(plan) - done) * (SLICE_S + WARMUP_S + OVERHEAD_S)
+            progress.step(what, left_s + STARTING_S + BUDGET_S)
+            runs.append(measure(server, path, closed(users=users), seconds=SLICE_S, warmup=WARMUP_S))
+    return slices, keep_alive, behind
+
+
+def _load_client(users: int, runs: list[Run]) -> LoadClient:
+    from requestlab.measurement.validity import TAIL
+
+    rates = [run.summary["throughput"] for run in runs]
+    middle = statistics.median(rates)
+    enough = sum(len(run.response_ms) for run in runs) >= 100 * TAIL
+    return LoadClient(
+        users=users,
+        throughput=middle,
+        p50=_middle(runs, "p50"),
+        p99=_middle(runs, "p99") if enough else math.nan,
+        generator_cpu_per_request=statistics.median(run.generator_cpu_per_request for run in runs),
+        generator_share=statistics.median(run.generator_share for run in runs),
+        spread=(max(rates) - min(rates)) / middle if middle else math.nan,
+    )
+
+
+def _middle(runs: Iterable[Run], name: str) -> float:
+    return float(statistics.median(run.summary[name] for run in runs))
+
+
+def _steal(before: Any, after: Any) -> float:
+    spent = [late - early for early, late in zip(before, after, strict=True)]
+    names = before._fields
+    counted = sum(time for name, time in zip(names, spent, strict=True) if not name.startswith("guest"))
+    return spent[names.index("steal")] / counted if counted > 0 and "steal" in names else 0.0
+
+
+# Warnings
+
+
+def about_the_machine(facts: Machine, around: Limits) -> Iterator[str]:
+    """Yield one sentence for each thing that will make figures worse; `facts` are those of `machine.facts`."""
+    from requestlab.system.limits import SLOWING
+
+    cores = facts.usable_cores
+    if cores == 1:
+        yield "one core only: load and server share it, and each slows the other down"
+    if around.cpu_limit is not None and around.cpu_limit < cores:
+        yield f"limited to {around.cpu_limit:g} of {cores} cores: whoever uses more is halted for tens of milliseconds"
+    for name in around.slowing:
+        yield f"{name} is set: {SLOWING[name]}, servers included; unset it before you measure"
+    if around.load_average > BUSY_LOAD * facts.cores:
+        yield f"the load average was {around.load_average:.1f} on {facts.cores} cores: something else may be running"
+    if around.cpu_pressure is not None and around.cpu_pressure > BUSY_PRESSURE:
+        yield f"in {around.cpu_pressure:.0f}% of the ten seconds before, something waited for a core"
+    if around.governor is None:
+        yield "the governor of the CPU's frequency is unknown, as in most virtual machines: speed may change unseen"
+    elif around.governor != "performance":
+        yield f"the CPU's frequency follows the governor {around.governor!r}: speed changes with load"
+    if around.open_files is not None and around.open_files < MAX_USERS:
+        yield f"at most {around.open_files} files may be open, and each user is one: keep loads well below"
+
+
+def about_the_load_client(load_client: tuple[LoadClient, ...], keep_alive_p50: float, steal: float) -> Iterator[str]:
+    """Yield one sentence for each thing that went wrong, or was unsteady, while the load client was measured."""
+    if not keep_alive_p50 < TRAP_MS:
+        yield (
+            f"two small writes on a kept-alive connection took {keep_alive_p50:.3g} ms: TCP_NODELAY does not work here, and "
+            "figures of ASGI servers mean nothing"
+        )
+    if silent := [row.users for row in load_client if math.isnan(row.p50)]:
+        yield f"the null server did not answer {' and '.join(map(str, silent))} users: nothing can be measured here"
+    if steal > MUCH_STEAL:
+        yield f"other machines on the same host took {steal:.0%} of the CPU time meanwhile"
+    spread = max((row.spread for row in load_client if not math.isnan(row.spread)), default=0.0)
+    if spread > MUCH_SPREAD:
+        yield f"equal slices lay up to {spread:.0%} apart, and so will single measurements: compare over many rounds"
+
+
+def about_the_resolution(able: Resolution) -> Iterator[str]:
+    """Yield one sentence where a configuration seemed to differ from itself, and where nothing could be said of it."""
+    if able.differed:
+        ratio = f"{able.control.value:.2f} times ({able.control.low:.2f} to {able.control.high:.2f})"
+        yield f"one configuration answered {ratio} as fast as itself (A/A): trust no difference as small on this machine today"
+    if able.why:
+        yield f"it is not known which differences can be told today: {able.why}"
+
+
+# How it is shown
+
+
+def _print(found: Examination) -> None:
     print_table(_machine_rows(found))
     click.echo("\nThe load client, against a server that does next to nothing:\n")
-    _print_load_client(found)
+    heads = ("users", "requests /s", "p50 ms", "p99 ms", "CPU ms/request", "of its core", "slices apart")
+    print_table([heads, *map(_cells, found.load_client)], ">")
     verdict = "FAILED" if found.trapped else "passed"
     click.echo(f"\nkeep-alive self-test: {verdict}, two small writes arrive after {figure(found.keep_alive_p50)} ms")
     click.echo(
         f"upstream: {figure(found.upstream_cpu_per_request)} ms of CPU time per request; at most {figure(found.upstream_ceiling)} "
         "answers /s on a core of its own"
     )
-    click.echo(f"resolution: {found.resolution}{_control(found.resolution.control)}")
+    seen = found.resolution.control
+    control = f" (A/A: ratio {seen.value:.2f}, {seen.low:.2f} to {seen.high:.2f})" if seen.known else ""
+    click.echo(f"resolution: {found.resolution}{control}")
     for warning in found.warnings:
         click.echo(f"warning: {warning}")
-
-
-def _control(interval: Interval) -> str:
-    """Return what the A/A saw, in brackets, where it saw anything."""
-    if not interval.known:
-        return ""
-    return f" (A/A: ratio {interval.value:.2f}, {interval.low:.2f} to {interval.high:.2f})"
 
 
 def _machine_rows(found: Examination) -> Iterator[tuple[str, str]]:
@@ -88,18 +306,13 @@ def _machine_rows(found: Examination) -> Iterator[tuple[str, str]]:
         yield package, version or "not installed"
 
 
-def _print_load_client(found: Examination) -> None:
-    heads = ("users", "requests /s", "p50 ms", "p99 ms", "CPU ms/request", "of its core", "slices apart")
-    rows = [
-        (
-            str(row.users),
-            figure(row.throughput),
-            figure(row.p50),
-            figure(row.p99),
-            figure(row.generator_cpu_per_request),
-            percent(row.generator_share),
-            percent(row.spread),
-        )
-        for row in found.load_client
-    ]
-    print_columns(heads, rows)
+def _cells(row: LoadClient) -> tuple[str, ...]:
+    return (
+        str(row.users),
+        figure(row.throughput),
+        figure(row.p50),
+        figure(row.p99),
+        figure(row.generator_cpu_per_request),
+        percent(row.generator_share),
+        percent(row.spread),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,18 +22,22 @@ from requestlab.serving.configuration import (
     Configuration,
 )
 
+_Command = Callable[..., Any]
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON instead of a table.")
 remote_option = click.option("--remote", is_flag=True, help="TARGET is another machine, and its owner agrees.")
 
 
-def _several(one: click.ParamType[Any]) -> Callable[[str], Any]:
-    """Return a type for one value, or for several with commas between them: `1,10,50`."""
+class _Several(click.ParamType[Any]):
+    """One value, or a list of several with commas between them: `1,10,50`."""
 
-    def number_or_numbers(text: str) -> Any:
-        values = [one.convert(part.strip(), None, None) for part in text.split(",")]
+    def __init__(self, one: click.ParamType[Any]) -> None:
+        self.name = one.name
+        self._one = one
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        values = [self._one.convert(part.strip(), param, ctx) for part in str(value).split(",")]
         return values[0] if len(values) == 1 else values
-
-    return number_or_numbers
 
 
 class Words(click.Choice[str]):
@@ -57,108 +62,109 @@ class Share(click.ParamType[bool | float]):
         return share
 
 
-def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add one option for each field of a configuration; the choices come from where they are defined."""
-    for option in (
-        click.option(
-            "--all-cores",
-            is_flag=True,
-            default=None,
-            help="Let the server use the core that is kept free for the load, too.",
-        ),
-        click.option(
-            "--database",
-            metavar="URL",
-            help="The app's: sqlite:// or postgres://user@host/name, each with ?conn_max_age=60, the last with ?pool=1.",
-        ),
-        click.option(
-            "--upstream",
-            metavar="HOST:PORT",
-            help="Address of what the views fetch and export call; `requestlab serve upstream` starts one.",
-        ),
-        click.option(
-            "--switch-interval-ms",
-            type=click.FloatRange(MIN_SWITCH_INTERVAL_MS, MAX_SWITCH_INTERVAL_MS),
-            help="How long a thread may keep the GIL when another wants it.  [default: Python's 5]",
-        ),
-        click.option("--asyncio-debug", is_flag=True, default=None, help="asyncio's debug mode, for an ASGI server."),
-        click.option(
-            "--probe-share", "probe", type=Share(), help="Do so for that share of them only: 0.1, one in ten."
-        ),
-        click.option(  # both set the same field, so both are of its type
-            "--probe", type=Share(), flag_value="yes", help="Record from the inside who served each request, and how."
-        ),
-        click.option("--application", type=click.Choice(list(APPLICATIONS)), help="What is served."),
-        click.option(
-            "--middleware",
-            type=Words(MIDDLEWARE),
-            help="The app's middleware stack: none, or layers, outermost first, as in sync,startproject.",
-        ),
-        click.option("--loop", type=click.Choice(LOOPS), help="Event loop of an ASGI server."),
-        click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Threads in each worker."),
-        click.option("--workers", type=click.IntRange(1, MAX_WORKERS), help="Worker processes."),
-        click.option("--server", type=click.Choice(list(servers.SERVERS)), help="Server and worker class."),
-    ):
-        command = option(command)
-    return command
+class NewFile(click.Path):
+    """A file to be written: its folder must be there before anything is measured for it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        file = Path(value)
+        if file.is_dir():
+            self.fail(f"{str(value)!r}: that is a folder; name a file in it", param, ctx)
+        if not file.parent.is_dir():
+            self.fail(f"there is no folder {str(file.parent)!r}", param, ctx)
+        return file
 
 
-def load_options(*, ramps: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _options(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds several options, which help lists in this order."""
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(several):
+            command = option(command)
+        return command
+
+    return add
+
+
+serving_options = _options(
+    click.option("--server", type=click.Choice(list(servers.SERVERS)), help="Server and worker class."),
+    click.option("--workers", type=click.IntRange(1, MAX_WORKERS), help="Worker processes."),
+    click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="Threads in each worker."),
+    click.option("--loop", type=click.Choice(LOOPS), help="Event loop of an ASGI server."),
+    click.option(
+        "--middleware",
+        type=Words(MIDDLEWARE),
+        help="The app's middleware stack: none, or layers, outermost first, as in sync,startproject.",
+    ),
+    click.option("--application", type=click.Choice(list(APPLICATIONS)), help="What is served."),
+    click.option(  # this and the next set the same field, so both are of its type
+        "--probe", type=Share(), flag_value="yes", help="Record from the inside who served each request, and how."
+    ),
+    click.option("--probe-share", "probe", type=Share(), help="Do so for that share of them only: 0.1, one in ten."),
+    click.option("--asyncio-debug", is_flag=True, default=None, help="asyncio's debug mode, for an ASGI server."),
+    click.option(
+        "--switch-interval-ms",
+        type=click.FloatRange(MIN_SWITCH_INTERVAL_MS, MAX_SWITCH_INTERVAL_MS),
+        help="How long a thread may keep the GIL when another wants it.  [default: Python's 5]",
+    ),
+    click.option(
+        "--upstream",
+        metavar="HOST:PORT",
+        help="Address of what the views fetch and export call; `requestlab serve upstream` starts one.",
+    ),
+    click.option(
+        "--database",
+        metavar="URL",
+        help="The app's: sqlite:// or postgres://user@host/name, each with ?conn_max_age=60, the last with ?pool=1.",
+    ),
+    click.option(
+        "--all-cores",
+        is_flag=True,
+        default=None,
+        help="Let the server use the core that is kept free for the load, too.",
+    ),
+)
+"""Adds one option for each field of a configuration; the choices come from where they are defined."""
+
+
+def load_options(*, ramps: bool) -> Callable[[_Command], _Command]:
     """Add the options of a load, or of a ramp of loads; `load_of` makes it from them."""
     rate: click.ParamType[Any] = click.FloatRange(0, MAX_RATE, min_open=True)
     users: click.ParamType[Any] = click.IntRange(1, MAX_USERS)
     metavar = "NUMBER[,NUMBER...]" if ramps else None
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in (
-            click.option("--no-keep-alive", is_flag=True, help="Open a new connection for each request."),
-            click.option("--arrivals", type=click.Choice(ARRIVALS), help="How they are spaced.  [default: constant]"),
-            click.option(
-                "--rate",
-                type=_several(rate) if ramps else rate,
-                metavar=metavar,
-                help="Requests per second in an open loop: due whether or not those before are answered.",
-            ),
-            click.option(
-                "--each", type=click.IntRange(1, MAX_EACH), help="Requests of each user.  [default: no limit]"
-            ),
-            click.option(
-                "--users",
-                type=_several(users) if ramps else users,
-                metavar=metavar,
-                help="Clients in a closed loop: each waits for an answer before it asks again.  [default: 1]",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return add
+    return _options(
+        click.option(
+            "--users",
+            type=_Several(users) if ramps else users,
+            metavar=metavar,
+            help="Clients in a closed loop: each waits for an answer before it asks again.  [default: 1]",
+        ),
+        click.option("--each", type=click.IntRange(1, MAX_EACH), help="Requests of each user.  [default: no limit]"),
+        click.option(
+            "--rate",
+            type=_Several(rate) if ramps else rate,
+            metavar=metavar,
+            help="Requests per second in an open loop: due whether or not those before are answered.",
+        ),
+        click.option("--arrivals", type=click.Choice(ARRIVALS), help="How they are spaced.  [default: constant]"),
+        click.option("--no-keep-alive", is_flag=True, help="Open a new connection for each request."),
+    )
 
 
-def slice_options(seconds: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the options of a measured stretch, which takes so many `seconds` unless said otherwise."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in (
-            click.option(
-                "--expect", metavar="TEXT", help="What the body of each answer must hold; else it has failed."
-            ),
-            click.option(
-                "--timeout",
-                type=float,
-                default=10.0,
-                show_default=True,
-                help="Seconds after which a request has failed.",
-            ),
-            click.option("--warmup", type=float, help="Seconds of load before it.  [default: 0.25; with --each 0]"),
-            click.option(
-                "--seconds", type=float, default=seconds, show_default=True, help="Length of the measured stretch."
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return add
+def slice_options(seconds: float) -> Callable[[_Command], _Command]:
+    """Add the options of a measured stretch, which takes so many `seconds` unless said otherwise; `settings_of` takes them."""
+    return _options(
+        click.option(
+            "--seconds", type=float, default=seconds, show_default=True, help="Length of the measured stretch."
+        ),
+        click.option("--warmup", type=float, help="Seconds of load before it.  [default: 0.25; with --each 0]"),
+        click.option(
+            "--timeout", type=float, default=10.0, show_default=True, help="Seconds after which a request has failed."
+        ),
+        click.option("--expect", metavar="TEXT", help="What the body of each answer must hold; else it has failed."),
+    )
 
 
 def configuration(name: str, options: Mapping[str, Any]) -> Configuration:
@@ -166,15 +172,11 @@ def configuration(name: str, options: Mapping[str, Any]) -> Configuration:
     return NAMED[name].replace(**given(options))
 
 
-def load_of(
-    users: int | list[int] | None,
-    each: int | None,
-    rate: float | list[float] | None,
-    arrivals: str | None,
-    no_keep_alive: bool,
-    seed: int | None,
-) -> Load | Steps:
-    """Return the load that those options ask for; with several users or rates, a ramp."""
+def load_of(options: dict[str, Any]) -> Load | Steps:
+    """Take the options of a load out, and return that load; with several users or rates, a ramp."""
+    users, each, rate, arrivals, no_keep_alive, seed = (
+        options.pop(name) for name in ("users", "each", "rate", "arrivals", "no_keep_alive", "seed")
+    )
     if rate is None:
         if arrivals is not None:
             raise click.UsageError("--arrivals is for an open loop; give it a --rate")
@@ -183,7 +185,15 @@ def load_of(
         raise click.UsageError("--users makes a closed loop and --rate an open one; give one of them")
     if each is not None:
         raise click.UsageError("--each is for the --users of a closed loop; an open one ends after --seconds")
-    return loads.open(rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive)
+    load: Load | Steps = loads.open(
+        rate, arrivals=arrivals or ARRIVALS[0], seed=seed or 0, keep_alive=not no_keep_alive
+    )
+    return load
+
+
+def settings_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of a measured stretch out, and return them as `measure` and `compare` take them."""
+    return {name: options.pop(name) for name in ("seconds", "warmup", "timeout", "expect")}
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,22 +84,21 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 
 def _print(made: Report, as_json: bool) -> None:
-    from requestlab.claims.cards import word
-    from requestlab.claims.ledger import as_json as verdict_as_json
     from requestlab.notebooks.report import PAGE
+    from requestlab.system.values import to_plain
 
     page = made.folder / PAGE
     if as_json:
         notebooks = [{"name": one.name, "seconds": one.seconds, "error": one.error} for one in made.executed]
-        verdicts = [verdict_as_json(verdict) for one in made.ledgers for verdict in one.verdicts]
+        verdicts = [verdict for one in made.ledgers for verdict in one.verdicts]
         figures = [{"path": str(one.path), "lesson": one.lesson, "alt": one.alt} for one in made.figures]
-        told = {"page": str(page), "machine": made.machine, "notebooks": notebooks, "verdicts": verdicts}
+        told = {"page": str(page), "machine": to_plain(made.machine), "notebooks": notebooks, "verdicts": verdicts}
         print_json(told | {"figures": figures})
         return
     print_table([(one.name, one.error or f"{one.seconds:.0f} s") for one in made.executed])
     for one in made.ledgers:
-        judged = [(claim.id, word(one, claim)) for claim in one.claims if one.verdict(claim.id)]
-        click.echo("")
+        click.echo()
+        judged = [(claim.id, one.word(claim.id)) for claim in one.claims if one.verdict(claim.id)]
         print_table(judged or [("claims", "none judged")])
     for saved in made.figures:
         click.echo(f"\n{saved.path}\n{saved.alt}")

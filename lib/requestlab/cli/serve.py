@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from requestlab.cli.addresses import DEFAULT_PATH
 from requestlab.cli.options import configuration, json_option, serving_options
 from requestlab.cli.tables import print_json, print_table
+from requestlab.cli.targets import DEFAULT_PATH
 from requestlab.serving import servers
 from requestlab.serving.configuration import NAMED
 

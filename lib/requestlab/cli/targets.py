@@ -1,4 +1,4 @@
-"""The contenders of `requestlab compare`, as they stand on the command line.
+"""What is asked where, as it stands on the command line: TARGET and PATH of `measure`, the contenders of `compare`.
 
     [LABEL=]CONFIGURATION[:FIELD=VALUE[,FIELD=VALUE...]][/PATH/]        a VALUE may be a list: middleware=sync,async
     [LABEL=]http://127.0.0.1:8000/PATH/
@@ -14,14 +14,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import click
 
-from requestlab.cli.addresses import DEFAULT_PATH, neither, split
 from requestlab.cli.options import Share
 from requestlab.errors import ConfigurationError
 from requestlab.serving.applications import LabApp
 from requestlab.serving.configuration import NAMED, Configuration
+
+DEFAULT_PATH = {
+    "sync": "/sync/page/",
+    "mixed": "/sync/page/",
+    "async": "/async/page/",
+    "null": "/",
+    "upstream": "/api/?ms=50",
+}
+"""What a named configuration is asked for, unless said otherwise."""
+
 
 _TYPES: dict[str, click.ParamType[Any]] = {
     "int": click.INT,
@@ -75,7 +85,7 @@ def contender(text: str, path: str | None) -> Contender:
     variant, slash, own = target.partition("/")
     name, colon, fields = variant.partition(":")
     if name not in NAMED:
-        raise neither(target)
+        raise _neither(target)
     if slash and path is not None:
         raise click.UsageError(f"{target!r} has a path already; leave out --path {path!r}, or the path of the target")
     configuration = _varied(text, NAMED[name], fields) if colon else NAMED[name]
@@ -109,3 +119,60 @@ def _varied(text: str, base: Configuration, fields: str) -> Configuration:
         return base.replace(**changes)
     except ConfigurationError as problem:
         raise click.UsageError(f"{text!r}: {problem}") from None
+
+
+def _neither(target: str) -> click.UsageError:
+    """Return the error for what is no target at all."""
+    known = ", ".join(NAMED)
+    return click.UsageError(
+        f"{target!r} is neither a configuration ({known}) nor an address such as http://127.0.0.1:8000/"
+    )
+
+
+def split(target: str, path: str | None) -> tuple[str, str]:
+    """Return the base of an address and the path, from TARGET and PATH; only one of them may say a path."""
+    if "://" not in target:
+        raise _neither(target)
+    parts = _parsed(target)
+    own = target.partition("://")[2].removeprefix(parts.netloc).partition("#")[0]  # geturl() would drop a lone "?"
+    if path is not None and own not in ("", "/"):
+        raise click.UsageError(f"{target!r} has a path already; leave out {path!r}, or the path of the address")
+    return f"{parts.scheme}://{parts.netloc}", path or ("" if own.startswith("/") else "/") + own
+
+
+def _parsed(address: str) -> SplitResult:
+    """Return the parts of an address, or raise ConfigurationError."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as problem:
+        raise ConfigurationError(f"{address!r} is not an address: {problem}") from None
+    if not address.isprintable():
+        raise ConfigurationError(f"{address!r} is not an address: it has control characters in it")
+    if port == 0:
+        raise ConfigurationError(f"{address!r} is not an address: no server has port 0")
+    if "@" in parts.netloc:
+        raise ConfigurationError("an address with a user name in it is not supported: the load sends no credentials")
+    return parts
+
+
+def check_path(path: str) -> None:
+    """Raise ConfigurationError for a path that cannot be asked for, before a server is started for it."""
+    from requestlab.load.target import find_target
+
+    find_target("http://127.0.0.1:1", path)
+
+
+def announce(base: str, path: str, what: str) -> None:
+    """Say what is about to happen to another machine; Ctrl-C stops it."""
+    import httpx
+
+    from requestlab.load.target import on_this_machine, resolve
+
+    try:
+        url = httpx.URL(base + path)
+    except httpx.InvalidURL:
+        return  # measure() will say so
+    address = resolve(url)[1][0]
+    if not on_this_machine(address):
+        click.echo(f"About to load another machine, {url.host} ({address}): {what}. Ctrl-C stops it.", err=True)

@@ -149,9 +149,9 @@ class CallCosts:
         for name in self.names:
             cost = self.cost(name)
             bounds = f"{wording.figure(cost.low)} to {wording.figure(cost.high)}" if cost.known else "unknown"
-            mean, times = self.cost(name, "mean"), self.ratio(name, "await")
-            figures = (wording.figure(found.value) for found in (mean, times))
-            yield name, wording.figure(cost.value), bounds, *figures, f"{self.about.threads_started[name]:g}"
+            mean = wording.figure(self.cost(name, "mean").value)
+            times = wording.times(self.ratio(name, "await").value)
+            yield name, wording.figure(cost.value), bounds, mean, times, f"{self.about.threads_started[name]:g}"
 
     @property
     def _title(self) -> str:

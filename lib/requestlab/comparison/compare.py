@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 from requestlab.comparison.comparison import Comparison, ComparisonFacts, Slice
 from requestlab.comparison.intervals import MIN_ROUNDS
 from requestlab.errors import ConfigurationError
-from requestlab.load.loads import Closed, Load, Open, closed
-from requestlab.load.misbehaving_loads import AnyLoad
+from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
 from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity
@@ -27,12 +26,13 @@ from requestlab.measurement.measure import Beside, Settings, check, check_beside
 from requestlab.measurement.measure import take as take_slice
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.server import Server, serve
-from requestlab.system import machine
+from requestlab.system import checks, machine
 from requestlab.system.progress import Progress
 
 MAX_CONTENDERS = 12
 MAX_ROUNDS = 500
 MAX_BUDGET_S = 3_600.0
+MAX_WIDTH = 10.0
 
 RAMP_S = 0.5
 """Load on each contender before the first round, which is thrown away: code is compiled, templates are loaded, memory grows."""
@@ -121,7 +121,7 @@ def compare(
         _check_load(one, settings)
         check_beside(besides[label], one, settings)
     limits = _limits(rounds, budget, width)
-    seed = _seed(seed)
+    seed = random.randrange(2**32) if seed is None else checks.whole("seed", seed, also="or None")
     with ExitStack() as stack, Progress("comparing") as progress:
         field = [
             _contender(label, _served(target, stack), paths[name], loads[name], besides[name], remote)
@@ -246,8 +246,8 @@ def _with_enough(result: Comparison, rounds: int) -> Comparison:
 
 
 def _widest(result: Comparison) -> float:
-    others = [*result.labels[1:], *([result.control] if result.control else [])]
-    return max(result.ratio(label, result.labels[0]).interval.width for label in others)
+    first, *others = result.all_labels
+    return max(result.ratio(label, first).interval.width for label in others)
 
 
 def _lineup(contenders: Mapping[str, AnyTarget], control: bool) -> Iterator[tuple[str, str, AnyTarget]]:
@@ -309,21 +309,9 @@ def _check_load(load: object, settings: Settings) -> None:
     check(load, settings)
 
 
-def _seed(seed: object) -> int:
-    if seed is None:
-        return random.randrange(2**32)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigurationError(f"seed={seed!r}: expected a whole number, or None for one that chance decides on")
-    return seed
-
-
 def _limits(rounds: object, budget: object, width: object) -> _Limits:
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or not 1 <= rounds <= MAX_ROUNDS:
-        raise ConfigurationError(
-            f"rounds={rounds!r}: expected a whole number from 1 to {MAX_ROUNDS}; verdicts need {MIN_ROUNDS}"
-        )
-    for name, value, most in (("budget", budget, MAX_BUDGET_S), ("width", width, 10.0)):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and (not number or not 0 < value <= most):  # type: ignore[operator]
-            raise ConfigurationError(f"{name}={value!r}: expected a number above 0 and up to {most:g}, or None")
-    return _Limits(rounds, budget, width)  # type: ignore[arg-type]
+    return _Limits(
+        checks.whole("rounds", rounds, 1, MAX_ROUNDS, also=f"and at least {MIN_ROUNDS} for a verdict"),
+        None if budget is None else checks.number("budget", budget, most=MAX_BUDGET_S, above=0, also="or None"),
+        None if width is None else checks.number("width", width, most=MAX_WIDTH, above=0, also="or None"),
+    )

@@ -1,21 +1,22 @@
-"""The record of a comparison: every slice of every round, and what they say together."""
+"""The record of a comparison: every slice of every round, what they say together, and what speaks against it."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from requestlab.comparison import caveats, intervals
+from requestlab.comparison import intervals
 from requestlab.comparison.intervals import Interval
 from requestlab.errors import ConfigurationError
+from requestlab.measurement import validity
 from requestlab.measurement.run import Run
-from requestlab.measurement.validity import TAIL
+from requestlab.system import checks
 from requestlab.system.machine import Machine
 
 METRICS = {"throughput": +1, "p50": -1, "p95": -1, "p99": -1, "cpu_per_request": -1}
@@ -25,6 +26,15 @@ ALIKE = 0.03
 """Differences below this are never called: two processes of one configuration may differ by as much for as long as they live
 (where their memory lies, the seed of their hashes), and no number of rounds makes that go away. `make bench` looks whether
 it is enough."""
+
+MAX_FAILED = 0.01
+"""Share of failed requests above which figures of the rest are no basis for a verdict."""
+
+UNEVENLY = 0.25
+"""How far the shares of disturbed slices of two contenders may lie apart, before the disturbance may be what was compared."""
+
+_TAILS = {"p50": 0.05, "p95": 0.005, "p99": 0.001}
+"""Failures are in no percentile; as many would move it: a tenth of the requests beyond it."""
 
 FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 
@@ -81,9 +91,9 @@ class Ratio:
 class ComparisonFacts:
     """What was asked of a comparison, and how it went.
 
-    `paths`, `loads` in words, and the loads `beside` by path, are told by label. Of the limits that were fixed before, `wanted` is the
-    number of rounds, `budget` in seconds and `width` are None where there were none; `stopped` says why there were no more rounds.
-    `seconds` is the length of a slice, `seed` makes the same orders again.
+    By label: `paths`, `loads` in words, and the loads `beside` by path. Limits that were fixed before: `wanted` rounds, a `budget` in
+    seconds and a `width` of intervals (None: no such limit); `stopped` says why there were no more rounds. `seconds` is the length of
+    a slice, and the same `seed` makes the same orders.
     """
 
     paths: Mapping[str, str]
@@ -125,6 +135,11 @@ class Comparison:
         return pd.DataFrame(rows)
 
     @property
+    def all_labels(self) -> tuple[str, ...]:
+        """The contenders, and the control after them where there is one."""
+        return (*self.labels, *([self.control] if self.control else []))
+
+    @property
     def dropped(self) -> int:
         """How many slices do not count, because of evidence from outside."""
         return sum(part.dropped for part in self.slices)
@@ -143,7 +158,7 @@ class Comparison:
     def complete(self) -> int:
         """How many rounds count for both of the baseline and another contender: for the one with the fewest."""
         counts = self.figures("throughput").notna()
-        first, *others = self._all
+        first, *others = self.all_labels
         return min((int((counts[first] & counts[other]).sum()) for other in others), default=int(counts[first].sum()))
 
     def runs(self, label: str) -> list[Run]:
@@ -154,15 +169,17 @@ class Comparison:
     def figures(self, metric: str) -> pd.DataFrame:
         """Return one figure of every contender, a row a round; NaN where it was dropped or has no evidence.
 
-        A percentile needs `audit.TAIL` requests beyond it in a slice. Whether a contender has as many is decided for all of
+        A percentile needs `validity.TAIL` requests beyond it in a slice. Whether a contender has as many is decided for all of
         its slices together, by the one in the middle: to leave out rounds with few answers would be to leave out slow ones.
         """
-        _one_of(metric)
-        table = pd.DataFrame(index=sorted({part.round for part in self.slices}), columns=[*self._all], dtype=float)
+        checks.one_of("metric", metric, METRICS)
+        table = pd.DataFrame(
+            index=sorted({part.round for part in self.slices}), columns=list(self.all_labels), dtype=float
+        )
         for part in self.slices:
             if not part.dropped:
                 table.loc[part.round, part.label] = part.run.summary[metric]
-        for label in self._all:
+        for label in self.all_labels:
             if self._too_few(label, metric):
                 table[label] = math.nan
         table.index.name = "round"
@@ -175,7 +192,7 @@ class Comparison:
         """
         self._demand(over, under)
         table = self.figures(metric)
-        found = self._told(intervals.ratio(list(table[over]), list(table[under])), (over, under), metric)
+        found = self._judged(intervals.ratio(list(table[over]), list(table[under])), (over, under), metric)
         verdict, reason = _judge(found, metric)
         if kept := sum(self.disturbed.values()):
             reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
@@ -185,14 +202,14 @@ class Comparison:
         """Return by how much the figure of `over` exceeds that of `under`, in its unit, with its interval."""
         self._demand(over, under)
         table = self.figures(metric)
-        return self._told(intervals.interval(list(table[over] - table[under])), (over, under), metric)
+        return self._judged(intervals.interval(list(table[over] - table[under])), (over, under), metric)
 
     def scatter(self, over: str, under: str, metric: str = "throughput") -> Interval:
         """Return by which factor, less 1, the ratio of two figures differs from round to round: the standard deviation of
         its logarithm, with its interval."""
         self._demand(over, under)
         table = self.figures(metric)
-        return self._told(intervals.scatter(list(np.log(table[over] / table[under]))), (over, under), metric)
+        return self._judged(intervals.scatter(list(np.log(table[over] / table[under]))), (over, under), metric)
 
     def estimate(self, of: Callable[[pd.DataFrame], Sequence[float]], metric: str = "cpu_per_request") -> Interval:
         """Return a figure that is computed from those of several contenders, round by round, with its interval.
@@ -201,7 +218,7 @@ class Comparison:
 
         What speaks against any of the contenders speaks against it.
         """
-        return self._told(intervals.interval(list(of(self.figures(metric)))), self.labels, metric)
+        return self._judged(intervals.interval(list(of(self.figures(metric)))), self.labels, metric)
 
     def verdict(self, over: str, under: str, metric: str = "throughput") -> str:
         """Return `faster`, `slower` or `cannot tell`, of `over` against `under`."""
@@ -217,40 +234,55 @@ class Comparison:
     def caveats(self, label: str, metric: str = "throughput") -> list[str]:
         """Return what speaks against any verdict on this contender: its generator, its failures, its end."""
         self._demand(label)
-        return list(caveats.about_one(label, self.runs(label), metric))
+        return list(_caveats_of_one(label, self.runs(label), metric))
 
     def __repr__(self) -> str:
         first = self.labels[0]
         others = [str(self.ratio(label, first)) for label in self.labels[1:]]
         return f"<Comparison, {self.complete} rounds: {'; '.join(others) or first}>"
 
-    @property
-    def _all(self) -> tuple[str, ...]:
-        return (*self.labels, *([self.control] if self.control else []))
-
-    def _told(self, found: Interval, labels: Sequence[str], metric: str) -> Interval:
+    def _judged(self, found: Interval, labels: Sequence[str], metric: str) -> Interval:
         """Return an interval with what speaks against it, and why it is missing where it is."""
         against = [caveat for label in labels for caveat in self.caveats(label, metric)]
         if len(labels) == 2:
-            against += caveats.about_both(self, *labels)
+            against += self._caveats_of_two(*labels)
         if self.control is not None and self.control not in labels:
             same = self.ratio(self.control, self.labels[0], metric)
             if same.verdict != CANNOT_TELL:  # a lab that tells a thing from itself cannot be believed about others
                 against.append(f"the A/A control found a winner where there is none: {same.interval}")
-        few = [why for label in labels if (why := self._too_few(label, metric))]
-        why = "; ".join(few) if few and not found.known else found.why
+        why = found.why if found.known else self._why_unknown(labels, metric) or found.why
         return replace(found, caveats=tuple(against), why=why)
+
+    def _why_unknown(self, labels: Sequence[str], metric: str) -> str:
+        """Say what is missing for a figure of these contenders; empty: too few rounds."""
+        missing = self.figures(metric)[[*labels]].isna().all().any()
+        if metric == "cpu_per_request" and missing and self.complete:
+            return "CPU time is not known for addresses, beside other loads, nor where a worker ended"
+        return "; ".join(why for label in labels if (why := self._too_few(label, metric)))
+
+    def _caveats_of_two(self, over: str, under: str) -> Iterator[str]:
+        """Yield what speaks against setting two against each other: other answers, other disturbances."""
+        statuses = {label: _main_status(self.runs(label)) for label in (over, under)}
+        if None not in statuses.values() and len(set(statuses.values())) > 1:
+            said = " and ".join(f"{status} under {label}" for label, status in statuses.items())
+            yield f"the answers are not alike: most have status {said}"
+        shares = [_disturbed_share(self.slices, label) for label in (over, under)]
+        if abs(shares[0] - shares[1]) > UNEVENLY:
+            yield (
+                f"what disturbed the slices did not fall on both alike: {shares[0]:.0%} of those of {over}, "
+                f"{shares[1]:.0%} of those of {under}"
+            )
 
     def _demand(self, *labels: str) -> None:
         for label in labels:
-            if label not in self._all:
-                raise ConfigurationError(f"there is no contender {label!r}; there are {', '.join(self._all)}")
+            if label not in self.all_labels:
+                raise ConfigurationError(f"there is no contender {label!r}; there are {', '.join(self.all_labels)}")
 
     def _too_few(self, label: str, metric: str) -> str:
         """Say so where a percentile of this contender has too few requests beyond it; empty: it has enough."""
         if metric not in ("p95", "p99"):
             return ""
-        needed = TAIL * 100 // (100 - int(metric[1:]))
+        needed = validity.TAIL * 100 // (100 - int(metric[1:]))
         counts = [len(run.response_ms) for run in self.runs(label)]
         middle = int(np.median(counts)) if counts else 0
         if middle >= needed:
@@ -258,11 +290,6 @@ class Comparison:
         return (
             f"{metric} needs {needed:,} answers in a slice, and {label} gave {middle:,}: longer slices would have them"
         )
-
-
-def _one_of(metric: object) -> None:
-    if metric not in METRICS:
-        raise ConfigurationError(f"metric={metric!r} is not known; expected one of: {', '.join(METRICS)}")
 
 
 def _judge(found: Interval, metric: str) -> tuple[str, str]:
@@ -276,3 +303,33 @@ def _judge(found: Interval, metric: str) -> tuple[str, str]:
     if found.low <= 1 <= found.high:
         return CANNOT_TELL, "the interval holds 1"
     return CANNOT_TELL, f"the interval comes within {ALIKE:.0%} of 1, as far as two equal processes may lie apart"
+
+
+def _caveats_of_one(label: str, runs: Sequence[Run], metric: str) -> Iterator[str]:
+    """Yield what speaks against the figure of one contender: its end, its generator, its failures, its queue."""
+    if not runs:
+        yield f"no slice of {label} counts"
+        return
+    invalid = [run for run in runs if run.summary["validity"] == "invalid"]
+    if invalid:
+        yield f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {invalid[0].summary['reasons'][0]}"
+    if metric != "cpu_per_request" and 2 * sum(run.generator_was_busy for run in runs) > len(runs):
+        yield f"the generator was busy for most of the time under {label}: it may be what was measured"
+    sent = sum(len(run.requests) for run in runs)
+    failed = sum(run.summary["errors"] for run in runs)
+    if sent and failed / sent > min(MAX_FAILED, _TAILS.get(metric, 1.0)):
+        yield f"{failed:,} of {sent:,} requests failed under {label}"
+    if metric in _TAILS and 2 * sum(validity.fell_behind(run) for run in runs) > len(runs):
+        yield f"{label} did not keep up with the rate: its response times depend on how long a slice lasted"
+
+
+def _main_status(runs: Sequence[Run]) -> int | None:
+    """Return the status that most answers have."""
+    counts = Counter(status for run in runs for status in run.requests["status"] if status)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _disturbed_share(slices: Sequence[Slice], label: str) -> float:
+    """Return which share of the slices that count was disturbed."""
+    own = [part for part in slices if part.label == label and not part.dropped]
+    return sum(bool(part.disturbed) for part in own) / len(own) if own else 0.0

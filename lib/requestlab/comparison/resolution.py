@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from requestlab.comparison import wording
 from requestlab.comparison.compare import MAX_BUDGET_S, OVERHEAD_S, RAMP_S, compare
 from requestlab.comparison.comparison import ALIKE, CANNOT_TELL, Comparison
 from requestlab.comparison.intervals import CONFIDENCE, MIN_ROUNDS, Interval, chi_squared, students_t
-from requestlab.errors import ConfigurationError
 from requestlab.load.loads import closed
 from requestlab.measurement.measure import WARMUP_S
 from requestlab.serving.configuration import SYNC
-from requestlab.system import quick
+from requestlab.system import checks, quick
 
 PATH = "/sync/page/"
 USERS = 10
@@ -119,17 +119,15 @@ def foretell(control: Comparison, seconds: float, rounds: int) -> Resolution:
 
 
 def _disturbed(control: Comparison, tried: int) -> str:
-    kinds = ", ".join(f"{count:,} × {why}" for why, count in control.dropped_why.items())
-    return f"{control.complete} of {tried} rounds of the A/A count, the others were disturbed from outside ({kinds})"
+    why = wording.kinds(control.dropped_why)
+    return f"{control.complete} of {tried} rounds of the A/A count, the others were disturbed from outside: {why}"
 
 
 def _rounds_in(seconds: object) -> int:
     ramp_s = CONTENDERS * (RAMP_S + OVERHEAD_S)
     round_s = CONTENDERS * (WARMUP_S + DEFAULT_SLICE_S + OVERHEAD_S)
     least = math.ceil(ramp_s + MIN_ROUNDS * round_s)
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not number or not least <= seconds <= MAX_BUDGET_S:  # type: ignore[operator]
-        raise ConfigurationError(
-            f"seconds={seconds!r}: expected from {least} to {MAX_BUDGET_S:g}; a comparison needs {MIN_ROUNDS} rounds"
-        )
-    return int((seconds - ramp_s) / round_s)  # type: ignore[operator]
+    known = checks.number(
+        "seconds", seconds, least, MAX_BUDGET_S, kind="seconds", also=f"enough for {MIN_ROUNDS} rounds"
+    )
+    return int((known - ramp_s) / round_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from requestlab.trace.activity import (
     evenly,
     stacked,
 )
+from requestlab.trace.requests import Step, steps
 
 MAX_REQUESTS = 300
 
@@ -120,7 +121,7 @@ def belonging(spans: pd.DataFrame, chosen: pd.DataFrame) -> Booleans:
     return pd.MultiIndex.from_frame(spans[["pid", "request"]]).isin(keys) if keys else np.zeros(len(spans), dtype=bool)
 
 
-_LONGEST = 42
+_LONGEST = 48
 
 
 def views_of(spans: pd.DataFrame) -> dict[int, str]:
@@ -134,11 +135,14 @@ def views_of(spans: pd.DataFrame) -> dict[int, str]:
     return found
 
 
-def named(view: str) -> str:
-    """Return how figures call a view: `view page` for `shop.views.page`."""
-    name = view.rpartition(".")[2]
-    short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-    return f"view {short}".rstrip()
+def named(name: str) -> str:
+    """Return a name without its module, at most 48 letters: `view page` for `view shop.views.page`."""
+    kind, _, rest = name.rpartition(" ")
+    if kind == "view":
+        name = f"view {rest.rpartition('.')[2]}".rstrip()
+    elif not kind and name.count(".") > 1:
+        name = ".".join(name.split(".")[-2:])
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def run_beside(run: Run, spans: pd.DataFrame) -> Integers:
@@ -172,6 +176,17 @@ class Track:
     late: Floats
     late_ms: Floats
     ended: float | None
+
+    def blank(self, begin: float, end: float, *, late: bool) -> tuple[float, float]:
+        """Return the longest stretch in which nothing ran, and in which the loop was late or was not; none is (begin, begin)."""
+        edges = np.unique(np.concatenate([[begin, end], self.bars.begin, self.bars.end, self.late.ravel()]))
+        edges = edges[(edges >= begin) & (edges <= end)]
+        middle = (edges[1:] + edges[:-1]) / 2
+        ran = np.searchsorted(self.bars.begin, middle) > np.searchsorted(self.bars.end, middle)
+        overdue = np.searchsorted(self.late[:, 0], middle) > np.searchsorted(self.late[:, 1], middle)
+        long = np.where(~ran & (overdue == late), np.diff(edges), 0.0)
+        place = int(np.argmax(long))
+        return (float(edges[place]), float(edges[place + 1])) if long[place] > 0 else (begin, begin)
 
 
 def tracks_of(
@@ -329,10 +344,11 @@ def _busy_with(run: Run, track: Track, late: Floats, views: Mapping[int, str]) -
     block = mine.iloc[int(shared.to_numpy().argmax())]
     if block["cause"] == "not scheduled":
         return ""
+    view = block["view"]
     if block["cause"] == "GIL held elsewhere":
-        return f"without the GIL while the {named(block['view'])} ran on a thread" if block["view"] else ""
-    view = block["view"] or _mostly(track, late, views)
-    return f"busy with the {named(view)}" if view else ""
+        return f"without the GIL while the {named(f'view {view}')} ran on a thread" if view else ""
+    view = view or _mostly(track, late, views)
+    return f"busy with the {named(f'view {view}')}" if view else ""
 
 
 def _mostly(track: Track, late: Floats, views: Mapping[int, str]) -> str:
@@ -361,6 +377,54 @@ class Client:
     bars: Bars
 
 
+MAX_PIECES = 40
+"""With more pieces than this, none is named: that is for the figure `crossings`."""
+
+_MAX_RESUMED = 3
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a request: its name, a moment in it (ms), what it cost to get there and back (us; NaN: nothing, or not known),
+    whether it ran on an event loop, and whether it was the view."""
+
+    name: str
+    at: float
+    cost_us: float
+    on_loop: bool
+    view: bool
+
+
+def pieces_of(run: Run, key: Key | None, begin: float, end: float) -> list[Piece]:
+    """Return the pieces of one request between two moments, in order: its crossings and its view, and where it never crossed
+    to a thread, its middleware too. None, if there are more than `MAX_PIECES`."""
+    if key is None:
+        return []
+    spans = run.spans
+    mine = spans[(spans["kind"] == "request") & (spans["pid"] == key[0]) & (spans["request"] == key[1])]
+    if mine.empty:
+        return []
+    zero = float(mine["begin"].iloc[0] - run.zero_ns) / 1e6
+    rows = steps(run.trace, key, run.event_loops)
+    hopped = any(row.kind == "to_thread" for row in rows)
+    found = [piece for row in rows for piece in _pieces(row, zero) if piece.view or row.crossing or not hopped]
+    shown = sorted((one for one in found if begin <= one.at <= end), key=lambda one: (one.at, one.name))
+    return shown if len(shown) <= MAX_PIECES else []
+
+
+def _pieces(row: Step, zero: float) -> Iterator[Piece]:
+    """Yield what is named of one row: where its own code ran first, and where a view went on after it had awaited something."""
+    view = "view" in (row.kind, row.origin)
+    if not (view or row.crossing or row.kind == "middleware"):
+        return
+    name = named(f"view {row.name.removeprefix('view ')}" if view else row.name)
+    times = f" ×{len(row.times_us)}" if len(row.times_us) > 1 else ""
+    middles = [zero + us / 1e3 for us in row.solid_us.mean(axis=1).tolist()] or [zero + float(row.times_us[0, 0]) / 1e3]
+    yield Piece(f"{name}{times}", middles[0], row.cost_us if row.crossing else math.nan, row.on_loop, view)
+    if view and row.on_loop and not times and len(middles) <= _MAX_RESUMED:
+        yield from (Piece(f"{name} goes on", at, math.nan, True, True) for at in middles[1:])
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """What is drawn: clients and tracks between two moments, in ms since the first request was planned.
@@ -369,7 +433,7 @@ class Scene:
     the places of their pieces, `loop_keys` the (pid, thread) of event loops, `stuck` tells of their lateness. `total` counts the requests of the
     run, `chosen` those asked for, of which `first` is the first row, `untraced` those of them that the probe left out;
     `hidden_requests` and `hidden_threads` are left out for want of room. `unseen`: work of the application may be missing from
-    the lanes, since some requests were not traced, or rows were lost.
+    the lanes, since some requests were not traced, or rows were lost. `pieces` are those of a single request.
     """
 
     begin: float
@@ -389,6 +453,7 @@ class Scene:
     hidden_requests: int
     hidden_threads: int
     unseen: bool
+    pieces: Sequence[Piece]
 
     @property
     def loops(self) -> list[Track]:
@@ -414,6 +479,24 @@ class Scene:
     def hops(self) -> pd.DataFrame:
         """The crossings of the chosen requests."""
         return self.spans[self.spans["kind"].isin(("to_thread", "to_loop"))]
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """How many event loops and how many other threads the chosen requests came to."""
+        came = {*_pairs(self.spans, "thread"), *_pairs(self.spans, "ran_on")}
+        used = {key for key in came if key[1]}
+        return len(used & self.loop_keys), len(used - self.loop_keys)
+
+    def waited(self, *states: int) -> float:
+        """How many ms the typical traced request was in one of the states, the median."""
+        waits = [client.bars.of(*states).ms.sum() for client in self.clients if len(client.bars)]
+        return float(np.median(waits)) if waits else 0.0
+
+    @property
+    def took(self) -> float:
+        """How many ms the typical traced request took, from planned to answered, the median."""
+        times = [client.done - client.planned for client in self.clients if len(client.bars)]
+        return float(np.median(times)) if times else 0.0
 
 
 def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
@@ -452,6 +535,7 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
         hidden,
         hidden_threads,
         bool(unseen),
+        pieces_of(run, chosen["key"].iloc[0], begin, end) if len(chosen) == 1 else [],
     )
 
 

@@ -12,17 +12,16 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from requestlab.claims import cards, ledger
 from requestlab.claims.ledger import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger
-from requestlab.claims.verdict import NOT_TRIED, WORDS
+from requestlab.claims.statement import NOT_TRIED, WORDS
 from requestlab.errors import ConfigurationError, ReportError
 from requestlab.notebooks import execute, jupyter, page
 from requestlab.notebooks.execute import Executed, Tick
 from requestlab.notebooks.figures import Saved, demand_folder, save_figures
-from requestlab.system import machine
+from requestlab.system import html, machine
 from requestlab.system.machine import Machine
 from requestlab.system.progress import UNWATCHED_VARIABLE
 from requestlab.system.quick import QUICK_VARIABLE
@@ -117,14 +116,14 @@ def render(report: Report, quick: bool, started: datetime) -> str:
         }
         for one in report.executed
     ]
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     links = {name: f"#{anchor}" for name, anchor in anchors.items()}
-    return environment.get_template("report.html.j2").render(
+    return html.render(
+        "notebooks/report.html.j2",
         generator=Markup(GENERATOR),
         version=metadata.version("requestlab"),
         highlighting=Markup(page.highlighting()),
         lessons=lessons,
-        tables=[(_caption(one), _counts(one), Markup(cards.html_ledger(one, links))) for one in report.ledgers],
+        tables=[(_caption(one), _counts(one), one.html(links)) for one in report.ledgers],
         facts=_rows(report.machine),
         contents=page.CONTENTS,
         quick=quick,
@@ -196,7 +195,7 @@ def _caption(one: Ledger) -> str:
 
 def _counts(one: Ledger) -> list[tuple[Markup, int]]:
     words = Counter(found.verdict if (found := one.verdict(claim.id)) else NOT_TRIED for claim in one.claims)
-    return [(Markup(cards.badge(word)), words[word]) for word in (*WORDS, NOT_TRIED)]
+    return [(cards.badge(word), words[word]) for word in (*WORDS, NOT_TRIED)]
 
 
 def _rows(facts: Machine) -> list[tuple[str, str]]:

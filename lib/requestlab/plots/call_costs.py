@@ -2,108 +2,198 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from requestlab.comparison.call_costs import CallCosts
-from requestlab.comparison.intervals import CONFIDENCE
+from requestlab.comparison.intervals import CONFIDENCE, Interval
 from requestlab.errors import ConfigurationError
-from requestlab.plots import price_rows, style
-from requestlab.plots.inputs import Predicted, checked
-from requestlab.plots.lettering import width_in, wrapped
-from requestlab.plots.price_rows import Price
-from requestlab.plots.sheet import Picture
-from requestlab.plots.tallies import us
+from requestlab.plots import marks, style
+from requestlab.plots.inputs import Predicted, predicted_for
+from requestlab.plots.sheet import (
+    AXIS_IN,
+    MARGIN_IN,
+    Line,
+    Picture,
+    Sheet,
+    height_in,
+    lines,
+    size_in,
+    width_in,
+    write_at,
+)
 from requestlab.system import wording
 
-_WHAT = "a price in µs"
-_RIGHT_IN, _HEAD_IN, _FOOT_IN, _MAX_NAME_IN = 2.0, 0.6, 0.46, 2.85
+CLAIMS = (("tens of µs,\nin a request", 10.0, 100.0, "#E3ECF5"), ("a few\nhundred µs,\ncold", 100.0, 900.0, "#F5E9D6"))
+"""What Django's documentation, from 6.1 on, says of a crossing: the words, from and to how many µs, and a shade."""
+
+ONE_MS_US = 1000.0
+"""What it said up to 6.0."""
+
+_LOOK = style.SeriesStyle(style.INK, "o")
+_NAME_PT = 9.5
+_MAX_NAME_IN, _RIGHT_IN, _CLAIMS_IN, _GUESS_IN, _GAP_IN = 2.85, 2.0, 0.55, 0.2, 0.02
+_ROOM = 1.6
+"""By this factor the axis goes beyond what is drawn."""
+
+_FAR = 1.5
+"""From this factor on, a mean is far from the median."""
 
 
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One way to call: its name and what it is, in lines; its cost, the mean over all calls and each round's median, in µs;
+    which rounds were `disturbed`; how many times the first way's cost that is, in words; what the reader predicted."""
+
+    name: Sequence[Line]
+    cost: Interval
+    mean: float
+    rounds: marks.Floats
+    disturbed: Sequence[bool]
+    times: str
+    predicted: float | None
+
+    @property
+    def height_in(self) -> float:
+        """How much room the row needs."""
+        return height_in(self.name) + _GAP_IN + _GUESS_IN * (self.predicted is not None)
+
+    @property
+    def far(self) -> bool:
+        """Whether the mean is far from the median."""
+        return not 1 / _FAR < self.mean / self.cost.value < _FAR
+
+    @property
+    def figures(self) -> list[Line]:
+        """What stands to the right of the row."""
+        unit = 1e3 if self.cost.value >= 1e3 else 1.0
+        low, high = (wording.ms(bound / unit) for bound in (self.cost.low, self.cost.high))
+        cost = wording.us(self.cost.value) + (f" ({low} to {high})" if self.cost.known else "")
+        notes = ", ".join(filter(None, [self.times, f"mean {wording.us(self.mean)}" if self.far else ""]))
+        return [Line(cost, bold=True), *([Line(notes, color=style.GREY)] if notes else [])]
+
+
+@style.applied()
 def call_costs(found: CallCosts, *, predicted: Predicted = None) -> Picture:
     """Draw what one call costs in each way to call a function, as `lab.call_costs()` found it, on a logarithmic axis.
 
     >>> lab.plots.call_costs(lab.call_costs(), predicted={"sync_to_async warm": 1000})
 
-    A row for each way, with its price and interval and, faintly, each round; shaded is what Django's documentation says of
-    crossings. `predicted` is a price in µs, one for all ways or one by name. Raises ConfigurationError for anything else.
+    A row for each way, with its cost and interval and, faintly, each round; shaded is what Django's documentation says of
+    crossings. `predicted` is a cost in µs, one for all ways or one by name. Raises ConfigurationError for anything else.
     """
-    rows = _rows(found, predicted)
-    title = finding(found)
-    one = None if isinstance(predicted, Mapping) else predicted
-    with style.style():
-        return Picture(_drawn(found, rows, one, title), f"{title}.")
+    if not isinstance(found, CallCosts):
+        raise ConfigurationError(f"call_costs() draws what lab.call_costs() returned, not {found!r}")
+    guesses = predicted_for(predicted, found.names, "a cost in µs", noun="call cost")
+    for_all = None if isinstance(predicted, Mapping) else guesses[found.names[0]]
+    rows = [_row(found, name, guesses[name] if for_all is None else None) for name in found.names]
+    sheet = Sheet(finding(found))
+    _draw_rows(sheet, rows, for_all)
+    sheet.explain(*_explained(found, rows))
+    return sheet.picture([found.about.machine.caption, _circumstances(found)], _details(found))
 
 
 def finding(found: CallCosts) -> str:
     """Say what a crossing costs warm and cold, and how many plain calls that is."""
-    busy = found.about.busy_threads
-    beside = f" beside {wording.counted(busy, 'thread')} that compute{'s' * (busy == 1)}" if busy else ""
+    beside = found.about.beside
     if not {"call", "sync_to_async warm", "sync_to_async cold"} <= set(found.names):
         costs = {name: found.cost(name).value for name in found.names}
-        least, most = min(costs, key=costs.__getitem__), max(costs, key=costs.__getitem__)
-        return f"One call costs from {us(costs[least])} ({least}) to {us(costs[most])} ({most}){beside}"
-    warm, cold = (us(found.cost(f"sync_to_async {state}").value) for state in ("warm", "cold"))
-    times = price_rows.about(found.ratio("sync_to_async warm", "call").value)
+        least, most = (
+            f"{wording.us(costs[name])} ({name})"
+            for name in (min(costs, key=costs.__getitem__), max(costs, key=costs.__getitem__))
+        )
+        return f"One call costs from {least} to {most}{beside}"
+    warm, cold = (wording.us(found.cost(f"sync_to_async {state}").value) for state in ("warm", "cold"))
+    times = wording.times(found.ratio("sync_to_async warm", "call").value)
     return f"sync_to_async costs {warm}{beside}, as much as {times} plain calls, and {cold} where its thread must be started"
 
 
-def _rows(found: object, predicted: Predicted) -> list[Price]:
-    if not isinstance(found, CallCosts):
-        raise ConfigurationError(f"call_costs() draws what lab.call_costs() returned, not {found!r}")
-    names = found.names
-    guesses = predicted if isinstance(predicted, Mapping) else {}
-    if unknown := [name for name in guesses if name not in names]:
-        raise ConfigurationError(f"predicted has no price called {unknown[0]!r}; the prices are {', '.join(names)}")
-    checked(None if isinstance(predicted, Mapping) else predicted, _WHAT)
-    return [
-        Price(
-            name,
-            wrapped(found.about.what[name], _MAX_NAME_IN, style.NOTE_PT),
-            found.cost(name),
-            found.cost(name, "mean").value,
-            found.rounds[name].to_numpy(np.float64),
-            np.array([number in found.about.disturbed for number in found.rounds.index]),
-            None if name == names[0] else found.ratio(name, names[0]).value,
-            checked(guesses.get(name), _WHAT),
-        )
-        for name in names
-    ]
-
-
-def _drawn(found: CallCosts, rows: Sequence[Price], guess: float | None, title: str) -> Figure:
-    written = [width_in(row.name, price_rows.NAME_PT, bold=True) for row in rows]
-    left_in = 0.12 + max([*written, *(width_in(line, style.NOTE_PT) for row in rows for line in row.what)])
-    panel_in = style.WIDTH_IN - 2 * style.MARGIN_IN - left_in - _RIGHT_IN
-    rows_in = sum(row.height_in for row in rows)
-    frame = style.Frame(rows_in + _FOOT_IN + _HEAD_IN, title, _caption(found, rows))
-    axes = frame.axes(style.MARGIN_IN + left_in, _FOOT_IN, panel_in, rows_in)
-    price_rows.set_axes(axes, rows, guess, rows_in)
-    price_rows.draw_claims(axes)
-    top = 0.0
-    for row in rows:
-        price_rows.draw(axes, row, top, left_in / panel_in, rows[0].name)
-        top += row.height_in
-    if guess is not None:
-        price_rows.draw_guess(axes, guess, 0.0, rows_in)
-    return frame.figure
-
-
-def _caption(found: CallCosts, rows: Sequence[Price]) -> list[str]:
-    disturbed = found.about.disturbed
-    dots = f"Faint dots: the median of each of {wording.counted(len(found.rounds), 'round')}"
-    if disturbed:
-        dots += f", hollow where something else took time of the cores ({len(disturbed):,} of them)"
-    texts = [f"{dots}. Dot and line: the price and its interval at {CONFIDENCE:.0%} confidence."]
-    if any(row.far for row in rows):
-        texts.append("Diamond: the mean over all calls, where it is far from the median, since a few calls wait long.")
-    texts += [f"Doubtful: {caveat}." for caveat in found.about.caveats]
-    busy = wording.counted(found.about.busy_threads, "other thread")
-    texts.append(
-        f"{busy} of the process computed meanwhile; event loop: {found.about.loop_class}.".replace(
-            "0 other", "No other"
-        )
+def _row(found: CallCosts, name: str, predicted: float | None) -> Row:
+    first = found.names[0]
+    return Row(
+        [Line(name, _NAME_PT, bold=True), *lines(found.about.what[name], _MAX_NAME_IN, color=style.GREY)],
+        found.cost(name),
+        found.cost(name, "mean").value,
+        found.rounds[name].to_numpy(np.float64),
+        [number in found.about.disturbed for number in found.rounds.index],
+        "" if name == first else f"{wording.times(found.ratio(name, first).value)} × {first}",
+        predicted,
     )
-    return [*texts, found.about.machine.caption]
+
+
+def _draw_rows(sheet: Sheet, rows: Sequence[Row], for_all: float | None) -> None:
+    left_in = 0.12 + max(width_in(line.text, line.points, line.bold) for row in rows for line in row.name)
+    bottoms_in = np.cumsum([_GUESS_IN * (for_all is not None), *(row.height_in for row in rows)])
+    sheet.space(_CLAIMS_IN)
+    axes = sheet.panel(bottoms_in[-1], MARGIN_IN + left_in, MARGIN_IN + _RIGHT_IN, below_in=AXIS_IN)
+    marks.downward(axes, bottoms_in[-1])
+    _set_axis(axes, rows, for_all)
+    _draw_claims(axes)
+    for row, bottom in zip(rows, bottoms_in[1:].tolist(), strict=True):
+        middle = bottom - height_in(row.name) / 2
+        marks.estimate(axes, middle, row.cost, row.rounds, _LOOK, hollow=row.disturbed)
+        if row.far:
+            axes.plot(row.mean, middle, "D", markerfacecolor="white", markeredgecolor=style.INK, ms=5.5, zorder=5)
+        write_at(axes, row.name, middle, -left_in)
+        write_at(axes, row.figures, middle, size_in(axes)[0] + 0.12)
+        if row.predicted is not None:
+            _draw_guess(axes, row.predicted, bottom - height_in(row.name), bottom)
+    if for_all is not None:
+        _draw_guess(axes, for_all, bottoms_in[0], bottoms_in[-1])
+
+
+def _set_axis(axes: Axes, rows: Sequence[Row], for_all: float | None) -> None:
+    """From the cheapest to beyond 1 ms."""
+    drawn = [
+        [row.cost.value, row.cost.low, row.cost.high, row.mean, row.predicted or np.nan, *row.rounds] for row in rows
+    ]
+    every = np.concatenate([*drawn, [CLAIMS[0][1] / 2, 5 * ONE_MS_US, for_all or np.nan]])
+    every = every[every > 0]
+    axes.set_xscale("log")
+    axes.set_xlim(float(every.min()) / _ROOM, float(every.max()) * _ROOM)
+    marks.number(axes.xaxis)
+    axes.grid(axis="x", color=style.PALE, linewidth=0.6)
+    axes.set_xlabel("µs for one call of a function that does nothing (logarithmic)", labelpad=3)
+
+
+def _draw_claims(axes: Axes) -> None:
+    """Shade what the documentation says, with its words above."""
+    for text, low, high, shade in CLAIMS:
+        axes.axvspan(low, high, color=shade, linewidth=0, zorder=0)
+        _write_above(axes, text, float(np.sqrt(low * high)), "center")
+    axes.axvline(ONE_MS_US, color=style.GREY, linestyle=style.DOTTED, linewidth=1.3, zorder=1)
+    _write_above(axes, "1 ms,\nuntil 6.0", ONE_MS_US * 1.06, "left")
+    _write_above(axes, "what Django's documentation\nsays of a crossing:", CLAIMS[0][1] / 1.25, "right")
+
+
+def _write_above(axes: Axes, text: str, x: float, side: str) -> None:
+    font = Line(text, style.CAPTION_PT, style.GREY).font
+    axes.text(x, 1.01, text, transform=axes.get_xaxis_transform(), ha=side, va="bottom", linespacing=1.2, **font)
+
+
+def _draw_guess(axes: Axes, value: float, top: float, bottom: float) -> None:
+    marks.prediction(axes, value, f"your prediction: {wording.number(value)} µs", span=(top, bottom))
+
+
+def _explained(found: CallCosts, rows: Sequence[Row]) -> Iterator[str]:
+    rounds, disturbed = wording.counted(len(found.rounds), "round"), len(found.about.disturbed)
+    hollow = f", hollow where something else took time of the cores ({disturbed:,} of them)" if disturbed else ""
+    yield f"Faint dots: the median of each of {rounds}{hollow}. Dot and line: the cost, its {CONFIDENCE:.0%} interval."
+    if any(row.far for row in rows):
+        yield "Diamond: the mean over all calls, where it is far from the median, since a few calls wait long."
+    yield from (f"Doubtful: {caveat}." for caveat in found.about.caveats)
+
+
+def _circumstances(found: CallCosts) -> str:
+    about = found.about
+    busy = wording.counted(about.busy_threads, "other thread") if about.busy_threads else "no other threads"
+    return f"on core {', '.join(map(str, about.cores))} · event loop: {about.loop_class} · {busy} of the process computed meanwhile"
+
+
+def _details(found: CallCosts) -> list[tuple[str, str]]:
+    about = found.about
+    asked = f"{len(found.rounds)} of {wording.counted(about.wanted, 'round')} in {about.seconds:g} s, seed {about.seed}"
+    return [("rounds", asked), *((f"round {number}", f"disturbed by {why}") for number, why in about.disturbed.items())]

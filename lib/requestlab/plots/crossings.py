@@ -1,32 +1,80 @@
-"""Figure: one request as a waterfall, with the price of each crossing, or how often the requests of several runs cross."""
+"""Figure: one request as a waterfall, with the cost of each crossing, or how often the requests of several runs cross."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 
 from requestlab.errors import ConfigurationError
-from requestlab.plots import costs, style, tallies, waterfall
-from requestlab.plots.headings import height_in, lines, write_above
-from requestlab.plots.inputs import Predicted, Runs, gather, predictions, small_print
-from requestlab.plots.sheet import Picture
-from requestlab.plots.tallies import Tally, tally
+from requestlab.measurement.record import answered
+from requestlab.plots import marks, style
+from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
+from requestlab.plots.sheet import (
+    AXIS_IN,
+    INNER_IN,
+    MARGIN_IN,
+    Entries,
+    Line,
+    Picture,
+    Sheet,
+    fitting,
+    lines,
+    size_in,
+    width_in,
+    write_at,
+    write_key,
+)
 from requestlab.system import wording
 from requestlab.trace.activity import Key
-from requestlab.trace.requests import Step, steps, waiting_us
+from requestlab.trace.requests import Step, Traced, steps, traced, waiting_us
 from requestlab.trace.trace import ORIGINS
 
 MAX_RUNS = 12
+MAX_ROWS = 60
+"""Beyond these, rows of the waterfall are left out and counted."""
+
+COLOURS = {
+    "signal": "#B79FCB",
+    "middleware": "#7B4B94",
+    "view": "#1F3A5F",
+    "close": "#9DB4C0",
+    "other": "#C9C2B8",
+}
+"""Where a crossing comes from; no configuration's colour, and none of those that say who ran something."""
 
 _STARTPROJECT = "Django's seven default middleware"
 _WHAT = (
     "A crossing is a call of sync_to_async or async_to_sync: from the event loop to a thread and back, or the other way round. Its "
     "cost: there, from the call until the function begins on the other side; and back, from its end until the caller goes on."
 )
+_BESIDE_IN, _BAR_IN, _NAMES_IN = 3.1, 0.27, 0.3
+_MIN_CELLS, _MAX_CELLS = 8.0, 120
+_ROW_IN, _INDENT_IN, _CHIP_IN, _MAX_NAME_IN, _APART_IN = 0.19, 0.09, 0.15, 3.8, 0.12
+_LONG_US = 10_000.0
+_HEADS = ("there + back", "= cost, µs")
 
 
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """One run in the figure: what the probe saw of its requests, and how many crossings the reader predicted for each."""
+
+    contender: Contender
+    seen: Traced
+    predicted: float | None
+
+    @property
+    def crossed(self) -> str:
+        """`16 crossings`; where requests differ, `14 to 16 crossings`."""
+        low, high = self.seen.range
+        return wording.counted(low, "crossing") if low == high else f"{low:,} to {high:,} crossings"
+
+
+@style.applied()
 def crossings(*runs: Runs, request: int | Key | None = None, predicted: Predicted = None) -> Picture:
     """Draw how control crosses between event loop and threads: one run's typical request as a waterfall, several runs as counts.
 
@@ -34,147 +82,88 @@ def crossings(*runs: Runs, request: int | Key | None = None, predicted: Predicte
     ...     run = lab.measure(server, "/sync/page/", lab.closed(1))
     >>> lab.plots.crossings(run, predicted=1)
 
-    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. In the typical request,
-    each crossing costs nearly what it costs in the median over all that cross as often; `request` chooses another, by its number in its worker or by
-    (pid, number). `predicted` is the number of crossings per request that the reader expects, for all runs or by label.
+    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. In the typical
+    request, each crossing costs nearly what it costs in the median over all that cross as often; `request` chooses another, by
+    its number in its worker or by (pid, number). `predicted` is the number of crossings per request that the reader expects,
+    for all runs or by label.
     """
     contenders = gather(runs, "crossings", MAX_RUNS)
     expected = predictions(predicted, contenders, "a number of crossings per request")
     found = [tally(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
-    if len(found) > 1:
-        if request is not None:
-            raise ConfigurationError("request= chooses what is drawn of one run; with several runs, leave it out")
-        title = finding_of_several(found)
-        with style.style():
-            return Picture(_several(found, title), f"{title}.")
-    one = found[0]
-    chosen = one.typical() if request is None else one.chosen(request)
+    if len(found) > 1 and request is not None:
+        raise ConfigurationError("request= chooses what is drawn of one run; with several runs, leave it out")
+    sheet = _one(found[0], request) if len(found) == 1 else _several(found)
+    sheet.explain(*_explained(found))
+    return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
+
+
+def tally(contender: Contender, predicted: float | None) -> Tally:
+    """Return what is known of a run; ConfigurationError where the probe was off, or followed no request to its end."""
+    run = contender.run
+    return Tally(contender, traced(run.trace, run.requests[answered(run.requests)], contender.label), predicted)
+
+
+def _one(one: Tally, request: int | Key | None) -> Sheet:
+    chosen = one.seen.typical() if request is None else one.seen.chosen(request)
     rows = steps(one.contender.run.trace, chosen, one.contender.run.event_loops)
-    title = finding(one, rows)
-    with style.style():
-        return Picture(_single(one, chosen, rows, title), f"{title}.")
+    sheet = Sheet(finding(one, rows))
+    cells = "; one cell below is one crossing" if one.seen.range[1] else ""
+    _draw_tally(sheet, one, _limit([one]), f"; {wording.counted(len(one.seen.requests), 'request')} traced{cells}")
+    sheet.space(0.1)
+    _draw_waterfall(sheet, rows, _which(one, chosen), summary(rows))
+    sheet.key(_key(rows))
+    return sheet
+
+
+def _several(found: Sequence[Tally]) -> Sheet:
+    sheet = Sheet(finding_of_several(found))
+    for one in found:
+        _draw_tally(sheet, one, _limit(found))
+    return sheet
+
+
+# What is said
 
 
 def finding(one: Tally, rows: Sequence[Step]) -> str:
     """Say how often a request crosses and for whom, and what share of its time that takes, by the median over requests."""
-    label = one.contender.label
-    if not one.range[1]:
+    label, seen = one.contender.label, one.seen
+    if not seen.range[1]:
         where = "the event loop" if rows[0].on_loop else "one thread"
         return f"No crossing: {where} runs the whole request under {label}"
-    often = "" if one.range[0] == one.range[1] else f", most often {one.number:,}"
-    of_all = _by_number(one)
-    shares = [f"{number:,}\N{NO-BREAK SPACE}for {_whom(one, origin, rows)}" for origin, number in of_all]
-    if len(of_all) == 1:
-        shares = [f"{'all ' * (one.number > 1)}for {_whom(one, of_all[0][0], rows)}"]
-    takes = f"{'it takes' if one.number == 1 else 'they take'} {_share(one.share)} of its time"
-    return f"{tallies.crossed(one)} in a request under {label}{often}: {', '.join(shares)}; {takes}"
+    often = "" if seen.range[0] == seen.range[1] else f", most often {seen.number:,}"
+    by_number = sorted(seen.usual.items(), key=lambda pair: (-pair[1], pair[0] != "view", ORIGINS.index(pair[0])))
+    shares = [f"{number:,}\N{NO-BREAK SPACE}for {_whom(one, origin, rows)}" for origin, number in by_number]
+    if len(by_number) == 1:
+        shares = [f"{'all ' * (seen.number > 1)}for {_whom(one, by_number[0][0], rows)}"]
+    takes = f"{'it takes' if seen.number == 1 else 'they take'} {_share(seen.share)} of its time"
+    return f"{one.crossed} in a request under {label}{often}: {', '.join(shares)}; {takes}"
 
 
 def finding_of_several(found: Sequence[Tally]) -> str:
     """Say how often a request crosses under each run."""
-    counted = []
-    for one in found:
-        low, high = one.range
-        number = "none" if not high else f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        counted.append(f"{number} under {one.contender.label}")
+    numbers = [one.crossed.rpartition(" ")[0] if one.seen.range[1] else "none" for one in found]
+    counted = [f"{number} under {one.contender.label}" for number, one in zip(numbers, found, strict=True)]
     return f"Crossings between event loop and thread per request: {wording.joined(counted)}"
 
 
-def summary(one: Tally, rows: Sequence[Step]) -> str:
+def summary(rows: Sequence[Step]) -> str:
     """Say what the drawn request's crossings cost together, and how long its view's own code ran."""
     took = rows[0].lasted_us
-    crossing = [row for row in rows if row.crossing]
-    number = sum(len(row.times_us) for row in crossing)
-    parts = [f"{wording.ms(took / 1e3)}\N{NO-BREAK SPACE}ms in the application"]
-    if crossing:
+    parts = [f"{wording.us(took)} in the application"]
+    if crossing := [row for row in rows if row.crossing]:
+        number = wording.counted(sum(len(row.times_us) for row in crossing), "crossing")
         cost = float(np.nansum([row.cost_us for row in crossing]))
-        share = f"{_share(waiting_us(rows) / took)} of its time"
-        parts.append(
-            f"{wording.counted(number, 'crossing')} cost {wording.ms(cost / 1e3)}\N{NO-BREAK SPACE}ms, {share}"
-        )
+        parts.append(f"{number} cost {wording.us(cost)}, {_share(waiting_us(rows) / took)} of its time")
     views = [row for row in rows if "view" in (row.kind, row.inside)]
-    if views and any(len(row.solid_us) for row in views):
+    if any(len(row.solid_us) for row in views):
         own = sum(row.own_us for row in views)
-        parts.append(f"the view's own code ran for {wording.ms(own / 1e3)}\N{NO-BREAK SPACE}ms, {_share(own / took)}")
+        parts.append(f"the view's own code ran for {wording.us(own)}, {_share(own / took)}")
     return "; ".join(parts)
 
 
-def _single(one: Tally, chosen: Key, rows: Sequence[Step], title: str) -> Figure:
-    whole_in = style.WIDTH_IN - 2 * style.MARGIN_IN
-    cost_in = costs.column_in(rows[: waterfall.MAX_ROWS])
-    names_in = waterfall.names_in(rows)
-    panel_in = whole_in - names_in - cost_in
-    face = one.contender.look
-    above = [
-        *lines(one.contender.heading, whole_in, style.HEADING_PT, face.ink, bold=True),
-        *lines(_circumstances(one), whole_in, color=style.GREY),
-    ]
-    below = [
-        *lines(_which(one, chosen), whole_in - cost_in - 0.1, color=style.GREY),
-        *lines(summary(one, rows), whole_in - cost_in - 0.1, bold=True),
-    ]
-    rows_in, bars_in = waterfall.height_in(rows), tallies.height_in([one], headed=False)
-    bars_from_in = waterfall.FOOT_IN + rows_in + height_in(below) + 0.1
-    frame = style.Frame(
-        bars_from_in + bars_in + height_in(above) + 0.12, title, [*_caption([one]), *small_print([one.contender])]
-    )
-    bars = frame.axes(style.MARGIN_IN, bars_from_in, tallies.PANEL_IN, bars_in)
-    axes = frame.axes(style.MARGIN_IN + names_in, waterfall.FOOT_IN, panel_in, rows_in)
-    tallies.draw(bars, [one], headed=False)
-    waterfall.draw(axes, rows, panel_in)
-    waterfall.draw_key(frame.axes(style.MARGIN_IN, 0.08, whole_in, 0.2), rows)
-    write_above(bars, above)
-    write_above(axes, below, names_in)
-    return frame.figure
-
-
-def _several(found: Sequence[Tally], title: str) -> Figure:
-    bars_in = tallies.height_in(found, headed=True)
-    caption = [*_caption(found), *small_print([one.contender for one in found])]
-    frame = style.Frame(bars_in + 0.3, title, caption)
-    axes = frame.axes(style.MARGIN_IN, 0.12, tallies.PANEL_IN, bars_in)
-    tallies.draw(axes, found, headed=True)
-    return frame.figure
-
-
-def _caption(found: Sequence[Tally]) -> list[str]:
-    numbers = [len(one.requests) for one in found]
-    texts = [_WHAT] if any(one.range[1] for one in found) else []
-    if len(found) > 1:
-        few, most = min(numbers), max(numbers)
-        counted = wording.counted(few, "request") if few == most else f"{few:,} to {most:,} requests"
-        texts.append(f"One cell: one crossing of a request. Counted in {counted} under each.")
-    lost = sum(one.contender.run.trace.lost for one in found)
-    return (
-        [*texts, f"The probe had no room left for {wording.counted(lost, 'row')}, the oldest ones."] if lost else texts
-    )
-
-
-def _circumstances(one: Tally) -> str:
-    about = one.contender.run.about
-    cells = "; one cell below is one crossing" if one.range[1] else ""
-    return f"{about.path}, {about.load}; {wording.counted(len(one.requests), 'request')} traced{cells}"
-
-
-def _which(one: Tally, chosen: Key) -> str:
-    if chosen != one.typical():
-        return f"below: request {chosen[1]:,} of worker {chosen[0]}"
-    alike = int((one.counts.sum(axis=1) == one.number).sum())
-    among = f"{alike:,} of them that cross so often" if alike < len(one.requests) else f"all {len(one.requests):,}"
-    typical = (
-        f"each of its crossings costs nearly what it costs in the median of {among}"
-        if one.number
-        else f"of median time among {among}"
-    )
-    return "the only request" if len(one.requests) == 1 else f"below, a typical request: {typical}"
-
-
 def _share(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.005 else "under 1%"
-
-
-def _by_number(one: Tally) -> list[tuple[str, int]]:
-    return sorted(one.usual.items(), key=lambda pair: (-pair[1], pair[0] != "view", ORIGINS.index(pair[0])))
+    return wording.percent(share) if share >= 0.005 else "under 1%"
 
 
 def _whom(one: Tally, origin: str, rows: Sequence[Step]) -> str:
@@ -188,4 +177,201 @@ def _whom(one: Tally, origin: str, rows: Sequence[Step]) -> str:
         names = {row.name for row in rows if row.crossing and row.origin == origin}
         return f"calls of {names.pop()}" if len(names) == 1 else "other calls"
     plain = {"signal": "a signal", "view": "the view", "close": "the response's close"}
-    return "signals" if origin == "signal" and one.usual[origin] > 1 else plain[origin]
+    return "signals" if origin == "signal" and one.seen.usual[origin] > 1 else plain[origin]
+
+
+def _which(one: Tally, chosen: Key) -> str:
+    seen = one.seen
+    if chosen != seen.typical():
+        return f"below: request {chosen[1]:,} of worker {chosen[0]}"
+    if len(seen.requests) == 1:
+        return "the only request"
+    alike = int((seen.counts.sum(axis=1) == seen.number).sum())
+    among = f"{alike:,} of them that cross so often" if alike < len(seen.requests) else f"all {alike:,}"
+    costs = f"each of its crossings costs nearly what it costs in the median of {among}"
+    return f"below, a typical request: {costs if seen.number else f'of median time among {among}'}"
+
+
+def _explained(found: Sequence[Tally]) -> Iterator[str]:
+    if any(one.seen.range[1] for one in found):
+        yield _WHAT
+    numbers = [len(one.seen.requests) for one in found]
+    few, most = min(numbers), max(numbers)
+    if len(found) > 1:
+        counted = wording.counted(few, "request") if few == most else f"{few:,} to {most:,} requests"
+        yield f"One cell: one crossing of a request. Counted in {counted} under each."
+    if any(one.seen.range[0] < one.seen.range[1] for one in found):
+        yield "Cells: the most frequent number. Line: from the fewest to the most."
+    if lost := sum(one.contender.run.trace.lost for one in found):
+        yield f"The probe had no room left for {wording.counted(lost, 'row')}, the oldest ones."
+
+
+# How often requests cross: a bar of one cell for each crossing
+
+
+def _limit(found: Sequence[Tally]) -> float:
+    return max([_MIN_CELLS, *(one.seen.range[1] for one in found), *(one.predicted or 0 for one in found)]) * 1.01
+
+
+def _draw_tally(sheet: Sheet, one: Tally, limit: float, circumstances: str = "") -> None:
+    about, seen = one.contender.run.about, one.seen
+    above = lines(one.contender.heading, INNER_IN, style.HEADING_PT, one.contender.look.ink, bold=True)
+    above += lines(f"{about.path}, {about.load}{circumstances}", INNER_IN, color=style.GREY)
+    above += [Line("")] * (one.predicted is not None)  # where the words of the prediction go
+    below_in = _NAMES_IN if seen.number else 0.1
+    axes = sheet.panel(_BAR_IN, right_in=MARGIN_IN + _BESIDE_IN, above=above, below_in=below_in)
+    marks.downward(axes, _BAR_IN)
+    axes.set_axis_off()
+    axes.set_xlim(0, limit)
+    _draw_cells(axes, seen)
+    if one.predicted is not None:
+        words = f"your prediction: {wording.number(one.predicted)}"
+        marks.prediction(axes, one.predicted, words, span=(-0.04, _BAR_IN + 0.05))
+    names = [(f"{number:,} {origin}", [{"facecolor": COLOURS[origin]}]) for origin, number in seen.usual.items()]
+    write_key(axes, names, _BAR_IN + 0.15, swatch_in=0.14)
+    write_at(axes, _figures(one), _BAR_IN / 2, size_in(axes)[0] + 0.15)
+
+
+def _draw_cells(axes: Axes, seen: Traced) -> None:
+    axes.plot([0, 0], [0, _BAR_IN], color=style.NOBODY, linewidth=0.8, clip_on=False)
+    cell = 1 if seen.number <= _MAX_CELLS else seen.number
+    at = 0
+    for origin, number in seen.usual.items():
+        edges = np.append(np.arange(0, number, cell), number) + at
+        marks.bars(axes, edges[:-1], edges[1:], 0, _BAR_IN, facecolor=COLOURS[origin], edgecolor="white", linewidth=1.2)
+        at += number
+    low, high = seen.range
+    if low < high:
+        axes.plot([low, high], [_BAR_IN / 2] * 2, color=style.INK, linewidth=1.1, marker="|", markersize=9, zorder=4)
+
+
+def _figures(one: Tally) -> list[Line]:
+    seen = one.seen
+    if not seen.range[1]:
+        return [Line("no crossing", style.TEXT_PT, bold=True)]
+    often = f"most often {seen.number:,}; " if seen.range[0] < seen.range[1] else ""
+    cost = f"{wording.us(seen.cost_us)} each, in the median" if np.isfinite(seen.cost_us) else "cost unknown"
+    return [Line(f"{one.crossed} per request", style.TEXT_PT, bold=True), Line(often + cost, style.TEXT_PT)]
+
+
+# The waterfall: a row for each layer, view and crossing of one request, in the order of beginning
+
+
+def _draw_waterfall(sheet: Sheet, all_rows: Sequence[Step], which: str, total: str) -> None:
+    rows = all_rows[:MAX_ROWS]
+    names_in = min(_MAX_NAME_IN, max(_indent_in(row) + width_in(row.label) for row in rows)) + 0.1
+    ends_in = _ends_in(rows)
+    costs_in = ends_in[1] + 0.06
+    heading_in = INNER_IN - costs_in - _APART_IN
+    above = [*lines(which, heading_in, color=style.GREY), *lines(total, heading_in, bold=True)]
+    high_in = _ROW_IN * len(rows)
+    axes = sheet.panel(high_in, MARGIN_IN + names_in, MARGIN_IN + costs_in, above=above, below_in=AXIS_IN)
+    marks.downward(axes, high_in)
+    scale = _set_time(axes, max(float(np.nanmax(row.times_us)) for row in all_rows))
+    _shade(axes, range(0, len(rows), 2), names_in, costs_in)
+    for place, row in enumerate(rows):
+        _draw_row(axes, row, place * _ROW_IN, scale)
+        _write_name(axes, row, (place + 0.5) * _ROW_IN, names_in)
+        if row.crossing:
+            _write_costs(axes, _costs(row), ends_in, (place + 0.5) * _ROW_IN)
+    if any(row.crossing for row in rows):
+        _write_costs(axes, _HEADS, ends_in, -0.16)
+    if len(all_rows) > MAX_ROWS:
+        sheet.write([f"and {wording.counted(len(all_rows) - MAX_ROWS, 'more row')}, not drawn"], color=style.GREY)
+
+
+def _set_time(axes: Axes, last_us: float) -> float:
+    """Let x be time, in µs or ms, and return how many µs its unit has."""
+    scale, unit = (1e3, "ms") if last_us > _LONG_US else (1.0, "µs")
+    axes.set_xlim(-0.004 * last_us / scale, 1.004 * last_us / scale)
+    marks.number(axes.xaxis)
+    axes.grid(axis="x", color=style.PALE, linewidth=0.6)
+    axes.set_xlabel(f"{unit} since the request reached the application", labelpad=2)
+    return scale
+
+
+def _shade(axes: Axes, places: Sequence[int], left_in: float, right_in: float) -> None:
+    """Shade these rows, their names and costs included."""
+    left, right = -left_in / size_in(axes)[0], 1 + right_in / size_in(axes)[0]
+    tops = np.array(places) * _ROW_IN
+    how = {"facecolor": "#F6F6F6", "zorder": 0, "transform": axes.get_yaxis_transform(), "clip_on": False}
+    marks.bars(axes, left, right, tops, tops + _ROW_IN, **how)
+
+
+def _draw_row(axes: Axes, row: Step, top: float, scale: float) -> None:
+    here, caller = (style.EVENT_LOOP, style.THREAD) if row.on_loop else (style.THREAD, style.EVENT_LOOP)
+    until = np.where(np.isnan(row.times_us), axes.get_xlim()[1] * scale, row.times_us)
+    if row.crossing:
+        pieces = [(until[:, :2], _waiting(here)), (until[:, 1:3], _pale(here)), (until[:, 2:], _waiting(caller))]
+    else:
+        pieces = [(until[:, [0, 3]], _pale(here))]
+    for edges, how in [*pieces, (row.solid_us, _solid(here))]:
+        begin, end = edges[edges[:, 1] > edges[:, 0]].T / scale
+        marks.bars(axes, begin, end, top + 0.16 * _ROW_IN, top + 0.84 * _ROW_IN, **how)
+
+
+def _write_name(axes: Axes, row: Step, y: float, names_in: float) -> None:
+    at_in = _indent_in(row) - names_in
+    if row.crossing:
+        chip = (at_in - _CHIP_IN / 2 - 0.01) / size_in(axes)[0]
+        colour = COLOURS.get(row.origin, COLOURS["other"])
+        axes.plot(chip, y, "s", color=colour, ms=6, transform=axes.get_yaxis_transform(), clip_on=False)
+    name = fitting(row.label[::-1], -at_in - 0.08)[::-1]  # cut from the left, where modules stand
+    write_at(axes, [Line(name, color=style.INK if row.crossing else style.GREY)], y, at_in)
+
+
+def _indent_in(row: Step) -> float:
+    return _INDENT_IN * row.depth + (_CHIP_IN if row.crossing else 0.0)
+
+
+def _costs(row: Step) -> tuple[str, str]:
+    """What a crossing cost, there and back and together, in words."""
+    if not np.isfinite(row.cost_us):
+        return "", "not ended"
+    return f"{wording.ms(row.there_us)} + {wording.ms(row.back_us)}", f"= {wording.ms(row.cost_us)}"
+
+
+def _ends_in(rows: Sequence[Step]) -> tuple[float, float]:
+    """Return where the columns of costs, there and back and together, end: in inches to the right of the waterfall."""
+    texts = [_costs(row) for row in rows if row.crossing]
+    if not texts:
+        return 0.0, 0.0
+    ways, costs = zip(_HEADS, *texts, strict=True)
+    first = _APART_IN + max(map(width_in, ways))
+    return first, first + _APART_IN + max(width_in(cost, bold=True) for cost in costs)
+
+
+def _write_costs(axes: Axes, texts: tuple[str, str], ends_in: tuple[float, float], y: float) -> None:
+    """Write both columns flush right."""
+    for text, end, bold in zip(texts, ends_in, (False, True), strict=True):
+        begin = size_in(axes)[0] + end - width_in(text, bold=bold)
+        write_at(axes, [Line(text, bold=bold)], y, begin)
+
+
+# The patterns of bars
+
+
+def _key(rows: Sequence[Step]) -> Entries:
+    """What the patterns mean, as far as they occur."""
+    on_thread, on_loop = (any(row.on_loop == loop for row in rows) for loop in (False, True))
+    entries = [("runs on a thread", _solid(style.THREAD))] * on_thread
+    entries += [("runs on the event loop", _solid(style.EVENT_LOOP))] * on_loop
+    if any(row.crossing for row in rows):
+        entries += [
+            ("waits for a thread", _waiting(style.THREAD)),
+            ("waits for the event loop", _waiting(style.EVENT_LOOP)),
+        ]
+    entries.append(("waits for what is inside it", _pale(style.THREAD if on_thread else style.EVENT_LOOP)))
+    return [(text, [how]) for text, how in entries]
+
+
+def _solid(colour: str) -> dict[str, Any]:
+    return {"facecolor": colour, "linewidth": 0, "zorder": 3}
+
+
+def _pale(colour: str) -> dict[str, Any]:
+    return {"facecolor": to_rgba(colour, 0.2), "edgecolor": to_rgba(colour, 0.55), "linewidth": 0.5, "zorder": 2}
+
+
+def _waiting(colour: str) -> dict[str, Any]:
+    return {"facecolor": "white", "edgecolor": colour, "hatch": "////////", "linewidth": 0.5, "zorder": 2.5}

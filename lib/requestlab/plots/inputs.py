@@ -1,25 +1,31 @@
-"""What a figure is asked to show: runs with their labels and looks, the reader's predictions, the small print."""
+"""What a figure is asked to show: runs with their labels and looks, the reader's predictions, percentiles, the small print."""
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from requestlab.comparison.comparison import Comparison
+from requestlab.comparison.wording import each_or_all
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
+from requestlab.measurement.validity import TAIL
+from requestlab.plots import style
 from requestlab.plots.style import SeriesStyle, looks
 from requestlab.serving.servers import SERVERS
-from requestlab.system import wording
+from requestlab.system import checks, wording
 
 Runs = Run | Mapping[str, Run]
 """What figures take, one or several times: a run, or one mapping of labels to runs."""
 
 Predicted = float | Mapping[str, float | None] | None
 """A reader's prediction: for all runs, for each label, or none."""
+
+PERCENTILES = (50, 95, 99)
 
 _SERVERS_OWN = ("gunicorn", "uvicorn", "uvicorn-worker")
 
@@ -84,6 +90,21 @@ class Contender:
         loop = configuration.loop or "asyncio"
         return f"{packages or row.name} on {loop} {versions.get(loop, '')}".rstrip()
 
+    @property
+    def open_loop(self) -> bool:
+        """Whether its load was an open loop: only there, a request may be sent later than it was planned."""
+        return self.run.about.rate is not None
+
+    @property
+    def marked(self) -> list[int]:
+        """The percentiles for which there is evidence: p95 and p99 only with at least `TAIL` requests beyond."""
+        count = self.run.response_ms.size
+        return [q for q in PERCENTILES if count and (q == 50 or count * (100 - q) >= 100 * TAIL)]
+
+    def percentile(self, q: float) -> float:
+        """Return a percentile of the response time in ms, as the run's summary has it."""
+        return float(np.percentile(self.run.response_ms, q))
+
 
 def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[Contender]:
     """Return the contenders of a figure called `figure`; ConfigurationError for anything that is not a run."""
@@ -97,39 +118,6 @@ def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[C
     labels = _told_apart(labelled)
     faces = looks([(_name(run), run.label) for _, run in labelled])
     return [Contender(label, run, face) for label, (_, run), face in zip(labels, labelled, faces, strict=True)]
-
-
-def predictions(predicted: Predicted, contenders: Sequence[Contender], what: str) -> list[float | None]:
-    """Return one prediction for each contender, None where there is none; `what` it is of, for the error's message."""
-    if not isinstance(predicted, Mapping):
-        return [checked(predicted, what)] * len(contenders)
-    labels = [contender.label for contender in contenders]
-    unknown = [label for label in predicted if label not in labels]
-    if unknown:
-        raise ConfigurationError(f"predicted has no run called {unknown[0]!r}; the runs are {', '.join(labels)}")
-    return [checked(predicted.get(label), what) for label in labels]
-
-
-def checked(value: object, what: str) -> float | None:
-    """Return a reader's prediction as a number of 0 or more, or None; `what` was expected, for the error's message."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
-        raise ConfigurationError(f"predicted={value!r}: expected {what}, a number, or None")
-    return float(value)
-
-
-def small_print(contenders: Sequence[Contender]) -> list[str]:
-    """Return the lines of the caption: machine and versions, then what served each run."""
-    machines = list(dict.fromkeys(contender.run.about.machine.caption for contender in contenders))
-    if len(machines) > 1:
-        machines.insert(0, "These runs come from different machines or versions:")
-    served: dict[str, dict[str, None]] = {}
-    for contender in contenders:
-        served.setdefault(contender.served_by, {})[contender.label] = None
-    if len(served) == 1:
-        return [*machines, *served]
-    return [*machines, " · ".join(f"{' and '.join(labels)}: {by}" for by, labels in served.items())]
 
 
 def _labelled(runs: Sequence[Any]) -> list[tuple[str, Any]]:
@@ -153,3 +141,91 @@ def _told_apart(labelled: Sequence[tuple[str, Run]]) -> list[str]:
 def _name(run: Run) -> str:
     configuration = run.about.configuration
     return configuration.name if configuration else run.label
+
+
+def first_runs(result: Comparison) -> dict[str, Run]:
+    """Return one run of each contender of a comparison, one that counts if there is any."""
+    ranked = sorted(result.slices, key=lambda part: bool(part.dropped), reverse=True)
+    runs = {part.label: part.run for part in ranked}
+    return {label: runs[label] for label in result.labels if label in runs}
+
+
+# The reader's predictions
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A reader's prediction: `your prediction`, or `your prediction for sync`, its number and its colour."""
+
+    text: str
+    value: float
+    colour: str
+
+
+def predicted_for(
+    predicted: Predicted, names: Sequence[str], what: str, *, noun: str = "run", positive: bool = False
+) -> dict[str, float | None]:
+    """Return a prediction for each name, None where there is none: the one check of what a reader predicted.
+
+    `what` was expected, `positive` or 0 as well, and a name is that of a `noun`; ConfigurationError for anything else.
+    """
+    given = predicted if isinstance(predicted, Mapping) else dict.fromkeys(names, predicted)
+    checks.known_names("predicted", given, names, noun)
+    found = {name: checked(value, what, positive) for name, value in given.items()}
+    return {name: found.get(name) for name in names}
+
+
+def checked(value: object, what: str, positive: bool = False) -> float | None:
+    """Return a reader's prediction as a number, or None; `what` was expected, `positive` or 0 as well."""
+    bounds: dict[str, float] = {"above": 0} if positive else {"least": 0}
+    return None if value is None else checks.number("predicted", value, **bounds, kind=what, also="or None")
+
+
+def predictions(
+    predicted: Predicted, contenders: Sequence[Contender], what: str, positive: bool = False
+) -> list[float | None]:
+    """Return one prediction for each contender, None where there is none."""
+    labels = [contender.label for contender in contenders]
+    return list(predicted_for(predicted, labels, what, positive=positive).values())
+
+
+def guesses(contenders: Sequence[Contender], expected: Sequence[float | None]) -> list[Guess]:
+    """Return the predictions to be drawn in one panel: a single one for all runs where they are alike."""
+    pairs = [(one, value) for one, value in zip(contenders, expected, strict=True) if value is not None]
+    if pairs and len(set(expected)) == 1:
+        return [Guess("your prediction", pairs[0][1], style.INK)]
+    return [Guess(f"your prediction for {one.label}", value, one.look.ink) for one, value in pairs]
+
+
+# The small print, and what it has no room for
+
+
+def small_print(contenders: Sequence[Contender], circumstances: bool = False, asked: str = "") -> list[str]:
+    """Return the two lines of the small print: machine and versions; capacity and loads.
+
+    The second line is left out where the figure states the `circumstances` beside each run. `asked` are the loads in other words
+    than those of the runs.
+    """
+    machines = list(dict.fromkeys(contender.run.about.machine.caption for contender in contenders))
+    if len(machines) > 1:
+        machines[0] = f"These runs come from different machines or versions: {machines[0]}"
+    served = each_or_all({contender.label: contender.served_by for contender in contenders}, ": ")
+    capacities = each_or_all({contender.label: contender.capacity for contender in contenders})
+    asked = asked or each_or_all({contender.label: ", ".join(contender.asked) for contender in contenders})
+    stated = [] if circumstances else [f"capacity: {capacities} · asked: {asked}"]
+    return [" · ".join([*machines, served]), *stated]
+
+
+def details(contenders: Iterable[Contender]) -> list[tuple[str, str]]:
+    """Return how each run was measured, for the table that stays with the figure."""
+    rows = []
+    for contender in contenders:
+        about, total = contender.run.about, len(contender.run.requests)
+        told = [
+            f"{wording.counted(total, 'request')} over {wording.counted(contender.run.connections, 'connection')}",
+            f"{about.seconds:g} s after {about.warmup:g} s of warm-up, seed {about.seed}",
+            f"asked: {', '.join(contender.asked)}; capacity: {contender.capacity}; {contender.served_by}",
+            *contender.run.summary["reasons"],
+        ]
+        rows.append((contender.label, "; ".join(told)))
+    return rows

@@ -1,4 +1,4 @@
-"""How figures look: the style file, one colour and one marker per configuration, the title and the caption."""
+"""How figures look: the style file, sizes of text and paper, and one colour and one marker for each configuration."""
 
 from __future__ import annotations
 
@@ -14,13 +14,27 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from requestlab.plots.lettering import wrapped
+FAMILY = "DejaVu Sans"
+"""The style file's font; matplotlib brings it along, so figures look alike on every machine."""
 
-WIDTH_IN, MARGIN_IN = 10.0, 0.12
-TITLE_PT, HEADING_PT, NOTE_PT, CAPTION_PT = 12.0, 11.0, 8.5, 8.0
-INK, GREY = "#222222", "#595959"
+TITLE_PT, HEADING_PT, TEXT_PT, NOTE_PT, CAPTION_PT = 12.0, 11.0, 9.0, 8.5, 8.0
+
+INK, GREY, PALE = "#222222", "#595959", "#E4E4E4"
+"""The colours of text, of text that matters less, and of the lines of a grid."""
+
 THREAD, EVENT_LOOP, NOBODY = "#5B6B7B", "#E69F00", "#8A8A8A"
 """Who ran it: an ordinary thread, a thread with an event loop, nobody known. The same in every figure, and no configuration's colour."""
+
+DASHED: Any = (0, (4, 3))
+"""The line of a reader's prediction, and of nothing else."""
+
+DOTTED: Any = (0, (1, 1.4))
+
+
+def mixed(colour: str, other: str, share: float) -> str:
+    """Return a colour with a share of another."""
+    red, green, blue = ((1 - share) * a + share * b for a, b in zip(to_rgb(colour), to_rgb(other), strict=True))
+    return to_hex((red, green, blue))
 
 
 @dataclass(frozen=True)
@@ -35,8 +49,7 @@ class SeriesStyle:
     @property
     def ink(self) -> str:
         """The colour, darkened until text in it is read easily on white."""
-        red, green, blue = to_rgb(self.colour)
-        return to_hex((red * 0.78, green * 0.78, blue * 0.78))
+        return mixed(self.colour, "black", 0.22)
 
     @property
     def glyph(self) -> str:
@@ -49,6 +62,11 @@ class SeriesStyle:
         face = self.colour if self.filled else "white"
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "markerfacecolor": face}
 
+    @property
+    def markers(self) -> dict[str, Any]:
+        """The same without the line."""
+        return self.strokes | {"linestyle": "none"}
+
 
 _GLYPHS = {"o": "●○", "s": "■□", "^": "▲△", "D": "◆◇", "v": "▼▽", "<": "◀◁", ">": "▶▷"}
 _NAMED = {"sync": ("#0072B2", "o"), "mixed": ("#D55E00", "s"), "async": ("#009E73", "^")}
@@ -60,15 +78,15 @@ _OTHERS = (
     ("#56B4E9", "D"),
     ("#000000", "v"),
 )
-_DASHED, _DOTTED, _MIXED = (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))
+_LONG, _SHORT, _MIXED = (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))
 _VARIANTS = (
     ("-", True),
-    (_DASHED, False),
-    (_DOTTED, False),
+    (_LONG, False),
+    (_SHORT, False),
     (_MIXED, False),
     ("-", False),
-    (_DASHED, True),
-    (_DOTTED, True),
+    (_LONG, True),
+    (_SHORT, True),
     (_MIXED, True),
 )
 
@@ -102,19 +120,28 @@ def _slots(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Draw as the style file in this package says, whatever the notebook has set; as before afterwards."""
+def applied() -> Iterator[None]:
+    """Draw as the style file in this package says, whatever the notebook has set; as before afterwards.
+
+    >>> @style.applied()
+    ... def ecdf(*runs): ...
+    """
     with matplotlib.style.context(["default", f"{__package__}.requestlab"]):
         yield
 
 
-class Frame:
-    """A figure with the finding above and the small print below; `axes` are placed in inches in what is between.
+# Until every figure is drawn on a Sheet, those that are not yet import these.
 
-    Explicit places instead of matplotlib's layout engines, which shrink axes to make room for text that stands beside them.
-    """
+WIDTH_IN, MARGIN_IN = 10.0, 0.12
+style = applied
+
+
+class Frame:
+    """The sheet as it was; deleted with the last figure that uses it."""
 
     def __init__(self, height_in: float, title: str, caption: Sequence[str]) -> None:
+        from requestlab.plots.lettering import wrapped
+
         above = wrapped(title, WIDTH_IN - 2 * MARGIN_IN, TITLE_PT, bold=True)
         below = [line for text in caption for line in wrapped(text, WIDTH_IN - 2 * MARGIN_IN, CAPTION_PT)]
         head, self._foot = 0.15 + 0.21 * len(above), 0.16 + 0.155 * len(below)
@@ -126,10 +153,8 @@ class Frame:
         self.write("\n".join(below), 0.08 - self._foot, fontsize=CAPTION_PT, color=GREY, va="bottom", linespacing=1.3)
 
     def write(self, text: str, bottom_in: float, **how: Any) -> None:
-        """Write at the left margin; `bottom_in` counts from the top of the small print."""
         self.figure.text(MARGIN_IN / WIDTH_IN, (self._foot + bottom_in) / self._total, text, **how)
 
     def axes(self, left_in: float, bottom_in: float, width_in: float, height_in: float) -> Axes:
-        """Return new axes; `bottom_in` counts from the top of the small print."""
         bottom = (self._foot + bottom_in) / self._total
         return self.figure.add_axes((left_in / WIDTH_IN, bottom, width_in / WIDTH_IN, height_in / self._total))

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from requestlab.errors import ConfigurationError
-from requestlab.plots import alive, style, swimlanes
-from requestlab.plots.headings import Line, height_in, lines, write_above
-from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
-from requestlab.plots.lanes import Lane
-from requestlab.plots.lettering import width_in, wrapped
-from requestlab.plots.sheet import Picture
-from requestlab.plots.swimlanes import Window
-from requestlab.system import wording
+from requestlab.measurement.threads import MARGIN, Alive, Lane, Window, alive, windows
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
+from requestlab.plots.marks import Labels, bars, clock, downward, name_lanes, prediction
+from requestlab.plots.sheet import (
+    AXIS_IN,
+    INNER_IN,
+    MARGIN_IN,
+    TICKS_IN,
+    Line,
+    Picture,
+    Sheet,
+    height_in,
+    lines,
+    size_in,
+    write_above,
+)
+from requestlab.system import checks, wording
 
 MAX_COLUMNS = 4
-ALIKE = 4.0
-"""How much longer one run may be than another for the two to be drawn on one time axis."""
 
-_AFTERWARDS_MS = 30.0  # how much is shown of what becomes of the threads after the last answer
 _COUNTS = ("ran", "alive")
-_ALIVE_IN = 1.35
-_BESIDE_IN, _APART_IN = 0.78, 0.17
+_AFTERWARDS_MS = 30.0  # how much is shown of what becomes of the threads after the last answer
+_ALIVE_IN, _BESIDE_IN, _APART_IN = 1.35, 0.78, 0.17
+_MIN_IN, _MAX_IN, _ROW_IN = 0.9, 3.2, 0.07
+_HEAD_IN, _NOTE_IN, _GAP_ROWS = 0.22, 0.22, 0.3
+_MAX_HEADINGS = 8
+_ROOM_FOR_LABELS = 1.4
 
 
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One run in the figure, with the reader's predictions of the threads that ran requests, and of those alive."""
+
+    contender: Contender
+    window: Window
+    alive: Sequence[Alive]
+    predicted_ran: float | None
+    predicted_alive: float | None
+
+    @property
+    def ran(self) -> str:
+        """What ran the requests: `60 threads`, `1 event loop and 3 threads`, `no thread`."""
+        loops = sum(lane.on_loop for lane in self.window.known)
+        return wording.things((loops, "event loop"), (len(self.window.known) - loops, "thread")) or "no thread"
+
+    @property
+    def peak(self) -> str:
+        """How many threads were alive at the peak: `61 threads alive`."""
+        workers = f" in {len(self.alive)} workers" if len(self.alive) > 1 else ""
+        return f"{wording.counted(sum(one.peak for one in self.alive), 'thread')} alive{workers}"
+
+    @property
+    def headed(self) -> bool:
+        """Whether each worker's lanes have a heading of their own; with more workers there is no room for that."""
+        return 1 < len(self.window.workers) <= _MAX_HEADINGS
+
+
+@style.applied()
 def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Picture:
     """Draw the threads of one to four runs, side by side: alive over time above, and below, who ran which request.
 
@@ -41,41 +82,36 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
     `"ran"` requests, or `of` those `"alive"` at the peak, which the title then states. A bar runs from sent to answered as
     the client saw it, so it holds whatever time the request waited for its thread.
     """
-    if of not in _COUNTS:
-        raise ConfigurationError(f"of={of!r}: expected one of: {', '.join(_COUNTS)}")
+    checks.one_of("of", of, _COUNTS)
     contenders = gather(runs, "threads", MAX_COLUMNS)
     for contender in contenders:
         _require_probe(contender)
     expected = predictions(predicted, contenders, "a number of threads")
-    drawn = swimlanes.views([contender.run for contender in contenders], ALIKE)
-    guesses = {count: expected if count == of else [None] * len(contenders) for count in _COUNTS}
-    title = finding(contenders, drawn) if of == "ran" else finding_alive(contenders, drawn)
-    with style.style():
-        return Picture(_drawn(contenders, drawn, guesses, title), f"{title}.")
+    columns = [
+        Column(one, window, alive(one.run, window.span_ms), *((guess, None) if of == "ran" else (None, guess)))
+        for one, window, guess in zip(contenders, windows([one.run for one in contenders]), expected, strict=True)
+    ]
+    sheet = Sheet(finding(columns, of))
+    _draw(sheet, columns)
+    sheet.explain(_explanation(columns))
+    return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
 
 
-def finding(contenders: Sequence[Contender], drawn: Sequence[Window]) -> str:
-    """Say how many threads or event loops ran the requests of each run."""
-    found = [f"{who(view.lanes)} under {c.label}{c.failures}" for c, view in zip(contenders, drawn, strict=True)]
-    return f"{_occasion(contenders)}: {wording.joined(found)}"
+def _require_probe(contender: Contender) -> None:
+    configuration = contender.run.about.configuration
+    asked = bool(configuration and configuration.probe)
+    if not asked and contender.run.requests["thread"].isna().all():
+        raise ConfigurationError(
+            f"the run {contender.label!r} does not know its threads; measure it with the probe on: serve(..., probe=True)"
+        )
 
 
-def finding_alive(contenders: Sequence[Contender], drawn: Sequence[Window]) -> str:
-    """Say how many threads were alive at the peak of each run."""
-    found = []
-    for contender, view in zip(contenders, drawn, strict=True):
-        peaks = [one.peak for one in alive.alive(contender.run, view.span_ms)]
-        workers = f" in {len(peaks)} workers" if len(peaks) > 1 else ""
-        found.append(f"{wording.counted(sum(peaks), 'thread')} alive{workers} under {contender.label}")
-    return f"{_occasion(contenders)}: {wording.joined(found)}"
-
-
-def who(lanes: Sequence[Lane]) -> str:
-    """Count what ran the requests: `60 threads`, `1 event loop`, `1 event loop and 3 threads`, `no thread`."""
-    loops = sum(lane.known and lane.on_loop for lane in lanes)
-    ordinary = sum(lane.known and not lane.on_loop for lane in lanes)
-    parts = [wording.counted(n, noun) for n, noun in ((loops, "event loop"), (ordinary, "thread")) if n]
-    return " and ".join(parts) or "no thread"
+def finding(columns: Sequence[Column], of: str) -> str:
+    """Say how many threads or event loops ran the requests of each run, or how many were alive at its peak."""
+    found = [
+        f"{one.ran if of == 'ran' else one.peak} under {one.contender.label}{one.contender.failures}" for one in columns
+    ]
+    return f"{_occasion([one.contender for one in columns])}: {wording.joined(found)}"
 
 
 def _occasion(contenders: Sequence[Contender]) -> str:
@@ -88,90 +124,174 @@ def _occasion(contenders: Sequence[Contender]) -> str:
     return wording.counted(users, "request" if each == 1 else "user") + (" at once" if users > 1 else "")
 
 
-def _require_probe(contender: Contender) -> None:
-    configuration = contender.run.about.configuration
-    asked = bool(configuration and configuration.probe)
-    if not asked and contender.run.requests["thread"].isna().all():
-        raise ConfigurationError(
-            f"the run {contender.label!r} does not know its threads; measure it with the probe on: serve(..., probe=True)"
-        )
-
-
-def _drawn(
-    contenders: Sequence[Contender],
-    drawn: Sequence[Window],
-    guesses: Mapping[str, Sequence[float | None]],
-    title: str,
-) -> Figure:
-    explained = wrapped(_explanation(drawn), style.WIDTH_IN - 2 * style.MARGIN_IN, 9)
-    below_in = 0.56 + 0.15 * len(explained)
-    column_in = (style.WIDTH_IN - 2 * style.MARGIN_IN) / len(contenders)
-    panel_in = column_in - _BESIDE_IN - _APART_IN
-    headings = [_heading(contender, column_in - _APART_IN) for contender in contenders]
-    lanes_in = swimlanes.height_in(drawn)
-    summaries = [
-        _summary(view, number, column_in - _APART_IN) for view, number in zip(drawn, guesses["ran"], strict=True)
-    ]
-    between_in = max(map(height_in, summaries)) + (0.32 if any(one.partial for one in drawn) else 0.14)
-    above_in = below_in + lanes_in + between_in
-    frame = style.Frame(above_in + _ALIVE_IN + max(map(height_in, headings)) + 0.1, title, small_print(contenders))
-    top = alive.ceiling(contenders, drawn, guesses["alive"])
-    for i, (contender, view) in enumerate(zip(contenders, drawn, strict=True)):
-        left_in = style.MARGIN_IN + i * column_in + _BESIDE_IN
-        above = frame.axes(left_in, above_in, panel_in, _ALIVE_IN)
-        below = frame.axes(left_in, below_in, panel_in, lanes_in)
-        _set_axes(above, below, view, top, panel_in)
-        alive.draw(above, contender, view, guesses["alive"][i])
-        swimlanes.draw(below, view, lanes_in)
-        write_above(above, headings[i], _BESIDE_IN)
-        write_above(below, summaries[i], _BESIDE_IN)
-    frame.write("\n".join(explained), below_in - 0.47, va="top")
-    return frame.figure
+def _draw(sheet: Sheet, columns: Sequence[Column]) -> None:
+    """Draw a column of two panels for each run: threads alive above, and below, the lanes of its threads."""
+    column_in = INNER_IN / len(columns)
+    most_in = column_in - _APART_IN
+    panels = [(MARGIN_IN + i * column_in + _BESIDE_IN, most_in - _BESIDE_IN) for i in range(len(columns))]
+    headings = [_heading(one.contender, most_in) for one in columns]
+    summaries = [_summary(one, most_in) for one in columns]
+    partial = any(one.window.partial for one in columns)
+    above = sheet.panels(
+        _ALIVE_IN, panels, above_in=max(map(height_in, headings)), below_in=TICKS_IN if partial else 0.1
+    )
+    below = sheet.panels(_lanes_in(columns), panels, above_in=max(map(height_in, summaries)), below_in=AXIS_IN)
+    highest = max(
+        [2.0, *(one.peak for column in columns for one in column.alive), *(c.predicted_alive or 0.0 for c in columns)]
+    )
+    for upper, lower, column, heading, summary in zip(above, below, columns, headings, summaries, strict=True):
+        write_above(upper, heading, _BESIDE_IN)
+        write_above(lower, summary, _BESIDE_IN)
+        _set_time(upper, lower, column.window)
+        upper.set_ylim(0, highest * _ROOM_FOR_LABELS)
+        upper.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        _draw_alive(upper, column)
+        _draw_lanes(lower, column)
 
 
 def _heading(contender: Contender, most_in: float) -> list[Line]:
     return [
         *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
-        *(line for text in contender.circumstances for line in lines(text, most_in, color=style.GREY)),
+        *lines(contender.circumstances, most_in, color=style.GREY),
         *lines("threads alive", most_in, bold=True),
     ]
 
 
-def _summary(view: Window, expected: float | None, most_in: float) -> list[Line]:
-    number = sum(len(lane.row) for lane in view.lanes if lane.known)
-    ran = (
-        f"{wording.counted(number, 'request')} in {wording.ms(view.lasted_ms)}\N{NO-BREAK SPACE}ms"
-        if number
-        else "a request"
-    )
-    found = lines(f"{who(view.lanes)} ran {ran}", most_in, bold=True)
-    if expected is not None:
-        found.append(Line(f"your prediction: {wording.number(expected)}"))
-    if view.partial:
-        found.append(Line(f"drawn: the first {wording.ms(view.until_ms)} ms (shaded above)", color=style.GREY))
-    return found
+def _summary(column: Column, most_in: float) -> list[Line]:
+    """Say what ran how many requests, what was predicted, and how much of it is drawn."""
+    window = column.window
+    number = sum(len(lane.row) for lane in window.known)
+    last = max((float(lane.end_ms.max()) for lane in window.known), default=0.0)
+    ran = f"{wording.counted(number, 'request')} in {wording.ms(last)} ms" if number else "a request"
+    guess = column.predicted_ran
+    drawn = f"drawn: the first {wording.ms(window.until_ms)} ms (shaded above)"
+    return [
+        *lines(f"{column.ran} ran {ran}", most_in, bold=True),
+        *([] if guess is None else [Line(f"your prediction: {wording.number(guess)}")]),
+        *([Line(drawn, color=style.GREY)] if window.partial else []),
+    ]
 
 
-def _set_axes(above: Axes, below: Axes, view: Window, top: float, panel_in: float) -> None:
-    margin = alive.MARGIN * view.span_ms
-    above.set_xlim(-margin, view.span_ms + max(margin, min(_AFTERWARDS_MS, view.span_ms / 4)))
-    above.set_ylim(0, top)
-    above.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    below.set_xlim((0, view.until_ms) if view.partial else above.get_xlim())
-    for axes in (above, below):
-        axes.xaxis.set_major_locator(
-            MaxNLocator(int(np.clip(2.2 * panel_in, 3, 10)), steps=[1, 2, 5, 10], min_n_ticks=2)
-        )
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    above.tick_params(labelbottom=view.partial)
-    label = "ms since the first request was planned"
-    below.set_xlabel(label if width_in(label, 9) < panel_in + 0.6 else label.removesuffix(" was planned"), labelpad=2)
+def _set_time(upper: Axes, lower: Axes, window: Window) -> None:
+    margin = MARGIN * window.span_ms
+    upper.set_xlim(-margin, window.span_ms + max(margin, min(_AFTERWARDS_MS, window.span_ms / 4)))
+    lower.set_xlim((0, window.until_ms) if window.partial else upper.get_xlim())
+    clock(upper, named=False)
+    clock(lower)
+    upper.tick_params(labelbottom=window.partial)
 
 
-def _explanation(drawn: Sequence[Window]) -> str:
-    unlike = len({(view.span_ms, view.until_ms) for view in drawn}) > 1
-    failed = any(lane.failed.any() for view in drawn for lane in view.shown)
+def _explanation(columns: Sequence[Column]) -> str:
+    unlike = len({(one.window.span_ms, one.window.until_ms) for one in columns}) > 1
+    failed = any(lane.failed.any() for one in columns for lane in one.window.shown)
     return (
         "A bar is one request, from sent to answered as the client saw it: the time it waited for its turn is part of it."
         f"{' Hatched: it failed.' if failed else ''}{' Mind that the time axes differ.' if unlike else ''}"
     )
+
+
+# Threads alive
+
+
+def _draw_alive(axes: Axes, column: Column) -> None:
+    """Draw one line for each worker, its peak, and the reader's prediction."""
+    look, labels, guess = column.contender.look, Labels(axes), column.predicted_alive
+    if column.window.partial:
+        axes.axvspan(0, column.window.until_ms, color="#000000", alpha=0.09, linewidth=0)
+    if guess is not None:
+        prediction(axes, guess, axis="y")
+        labels.avoid_level(guess)
+    for one in column.alive:
+        labels.avoid(one.time_ms, one.threads)
+        axes.step(one.time_ms, one.threads, where="post", color=look.colour, linestyle=look.line)
+    for one, text in _peaks(column):
+        axes.plot([one.peak_ms], [one.peak], **look.markers, clip_on=False)
+        to_the_left = one.peak_ms > 0.6 * axes.get_xlim()[1]
+        labels.put(text, (one.peak_ms, one.peak), to_the_left=to_the_left, color=look.ink, bold=True)
+    if not column.alive:
+        axes.text(0.5, 0.5, "threads were not counted", transform=axes.transAxes, ha="center", va="center")
+    if guess is not None:
+        labels.put(f"your prediction: {wording.number(guess)}", (axes.get_xlim()[1], guess), to_the_left=True)
+
+
+def _peaks(column: Column) -> Iterator[tuple[Alive, str]]:
+    """Yield the workers whose peaks are named, the highest first: two at most, for more would not be told apart."""
+    ranked = sorted(column.alive, key=lambda one: -one.peak)
+    peaks = Counter(one.peak for one in ranked)
+    if len(ranked) == 1:
+        ran = sum(lane.worker == ranked[0].worker for lane in column.window.known)
+        idle = f", only {ran} of them\nran requests" if 0 < ran < ranked[0].peak / 2 else ""
+        yield ranked[0], f"peak {ranked[0].peak:,}{idle}"
+    elif len(peaks) > 2:
+        yield ranked[0], f"{len(ranked)} workers: peaks from {ranked[-1].peak:,} to {ranked[0].peak:,}"
+    else:
+        for peak, alike in peaks.items():
+            one = next(one for one in ranked if one.peak == peak)
+            who, each = (f"{alike} workers", " each") if alike > 1 else (f"worker {one.worker}", "")
+            yield one, f"{who}: peak {peak:,}{each}"
+
+
+# Who ran what
+
+
+def _lanes_in(columns: Sequence[Column]) -> float:
+    """Return how high the panels of lanes are: as the run needs that needs most."""
+    rows = max(sum(lane.rows + 1 for lane in one.window.shown) for one in columns)
+    headed = max(len(one.window.workers) * one.headed for one in columns)
+    return float(np.clip(0.3 + _ROW_IN * rows, _MIN_IN, _MAX_IN)) + _HEAD_IN * headed
+
+
+def _draw_lanes(axes: Axes, column: Column) -> None:
+    """Draw a lane for each thread, and in it a bar for each request."""
+    downward(axes, high_in := size_in(axes)[1])
+    window = column.window
+    if not any(lane.known for lane in window.shown):
+        axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center", va="center")
+        return
+    note = _left_out(window)
+    axes.annotate(note, (0, 0), (0, 4), "axes fraction", "offset points", fontsize=style.NOTE_PT, color=style.GREY)
+    names, headings = [], []
+    for lane, top, bottom, first in _places(column, high_in - (_NOTE_IN if note else 0.03)):
+        _draw_lane(axes, lane, top, bottom, window.until_ms)
+        worker = f"worker {lane.worker}" if first and lane.known else ""
+        several = len(window.workers) > 1 and not column.headed
+        names.append(((top + bottom) / 2, worker if several else lane.name))
+        headings.append((top - _HEAD_IN / 2, worker if column.headed else ""))
+    name_lanes(axes, names)
+    name_lanes(axes, headings, bold=True)
+
+
+def _left_out(window: Window) -> str:
+    noun = "event loop" if all(lane.on_loop for lane in window.known) else "thread"
+    hidden = len(window.lanes) - len(window.shown)
+    counted = wording.things((hidden, f"more {noun}"), (window.unseen, "more request"))
+    return f"and {counted}, not drawn" if counted else ""
+
+
+def _places(column: Column, high_in: float) -> Iterator[tuple[Lane, float, float, bool]]:
+    """Yield each lane with its top and bottom in inches, and whether it is the first of its worker."""
+    shown = column.window.shown
+    workers = [0, *(lane.worker for lane in shown)]
+    first = [lane.worker != before for lane, before in zip(shown, workers, strict=False)]
+    head_in = _HEAD_IN if column.headed else 0.0
+    rows = sum(lane.rows for lane in shown)
+    gap = max(_GAP_ROWS, 0.01 * rows)
+    row_in = (high_in - head_in * sum(first)) / (rows + gap * (len(shown) - 1))
+    top = 0.0
+    for lane, begins in zip(shown, first, strict=True):
+        top += head_in * begins
+        bottom = top + lane.rows * row_in
+        yield lane, top, bottom, begins
+        top = bottom + gap * row_in
+
+
+def _draw_lane(axes: Axes, lane: Lane, top: float, bottom: float, until_ms: float) -> None:
+    """Draw the bars a hair shorter than the time, so that neighbours stay apart; those that failed are hatched."""
+    colour = style.EVENT_LOOP if lane.on_loop else style.THREAD if lane.known else style.NOBODY
+    axes.axhspan(top, bottom, color=colour, alpha=0.13, linewidth=0)
+    row_in, hair = (bottom - top) / lane.rows, 0.0025 * until_ms
+    end = np.maximum(lane.end_ms - hair, lane.start_ms + hair)
+    upper, lower = top + (lane.row + 0.08) * row_in, top + (lane.row + 0.92) * row_in
+    hatched = {"facecolor": "white", "edgecolor": colour, "hatch": "/////", "linewidth": 0.5}
+    for some, how in ((~lane.failed, {"facecolor": colour}), (lane.failed, hatched)):
+        bars(axes, lane.start_ms[some], end[some], upper[some], lower[some], **how)

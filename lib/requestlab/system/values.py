@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -63,3 +65,16 @@ def _meant(hints: list[Any], value: Any) -> tuple[Any, Any]:
     if not meant:
         raise ValueError(f"{value.get('kind')!r} is none of the kinds {[hint.kind for hint in hints]}")
     return meant[0], {name: one for name, one in value.items() if name != "kind"}
+
+
+def to_json(value: Any) -> str:
+    """Return a value as one line of strict JSON, in ASCII: what is no number is null."""
+    return json.dumps(_finite(to_plain(value)), allow_nan=False)
+
+
+def _finite(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _finite(one) for key, one in plain.items()}
+    if isinstance(plain, list):
+        return [_finite(one) for one in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

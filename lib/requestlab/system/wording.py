@@ -15,8 +15,10 @@ def figure(value: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio in three significant digits, zeros included: `0.312`, `1.00`, `30.1`, `1,200`; a dash without evidence."""
-    return UNKNOWN if math.isnan(ratio) else f"{ratio:,.0f}" if ratio >= 999.5 else f"{ratio:#.3g}".rstrip(".")
+    """A ratio in three significant digits, zeros included: `0.312`, `1.00`, `30.1`, `2,310`; a dash without evidence."""
+    if ratio >= 999.5:
+        return f"{float(f'{ratio:.3g}'):,.0f}"
+    return UNKNOWN if math.isnan(ratio) else f"{ratio:#.3g}".rstrip(".")
 
 
 def percent(share: float) -> str:
@@ -50,6 +52,17 @@ def gigabytes(size: int) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 thread`, `1,200 threads`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def things(*counts: tuple[int, str]) -> str:
+    """`1 event loop and 3 threads`: those of which there are any; empty for none."""
+    found = [counted(number, noun) for number, noun in counts if number]
+    return listed(found) if found else ""
+
+
+def often(number: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
 
 
 def joined(findings: Sequence[str]) -> str:

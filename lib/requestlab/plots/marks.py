@@ -1,0 +1,357 @@
+"""Marks that figures are composed of, and the moves that keep their labels apart.
+
+Rows and lanes lie in axes whose y is in inches downward (`downward`): `bars` fills stretches of a lane, `estimate` is a row with
+a point and an interval. Curves are named at their ends: by blocks of text (`name_curves`) or by single lines (`name_levels`),
+tied to what they name. `Labels` places what stands inside a panel. A reader's prediction is a dashed line (`prediction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from requestlab.comparison.intervals import Interval
+from requestlab.plots import style
+from requestlab.plots.sheet import POINTS_PER_INCH, Line, fitting, height_in, size_in, width_in, write_beside
+from requestlab.plots.style import SeriesStyle
+
+Floats = NDArray[np.float64]
+
+BESIDE_IN = 0.16
+_AWAY_PT, _LINE = 4.0, 1.25
+_AWAYS_PT = range(4, 46, 2)
+_LOW, _OTHER_SIDE, _ON_A_LINE, _ON_A_LABEL = 3, 12, 8, 1000
+"""What speaks against a place for a label, in points that it would rather be further away."""
+
+
+# Axes
+
+
+def downward(axes: Axes, high_in: float) -> None:
+    """Let y be in inches, from the top downward and without ticks: for rows and lanes."""
+    axes.set_ylim(high_in, 0)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+
+
+def number(axis: Axis, most: int = 8) -> None:
+    """Number an axis whose scale and limits are set, in round steps: at most so many where it is linear."""
+    low, high = sorted(axis.get_view_interval())
+    if axis.get_scale() == "log" and high > 4 * low:
+        subs = (1, 2, 3, 5, 7) if high < 50 * low else (1, 2, 5) if high < 500 * low else (1,)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    else:
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+
+
+def x_in(axes: Axes, x: float) -> float:
+    """Return how far a place on the axis is from the left edge of the axes, in inches."""
+    there = axes.get_xaxis_transform().transform((x, 0.0))
+    return float(axes.transAxes.inverted().transform(there)[0]) * size_in(axes)[0]
+
+
+def y_in(axes: Axes, y: float) -> float:
+    """Return how far a place on the axis is from the bottom of the axes, in inches."""
+    there = axes.get_yaxis_transform().transform((0.0, y))
+    return float(axes.transAxes.inverted().transform(there)[1]) * size_in(axes)[1]
+
+
+def name_ticks(axes: Axes, at: Sequence[float], texts: Sequence[str]) -> None:
+    """Name these places, ascending, below the axes; leave out what would touch a name to the right of it."""
+    chosen: list[tuple[float, str]] = []
+    left_in = np.inf
+    for place, text in reversed(list(zip(at, texts, strict=True))):
+        middle_in, half_in = x_in(axes, place), width_in(text) / 2
+        if middle_in + half_in + 0.08 < left_in:
+            chosen.insert(0, (place, text))
+            left_in = middle_in - half_in
+    axes.set_xticks([place for place, _ in chosen], [text for _, text in chosen])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+# Rows and lanes
+
+
+def bars(
+    axes: Axes, begin: ArrayLike, end: ArrayLike, top: ArrayLike, bottom: ArrayLike, **how: Any
+) -> PathPatch | None:
+    """Fill stretches from `begin` to `end`, each from `top` to `bottom`: one shape, however many they are.
+
+    `how` is what matplotlib's patches take. None, if there is nothing to fill.
+    """
+    left, right, upper, lower = np.broadcast_arrays(*np.atleast_1d(begin, end, top, bottom))
+    if not left.size:
+        return None
+    corners = np.stack(
+        [np.column_stack(pair) for pair in ((left, upper), (right, upper), (right, lower), (left, lower))], 1
+    )
+    filled = PathPatch(Path.make_compound_path_from_polys(corners), **{"linewidth": 0} | how)
+    axes.add_artist(filled)  # add_patch would work out limits, bar by bar
+    return filled
+
+
+def estimate(
+    axes: Axes,
+    y: float,
+    found: Interval,
+    each: Floats,
+    look: SeriesStyle,
+    *,
+    half_in: float = 0.13,
+    hollow: Sequence[bool] = (),
+    doubtful: bool = False,
+) -> None:
+    """Draw a row: faintly the figure of each round, the first on top, and over them the value with its interval.
+
+    `hollow` says which rounds are drawn hollow. Where the value is `doubtful`, it is hollow and its interval pale.
+    """
+    rows = (y + np.linspace(-half_in, half_in, max(2, len(each))))[: len(each)]
+    empty = np.array(hollow or np.zeros(len(each)), dtype=bool)
+    dots: dict[str, Any] = {"color": look.colour, "alpha": 0.35, "ms": 3.2, "zorder": 2}
+    axes.plot(each[~empty], rows[~empty], "o", markeredgewidth=0, **dots)
+    if empty.any():
+        axes.plot(each[empty], rows[empty], "o", markerfacecolor="none", markeredgewidth=0.7, **dots)
+    if found.known:
+        _draw_interval(axes, found, y, look.colour, 0.45 if doubtful else 1.0)
+    if len(each):
+        inside = {"markerfacecolor": "white"} if doubtful or not found.known else {}
+        axes.plot([found.value], [y], **look.markers | {"ms": 6.5, "zorder": 4} | inside)
+
+
+def _draw_interval(axes: Axes, found: Interval, y: float, colour: str, alpha: float) -> None:
+    """Draw an interval between two caps; where it goes on beyond the axis, an arrow says so."""
+    low, high = axes.get_xlim()
+    shown = (max(found.low, low), min(found.high, high))
+    axes.plot(shown, (y, y), color=colour, linewidth=3.2, alpha=alpha, zorder=3)
+    for at, beyond, arrow in zip(shown, (found.low < low, found.high > high), "<>", strict=True):
+        cap: dict[str, Any] = {"color": colour, "ms": 8, "markeredgewidth": 2, "zorder": 3, "clip_on": not beyond}
+        axes.plot([at], [y], arrow if beyond else "|", **cap)
+
+
+def clock(axes: Axes, *, named: bool = True) -> None:
+    """Number an axis of time in ms since the first request was planned, and say so where it is `named`."""
+    wide_in = size_in(axes)[0]
+    number(axes.xaxis, int(np.clip(2.2 * wide_in, 3, 10)))
+    if named:
+        label = "ms since the first request was planned"
+        fits = width_in(label, style.TEXT_PT) < wide_in + 0.6
+        axes.set_xlabel(label if fits else label.removesuffix(" was planned"), labelpad=2)
+
+
+def name_lanes(axes: Axes, names: Iterable[tuple[float, str]], *, bold: bool = False, apart_in: float = 0.155) -> None:
+    """Write names to the left of lanes whose y is in inches, from the top downward; leave out what would touch one above."""
+    lowest = -np.inf
+    for y, text in names:
+        if text and y - lowest >= apart_in:
+            lowest = y
+            how: dict[str, Any] = Line(text, bold=bold).font | {"ha": "right", "va": "center", "linespacing": 1.25}
+            axes.annotate(
+                text, (0, y), (-5, 0), ("axes fraction", "data"), "offset points", annotation_clip=False, **how
+            )
+
+
+# A reader's prediction
+
+
+def prediction(
+    axes: Axes,
+    value: float,
+    words: str = "",
+    *,
+    span: tuple[float, float] | None = None,
+    cross: float | None = None,
+    color: str = style.INK,
+    above_in: float = 0.0,
+    axis: Literal["x", "y"] = "x",
+) -> None:
+    """Draw a prediction of a value of x, or of y, as a dashed line.
+
+    The line goes from end to end of the axes, or over a `span` of the other axis (the first end is the upper one); `cross` marks a
+    place on it. For a value of x, `words` stand above the line, `above_in` inches up, and within the panel.
+    """
+    line: dict[str, Any] = {"color": color, "linestyle": style.DASHED, "linewidth": 1.3, "clip_on": span is None}
+    if axis == "y":
+        axes.axhline(value, **line, zorder=3)
+        return
+    if span is None:
+        axes.axvline(value, **line, zorder=1.5)
+    else:
+        axes.plot([value] * 2, span, **line, zorder=5)
+    if cross is not None:
+        axes.plot([value], [cross], "x", color=color, ms=7, markeredgewidth=1.8, zorder=5)
+    if words:
+        wide_in = width_in(words)
+        left_in = float(np.clip(x_in(axes, value) - wide_in / 2, 0, max(0, size_in(axes)[0] - wide_in)))
+        at, coords = ((0, 1), "axes fraction") if span is None else ((0, span[0]), ("axes fraction", "data"))
+        offset = (left_in * POINTS_PER_INCH, above_in * POINTS_PER_INCH + 3)
+        font = Line(words, color=color).font
+        axes.annotate(words, at, offset, coords, "offset points", va="bottom", annotation_clip=False, **font)
+
+
+# Names beside a panel
+
+
+def spread(wanted: Sequence[float] | Floats, apart: float, lowest: float, highest: float) -> list[float]:
+    """Return places for labels that want to be at `wanted`, ascending: at least `apart` from each other, and as near as can be.
+
+    They are within the bounds if all fit between them. Neighbours that would touch are moved together, to either side of the
+    middle of what they want.
+    """
+    if not len(wanted):
+        return []
+    steps = apart * np.arange(len(wanted))
+    pools: list[tuple[float, int]] = []
+    for value in (np.asarray(wanted) - steps).tolist():
+        pool = (value, 1)
+        while pools and pools[-1][0] >= pool[0]:
+            before = pools.pop()
+            size = before[1] + pool[1]
+            pool = ((before[0] * before[1] + pool[0] * pool[1]) / size, size)
+        pools.append(pool)
+    level = np.repeat([value for value, _ in pools], [size for _, size in pools])
+    placed = np.clip(level, lowest, max(lowest, highest - steps[-1])) + steps
+    return [float(place) for place in placed]
+
+
+def tie(axes: Axes, at: tuple[float, float], height: float, colour: str) -> None:
+    """Draw a thin line from a point of the data to the words beside the axes, whose height is a share of theirs."""
+    thin = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0}
+    beside = 1 + (BESIDE_IN - 0.03) / size_in(axes)[0]
+    axes.annotate("", at, (beside, height), "data", "axes fraction", arrowprops=thin, annotation_clip=False)
+
+
+def name_curves(axes: Axes, blocks: Sequence[Sequence[Line]]) -> list[float]:
+    """Write blocks of text beside the axes, evenly spread, and return the height of each one's first line, a share of theirs."""
+    panel_in = size_in(axes)[1]
+    gap_in = (panel_in - sum(map(height_in, blocks))) / (len(blocks) + 1)
+    heights = []
+    top_in = panel_in - gap_in
+    for block in blocks:
+        write_beside(axes, block, top_in / panel_in, BESIDE_IN)
+        heights.append((top_in - 0.2) / panel_in)
+        top_in -= height_in(block) + gap_in
+    return heights
+
+
+@dataclass(frozen=True)
+class Level:
+    """A name that stands beside a panel, as close to `y` as the others allow; tied to a point, if `x` is known."""
+
+    y: float
+    text: str
+    color: str = style.INK
+    x: float | None = None
+
+
+def name_levels(axes: Axes, levels: Iterable[Level], most_in: float, apart_in: float = 0.165) -> None:
+    """Write names of at most so many inches beside the axes."""
+    ranked = sorted(levels, key=lambda level: level.y)
+    panel_in = size_in(axes)[1]
+    wanted = [y_in(axes, level.y) for level in ranked]
+    for level, at_in in zip(ranked, spread(wanted, apart_in, 0.0, panel_in), strict=True):
+        height = at_in / panel_in
+        if level.x is not None:
+            tie(axes, (level.x, level.y), height, level.color)
+        text, offset = fitting(level.text, most_in), (BESIDE_IN * POINTS_PER_INCH, 0)
+        font = Line(text, color=level.color).font
+        axes.annotate(
+            text, (1, height), offset, "axes fraction", "offset points", va="center", annotation_clip=False, **font
+        )
+
+
+# Labels inside a panel
+
+
+class Labels:
+    """Labels beside what they name, never on one another, and off the lines where there is room.
+
+    For one panel, whose place in the figure and whose limits are settled.
+
+    >>> labels = Labels(axes)
+    >>> labels.avoid(time_ms, threads)
+    >>> labels.put("peak 61", (15, 61))
+    """
+
+    def __init__(self, axes: Axes) -> None:
+        self._axes = axes
+        self._lines = np.empty((0, 4))
+        self._taken = np.empty((0, 4))
+
+    def avoid(self, x: Floats, y: Floats) -> None:
+        """Keep labels off a line with steps at `x`, which has the value `y` from there to the next."""
+        points = self._points(np.column_stack([x, y]))
+        across = np.column_stack([points[:-1], points[1:, 0], points[:-1, 1]])
+        upright = np.column_stack([points[1:, 0], points[:-1, 1], points[1:]])
+        upright[:, 1::2].sort(axis=1)
+        self._lines = np.concatenate([self._lines, across, upright])
+
+    def avoid_level(self, y: float) -> None:
+        """Keep labels off a level line from end to end."""
+        self.avoid(np.array(self._axes.get_xlim()), np.full(2, y))
+
+    def put(
+        self,
+        text: str,
+        at: tuple[float, float],
+        *,
+        to_the_left: bool = False,
+        color: str = style.INK,
+        bold: bool = False,
+        optional: bool = False,
+    ) -> bool:
+        """Write `text` close above the point, or else below it, or on its other side, or as close as there is room.
+
+        Where no place is free of other labels, one that is `optional` is not written; return whether it was.
+        """
+        texts = text.split("\n")
+        size = np.array([max(width_in(one, bold=bold) for one in texts) * POINTS_PER_INCH, 0])
+        size[1] = _LINE * style.NOTE_PT * len(texts)
+        corner = self._best(self._points(np.array([at]))[0], size, to_the_left)
+        box = np.concatenate([corner, corner + size])
+        if optional and _meet(box, self._taken).any():
+            return False
+        self._taken = np.vstack([self._taken, box])
+        paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"}
+        how: Mapping[str, Any] = Line(text, color=color, bold=bold).font | {"linespacing": 1.1, "bbox": paper}
+        place = (float(corner[0]), float(corner[1]))
+        self._axes.annotate(text, (0, 0), place, "axes fraction", "offset points", va="bottom", **how)
+        return True
+
+    def _best(self, point: Floats, size: Floats, to_the_left: bool) -> Floats:
+        """Return the lower left corner where a label is least in the way, within the panel if the text fits at all."""
+        most = np.maximum(np.array(size_in(self._axes)) * POINTS_PER_INCH - size, 0)
+        sides = [float(np.clip(side, 0, most[0])) for side in (point[0] + _AWAY_PT, point[0] - size[0] - _AWAY_PT)]
+        preferred, other = reversed(sides) if to_the_left else sides
+        choices = []
+        for away in _AWAYS_PT:
+            for bottom, low in ((point[1] + away, 0), (point[1] - away - size[1], _LOW)):
+                if 1 <= bottom <= most[1]:
+                    choices += [(away + low, [preferred, bottom]), (away + low + _OTHER_SIDE, [other, bottom])]
+        choices = choices or [(0, [preferred, float(np.clip(point[1], 0, most[1]))])]
+        return np.array(min(choices, key=lambda choice: choice[0] + self._crowding(np.array(choice[1]), size))[1])
+
+    def _crowding(self, corner: Floats, size: Floats) -> float:
+        """Return how much a place is in the way: of other labels above all, then of pieces of lines."""
+        box = np.concatenate([corner, corner + size])
+        return float(_ON_A_LABEL * _meet(box, self._taken).sum() + _ON_A_LINE * _meet(box, self._lines).sum())
+
+    def _points(self, at: Floats) -> Floats:
+        """Return points of the data, shape (points, 2), in points from the lower left corner of the panel."""
+        shares = self._axes.transAxes.inverted().transform(self._axes.transData.transform(at))
+        return np.asarray(shares * size_in(self._axes) * POINTS_PER_INCH)
+
+
+def _meet(box: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Return which of the others, rows of x0, y0, x1, y1, touch the box."""
+    return np.asarray(np.all((others[:, :2] <= box[2:]) & (others[:, 2:] >= box[:2]), axis=1))
