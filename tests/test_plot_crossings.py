@@ -103,7 +103,7 @@ def seen_in(run):
 
 def rows_of(run, request=None):
     seen = seen_in(run)
-    return steps(run.trace.spans, seen.typical() if request is None else seen.chosen(request), run.event_loops)
+    return steps(run.trace, seen.typical() if request is None else seen.chosen(request), run.event_loops)
 
 
 def crossing_once(name, took=2000, **kwargs):

@@ -105,7 +105,7 @@ def tally(contender: Contender, predicted: float | None) -> Tally:
 
 def _one(one: Tally, request: int | Key | None) -> Sheet:
     chosen = one.seen.typical() if request is None else one.seen.chosen(request)
-    rows = steps(one.contender.run.trace.spans, chosen, one.contender.run.event_loops)
+    rows = steps(one.contender.run.trace, chosen, one.contender.run.event_loops)
     sheet = Sheet(finding(one, rows))
     cells = "; one cell below is one crossing" if one.seen.range[1] else ""
     _draw_tally(sheet, one, _limit([one]), f"; {wording.counted(len(one.seen.requests), 'request')} traced{cells}")
