@@ -10,9 +10,8 @@ from matplotlib.patches import Rectangle
 import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.plots import style
-from requestlab.plots.crossings import crossings
+from requestlab.plots.crossings import COLOURS, MAX_ROWS, crossings, tally
 from requestlab.plots.inputs import gather
-from requestlab.plots.crossings import COLOURS, MAX_ROWS, tally
 from requestlab.trace.requests import minus, steps, waiting_us
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.schema import KINDS

@@ -405,7 +405,7 @@ def pieces_of(run: Run, key: Key | None, begin: float, end: float) -> list[Piece
     if mine.empty:
         return []
     zero = float(mine["begin"].iloc[0] - run.zero_ns) / 1e6
-    rows = steps(spans, key, run.event_loops)
+    rows = steps(run.trace, key, run.event_loops)
     hopped = any(row.kind == "to_thread" for row in rows)
     found = [piece for row in rows for piece in _pieces(row, zero) if piece.view or row.crossing or not hopped]
     shown = sorted((one for one in found if begin <= one.at <= end), key=lambda one: (one.at, one.name))
@@ -487,15 +487,20 @@ class Scene:
         used = {key for key in came if key[1]}
         return len(used & self.loop_keys), len(used - self.loop_keys)
 
+    @property
+    def traced(self) -> list[Client]:
+        """The clients whose requests were traced."""
+        return [client for client in self.clients if len(client.bars) and UNTRACED not in client.bars.state]
+
     def waited(self, *states: int) -> float:
         """How many ms the typical traced request was in one of the states, the median."""
-        waits = [client.bars.of(*states).ms.sum() for client in self.clients if len(client.bars)]
+        waits = [client.bars.of(*states).ms.sum() for client in self.traced]
         return float(np.median(waits)) if waits else 0.0
 
     @property
     def took(self) -> float:
         """How many ms the typical traced request took, from planned to answered, the median."""
-        times = [client.done - client.planned for client in self.clients if len(client.bars)]
+        times = [client.done - client.planned for client in self.traced]
         return float(np.median(times)) if times else 0.0
 
 
