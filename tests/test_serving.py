@@ -149,7 +149,7 @@ def test_settings_of_other_people_do_not_reach_the_server(monkeypatch):
     for configuration in (lab.SYNC, lab.MIXED):
         with lab.serve(configuration) as server:
             commands = [" ".join(process.cmdline()) for process in marked_processes()]
-            servers = [command for command in commands if "probe.entry" in command and "supervisor" not in command]
+            servers = [command for command in commands if "worker.entry" in command and "supervisor" not in command]
             assert len(servers) == (2 if configuration is lab.SYNC else 1)  # gunicorn has a master
             assert httpx.get(server.url + "/sync/page/").status_code == 200
 
