@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from requestlab.cli.options import json_option
 from requestlab.cli.tables import print_json, print_table
-
-if TYPE_CHECKING:
-    from requestlab.notebooks.report import Report
+from requestlab.notebooks import jupyter
+from requestlab.notebooks.report import PAGE, Report, find_notebooks, make_report
 
 DEFAULT_FOLDER = "report"
 
@@ -45,12 +43,6 @@ def report(notebooks: tuple[str, ...], full: bool, output: Path, figures: Path |
     NOTEBOOK is a lesson such as 02-the-forum-test, its number, or a path; all lessons, unless said otherwise. Exits with 1
     where one was not executed to its end; the page shows why.
     """
-    from requestlab.system.machine import require_linux
-
-    require_linux()
-    from requestlab.notebooks import jupyter
-    from requestlab.notebooks.report import find_notebooks, make_report
-
     paths = find_notebooks(notebooks, jupyter.where(None))
     with _progress() as tick:
         made = make_report(paths, output, quick=not full, figures=figures, tick=tick)
@@ -84,8 +76,6 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 
 def _print(made: Report, as_json: bool) -> None:
-    from requestlab.notebooks.report import PAGE
-
     page = made.folder / PAGE
     if as_json:
         notebooks = [{"name": one.name, "seconds": one.seconds, "error": one.error} for one in made.executed]
