@@ -22,7 +22,7 @@ from requestlab.measurement.run import Run
 from requestlab.system import clocks
 from tests.processes import marked_processes
 
-TRIES = 5
+TRIES = 8
 BUDGET_S = 60.0
 """No further try begins later than this."""
 

@@ -61,7 +61,7 @@ def test_a_test_that_fails_each_time_fails_with_the_evidence(evidence):
     with pytest.raises(AssertionError, match="not seen") as failure:
         patient(test)()
     assert test.calls == patience.TRIES
-    assert failure.value.__notes__ == [f"failed 5 times, each time on a disturbed machine: {'; '.join(['steal'] * 5)}"]
+    assert failure.value.__notes__ == [f"failed 8 times, each time on a disturbed machine: {'; '.join(['steal'] * 8)}"]
 
 
 def test_what_the_runs_of_a_failed_test_say_of_the_machine_is_evidence(evidence, monkeypatch):

@@ -18,14 +18,15 @@ import nbformat
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from matplotlib import image
+from matplotlib.figure import Figure
 from nbformat import v4
+from PIL import Image
 
 from requestlab import cli
 from requestlab.claims.ledger import FILE, MACHINE_FILE
 from requestlab.claims.statement import claims
 from requestlab.errors import ConfigurationError, ReportError
-from requestlab.notebooks import execute, page, report
+from requestlab.notebooks import execute, figures, page, report
 from requestlab.notebooks.report import FILES, PAGE, find_notebooks, make_report
 from requestlab.system.machine import Machine
 from requestlab.system.values import from_plain
@@ -351,11 +352,25 @@ def test_figures_that_lessons_name_are_written_small_and_with_their_words(tmp_pa
     assert told == [{"path": str(tmp_path / "docs" / "up.png"), "lesson": "01-a", "alt": "it goes up & up."}]
     assert {path.name for path in (tmp_path / "docs").iterdir()} == {"notes.txt", "up.png"}
     written, shown = (tmp_path / "docs" / "up.png").read_bytes(), (tmp_path / "out" / PAGE).read_text()
-    full = base64.b64decode(re.search(r'src="data:image/png;base64,([^"]+)"', shown)[1])
-    one, other = (image.imread(io.BytesIO(data))[..., :3] for data in (written, full))
+    on_page = base64.b64decode(re.search(r'src="data:image/webp;base64,([^"]+)"', shown)[1])
+    one, other = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (written, on_page))
     assert one.shape == other.shape
-    assert np.abs(one - other).max() < 0.1
-    assert len(written) < len(full) / 2
+    assert np.abs(one - other).max() < 26
+
+
+@pytest.mark.parametrize(("kind", "smaller"), [("PNG", 2), ("WEBP", 1.5)])
+def test_a_figure_is_made_small_and_no_colour_changes_by_more_than_can_be_seen(kind, smaller):
+    figure = Figure(figsize=(10, 5))
+    axes = figure.add_subplot(title="The quick brown fox")
+    axes.fill_between(range(9), range(9), color="#dde6ee")
+    axes.plot(range(9), "o-", label="jumps over")
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=192)
+    small = figures.small(written.getvalue(), kind)
+    before, after = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), int) for one in (written.getvalue(), small))
+    assert len(small) < len(written.getvalue()) / smaller
+    assert np.abs(before - after).max() <= 8
+    assert (before == after).mean() > 0.95
 
 
 def test_a_cell_that_should_show_a_figure_and_does_not_is_an_error(tmp_path):
