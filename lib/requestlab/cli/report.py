@@ -76,18 +76,12 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 
 def _print(made: Report, as_json: bool) -> None:
-<<<<<<< HEAD
-=======
-    from requestlab.notebooks.report import PAGE
-    from requestlab.system.values import to_plain
-
->>>>>>> main
     page = made.folder / PAGE
     if as_json:
         notebooks = [{"name": one.name, "seconds": one.seconds, "error": one.error} for one in made.executed]
         verdicts = [verdict for one in made.ledgers for verdict in one.verdicts]
         figures = [{"path": str(one.path), "lesson": one.lesson, "alt": one.alt} for one in made.figures]
-        told = {"page": str(page), "machine": to_plain(made.machine), "notebooks": notebooks, "verdicts": verdicts}
+        told = {"page": str(page), "machine": made.machine, "notebooks": notebooks, "verdicts": verdicts}
         print_json(told | {"figures": figures})
         return
     print_table([(one.name, one.error or f"{one.seconds:.0f} s") for one in made.executed])
