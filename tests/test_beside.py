@@ -206,7 +206,7 @@ def test_a_crew_sends_the_same_process_again_and_keeps_what_each_errand_brings_a
         for each in (1, 3):
             job = Job(plan(tiny.address, each=each))
             (outcome,) = run_jobs([job], (), lambda: None, pool)
-            seen.append((len(outcome.samples), outcome.head["started"], generators()))
+            seen.append((len(outcome.samples), outcome.report.started, generators()))
         assert [part[:2] for part in seen] == [(1, 1), (3, 3)]
         assert seen[0][2] == seen[1][2]
         assert len(seen[0][2]) == 1

@@ -15,19 +15,19 @@ from typing import Any, NoReturn
 import click
 import psutil
 import pytest
-from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from requestlab import cli
-from requestlab.cli.findings import PHRASES, sentence, why_not
+from requestlab.cli.compare import why_not
 from requestlab.cli.targets import FIELDS, contender, contenders
 from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
+from requestlab.comparison.wording import PHRASES, sentence
 from requestlab.load import target
 from requestlab.serving.applications import PARTS
 from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
-from tests.test_cli import GONE_S, HANG_S, left_of, requestlab, running, strict, wait_for
+from tests.made_runs import COMPARED
+from tests.test_cli import GONE_S, HANG_S, as_process, left_of, requestlab, running, strict, wait_for
 from tests.tiny_server import answering, read_request, tiny_server
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -177,7 +177,7 @@ def test_bad_input_is_one_message_before_anything_is_started(arguments, status, 
         raise AssertionError(f"started: {line}")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    result = CliRunner().invoke(cli.commands, ["compare", *arguments])
+    result = requestlab("compare", *arguments)
     assert (result.exit_code, result.stdout) == (status, ""), result.exception
     assert message in result.stderr
     assert len(re.findall(r"^Error: ", result.stderr, re.MULTILINE)) == 1
@@ -186,52 +186,51 @@ def test_bad_input_is_one_message_before_anything_is_started(arguments, status, 
 # What is said
 
 
+NAN = float("nan")
+FEW = "p99 needs 2,000 answers in a slice, and sync gave 300: longer slices would have them"
+KEPT = "3 of 16 slices were disturbed from outside and count, since so many were"
+
+
 def ratio(metric: str, value: float, low: float, high: float, verdict: str, reason: str = "", rounds: int = 8) -> Ratio:
     why = "" if rounds else reason
     return Ratio("mixed", "sync", metric, Interval(value, low, high, rounds, why=why), verdict, reason)
 
 
-class Whole(Comparison):
-    complete = 8
-
-
-def test_findings_are_sentences_that_end_with_a_verdict():
-    quiet = Whole((), ("sync", "mixed"), None, {})
-    assert sentence(quiet, ratio("throughput", 0.31, 0.29, 0.33, "slower")) == (
-        "mixed answers 0.310 times as many requests per second as sync (0.290 to 0.330): slower"
-    )
-    assert sentence(quiet, ratio("cpu_per_request", 3.0, 2.9, 3.1, "slower")).endswith("(2.90 to 3.10): more CPU")
-    assert sentence(quiet, ratio("cpu_per_request", 0.5, 0.4, 0.6, "faster")).endswith(": less CPU")
-    assert sentence(quiet, ratio("p50", 1.0, 0.9, 1.1, "cannot tell", "the interval holds 1")) == (
-        "mixed has 1.00 times the median response time (p50) of sync (0.900 to 1.10): cannot tell, the interval holds 1"
-    )
-    kept = "the interval holds 1; 3 of 16 slices were disturbed from outside and count, since so many were"
-    assert sentence(quiet, ratio("p50", 1.0, 0.9, 1.1, "cannot tell", kept)).endswith(
-        ": cannot tell, the interval holds 1"
-    )
-
-
-def test_what_has_no_interval_says_once_what_is_missing():
-    quiet, nan = Whole((), ("sync", "mixed"), None, {}), float("nan")
-    few = "p99 needs 2,000 answers in a slice, and sync gave 300: longer slices would have them"
-    assert sentence(quiet, ratio("p99", nan, nan, nan, "cannot tell", few, rounds=0)) == (
-        f"mixed against sync, p99 response time: cannot tell, {few}"
-    )
-    both = f"{few}; {few.replace('sync', 'mixed')}"
-    assert sentence(quiet, ratio("p99", nan, nan, nan, "cannot tell", both, rounds=0)).endswith(f"cannot tell, {few}")
-    assert sentence(
-        quiet, ratio("cpu_per_request", nan, nan, nan, "cannot tell", "no round has a figure", rounds=0)
-    ) == (
-        "mixed against sync, CPU time per request: cannot tell, it is not known for addresses, beside other loads, nor where a worker ended"
-    )
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            ratio("throughput", 0.31, 0.29, 0.33, "slower"),
+            "mixed answers 0.310 times as many requests per second as sync (0.290 to 0.330): slower",
+        ),
+        (
+            ratio("cpu_per_request", 3.0, 2.9, 3.1, "slower"),
+            "mixed spends 3.00 times the CPU time per request of sync (2.90 to 3.10): more CPU",
+        ),
+        (
+            ratio("p50", 1.0, 0.9, 1.1, "cannot tell", f"the interval holds 1; {KEPT}"),
+            "mixed has 1.00 times the median response time (p50) of sync (0.900 to 1.10): cannot tell, the interval holds 1",
+        ),
+        (
+            ratio("p99", NAN, NAN, NAN, "cannot tell", f"{FEW}; {FEW.replace('sync', 'mixed')}", rounds=0),
+            f"mixed against sync, 99th percentile of time (p99): cannot tell, {FEW}",
+        ),
+    ],
+)
+def test_a_finding_is_a_sentence_that_ends_with_a_verdict_and_says_once_what_is_missing(found, words):
+    assert sentence(found) == words
 
 
 def test_a_server_that_ends_between_two_slices_makes_none_invalid_and_is_a_failure_all_the_same():
-    for stopped, failure in (
-        ("the server of mixed has ended", "the comparison ended early: the server of mixed has ended"),
-        ("8 rounds were wanted", ""),
-    ):
-        assert why_not(Whole((), ("sync", "mixed"), None, {"stopped": stopped})) == failure
+    class Whole(Comparison):
+        complete = 8
+
+    def why_not_of(stopped: str) -> str:
+        return why_not(Whole((), ("sync", "mixed"), None, dataclasses.replace(COMPARED, stopped=stopped)))
+
+    ended = "the server of mixed has ended"
+    assert why_not_of(ended) == f"the comparison ended early: {ended}"
+    assert why_not_of("8 rounds were wanted") == ""
 
 
 def test_every_metric_has_its_words():
@@ -252,7 +251,7 @@ def urls() -> Iterator[tuple[str, str]]:
 
 
 def test_two_configurations_are_compared_and_everything_is_told_in_strict_json():
-    done = requestlab("compare", "sync", "asgi=mixed", "--users", "3", "--control", "--seed", "5", "--json", *QUICK)
+    done = as_process("compare", "sync", "asgi=mixed", "--users", "3", "--control", "--seed", "5", "--json", *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
     told = strict(done.stdout)
@@ -281,21 +280,21 @@ def test_two_configurations_are_compared_and_everything_is_told_in_strict_json()
 def test_the_table_has_a_row_for_each_contender_and_a_sentence_for_each_metric(urls, tmp_path):
     figure = tmp_path / "ratios.svg"
     done = requestlab("compare", f"old={urls[0]}", f"new={urls[1]}/a/", "--save-figure", str(figure), *QUICK)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     table, sentences, rest = done.stdout.split("\n\n")
     assert [line.split()[0] for line in table.splitlines()[1:]] == ["old", "new"]
     assert sentences.count("\n") == len(METRICS) - 1
     assert sentences.startswith("new answers ")
-    assert "CPU time per request: cannot tell, it is not known for addresses" in sentences
+    assert "CPU time per request: cannot tell, CPU time is not known for addresses" in sentences
     for row in ("asked ", "rounds ", "stopped ", "dropped ", "machine ", "figure "):
         assert re.search(f"^{row}", rest, re.MULTILINE)
-    assert "old: /; new: /a/ under 1 user" in rest
+    assert "old /; new /a/ under 1 user" in rest
     assert figure.read_text().startswith("<?xml")
 
 
 def test_too_few_rounds_cannot_tell_and_that_is_no_failure(urls):
     done = requestlab("compare", *urls, *SHORT)
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert re.search(r": cannot tell, 1 rounds? have a figure, and an interval needs 4$", done.stdout, re.MULTILINE)
 
 
@@ -303,7 +302,7 @@ def test_a_contender_whose_slices_are_invalid_ends_with_1_and_its_failures(urls)
     missing = answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
     with tiny_server(missing) as server:
         done = requestlab("compare", urls[0], f"gone={server.url}", *SHORT)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "cannot tell, for the caveats below" in done.stdout
     assert re.search(
         r"^Error: 1 of 1 slices of gone are invalid: no request was answered .*× status 404\)$", done.stderr
@@ -330,10 +329,10 @@ def test_the_same_seed_makes_the_same_order(urls):
 def test_load_on_another_machine_is_announced_before_the_first_connection(monkeypatch):
     monkeypatch.setattr(target, "on_this_machine", lambda host: False)
     with tiny_server(answering(ANSWER)) as server:
-        refused = CliRunner().invoke(cli.commands, ["compare", server.url, f"b={server.url}", *SHORT])
+        refused = requestlab("compare", server.url, f"b={server.url}", *SHORT)
         assert server.accepted == 0
         assert (refused.exit_code, refused.stdout) == (1, "")
-        done = CliRunner().invoke(cli.commands, ["compare", server.url, f"b={server.url}", "--remote", *SHORT])
+        done = requestlab("compare", server.url, f"b={server.url}", "--remote", *SHORT)
     assert done.exit_code == 0
     line = "About to load another machine, 127.0.0.1 (127.0.0.1): 1 user, in 1 rounds of 0.05 s each. Ctrl-C stops it."
     assert done.stderr.splitlines() == [line, line]
@@ -379,6 +378,6 @@ def test_a_reader_that_leaves_early_sees_no_traceback(urls):
 
 def test_a_figure_that_cannot_be_saved_is_said_after_the_report(urls):
     done = requestlab("compare", *urls, "--save-figure", "/proc/no.svg", "--json", *SHORT)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert strict(done.stdout)["figure"] is None
     assert done.stderr.startswith("Error: the figure could not be saved in '/proc/no.svg': ")

@@ -20,14 +20,15 @@ import pytest
 from click.testing import CliRunner
 
 from requestlab import cli
-from requestlab.cli import examination
-from requestlab.cli.examination import (
+from requestlab.cli import doctor
+from requestlab.cli.doctor import (
     Examination,
-    Ruler,
+    LoadClient,
     about_the_load_client,
     about_the_machine,
     about_the_resolution,
 )
+from requestlab.comparison import resolution
 from requestlab.comparison.intervals import Interval
 from requestlab.comparison.resolution import Resolution
 from requestlab.load.loads import MAX_USERS
@@ -49,7 +50,7 @@ QUIET = Limits(
     slowing=(),
 )
 FOUR_CORES = replace(MACHINE, cores=4, usable_cores=4)
-STEADY = tuple(Ruler(users, 10_000.0, 0.1 * users, 0.2 * users, 0.05, 0.5, spread=0.1) for users in examination.USERS)
+STEADY = tuple(LoadClient(users, 10_000.0, 0.1 * users, 0.2 * users, 0.05, 0.5, spread=0.1) for users in doctor.USERS)
 
 ABLE = Resolution(60.0, 0.052, Interval(1.01, 0.97, 1.05, 8), differed=False, noise=0.03, rounds=21)
 NAN = Interval(math.nan, math.nan, math.nan, 0)
@@ -72,9 +73,9 @@ def told() -> dict[str, Any]:
     return result
 
 
-def test_the_ruler_is_measured_with_one_ten_and_fifty_users(told):
-    assert [row["users"] for row in told["lab"]] == [1, 10, 50]
-    for row in told["lab"]:
+def test_the_load_client_is_measured_with_one_ten_and_fifty_users(told):
+    assert [row["users"] for row in told["load_client"]] == [1, 10, 50]
+    for row in told["load_client"]:
         assert row["throughput"] > 0
         assert row["generator_cpu_per_request"] > 0
         assert 0 < row["generator_share"] <= 1.05
@@ -82,19 +83,19 @@ def test_the_ruler_is_measured_with_one_ten_and_fifty_users(told):
 
 
 def test_one_of_many_users_waits_longer_than_one_alone(told):
-    one, _, fifty = told["lab"]
+    one, _, fifty = told["load_client"]
     assert fifty["p50"] > one["p50"]
     assert told["floor"] == one
 
 
 def test_the_generator_and_the_time_it_takes_agree(told):
-    for row in told["lab"]:
+    for row in told["load_client"]:
         cpu_of_all_s = row["throughput"] * row["generator_cpu_per_request"] / 1000
         assert cpu_of_all_s == pytest.approx(row["generator_share"], rel=0.5)
 
 
 def test_two_small_writes_on_a_kept_alive_connection_are_not_trapped(told):
-    assert 0 < told["keep_alive_p50"] < examination.TRAP_MS
+    assert 0 < told["keep_alive_p50"] < doctor.TRAP_MS
     assert told["trapped"] is False
 
 
@@ -121,10 +122,10 @@ def test_what_can_be_told_today_is_told(told):
 @pytest.fixture
 def brief(monkeypatch):
     """One round of short slices instead of three, and no A/A: enough where the figures do not matter."""
-    monkeypatch.setattr(examination, "resolution", lambda: ABLE)
-    monkeypatch.setattr(examination, "ROUNDS", 1)
-    monkeypatch.setattr(examination, "USERS", (1,))
-    monkeypatch.setattr(examination, "SLICE_S", 0.3)
+    monkeypatch.setattr(resolution, "resolution", lambda: ABLE)
+    monkeypatch.setattr(doctor, "ROUNDS", 1)
+    monkeypatch.setattr(doctor, "USERS", (1,))
+    monkeypatch.setattr(doctor, "SLICE_S", 0.3)
 
 
 class Terminal(io.StringIO):
@@ -143,7 +144,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_shows_what_is_measured_and_the_time_left_and_then_nothing(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    found = examination.examine()
+    found = doctor.examine()
     shown = terminal.getvalue()
     assert re.search(r"measuring the load client, two small writes, 1 user: \d+ s, 1\d s left", shown)
     assert terminal.screen() == ""
@@ -162,7 +163,7 @@ def test_a_listener_without_tcp_nodelay_fails_the_self_test(monkeypatch):
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert found["trapped"] is True
-    assert found["keep_alive_p50"] > 1.5 * examination.TRAP_MS
+    assert found["keep_alive_p50"] > 1.5 * doctor.TRAP_MS
     assert any("TCP_NODELAY does not work here" in warning for warning in found["warnings"])
 
 
@@ -207,12 +208,12 @@ def test_what_is_within_bounds_gets_none(changes):
     assert list(about_the_machine(FOUR_CORES, dataclasses.replace(QUIET, **changes))) == []
 
 
-def unsteady(**changes: float) -> tuple[Ruler, ...]:
+def unsteady(**changes: float) -> tuple[LoadClient, ...]:
     return (*STEADY[:2], dataclasses.replace(STEADY[2], **changes))
 
 
 @pytest.mark.parametrize(
-    ("lab", "keep_alive_p50", "steal", "sentence"),
+    ("load_client", "keep_alive_p50", "steal", "sentence"),
     [
         (STEADY, 43.7, 0.0, "two small writes on a kept-alive connection took 43.7 ms"),
         (STEADY, math.nan, 0.0, "took nan ms"),
@@ -221,7 +222,7 @@ def unsteady(**changes: float) -> tuple[Ruler, ...]:
         (unsteady(p50=math.nan, spread=math.nan), 0.2, 0.0, "the null server did not answer 50 users"),
     ],
 )
-def test_each_trouble_of_the_ruler_gets_one_sentence(load_client, keep_alive_p50, steal, sentence):
+def test_each_trouble_of_the_load_client_gets_one_sentence(load_client, keep_alive_p50, steal, sentence):
     [warning] = about_the_load_client(load_client, keep_alive_p50, steal)
     assert sentence in warning
 
@@ -308,7 +309,7 @@ def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups
 
 
 def shown(monkeypatch, found: Examination, *options: str) -> Any:
-    monkeypatch.setattr(examination, "examine", lambda: found)
+    monkeypatch.setattr(doctor, "examine", lambda: found)
     return CliRunner().invoke(cli.commands, ["doctor", *options])
 
 
@@ -317,7 +318,7 @@ def examined(**changes: Any) -> Examination:
     return dataclasses.replace(Examination(facts, QUIET, STEADY, 0.2, 0.01, 0.01, ABLE, ("it is warm",)), **changes)
 
 
-def test_the_report_has_the_machine_the_ruler_the_self_test_and_the_warnings(monkeypatch):
+def test_the_report_has_the_machine_the_load_client_the_self_test_and_the_warnings(monkeypatch):
     result = shown(monkeypatch, examined())
     assert (result.exit_code, result.stderr) == (0, "")
     rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in result.stdout.split("\n\n")[0].splitlines())
@@ -354,7 +355,7 @@ def test_a_figure_without_evidence_is_a_dash_and_in_json_null(monkeypatch):
     table = shown(monkeypatch, examined(load_client=silent)).stdout
     assert re.search(r"^ +50 +10,000 +5 +– +0\.05 ", table, re.MULTILINE)
     told = json.loads(shown(monkeypatch, examined(load_client=silent), "--json").stdout, parse_constant=refuse)
-    assert told["lab"][2]["p99"] is None
+    assert told["load_client"][2]["p99"] is None
 
 
 @pytest.mark.parametrize("p50", [math.nan, 20.0, 44.0])
@@ -366,7 +367,7 @@ def test_a_failed_self_test_is_said_and_ends_with_1(monkeypatch, p50):
 
 @pytest.mark.usefixtures("brief")
 def test_too_few_requests_leave_the_p99_out(monkeypatch):
-    monkeypatch.setattr(examination, "SLICE_S", 0.02)
-    [row] = examination.examine().load_client
+    monkeypatch.setattr(doctor, "SLICE_S", 0.02)
+    [row] = doctor.examine().load_client
     assert math.isnan(row.p99)
     assert row.p50 > 0

@@ -15,9 +15,9 @@ import pytest
 
 import requestlab as lab
 from requestlab.load.plan import COLUMNS, Plan
-from requestlab.load.pool import run_job
 from requestlab.measurement.run import Run
 from tests.known_server import BODY, known_server
+from tests.load_process import run_plan
 from tests.processes import started_for_all
 
 pytestmark = pytest.mark.measuring
@@ -177,11 +177,11 @@ def test_response_time_counts_from_planned_where_connections_run_out_and_service
             warmup_s=0.0,
             timeout_s=10.0,
         )
-        outcome = run_job(plan, (), lambda: None)
+        outcome = run_plan(plan)
     planned, sent, done = (outcome.samples[:, COLUMNS.index(name)] for name in ("planned", "sent", "done"))
     due_meanwhile = rate * frozen_ms // 1_000
-    assert len(outcome.samples) == outcome.head["started"] == known.requests == 360
-    assert outcome.head["held_back"] >= due_meanwhile - 5
+    assert len(outcome.samples) == outcome.report.started == known.requests == 360
+    assert outcome.report.held_back >= due_meanwhile - 5
     assert slow((done - planned) / 1e6) >= due_meanwhile - 10
     assert slow((done - sent) / 1e6) < due_meanwhile / 4
     assert (sent >= planned).all()

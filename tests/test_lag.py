@@ -26,9 +26,8 @@ import pytest
 import uvloop
 
 import requestlab as lab
-from requestlab.trace import blame
 from requestlab.trace.blocking import COLUMNS as COLUMNS_OF_BLOCKS
-from requestlab.trace.blocking import blocks, lag_summary
+from requestlab.trace.blocking import blocks, lag_summary, place_of
 from requestlab.trace.reader import TraceReader
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker import heartbeat
@@ -361,14 +360,14 @@ def test_the_culprit_is_the_innermost_line_of_the_application_or_else_of_an_inst
     own = "shop/views.py:3 View.get\nshop/prices.py:9 fetch.<locals>.inner\nsite-packages/x/y.py:1 f\nlib/python3.11/ssl.py:1 read"
     package = "site-packages/django/core/handlers/base.py:1 g\nsite-packages/other/cache.py:5 h\nsite-packages/asgiref/sync.py:1 i"
 
-    assert blame._place(own) == ("shop/prices.py:9", "inner")
-    assert blame._place(package) == ("site-packages/other/cache.py:5", "h")
-    assert blame._place("site-packages/uvicorn/server.py:1 serve") == (
+    assert place_of(own) == ("shop/prices.py:9", "inner")
+    assert place_of(package) == ("site-packages/other/cache.py:5", "h")
+    assert place_of("site-packages/uvicorn/server.py:1 serve") == (
         "site-packages/uvicorn/server.py:1",
         "serve",
     )
-    assert blame._place("lib/python3.11/asyncio/events.py:1 run") == ("", "")
-    assert blame._place(IN_LOOP) == ("", "")
+    assert place_of("lib/python3.11/asyncio/events.py:1 run") == ("", "")
+    assert place_of(IN_LOOP) == ("", "")
 
 
 def test_the_lag_is_weighted_by_time():

@@ -399,14 +399,14 @@ def test_a_load_says_in_words_what_it_is(load, words):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: lab.silent(0), "silent.clients=0.: expected a whole number from 1 to 1000"),
+        (lambda: lab.silent(0), "silent.clients=0.: expected a whole number from 1 to 1,000"),
         (lambda: lab.silent(True), "silent.clients=True"),
         (lambda: lab.idle(1_001), "idle.clients=1001"),
         (lambda: lab.slow_senders(1, per_s=0), "per_s=0.: expected a number above 0"),
         (lambda: lab.slow_senders(1, per_s=math.nan), "per_s=nan"),
         (lambda: lab.slow_senders(1, per_s="1"), "per_s='1'"),
-        (lambda: lab.slow_senders(1, per_s=1, size=0), "size=0.: expected a whole number from 1 to 10000000"),
-        (lambda: lab.slow_senders(1, per_s=1, size=8_001, head=True), "size=8001.: expected a whole number from 1 to 8000"),
+        (lambda: lab.slow_senders(1, per_s=1, size=0), "size=0.: expected a whole number from 1 to 10,000,000"),
+        (lambda: lab.slow_senders(1, per_s=1, size=8_001, head=True), "size=8001.: expected a whole number from 1 to 8,000"),
         (lambda: lab.slow_readers(1, per_s=-1), "per_s=-1"),
         (lambda: lab.disconnecting(1, after_ms=0), "after_ms=0"),
         (lambda: lab.compare({"a": lab.SYNC, "b": lab.ASYNC}, "/", lab.silent()), "compare.. takes one load"),
@@ -453,5 +453,5 @@ def test_as_many_as_are_allowed_come_and_go_in_time():
             job = Job(plan(server.address, users=None, connections=1_000, misbehaving="silent", seconds=1.0))
             (outcome,) = run_jobs([job], (), lambda: None, pool)
         wait_for(lambda: len(seen) == 1_000 and all(one.end for one in seen))
-    assert len(seen) == outcome.head["started"] == len(outcome.samples) == 1_000
+    assert len(seen) == outcome.report.started == len(outcome.samples) == 1_000
     assert {one.end for one in seen} == {"eof"}

@@ -22,10 +22,11 @@ from requestlab.errors import ConfigurationError
 from requestlab.load.connection import ERRORS, REFUSED, TIMEOUT
 from requestlab.load.open_loop import schedule
 from requestlab.load.plan import COLUMNS, Plan
-from requestlab.load.pool import Outcome, run_job
+from requestlab.load.pool import Outcome
 from requestlab.measurement import validity
 from requestlab.system.clocks import Alarm
 from tests.known_server import known_server
+from tests.load_process import run_plan
 
 REQUEST = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
@@ -117,10 +118,10 @@ def test_the_schedule_is_kept_better_than_a_timer_of_whole_milliseconds_would():
 
 def test_a_stretch_without_visitors_lasts_as_long_as_any_other():
     with known_server("delay", 1) as known:
-        outcome = run_job(plan(known.address, rate=0.5, seconds=0.4, arrivals="poisson", seed=0), (), lambda: None)
+        outcome = run_plan(plan(known.address, rate=0.5, seconds=0.4, arrivals="poisson", seed=0))
     assert len(outcome.samples) == known.requests == 0
-    first, last = outcome.head["marks"]
-    assert last["time_ns"] - first["time_ns"] >= 0.99 * 0.4e9
+    first, last = outcome.report.marks
+    assert last.time_ns - first.time_ns >= 0.99 * 0.4e9
 
 
 def test_a_connection_that_is_free_is_used_again_and_a_new_one_opened_where_none_is():
@@ -149,10 +150,10 @@ def test_who_takes_longer_than_the_schedule_has_more_under_way_and_is_said_to_fa
 
 def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
     with known_server("delay", 40) as known:
-        outcome = run_job(plan(known.address, connections=1, rate=50.0), (), lambda: None)
+        outcome = run_plan(plan(known.address, connections=1, rate=50.0))
     rows = table(outcome)
-    assert outcome.head["started"] == known.requests == len(rows) == 25
-    assert outcome.head["held_back"] == 24  # each but the first finds the one before under way
+    assert outcome.report.started == known.requests == len(rows) == 25
+    assert outcome.report.held_back == 24  # each but the first finds the one before under way
     assert set(rows["user"]) == {0}
     assert rows["opened"].sum() == 1
     assert (rows["sent"].to_numpy()[1:] >= rows["done"].to_numpy()[:-1]).all()
@@ -163,11 +164,11 @@ def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
 
 def test_a_request_that_was_never_sent_is_a_row_all_the_same():
     with known_server("delay", 5_000) as known:
-        outcome = run_job(plan(known.address, connections=2, rate=50.0, timeout_s=0.3), (), lambda: None)
+        outcome = run_plan(plan(known.address, connections=2, rate=50.0, timeout_s=0.3))
     rows = table(outcome)
     unsent = rows[rows["user"] == -1]
     assert len(rows) == 25
-    assert len(unsent) == 25 - outcome.head["started"] > 0
+    assert len(unsent) == 25 - outcome.report.started > 0
     assert (unsent["sent"] == 0).all()
     assert (unsent["first_byte"] == 0).all()
     assert (unsent["error"] == TIMEOUT).all()
@@ -178,7 +179,7 @@ def test_a_request_that_was_never_sent_is_a_row_all_the_same():
 
 def test_a_request_that_is_overdue_is_not_sent_any_more():
     with known_server("delay", 5_000) as known:
-        outcome = run_job(plan(known.address, connections=1, rate=200.0, timeout_s=0.2), (), lambda: None)
+        outcome = run_plan(plan(known.address, connections=1, rate=200.0, timeout_s=0.2))
     rows = table(outcome)
     sent = rows[rows["sent"] > 0]
     assert (sent["sent"] - sent["planned"] < 0.35e9).all()
@@ -214,10 +215,10 @@ def vanishing(after_s: float) -> Iterator[tuple[str, int]]:
 
 def test_thousands_that_wait_for_a_connection_to_a_server_that_vanishes_are_refused_one_by_one():
     with vanishing(after_s=0.8) as address:
-        outcome = run_job(plan(address, connections=3, rate=4_000.0, seconds=1.0), (), lambda: None)
+        outcome = run_plan(plan(address, connections=3, rate=4_000.0, seconds=1.0))
     rows = table(outcome)
-    assert len(rows) == 4_000 == outcome.head["started"]
-    assert outcome.head["held_back"] > 2_000
+    assert len(rows) == 4_000 == outcome.report.started
+    assert outcome.report.held_back > 2_000
     assert (rows["error"] == REFUSED).sum() >= 3_990
     assert set(rows["error"].map(lambda code: ERRORS[code])) <= {
         *("connection refused", "connection reset", "closed before the answer")
@@ -291,7 +292,7 @@ def test_a_list_of_rates_or_of_users_is_a_ramp_with_a_run_for_each_step():
         (lambda: lab.open([]), "1 to 30 steps"),
         (lambda: lab.open([10] * 31), "1 to 30 steps"),
         (lambda: lab.open([10, 0]), "above 0"),
-        (lambda: lab.closed([1, 0]), "from 1 to 5000"),
+        (lambda: lab.closed([1, 0]), "from 1 to 5,000"),
         (lambda: lab.closed([]), "1 to 30 steps"),
     ],
 )
@@ -309,7 +310,7 @@ def test_numbers_arrays_and_ranges_of_any_library_are_loads_of_plain_numbers():
     numbers = [lab.closed(np.int64(3), each=np.int32(2)).users, lab.closed(np.arange(1, 3)).loads[1].users]
     assert [type(number) for number in [*numbers, lab.open(np.float64(2)).rate]] == [int, int, float]
     for wrong in (np.float64(2), np.bool_(True), np.int64(0), np.array([1.5])):
-        with pytest.raises(ConfigurationError, match="from 1 to 5000"):
+        with pytest.raises(ConfigurationError, match="from 1 to 5,000"):
             lab.closed(wrong)
 
 

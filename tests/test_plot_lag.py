@@ -17,8 +17,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement.lag import Block, Loop, culprits, loops
 from requestlab.plots import style
 from requestlab.plots.inputs import gather
-from requestlab.plots.lag import MAX_ROWS, lag
-from requestlab.plots.lag_panels import LOWEST_MS
+from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.schema import STACK, TICK

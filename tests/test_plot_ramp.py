@@ -9,7 +9,8 @@ import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.ramp import Ramp
 from requestlab.measurement.validity import TAIL
-from requestlab.plots import ramp, slopes
+from requestlab.plots import ramp
+from requestlab.plots.marks import spread
 from tests.test_plot_ratios import THREADS, slice_of
 from tests.test_plots import assert_legible, words_of
 
@@ -153,11 +154,11 @@ def test_predictions_of_the_peak_are_drawn():
 
 def test_names_beside_a_panel_stand_apart_and_inside():
     for wanted in ([0.0, 0.01, 0.02], [1.0, 1.0, 1.0], [0.2, 0.5, 0.9], []):
-        places = slopes.spread(wanted, 0.2, 1.0)
+        places = spread(wanted, 0.2, 0.0, 1.0)
         assert len(places) == len(wanted)
         assert all(after - before >= 0.2 - 1e-9 for before, after in pairwise(places))
         assert all(0 <= place <= 1 for place in places)
-    assert slopes.spread([0.2, 0.5, 0.9], 0.2, 1.0) == [0.2, 0.5, 0.9]
+    assert spread([0.2, 0.5, 0.9], 0.2, 0.0, 1.0) == [0.2, 0.5, 0.9]
 
 
 @pytest.mark.parametrize(

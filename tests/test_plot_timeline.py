@@ -14,12 +14,10 @@ import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement import timeline as scenes
-from requestlab.measurement.timeline import scene
-from requestlab.plots import timeline_names
+from requestlab.measurement.timeline import named, scene
 from requestlab.plots.sheet import Picture
-from requestlab.plots.timeline import timeline
-from requestlab.plots.timeline_marks import NAMES
-from requestlab.plots.timeline_names import names, short, spread
+from requestlab.plots.marks import spread
+from requestlab.plots.timeline import STATES, timeline
 from requestlab.trace import activity
 from requestlab.trace.activity import (
     ON_LOOP,
@@ -88,7 +86,7 @@ def boxes(picture, state):
     """The boxes of a state in the panel, as (from, to), the small ones made wide enough to be seen."""
     panel = picture.figure.axes[0]
     found = [
-        patch for patch in panel.findobj(PathPatch) if patch.get_gid() in (NAMES[state], f"{NAMES[state]} of others")
+        patch for patch in panel.findobj(PathPatch) if patch.get_gid() in (STATES[state].name, f"{STATES[state].name} of others")
     ]
     corners = [patch.get_path().vertices.reshape(-1, 5, 2)[:, :4, 0] for patch in found]
     return (
@@ -624,7 +622,7 @@ def test_stretches_of_an_async_view_and_layers_under_wsgi_are_named():
     ],
 )
 def test_names_lose_their_module(name, expected):
-    assert short(name) == expected
+    assert named(name) == expected
 
 
 @given(st.lists(st.floats(0, 8), max_size=30))
@@ -673,7 +671,7 @@ def test_what_ran_and_what_waited_is_drawn_where_it_was():
     assert len(waits) == 8
     assert boxes(picture, ON_LOOP)[-1] == pytest.approx([3.7, 5.0])
     hatched = [patch for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_hatch()]
-    assert {patch.get_gid() for patch in hatched} == {NAMES[QUEUED], NAMES[WAITS]}
+    assert {patch.get_gid() for patch in hatched} == {STATES[QUEUED].name, STATES[WAITS].name}
 
 
 def test_a_line_leads_there_and_one_back_for_each_hop_of_a_few_requests():

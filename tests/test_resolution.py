@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from requestlab.comparison import caveats, compare
+from requestlab.comparison import compare, comparison
 from requestlab.comparison import resolution as resolving
 from requestlab.comparison.comparison import ALIKE, Comparison
 from requestlab.comparison.intervals import CONFIDENCE
@@ -37,7 +37,7 @@ def with_figures(monkeypatch: pytest.MonkeyPatch, short: Comparison, again: list
         throughput = 1000.0 if part.label == "null" else next(given)
         vars(run)["summary"] = part.run.summary | {"throughput": throughput}
         slices.append(dataclasses.replace(part, run=run, disturbed="", dropped=False))
-    monkeypatch.setattr(caveats, "about_one", lambda label, runs, metric: iter(()))
+    monkeypatch.setattr(comparison, "_caveats_of_one", lambda label, runs, metric: iter(()))
     return dataclasses.replace(short, slices=tuple(slices))
 
 
@@ -84,13 +84,13 @@ def test_where_slices_were_dropped_fewer_rounds_are_foretold(monkeypatch, short)
     assert math.isnan(found.difference)
     assert repr(found) == (
         "today nothing can be said about differences that can be told in 60 s: 2 of 4 rounds of the A/A count, the others "
-        "were disturbed from outside (4 × steal)"
+        "were disturbed from outside: steal (4)"
     )
 
 
 def test_doubts_about_the_a_a_leave_nothing_to_say(monkeypatch, short):
     control = with_figures(monkeypatch, short, [1000.0, 1020.0, 980.0, 1010.0])
-    monkeypatch.setattr(caveats, "about_one", lambda label, runs, metric: iter([f"{label} was late"]))
+    monkeypatch.setattr(comparison, "_caveats_of_one", lambda label, runs, metric: iter([f"{label} was late"]))
     found = foretell(control, 60.0, 21)
     assert math.isnan(found.difference)
     assert found.why == "null was late; null again was late"
@@ -105,7 +105,7 @@ def test_it_says_whole_percents_rounded_up(short):
 
 @pytest.mark.parametrize("seconds", [0, 11.9, -60, math.nan, math.inf, 1e9, "60", None, True])
 def test_seconds_in_which_there_is_no_comparison_are_refused_before_anything_is_measured(seconds):
-    with pytest.raises(ConfigurationError, match="expected from 12 to 3600; a comparison needs 4 rounds"):
+    with pytest.raises(ConfigurationError, match="expected seconds from 12 to 3,600, enough for 4 rounds"):
         resolution(seconds)
 
 

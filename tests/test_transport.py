@@ -11,7 +11,7 @@ import pytest
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.load.transport import encode, resolve
+from requestlab.load.target import encode, resolve
 from tests.tiny_server import answering, read_request, tiny_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nhello"

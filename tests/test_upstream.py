@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 import requestlab as lab
 from requestlab import cli
-from requestlab.serving.upstream import statistics, store, terms
+from requestlab.serving.upstream import api, statistics, store
 from requestlab.system import machine
 from requestlab.worker.ready import READY_PATH
 from tests.conftest import left_after
@@ -101,8 +101,8 @@ def test_its_own_account_of_lateness_is_no_larger_than_what_a_client_sees(upstre
         ask.get("/api/?ms=2")
     seen = time.perf_counter_ns() - begin - 20 * 2_000_000
     told = statistics.difference(upstream.url, before, statistics.ask(upstream.url))
-    assert (told["timed"], told["promised_ns"]) == (20, 20 * 2_000_000)
-    assert 0 < told["late_ns"] < seen
+    assert (told.timed, told.promised_ns) == (20, 20 * 2_000_000)
+    assert 0 < told.late_ns < seen
 
 
 def test_exponential_delays_are_spread_and_the_same_seed_makes_the_same(upstream, ask):
@@ -173,15 +173,15 @@ def test_what_is_out_of_bounds_is_a_400_with_a_sentence(ask, query, sentence):
     assert answer.text.startswith(sentence)
 
 
-@given(st.dictionaries(st.sampled_from(terms.NAMES), st.text(max_size=12)) | st.text(max_size=60))
+@given(st.dictionaries(st.sampled_from(api.NAMES), st.text(max_size=12)) | st.text(max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_any_query_is_answered_within_bounds(query):
     text = query if isinstance(query, str) else str(httpx.QueryParams(query))
-    with contextlib.suppress(terms.BadRequest):
-        found = terms.terms_of(text, 50.0)
-        assert 0 <= found.ms <= terms.MAX_MS
+    with contextlib.suppress(api.BadRequest):
+        found = api.options_of(text, 50.0)
+        assert 0 <= found.ms <= api.MAX_MS
         assert 0 <= found.fail <= 1
-        assert 0 <= found.limit <= terms.MAX_AT_ONCE
+        assert 0 <= found.limit <= api.MAX_AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ def test_statistics_count_and_the_most_at_once_can_be_begun_anew(upstream, ask):
     at_once(ask, [f"/api/?ms=100&fail=0.5&limit=3&refuse=1&name={next(names)}"] * 5)
     after = statistics.ask(upstream.url)
     told = statistics.difference(upstream.url, before, after)
-    assert (told["requests"], told["refused"], told["failed"], told["timed"]) == (5, 2, 1, 3)
-    assert 3 <= told["most_at_once"] <= 5
+    assert (told.requests, told.refused, told.failed, told.timed) == (5, 2, 1, 3)
+    assert 3 <= told.most_at_once <= 5
     assert after["at_once"] == 0
 
 
@@ -296,8 +296,8 @@ def test_where_nobody_answers_or_somebody_else_does_nothing_is_told(upstream):
     with lab.serve(lab.NULL) as null:
         assert statistics.ask(null.url) is None
     own = statistics.ask(upstream.url)
-    assert statistics.difference("x", own, own | {"pid": 1}) == {"url": "x", "pid": None}
-    assert statistics.difference("x", None, own) == {"url": "x", "pid": None}
+    assert statistics.difference("x", own, own | {"pid": 1}) == statistics.UpstreamUse("x", None)
+    assert statistics.difference("x", None, own) == statistics.UpstreamUse("x", None)
 
 
 def test_a_run_notes_down_what_the_upstream_did(upstream):
@@ -305,8 +305,8 @@ def test_a_run_notes_down_what_the_upstream_did(upstream):
         run = lab.measure(server, "/sync/fetch/?ms=1&n=3", lab.closed(users=1, each=20))
         assert server.configuration.label == "sync"
     told = run.about.upstream
-    assert (told["url"], told["pid"]) == (upstream.url, upstream.pids[0])
-    assert (told["requests"], told["timed"], told["promised_ns"]) == (60, 60, 60_000_000)
+    assert (told.url, told.pid) == (upstream.url, upstream.pids[0])
+    assert (told.requests, told.timed, told.promised_ns) == (60, 60, 60_000_000)
     assert 0 < run.upstream_share < 1
     assert run.upstream_wait >= 0
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from requestlab.comparison.resolution import Resolution, resolution
     from requestlab.errors import LabError
     from requestlab.load.hey import ToolResult, hey, wrk
-    from requestlab.load.loads import closed, open
-    from requestlab.load.misbehaving_loads import disconnecting, idle, silent, slow_readers, slow_senders
+    from requestlab.load.loads import closed, disconnecting, idle, open, silent, slow_readers, slow_senders
     from requestlab.load.transport import LoadClientTransport
     from requestlab.measurement.measure import measure
     from requestlab.measurement.ramp import Ramp
@@ -44,8 +43,7 @@ _NAMES = {
     "comparison.resolution": ("Resolution", "resolution"),
     "errors": ("LabError",),
     "load.hey": ("ToolResult", "hey", "wrk"),
-    "load.loads": ("closed", "open"),
-    "load.misbehaving_loads": ("disconnecting", "idle", "silent", "slow_readers", "slow_senders"),
+    "load.loads": ("closed", "disconnecting", "idle", "open", "silent", "slow_readers", "slow_senders"),
     "load.transport": ("LoadClientTransport",),
     "measurement.measure": ("measure",),
     "measurement.ramp": ("Ramp",),

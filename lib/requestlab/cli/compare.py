@@ -21,13 +21,14 @@ from requestlab.cli.options import (
     slice_options,
 )
 from requestlab.cli.tables import print_json, print_table
-from requestlab.cli.targets import Contender, announce, contenders
+from requestlab.cli.targets import Contender, announce, check_path, contenders
 from requestlab.load.loads import Closed, Load, Steps
 from requestlab.system.values import to_plain
 from requestlab.system.wording import figure
 
 if TYPE_CHECKING:
     from requestlab.comparison.comparison import Comparison, Ratio
+    from requestlab.load.target import Target
 
 ROUNDS = 8
 HEADS = (
@@ -157,24 +158,25 @@ def _look_at(field: Iterable[Contender], remote: bool, what: str) -> None:
     """Refuse addresses and paths that cannot work, announce load on other machines, and see that somebody is there."""
     from requestlab.load.target import find_target
 
-    aims = [
-        find_target(one.target if isinstance(one.target, str) else "http://127.0.0.1:1", one.path, remote)
-        for one in field
-    ]
-    for one, at in zip(field, aims, strict=True):
+    found = []
+    for one in field:
         if isinstance(one.target, str):
-            if remote:
-                announce(one.target, one.path, what)
-            _knock(one, at.family, at.address)
+            found.append((one.target, find_target(one.target, one.path, remote)))
+        else:
+            check_path(one.path)
+    for address, target in found:
+        if remote:
+            announce(address, target.path, what)
+        _knock(address, target)
 
 
-def _knock(one: Contender, family: int, address: tuple[Any, ...]) -> None:
-    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+def _knock(address: str, target: Target) -> None:
+    with socket.socket(target.family, socket.SOCK_STREAM) as attempt:
         attempt.settimeout(_KNOCK_S)
         try:
-            attempt.connect(address)
+            attempt.connect(target.address)
         except OSError as problem:
-            raise click.ClickException(f"nobody answers at {one.target}: {problem.strerror or problem}") from None
+            raise click.ClickException(f"nobody answers at {address}: {problem.strerror or problem}") from None
 
 
 def _draw(result: Comparison, file: Path | None) -> str:

@@ -21,7 +21,7 @@ from requestlab.cli.options import (
     slice_options,
 )
 from requestlab.cli.tables import print_json, print_table
-from requestlab.cli.targets import DEFAULT_PATH, announce, split
+from requestlab.cli.targets import DEFAULT_PATH, announce, check_path, split
 from requestlab.load.loads import Load, Steps
 from requestlab.serving.configuration import NAMED
 from requestlab.system.wording import figure, percent
@@ -81,10 +81,11 @@ def _measure_configuration(
     from requestlab.measurement import measure
     from requestlab.serving.server import serve
 
-    wanted = configuration(name, options)
+    wanted, path = configuration(name, options), path or DEFAULT_PATH[name]
+    check_path(path)
     measure.check(load, measure.Settings(**settings))  # before a server is started for nothing
     with serve(wanted) as server:
-        return measure.measure(server, path or DEFAULT_PATH[name], load, **settings)
+        return measure.measure(server, path, load, **settings)
 
 
 def _measure_address(

@@ -156,12 +156,18 @@ def _parsed(address: str) -> SplitResult:
     return parts
 
 
+def check_path(path: str) -> None:
+    """Raise ConfigurationError for a path that cannot be asked for, before a server is started for it."""
+    from requestlab.load.target import find_target
+
+    find_target("http://127.0.0.1:1", path)
+
+
 def announce(base: str, path: str, what: str) -> None:
     """Say what is about to happen to another machine; Ctrl-C stops it."""
     import httpx
 
-    from requestlab.load.target import on_this_machine
-    from requestlab.load.transport import resolve
+    from requestlab.load.target import on_this_machine, resolve
 
     try:
         url = httpx.URL(base + path)

@@ -309,12 +309,12 @@ def measure(plan: dict[str, Any], runner: asyncio.Runner, groups: dict[str, int]
         began = time.monotonic()
         if medians and deadline - began < last_s / 2:
             break
-        before = Evidence.now(plan["cores"])
+        before = used_by_others(plan["cores"])
         watches = {way.name: Stopwatch((deadline - began) / left / len(WAYS), groups[way.name]) for way in WAYS}
         for way in chance.sample(WAYS, len(WAYS)):
             way.batch(runner, watches[way.name])
         last_s = time.monotonic() - began
-        outside.append(Evidence.now(plan["cores"]).since(before))
+        outside.append(shares(before, used_by_others(plan["cores"])))
         medians.append({name: watch.median_ns for name, watch in watches.items()})
         means.append({name: watch.mean_ns for name, watch in watches.items()})
         calls.update({name: watch.calls for name, watch in watches.items()})
@@ -329,29 +329,20 @@ def _group_of(way: Way, runner: asyncio.Runner) -> int:
     return math.ceil(GROUP_NS / watch.median_ns)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the system has counted until now, in ns: how long any program used the cores, what other machines took of them,
-    the CPU time of this process, and how long a CPU limit has halted it."""
+def used_by_others(cores: list[int]) -> dict[str, int]:
+    """Return what the system has counted until now, in ns: the cores' `time`; what others took of it, namely other machines
+    (`steal`) and other processes (`foreign`); and how long a CPU limit has halted this process (`throttled`)."""
+    use = clocks.use_of_cores(cores).values()
+    busy, steal = (sum(core[what] for core in use) for what in ("busy", "steal"))
+    foreign, throttled = busy - time.process_time_ns(), clocks.throttled_ns() or 0
+    return {"time": perf_counter_ns() * len(cores), "steal": steal, "foreign": foreign, "throttled": throttled}
 
-    time: int
-    busy: int
-    steal: int
-    own: int
-    throttled: int
 
-    @classmethod
-    def now(cls, cores: list[int]) -> Evidence:
-        use = clocks.use_of_cores(cores).values()
-        busy, steal = (sum(core[what] for core in use) for what in ("busy", "steal"))
-        return cls(perf_counter_ns() * len(cores), busy, steal, time.process_time_ns(), clocks.throttled_ns() or 0)
-
-    def since(self, before: Evidence) -> dict[str, float]:
-        """Return shares of the cores' time: `steal`, `foreign` (other processes), `throttled`."""
-        elapsed = self.time - before.time
-        foreign = (self.busy - before.busy) - (self.own - before.own)
-        taken = {"steal": self.steal - before.steal, "foreign": foreign, "throttled": self.throttled - before.throttled}
-        return {name: max(0, spent) / elapsed for name, spent in taken.items()}
+def shares(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
+    """Return the shares of the cores' time that went to others meanwhile."""
+    spent = {name: max(0, after[name] - before[name]) for name in before}
+    elapsed = spent.pop("time")
+    return {name: ns / elapsed for name, ns in spent.items()}
 
 
 if __name__ == "__main__":

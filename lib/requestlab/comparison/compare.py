@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 from requestlab.comparison.comparison import Comparison, ComparisonFacts, Slice
 from requestlab.comparison.intervals import MIN_ROUNDS
 from requestlab.errors import ConfigurationError
-from requestlab.load.loads import Closed, Load, Open, closed
-from requestlab.load.misbehaving_loads import AnyLoad
+from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
 from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity

@@ -1,8 +1,9 @@
 """The load process: a plan comes in, raw samples go out. Run as `python -m requestlab.load.generator`.
 
 It is a process of its own, on a core of its own where there is one, so that nothing the notebook does shows up as latency.
-One line of JSON on its standard input is the plan (`requestlab.load.plan.Plan`). On its standard output it writes one line of JSON
-(how it went) and then the table of samples, row by row, as int64; and waits for the next plan. The end of its input ends it.
+One line of JSON on its standard input is the plan (`requestlab.load.plan.Plan`). On its standard output it writes one line of
+JSON, its report (`LoadReport`), and then the table of samples, row by row, as int64; and waits for the next plan. The end of
+its input ends it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import uvloop
 
 from requestlab.load.loop import LoadLoop
-from requestlab.load.plan import COLUMNS, Plan
+from requestlab.load.plan import COLUMNS, LoadReport, Plan
+from requestlab.system.values import to_plain
 from requestlab.worker import lifeline
 
 LOOK_AGAIN_MS = 20
@@ -76,14 +78,8 @@ def run_job(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
 
 
 def _write(load: LoadLoop) -> None:
-    head = {
-        "marks": load.marks,
-        "columns": COLUMNS,
-        "rows": len(load.rows) // len(COLUMNS),
-        "started": load.started,
-        "held_back": load.held_back,
-    }
-    _put(json.dumps(head).encode() + b"\n" + load.rows.tobytes())
+    report = LoadReport(tuple(load.marks), load.started, load.held_back, rows=len(load.rows) // len(COLUMNS))
+    _put(json.dumps(to_plain(report)).encode() + b"\n" + load.rows.tobytes())
 
 
 def _put(data: bytes) -> None:

@@ -1,19 +1,31 @@
-"""What the clients do: frozen values."""
+"""What the clients do: frozen values, and the functions that make them.
+
+Loads in a closed and in an open loop are what is measured. Clients that misbehave go beside such a load, the victims, whose
+times are judged.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar, overload
 
-from requestlab.errors import ConfigurationError
+from requestlab.system import checks, wording
 
 MAX_USERS = 5_000
 MAX_EACH = 1_000_000
 MAX_RATE = 20_000.0
 MAX_STEPS = 30
 ARRIVALS = ("constant", "poisson")
+
+MAX_CLIENTS = 1_000
+MAX_BYTES = 10_000_000
+MAX_HEAD_BYTES = 8_000
+MAX_PER_S = 1e9
+MAX_AFTER_MS = 600_000.0
+
+HEAD_BYTES = 4_000
+BODY_BYTES = 100_000
 
 _T = TypeVar("_T")
 
@@ -31,9 +43,8 @@ class Closed:
     keep_alive: bool = True
 
     def __str__(self) -> str:
-        users = f"{self.users} user{'s' if self.users != 1 else ''}"
-        each = "" if self.each is None else f", {self.each} request{'s' if self.each != 1 else ''} each"
-        return f"{users}{each}{_closing(self.keep_alive)}"
+        each = "" if self.each is None else f", {wording.counted(self.each, 'request')} each"
+        return f"{wording.counted(self.users, 'user')}{each}{_closing(self.keep_alive)}"
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,38 @@ class Steps:
         return f"{self.loads[0]} to {self.loads[-1]} in {len(self.loads)} steps"
 
 
+@dataclass(frozen=True)
+class Misbehaving:
+    """`clients` that misbehave in one `way`, each on a connection of its own, for as long as the slice lasts.
+
+    The ways are those of `requestlab.load.misbehaving.KINDS`. `size` is how many bytes a slow sender sends, `per_s` how many
+    bytes a slow one sends or reads in a second, `after_ms` when one that disconnects does so.
+    """
+
+    way: str
+    clients: int = 1
+    size: int = 0
+    per_s: float = 0.0
+    after_ms: float = 0.0
+
+    def __str__(self) -> str:
+        slowly = f"at {self.per_s:,g} bytes/s"
+        what = {
+            "silent": "silent client{s}",
+            "slow head": f"sender{{s}} of {self.size:,} bytes of head {slowly}",
+            "slow body": f"slow sender{{s}} of {self.size:,} bytes {slowly}",
+            "slow reader": f"slow reader{{s}} {slowly}",
+            "idle": "idle client{s}",
+            "disconnecting": f"client{{s}} leaving after {self.after_ms:,g} ms",
+        }
+        return f"{self.clients:,} {what[self.way].format(s='' if self.clients == 1 else 's')}"
+
+
 Load = Closed | Open
 """One load, which makes one run; `Steps` are several of them."""
+
+AnyLoad = Load | Misbehaving
+"""What can be put on a server; only a `Load` is fit to be compared."""
 
 
 @overload
@@ -79,11 +120,13 @@ def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: b
     Raises ConfigurationError for numbers out of bounds.
     """
     if _several(users):
-        loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users", users))
+        loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users)", users))
         return Steps(tuple(loads))
-    _truth("closed(keep_alive", keep_alive)
-    most = None if each is None else within("closed(each", each, MAX_EACH)
-    return Closed(within("closed(users", users, MAX_USERS), most, keep_alive)
+    return Closed(
+        checks.whole("closed(users)", users, 1, MAX_USERS),
+        None if each is None else checks.whole("closed(each)", each, 1, MAX_EACH, also="or None"),
+        checks.truth("closed(keep_alive)", keep_alive),
+    )
 
 
 @overload
@@ -99,20 +142,59 @@ def open(
     ConfigurationError for values that cannot work.
     """
     if _several(rate):
-        loads = (open(r, arrivals=arrivals, seed=seed, keep_alive=keep_alive) for r in _steps("open(rate", rate))
+        loads = (open(r, arrivals=arrivals, seed=seed, keep_alive=keep_alive) for r in _steps("open(rate)", rate))
         return Steps(tuple(loads))
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) <= MAX_RATE:
-        raise ConfigurationError(f"open(rate={rate!r}): expected requests per second, above 0 and up to {MAX_RATE:,g}")
-    if arrivals not in ARRIVALS:
-        raise ConfigurationError(f"open(arrivals={arrivals!r}): expected one of: {', '.join(ARRIVALS)}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigurationError(f"open(seed={seed!r}): expected a whole number")
-    _truth("open(keep_alive", keep_alive)
-    return Open(float(rate), arrivals, seed, keep_alive)
+    return Open(
+        checks.number("open(rate)", rate, most=MAX_RATE, above=0, kind="requests per second"),
+        checks.one_of("open(arrivals)", arrivals, ARRIVALS),
+        checks.whole("open(seed)", seed),
+        checks.truth("open(keep_alive)", keep_alive),
+    )
 
 
-def _closing(keep_alive: bool) -> str:
-    return "" if keep_alive else ", a new connection for each request"
+def silent(clients: int = 1) -> Misbehaving:
+    """Return clients that connect and send nothing (1 to 1,000)."""
+    return Misbehaving("silent", _clients("silent", clients))
+
+
+def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: bool = False) -> Misbehaving:
+    """Return clients that POST a body of `size` bytes (100,000; up to 10,000,000), `per_s` of them in a second.
+
+    One that is answered begins again. With `head`, they GET with a head of `size` bytes (4,000; up to 8,000), and it is the
+    head that comes so slowly.
+    """
+    most, usual = (MAX_HEAD_BYTES, HEAD_BYTES) if head else (MAX_BYTES, BODY_BYTES)
+    return Misbehaving(
+        "slow head" if head else "slow body",
+        _clients("slow_senders", clients),
+        checks.whole("slow_senders(size)", usual if size is None else size, 1, most),
+        checks.number("slow_senders(per_s)", per_s, most=MAX_PER_S, above=0),
+    )
+
+
+def slow_readers(clients: int, *, per_s: float) -> Misbehaving:
+    """Return clients that ask, and read the answer at `per_s` bytes per second from its first byte on; then they ask again.
+
+    The system's buffer on their side is as small as it can be at that rate; the server's own side may still take in a megabyte
+    or more, so only a larger answer shows anything.
+    """
+    per_s = checks.number("slow_readers(per_s)", per_s, most=MAX_PER_S, above=0)
+    return Misbehaving("slow reader", _clients("slow_readers", clients), per_s=per_s)
+
+
+def idle(clients: int = 1) -> Misbehaving:
+    """Return clients that ask once, and keep their connections without another word until the server closes them."""
+    return Misbehaving("idle", _clients("idle", clients))
+
+
+def disconnecting(clients: int = 1, *, after_ms: float) -> Misbehaving:
+    """Return clients that ask, leave `after_ms` later (to the next hundredth of a second), answered or not, and come again."""
+    after_ms = checks.number("disconnecting(after_ms)", after_ms, most=MAX_AFTER_MS, above=0)
+    return Misbehaving("disconnecting", _clients("disconnecting", clients), after_ms=after_ms)
+
+
+def _clients(what: str, value: object) -> int:
+    return checks.whole(f"{what}(clients)", value, 1, MAX_CLIENTS)
 
 
 def _several(value: object) -> TypeGuard[Iterable[Any]]:
@@ -122,17 +204,9 @@ def _several(value: object) -> TypeGuard[Iterable[Any]]:
 def _steps(what: str, values: Iterable[_T]) -> Sequence[_T]:
     values = list(values)
     if not 1 <= len(values) <= MAX_STEPS:
-        raise ConfigurationError(f"{what}={values!r}): expected a list of 1 to {MAX_STEPS} steps")
+        raise checks.wrong(what, values, f"a list of 1 to {MAX_STEPS} steps")
     return values
 
 
-def within(what: str, value: object, most: int) -> int:
-    """Return a whole number from 1 to `most`, or raise ConfigurationError; `what` begins its message, up to the number."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) <= most:
-        raise ConfigurationError(f"{what}={value!r}): expected a whole number from 1 to {most}")
-    return int(value)
-
-
-def _truth(what: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{what}={value!r}): expected True or False")
+def _closing(keep_alive: bool) -> str:
+    return "" if keep_alive else ", a new connection for each request"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from typing import Any, Protocol
+from typing import Protocol
 
 from requestlab.load.connection import WRONG_BODY, Connection
-from requestlab.load.plan import Plan
+from requestlab.load.plan import Mark, Plan
 from requestlab.system.clocks import cpu_time_ns, pressure_ns, throttled_ns, use_of_cores, waited_for_a_core_ns
 from requestlab.worker.wrappers import HEADER
 
@@ -40,7 +40,7 @@ class LoadLoop:
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         self.rows = array("q")
-        self.marks: list[dict[str, Any]] = []
+        self.marks: list[Mark] = []
         self.started = 0
         self.held_back = 0
         self.plan = plan
@@ -128,17 +128,17 @@ class LoadLoop:
             return
         upstream = self.plan.upstream
         self.marks.append(
-            {
-                "time_ns": time.perf_counter_ns(),
-                "generator_cpu_ns": time.process_time_ns(),
-                "generator_wait_ns": waited_for_a_core_ns(),
-                "server_cpu_ns": [cpu_time_ns(pid) for pid in self.plan.pids],
-                "cores_ns": use_of_cores(self.plan.cores),
-                "pressure_ns": pressure_ns(),
-                "throttled_ns": throttled_ns(),
-                "upstream_cpu_ns": cpu_time_ns(upstream) if upstream else None,
-                "upstream_wait_ns": waited_for_a_core_ns(upstream) if upstream else None,
-            }
+            Mark(
+                time_ns=time.perf_counter_ns(),
+                generator_cpu_ns=time.process_time_ns(),
+                generator_wait_ns=waited_for_a_core_ns() or 0,
+                server_cpu_ns=tuple(cpu_time_ns(pid) for pid in self.plan.pids),
+                cores_ns=use_of_cores(self.plan.cores),
+                pressure_ns=pressure_ns(),
+                throttled_ns=throttled_ns(),
+                upstream_cpu_ns=cpu_time_ns(upstream) if upstream else None,
+                upstream_wait_ns=waited_for_a_core_ns(upstream) if upstream else None,
+            )
         )
 
 

@@ -1,6 +1,6 @@
-"""The clients that misbehave, as the load process drives them: see `misbehaving` for what each does.
+"""Clients that misbehave, as the load process drives them: see `loads` for what each does.
 
-They know no timeout: they stay until the time is over, and then leave. What became of each is a row: answered, closed by the
+They have no timeout: they stay until the time is over, and then leave. What became of each is a row: answered, closed by the
 server, left, or an error.
 """
 
@@ -17,7 +17,7 @@ from requestlab.load.loop import LoadLoop
 from requestlab.load.plan import Plan
 
 TICK_S = 0.01
-"""How often each client is looked at: who sends slowly sends so often, who leaves does so at such a moment."""
+"""How often each client is looked at: a slow one sends that often, one that leaves does so at such a moment."""
 
 PIECE = 65_536
 """A slow reader asks the system for no more at once, however much is due."""

@@ -1,11 +1,13 @@
-"""What the load process is told to do, and the table that it answers with: values only."""
+"""What the load process is told to do, and what it answers with: values only."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from requestlab.system.values import from_plain, to_plain
 
 COLUMNS = (
     "user",
@@ -24,10 +26,10 @@ COLUMNS = (
     "number",
     "first_body",
 )
-"""One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's, `first_body`
-its body's); `error` as in connection.ERRORS; `body`
-is the CRC-32 of the answer's body; `pid`, `thread`, `on_loop` and `number` (of the request in its worker) are 0, 0, -1 and 0
-where the probe is off or nothing was answered. `user` is the number of the connection: in a closed loop, each user has one."""
+"""One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's,
+`first_body` its body's); `error` as in connection.ERRORS; `body` is the CRC-32 of the answer's body; `pid`, `thread`,
+`on_loop` and `number` (of the request in its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered. `user`
+is the number of the connection: in a closed loop, each user has one."""
 
 THREAD_COLUMNS = ("time", "pid", "threads")
 """One row a worker and moment: the time in ns, and how many threads it had alive."""
@@ -71,12 +73,45 @@ class Plan:
     after_ms: float = 0.0
     upstream: int = 0
 
+    @property
+    def longest_s(self) -> float:
+        """How many seconds it can take at most."""
+        return self.warmup_s + self.seconds + self.timeout_s
+
     def to_json(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
+        """Return it as a line, without the end of the line."""
+        return json.dumps(to_plain(self)).encode()
 
     @classmethod
     def from_json(cls, line: bytes) -> Plan:
-        fields = json.loads(line)
-        for name in ("address", "pids", "cores"):
-            fields[name] = tuple(fields[name])
-        return cls(**fields)
+        return from_plain(cls, json.loads(line))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What was read at one end of the measured stretch: see `requestlab.system.clocks`.
+
+    All that ends in `_ns` counts from the start of the process or of the system; `time_ns` is CLOCK_MONOTONIC. None is what
+    the system does not say, or of a process that is gone.
+    """
+
+    time_ns: int
+    generator_cpu_ns: int
+    generator_wait_ns: int
+    server_cpu_ns: tuple[int | None, ...]
+    cores_ns: Mapping[str, Mapping[str, int]]
+    pressure_ns: int | None
+    throttled_ns: int | None
+    upstream_cpu_ns: int | None
+    upstream_wait_ns: int | None
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How it went: the two marks, how many requests were `started`, how many of an open loop were `held_back` because no
+    connection was free, and how many `rows` of samples follow."""
+
+    marks: tuple[Mark, ...]
+    started: int
+    held_back: int
+    rows: int

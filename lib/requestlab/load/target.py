@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ import httpx
 import psutil
 
 from requestlab.errors import ConfigurationError, RemoteTargetError
-from requestlab.load.transport import encode, resolve
+from requestlab.load.loads import AnyLoad, Misbehaving
 from requestlab.serving.server import Server
+from requestlab.system import checks
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +27,20 @@ class Target:
     family: int
     address: tuple[Any, ...]
 
-    def request(self, keep_alive: bool, method: str = "GET", **more: str) -> str:
-        """Return what is sent, in latin-1; it asks the server to close where the connection is not to be kept. `more` are
-        headers, `_` in place of `-`; a body comes after it."""
-        headers = {"user-agent": "requestlab", "accept": "*/*"} | ({} if keep_alive else {"connection": "close"})
-        headers |= {name.replace("_", "-"): value for name, value in more.items()}
+    def request(self, load: AnyLoad) -> str:
+        """Return what such a load sends, in latin-1, without the body of a slow sender."""
+        if not isinstance(load, Misbehaving):
+            return self._request("GET", {} if load.keep_alive else {"connection": "close"})
+        if load.way == "slow body":
+            return self._request("POST", {"content-length": str(load.size)})
+        bare = self._request("GET", {})
+        if load.way == "slow head":
+            filler = "." * max(0, load.size - len(bare) - len("x-filler: \r\n"))
+            return self._request("GET", {"x-filler": filler})
+        return bare
+
+    def _request(self, method: str, more: dict[str, str]) -> str:
+        headers = {"user-agent": "requestlab", "accept": "*/*"} | more
         return encode(httpx.Request(method, self.url, headers=headers)).decode("latin-1")
 
 
@@ -50,6 +61,31 @@ def find_target(target: Server | str, path: str, remote: bool = False) -> Target
     return Target(server, label, path, url, family, address)
 
 
+def encode(request: httpx.Request) -> bytes:
+    """Return the request as HTTP/1.1 bytes; its body must have been read."""
+    head = [b"%s %s HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)]
+    head += [b"%s: %s\r\n" % header for header in request.headers.raw]
+    return b"".join([*head, b"\r\n", request.content])
+
+
+def resolve(url: httpx.URL) -> tuple[int, tuple[Any, ...]]:
+    """Return the family and the address of a socket for this URL, or raise ConfigurationError.
+
+    Where the name has several addresses, as `localhost` may, it is the first that accepts a connection.
+    """
+    port = 80 if url.port is None else url.port
+    if url.scheme != "http" or not url.host or not 0 < port < 65_536:
+        raise ConfigurationError(f"{str(url)!r}: expected an address such as http://127.0.0.1:8000/ (plain HTTP only)")
+    try:
+        found = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as problem:
+        raise ConfigurationError(f"{str(url)[:200]!r}: the host {url.host!r} cannot be found ({problem})") from None
+    candidates = [(family, address) for family, _, _, _, address in found]
+    if len(candidates) == 1:
+        return candidates[0]
+    return next((candidate for candidate in candidates if _accepts(*candidate)), candidates[0])
+
+
 def on_this_machine(host: str) -> bool:
     """Return whether an IP address is a loopback address or one of this machine's own."""
     host = host.partition("%")[0]
@@ -61,9 +97,14 @@ def on_this_machine(host: str) -> bool:
     return host in {address.partition("%")[0] for address in own}
 
 
+def _accepts(family: int, address: tuple[Any, ...]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+        attempt.settimeout(1.0)
+        return attempt.connect_ex(address) == 0
+
+
 def _url(target: Server | str, path: str) -> httpx.URL:
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise ConfigurationError(f"path={path!r}: expected a path that begins with a slash, such as /sync/page/")
+    checks.text("path", path, "a path that begins with a slash, such as /sync/page/", begins="/")
     if isinstance(target, Server):
         base = target.url
     elif isinstance(target, str):

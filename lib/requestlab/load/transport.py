@@ -1,19 +1,16 @@
 """httpx's documented interface over the load client's own connections.
 
-`httpx.AsyncClient(transport=LoadClientTransport())` behaves as usual; called directly with a prebuilt request, the transport is
-cheaper still. The generator uses the same `Connection` and `encode` without any of this around it.
+The load process uses the same `Connection` and `encode` without any of this around it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import defaultdict
 from typing import Any
 
 import httpx
 
-from requestlab.errors import ConfigurationError
 from requestlab.load.connection import (
     CUT_SHORT,
     ERRORS,
@@ -26,6 +23,7 @@ from requestlab.load.connection import (
     TIMEOUT,
     Connection,
 )
+from requestlab.load.target import encode, resolve
 
 _EXCEPTIONS: dict[int, type[httpx.TransportError]] = {
     TIMEOUT: httpx.ReadTimeout,
@@ -39,40 +37,12 @@ _EXCEPTIONS: dict[int, type[httpx.TransportError]] = {
 }
 
 
-def encode(request: httpx.Request) -> bytes:
-    """Return the request as HTTP/1.1 bytes; its body must have been read."""
-    head = [b"%s %s HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)]
-    head += [b"%s: %s\r\n" % header for header in request.headers.raw]
-    return b"".join([*head, b"\r\n", request.content])
-
-
-def resolve(url: httpx.URL) -> tuple[int, tuple[Any, ...]]:
-    """Return the family and the address of a socket for this URL, or raise ConfigurationError.
-
-    Where the name has several addresses, as `localhost` may, it is the first that accepts a connection.
-    """
-    port = 80 if url.port is None else url.port
-    if url.scheme != "http" or not url.host or not 0 < port < 65_536:
-        raise ConfigurationError(f"{str(url)!r}: expected an address such as http://127.0.0.1:8000/ (plain HTTP only)")
-    try:
-        found = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as problem:
-        raise ConfigurationError(f"{str(url)[:200]!r}: the host {url.host!r} cannot be found ({problem})") from None
-    candidates = [(family, address) for family, _, _, _, address in found]
-    if len(candidates) == 1:
-        return candidates[0]
-    return next((candidate for candidate in candidates if _accepts(*candidate)), candidates[0])
-
-
-def _accepts(family: int, address: tuple[Any, ...]) -> bool:
-    with socket.socket(family, socket.SOCK_STREAM) as attempt:
-        attempt.settimeout(1.0)
-        return attempt.connect_ex(address) == 0
-
-
 class LoadClientTransport(httpx.AsyncBaseTransport):
     """An httpx transport for HTTP/1.1 without TLS. A request in flight has a connection to itself; idle ones are reused.
 
+    >>> httpx.AsyncClient(transport=LoadClientTransport())
+
+    The client behaves as usual; called directly with a prebuilt request, the transport is cheaper still.
     The answer is read whole; `response.extensions["requestlab"]` has its stamps. Network errors are httpx's own
     (ConnectError, ReadTimeout, …), of httpx's timeouts `read` is kept, counted from the sending of the request.
 

@@ -19,6 +19,12 @@ from requestlab.worker.heartbeat import EVERY_NS
 MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS = 10.0, 100.0
 """Limits of Clinic.js Doctor (analysis/analyse-delay.js): a loop has a problem if its median or its maximum reaches one."""
 
+MUCH = 0.1
+"""A loop that was held up for more than this share of the time gets advice even where no limit is reached."""
+
+NEGLIGIBLE = 0.01
+"""A culprit that caused less than this share of the waiting that the first one caused does not matter."""
+
 NOT_SCHEDULED = "not scheduled"
 _PERIOD_MS = EVERY_NS / 1e6
 _SILENCE = 5  # ticks missed at the end of a load: fewer need not mean anything
@@ -107,6 +113,44 @@ class Loop:
         begin, end = float(self.time_ms[0]), float(self.time_ms[-1]) + _PERIOD_MS
         inside = sum(max(0.0, min(block.end_ms, end) - max(block.begin_ms, begin)) for block in self.blocks)
         return min(1.0, inside / (end - begin))
+
+
+@dataclass(frozen=True, eq=False)
+class LagFinding:
+    """What was found of the event loops of one run, called `label`."""
+
+    label: str
+    loops: Sequence[Loop]
+
+    @property
+    def worst(self) -> Loop:
+        """The loop that was latest."""
+        return max(self.loops, key=lambda loop: loop.max_ms)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether a loop reaches a limit."""
+        return any(any(loop.too_late) for loop in self.loops)
+
+    @property
+    def much(self) -> bool:
+        """Whether a loop was held up for more than a tenth of the time."""
+        return any(loop.held_up > MUCH for loop in self.loops)
+
+    @cached_property
+    def culprits(self) -> list[Culprit]:
+        """What held the loops up, see `culprits`."""
+        return culprits(self.loops)
+
+    @property
+    def weighty(self) -> list[Culprit]:
+        """The culprits that caused more than a negligible part of the waiting that the first one caused."""
+        return [one for one in self.culprits if one.cost > NEGLIGIBLE * self.culprits[0].cost]
+
+
+def finding(run: Run, label: str) -> LagFinding:
+    """Return what was found of a run's event loops; errors as of `loops`."""
+    return LagFinding(label, loops(run, label))
 
 
 def loops(run: Run, label: str) -> list[Loop]:

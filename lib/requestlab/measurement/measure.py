@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
@@ -12,9 +12,8 @@ import numpy as np
 
 from requestlab.errors import ConfigurationError
 from requestlab.load.connection import LEFT, TIMEOUT
-from requestlab.load.loads import MAX_USERS, Closed, Steps, closed
-from requestlab.load.misbehaving_loads import AnyLoad, Misbehaving
-from requestlab.load.plan import COLUMNS, Plan
+from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Steps, closed
+from requestlab.load.plan import COLUMNS, Mark, Plan
 from requestlab.load.pool import Job, LoadProcessPool, Outcome, run_jobs
 from requestlab.load.target import Target, find_target
 from requestlab.measurement.facts import CoreUse, RunFacts
@@ -229,9 +228,9 @@ def _about(part: _Part, plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "warmup": plan.warmup_s,
         "timeout": settings.timeout,
         "pids": plan.pids,
-        "started": outcome.head["started"],
-        "held_back": outcome.head["held_back"],
-        **_stretch(outcome.head["marks"], plan),
+        "started": outcome.report.started,
+        "held_back": outcome.report.held_back,
+        **_stretch(outcome.report.marks, plan),
     }
 
 
@@ -320,7 +319,7 @@ def _plan(part: _Part, upstream: int = 0) -> Plan:
         keep_alive=isinstance(load, Misbehaving) or load.keep_alive,
         family=at.family,
         address=at.address,
-        request=load.request(at) if isinstance(load, Misbehaving) else at.request(load.keep_alive),
+        request=at.request(load),
         seconds=settings.seconds,
         warmup_s=settings.warmup_of(load),
         timeout_s=settings.timeout,
@@ -364,31 +363,32 @@ def _counted(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
 _BETWEEN = ("pressure_ns", "throttled_ns", "upstream_cpu_ns", "upstream_wait_ns")
 
 
-def _between_marks(marks: list[dict[str, Any]], name: str) -> int | None:
-    first, last = (mark[name] for mark in marks)
+def _between_marks(marks: Sequence[Mark], name: str) -> int | None:
+    first, last = (getattr(mark, name) for mark in marks)
     return None if first is None or last is None else int(last - first)
 
 
-def _use_of_cores(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> CoreUse:
+def _use_of_cores(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> CoreUse:
     """Return how long the cores were busy and idle in between, all together, and what was stolen of the one that lost most."""
     spent = [{what: after[core][what] - used[what] for what in used} for core, used in before.items() if core in after]
     together = {what: sum(core[what] for core in spent) for what in ("busy", "idle")}
     return CoreUse(**together, steal=max((core["steal"] for core in spent), default=0))
 
 
-def _stretch(marks: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
+def _stretch(marks: Sequence[Mark], plan: Plan) -> dict[str, Any]:
     first, last = marks
-    pairs = list(zip(first["server_cpu_ns"], last["server_cpu_ns"], strict=True))
-    known = bool(pairs) and all(before is not None and after is not None for before, after in pairs)
+    pairs = zip(first.server_cpu_ns, last.server_cpu_ns, strict=True)
+    spent = [None if before is None or after is None else after - before for before, after in pairs]
+    known = [one for one in spent if one is not None]
     return {
-        "start": first["time_ns"],
-        "end": last["time_ns"],
-        "generator_cpu_ns": last["generator_cpu_ns"] - first["generator_cpu_ns"],
-        "generator_wait_ns": last["generator_wait_ns"] - first["generator_wait_ns"],
-        "worker_ended": bool(pairs) and not known,
-        "server_cpu_ns": sum(after - before for before, after in pairs) if known else None,
+        "start": first.time_ns,
+        "end": last.time_ns,
+        "generator_cpu_ns": last.generator_cpu_ns - first.generator_cpu_ns,
+        "generator_wait_ns": last.generator_wait_ns - first.generator_wait_ns,
+        "worker_ended": len(known) < len(spent),
+        "server_cpu_ns": sum(known) if spent and len(known) == len(spent) else None,
         "cores_watched": len(plan.cores),
         "cores_shared": plan.core is None,
-        "cores_ns": _use_of_cores(first["cores_ns"], last["cores_ns"]),
+        "cores_ns": _use_of_cores(first.cores_ns, last.cores_ns),
         **{name: _between_marks(marks, name) for name in _BETWEEN},
     }

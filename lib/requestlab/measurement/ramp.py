@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from requestlab.measurement.run import Run
+
+GROWTH = 0.05
+"""A gain in throughput below this is none; answers that fall behind the planned rate by no more keep up with it."""
 
 _FIGURES = ("throughput", "p50", "p95", "p99", "errors", "cpu_per_request", "validity")
 
@@ -39,6 +43,40 @@ class Ramp:
         """One row a step: the load, and the figures of its run as in `Run.summary`."""
         rows = [{name: run.summary[name] for name in _FIGURES} for run in self.runs]
         return pd.DataFrame(rows, index=pd.Index(self.steps, name=self.unit))
+
+    @property
+    def throughput(self) -> list[float]:
+        """Answers per second at each step."""
+        return [float(run.summary["throughput"]) for run in self.runs]
+
+    @property
+    def peak(self) -> float:
+        """The most answers per second at any step that is not invalid; 0 if there is none."""
+        return max((self.throughput[i] for i in self._usable()), default=0.0)
+
+    @property
+    def knee(self) -> float | None:
+        """The load from which on throughput grows no more, by less than `GROWTH`; None where it grew to the last step."""
+        usable = self._usable()
+        enough = [i for i in usable if self.throughput[i] * (1 + GROWTH) >= self.peak]
+        return self.steps[enough[0]] if enough and enough[0] != usable[-1] else None
+
+    @property
+    def kept_up(self) -> float | None:
+        """The highest planned rate up to which the answers kept up at every step; None where they did at no step."""
+        best = None
+        for i in np.argsort(self.steps, kind="stable").tolist():
+            if i not in self._usable() or self.throughput[i] < (1 - GROWTH) * self.steps[i]:
+                break
+            best = self.steps[i]
+        return best
+
+    def _usable(self) -> list[int]:
+        """Return the positions of the steps that are not invalid, by load."""
+        usable = [
+            i for i, run in enumerate(self.runs) if run.summary["validity"] != "invalid" and self.throughput[i] > 0
+        ]
+        return sorted(usable, key=lambda i: self.steps[i])
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs)

@@ -405,7 +405,7 @@ def pieces_of(run: Run, key: Key | None, begin: float, end: float) -> list[Piece
     if mine.empty:
         return []
     zero = float(mine["begin"].iloc[0] - run.zero_ns) / 1e6
-    rows = steps(spans, key, run.event_loops)
+    rows = steps(run.trace, key, run.event_loops)
     hopped = any(row.kind == "to_thread" for row in rows)
     found = [piece for row in rows for piece in _pieces(row, zero) if piece.view or row.crossing or not hopped]
     shown = sorted((one for one in found if begin <= one.at <= end), key=lambda one: (one.at, one.name))

@@ -22,7 +22,7 @@ def start(folder: Path | None, more: Sequence[str] = ()) -> NoReturn:
 
 def where(folder: Path | None) -> Path:
     """Return the folder to open: the one asked for, `notebooks` here, or `notebooks` of the checkout installed from."""
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[3]
     candidates = [Path("notebooks"), checkout / "notebooks"] if folder is None else [folder]
     for candidate in candidates:
         if candidate.is_dir():

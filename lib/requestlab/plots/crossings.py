@@ -26,7 +26,6 @@ from requestlab.plots.sheet import (
     lines,
     size_in,
     width_in,
-    write_above,
     write_at,
     write_key,
 )
@@ -106,7 +105,7 @@ def tally(contender: Contender, predicted: float | None) -> Tally:
 
 def _one(one: Tally, request: int | Key | None) -> Sheet:
     chosen = one.seen.typical() if request is None else one.seen.chosen(request)
-    rows = steps(one.contender.run.trace.spans, chosen, one.contender.run.event_loops)
+    rows = steps(one.contender.run.trace, chosen, one.contender.run.event_loops)
     sheet = Sheet(finding(one, rows))
     cells = "; one cell below is one crossing" if one.seen.range[1] else ""
     _draw_tally(sheet, one, _limit([one]), f"; {wording.counted(len(one.seen.requests), 'request')} traced{cells}")
@@ -143,30 +142,24 @@ def finding(one: Tally, rows: Sequence[Step]) -> str:
 
 def finding_of_several(found: Sequence[Tally]) -> str:
     """Say how often a request crosses under each run."""
-    counted = [
-        f"{one.crossed.rpartition(' ')[0] if one.seen.range[1] else 'none'} under {one.contender.label}"
-        for one in found
-    ]
+    numbers = [one.crossed.rpartition(" ")[0] if one.seen.range[1] else "none" for one in found]
+    counted = [f"{number} under {one.contender.label}" for number, one in zip(numbers, found, strict=True)]
     return f"Crossings between event loop and thread per request: {wording.joined(counted)}"
 
 
 def summary(rows: Sequence[Step]) -> str:
     """Say what the drawn request's crossings cost together, and how long its view's own code ran."""
     took = rows[0].lasted_us
-    parts = [f"{_ms(took)} in the application"]
+    parts = [f"{wording.us(took)} in the application"]
     if crossing := [row for row in rows if row.crossing]:
         number = wording.counted(sum(len(row.times_us) for row in crossing), "crossing")
         cost = float(np.nansum([row.cost_us for row in crossing]))
-        parts.append(f"{number} cost {_ms(cost)}, {_share(waiting_us(rows) / took)} of its time")
+        parts.append(f"{number} cost {wording.us(cost)}, {_share(waiting_us(rows) / took)} of its time")
     views = [row for row in rows if "view" in (row.kind, row.inside)]
     if any(len(row.solid_us) for row in views):
         own = sum(row.own_us for row in views)
-        parts.append(f"the view's own code ran for {_ms(own)}, {_share(own / took)}")
+        parts.append(f"the view's own code ran for {wording.us(own)}, {_share(own / took)}")
     return "; ".join(parts)
-
-
-def _ms(us: float) -> str:
-    return f"{wording.ms(us / 1e3)}\N{NO-BREAK SPACE}ms"
 
 
 def _share(share: float) -> str:
@@ -232,9 +225,8 @@ def _draw_tally(sheet: Sheet, one: Tally, limit: float, circumstances: str = "")
     axes.set_xlim(0, limit)
     _draw_cells(axes, seen)
     if one.predicted is not None:
-        marks.prediction(
-            axes, one.predicted, f"your prediction: {wording.number(one.predicted)}", span=(-0.04, _BAR_IN + 0.05)
-        )
+        words = f"your prediction: {wording.number(one.predicted)}"
+        marks.prediction(axes, one.predicted, words, span=(-0.04, _BAR_IN + 0.05))
     names = [(f"{number:,} {origin}", [{"facecolor": COLOURS[origin]}]) for origin, number in seen.usual.items()]
     write_key(axes, names, _BAR_IN + 0.15, swatch_in=0.14)
     write_at(axes, _figures(one), _BAR_IN / 2, size_in(axes)[0] + 0.15)
@@ -276,14 +268,14 @@ def _draw_waterfall(sheet: Sheet, all_rows: Sequence[Step], which: str, total: s
     axes = sheet.panel(high_in, MARGIN_IN + names_in, MARGIN_IN + costs_in, above=above, below_in=AXIS_IN)
     marks.downward(axes, high_in)
     scale = _set_time(axes, max(float(np.nanmax(row.times_us)) for row in all_rows))
-    _draw_bands(axes, len(rows), names_in, costs_in)
+    _shade(axes, range(0, len(rows), 2), names_in, costs_in)
     for place, row in enumerate(rows):
         _draw_row(axes, row, place * _ROW_IN, scale)
         _write_name(axes, row, (place + 0.5) * _ROW_IN, names_in)
         if row.crossing:
             _write_costs(axes, _costs(row), ends_in, (place + 0.5) * _ROW_IN)
     if any(row.crossing for row in rows):
-        _write_costs(axes, _HEADS, ends_in)
+        _write_costs(axes, _HEADS, ends_in, -0.16)
     if len(all_rows) > MAX_ROWS:
         sheet.write([f"and {wording.counted(len(all_rows) - MAX_ROWS, 'more row')}, not drawn"], color=style.GREY)
 
@@ -298,14 +290,12 @@ def _set_time(axes: Axes, last_us: float) -> float:
     return scale
 
 
-def _draw_bands(axes: Axes, count: int, left_in: float, right_in: float) -> None:
-    """Shade every other row, its name and its costs included."""
-    wide_in = size_in(axes)[0]
-    tops = np.arange(0, count, 2) * _ROW_IN
-    across = {"transform": axes.get_yaxis_transform(), "clip_on": False}
-    marks.bars(
-        axes, -left_in / wide_in, 1 + right_in / wide_in, tops, tops + _ROW_IN, facecolor="#F6F6F6", zorder=0, **across
-    )
+def _shade(axes: Axes, places: Sequence[int], left_in: float, right_in: float) -> None:
+    """Shade these rows, their names and costs included."""
+    left, right = -left_in / size_in(axes)[0], 1 + right_in / size_in(axes)[0]
+    tops = np.array(places) * _ROW_IN
+    how = {"facecolor": "#F6F6F6", "zorder": 0, "transform": axes.get_yaxis_transform(), "clip_on": False}
+    marks.bars(axes, left, right, tops, tops + _ROW_IN, **how)
 
 
 def _draw_row(axes: Axes, row: Step, top: float, scale: float) -> None:
@@ -351,14 +341,11 @@ def _ends_in(rows: Sequence[Step]) -> tuple[float, float]:
     return first, first + _APART_IN + max(width_in(cost, bold=True) for cost in costs)
 
 
-def _write_costs(axes: Axes, texts: tuple[str, str], ends_in: tuple[float, float], y: float | None = None) -> None:
-    """Write both columns of a row flush right; without a height, above the axes."""
+def _write_costs(axes: Axes, texts: tuple[str, str], ends_in: tuple[float, float], y: float) -> None:
+    """Write both columns flush right."""
     for text, end, bold in zip(texts, ends_in, (False, True), strict=True):
         begin = size_in(axes)[0] + end - width_in(text, bold=bold)
-        if y is None:
-            write_above(axes, [Line(text, bold=bold)], -begin)
-        else:
-            write_at(axes, [Line(text, bold=bold)], y, begin)
+        write_at(axes, [Line(text, bold=bold)], y, begin)
 
 
 # The patterns of bars

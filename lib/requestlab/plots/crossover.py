@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import numbers
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from requestlab.comparison.comparison import Comparison
-from requestlab.plots import ratio_print, slopes, style
-from requestlab.plots.headings import Line, height_in, lines, write_beside
-from requestlab.plots.inputs import checked, small_print
-from requestlab.plots.labels import Labels
-from requestlab.plots.lettering import wrapped
-from requestlab.plots.ratio_words import times
-from requestlab.plots.shares import CrossoverCurve, Formula, courses, title
-from requestlab.plots.sheet import Picture
+from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
+from requestlab.comparison.wording import circumstances_of
+from requestlab.errors import ConfigurationError
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender, checked, first_runs, gather, small_print
+from requestlab.plots.marks import Floats, Labels, name_curves, name_ticks, number, prediction, tie
+from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, lines
+from requestlab.system import wording
+from requestlab.system.wording import times
 
-_LEFT_IN, _WIDTH_IN, _BESIDE_IN = 0.85, 5.75, slopes.BESIDE_IN
-_MIN_IN, _AXIS_IN = 3.6, 0.5
-_EXPLAINED_PT = 9.0
-_DOTTED = (0, (1, 1.3))
+Formula = Callable[[float], float]
+"""Answers per second that are expected at a share of waiting, in percent."""
+
+_LEFT_IN, _RIGHT_IN, _BESIDE_IN, _MIN_IN = 0.85, 3.4, 3.05, 3.6
 _MAX_NOTES = 4
 _MARGIN = 4.0
 
 
+@style.applied()
 def crossover(
     results: Mapping[float, Comparison],
     expected: Mapping[str, Formula] | None = None,
@@ -41,115 +43,188 @@ def crossover(
     labels to functions of such a share that return answers per second; they are drawn dotted. `predicted` is the share from
     which on the reader expects others to be faster. Raises ConfigurationError for anything that is not so.
     """
-    found, by_share = courses(results, expected)
+    by_share = _by_share(results)
+    curves = _curves(by_share, expected)
     guess = checked(predicted, "a share of waiting in percent")
-    finding = title(found)
-    with style.style():
-        return Picture(_drawn(found, by_share, guess, finding), f"{finding}.")
+    ranked = sorted(curves, key=lambda curve: -curve.middles[-1])
+    blocks = [_block(curve) for curve in ranked]
 
-
-def _drawn(
-    found: Sequence[CrossoverCurve], by_share: Mapping[float, Comparison], guess: float | None, finding: str
-) -> Figure:
-    ranked = sorted(found, key=lambda course: -course.middles[-1])
-    blocks = [_block(course) for course in ranked]
-    panel_in = max(_MIN_IN, sum(map(height_in, blocks)))
-    below = _explained(found)
-    foot_in = 0.2 + 0.165 * len(below)
-    frame = style.Frame(foot_in + _AXIS_IN + panel_in + 0.1, finding, _caption(found, by_share))
-    axes = frame.axes(_LEFT_IN, foot_in + _AXIS_IN, _WIDTH_IN, panel_in)
-    _set_axes(axes, found, guess)
-    for course in found:
-        _draw(axes, course)
-    _draw_words(axes, found, guess)
-    _write_blocks(axes, ranked, blocks, panel_in)
-    frame.write("\n".join(below), foot_in - 0.16, va="top", fontsize=_EXPLAINED_PT, linespacing=1.3)
-    return frame.figure
-
-
-def _set_axes(axes: Axes, found: Sequence[CrossoverCurve], guess: float | None) -> None:
-    shares = found[0].shares
-    ends = [*shares.tolist(), *([guess] if guess is not None else [])]
-    axes.set_xlim(min(ends) - _MARGIN, max(ends) + _MARGIN)
-    ticks = slopes.apart(axes, shares, _WIDTH_IN, [f"{share:g} %" for share in shares])
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{share:g} %" for share in ticks]))
-    axes.set_xlabel("share of waiting in a request; the rest is computing", labelpad=3)
-    values = np.concatenate([each for course in found for each in course.rounds])
-    formulas = [course.expected(shares) for course in found if course.formula]
-    every = np.concatenate([values, *formulas])
-    axes.set_yscale("log")
-    axes.set_ylim(float(every.min()) / 1.35, float(every.max()) * 1.35)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.set_ylabel("answers per second (logarithmic)", labelpad=3)
-    axes.grid(axis="both", linewidth=0.6, color="#E9E9E9")
-
-
-def _draw(axes: Axes, course: CrossoverCurve) -> None:
-    face = course.contender.look
-    for share, each in zip(course.shares.tolist(), course.rounds, strict=True):
-        axes.plot([share] * len(each), each, face.marker, color=face.colour, alpha=0.25, ms=4, markeredgewidth=0)
-    axes.plot(course.shares, course.middles, **face.strokes, zorder=3)
-    if course.formula:
-        fine = np.linspace(course.shares[0], course.shares[-1], 200)
-        axes.plot(fine, course.expected(fine), color=face.colour, linestyle=_DOTTED, linewidth=1.5, zorder=2)
-
-
-def _draw_words(axes: Axes, found: Sequence[CrossoverCurve], guess: float | None) -> None:
-    labels = Labels(axes)
-    for course in found:
-        labels.avoid(course.shares, course.middles)
+    others = [f"{curve.label} {curve.finding}" for curve in curves[1:]]
+    sheet = Sheet(f"Against {curves[0].label}, by the share of waiting: {wording.joined(others)}")
+    sheet.space(0.1)
+    axes = sheet.panel(max(_MIN_IN, sum(map(height_in, blocks))), _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
+    _set_axes(axes, curves, guess)
+    for curve in curves:
+        _draw(axes, curve)
+    for curve, height in zip(ranked, name_curves(axes, blocks), strict=True):
+        tie(axes, (float(curve.shares[-1]), float(curve.middles[-1])), height, curve.contender.look.colour)
     if guess is not None:
-        axes.axvline(guess, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.3, zorder=1.5)
-        labels.put(f"your prediction: faster from {guess:g} % on", (guess, axes.get_ylim()[1]))
+        _draw_prediction(axes, curves, guess)
+    sheet.explain(*_explained(curves))
+    told = circumstances_of({_percent(share): result for share, result in by_share.items()})
+    return sheet.picture(small_print([curve.contender for curve in curves], True), list(told.items()))
 
 
-def _write_blocks(axes: Axes, ranked: Sequence[CrossoverCurve], blocks: Sequence[list[Line]], panel_in: float) -> None:
-    apart_in = (panel_in - sum(map(height_in, blocks))) / (len(blocks) + 1)
-    top_in = panel_in
-    for course, block in zip(ranked, blocks, strict=True):
-        top_in -= apart_in
-        end = (float(course.shares[-1]), float(course.middles[-1]))
-        slopes.tie(axes, end, (top_in - 0.2) / panel_in, course.contender.look.colour)
-        write_beside(axes, block, top_in / panel_in)
-        top_in -= height_in(block)
+# What there is to be drawn
 
 
-def _block(course: CrossoverCurve) -> list[Line]:
+@dataclass(frozen=True, eq=False)
+class CrossoverCurve:
+    """One contender over the shares: `shares` in percent, `rounds` its answers per second in each round of each share.
+
+    `ratios` are to the baseline's, None for the baseline itself; `formula` is what was expected, or None.
+    """
+
+    contender: Contender
+    shares: Floats
+    rounds: Sequence[Floats]
+    ratios: Sequence[Ratio | None]
+    formula: Formula | None
+
+    @property
+    def label(self) -> str:
+        return self.contender.label
+
+    @property
+    def judged(self) -> list[tuple[str, Ratio]]:
+        """The shares in words, and the ratio at each; nothing for the baseline."""
+        pairs = zip(self.shares.tolist(), self.ratios, strict=True)
+        return [(_percent(share), ratio) for share, ratio in pairs if ratio is not None]
+
+    @cached_property
+    def middles(self) -> Floats:
+        """The geometric mean over the rounds at each share; NaN where none counts."""
+        return np.array([float(np.exp(np.log(each).mean())) if each.size else np.nan for each in self.rounds])
+
+    def expected(self, shares: Floats) -> Floats:
+        """Return what the formula says at these shares."""
+        return np.array([float(self.formula(share)) for share in shares.tolist()] if self.formula else [])
+
+    @property
+    def finding(self) -> str:
+        """Where it is slower and where it is faster than the baseline, in words that follow the label."""
+        words = {SLOWER: "slower at", CANNOT_TELL: "not told apart at", FASTER: "faster at"}
+        where = {word: [share for share, ratio in self.judged if ratio.verdict == word] for word in words}
+        parts = [f"{words[word]} {wording.listed(shares)}" for word, shares in where.items() if shares]
+        if faster := where[FASTER]:
+            most = times(max(ratio.value for _, ratio in self.judged if ratio.verdict == FASTER))
+            parts[-1] += f" ({'up to ' if len(faster) > 1 else ''}{most} times)"
+        return f"is {', '.join(parts)}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:g} %"
+
+
+def _curves(by_share: Mapping[float, Comparison], expected: Mapping[str, Formula] | None) -> list[CrossoverCurve]:
+    """Return the contenders over the shares, the baseline first."""
+    results = list(by_share.values())
+    first, *others = labels = results[0].labels
+    runs = {label: run for one in results for label, run in first_runs(one).items()}
+    if set(runs) != set(labels):
+        raise ConfigurationError("crossover() has nothing to draw: no slice of some contender was measured")
+    formulas = _formulas(expected, labels)
+    found = []
+    for contender in gather([{label: runs[label] for label in labels}], "crossover"):
+        label = contender.label
+        rounds = [one.figures("throughput")[label].to_numpy(np.float64) for one in results]
+        known = [each[np.isfinite(each) & (each > 0)] for each in rounds]
+        ratios = [one.ratio(label, first) if label in others else None for one in results]
+        found.append(CrossoverCurve(contender, np.array(list(by_share)), known, ratios, formulas.get(label)))
+    return found
+
+
+def _by_share(results: object) -> dict[float, Comparison]:
+    """Return the comparisons in the order of their shares; ConfigurationError for what cannot be drawn."""
+    given = dict(results) if isinstance(results, Mapping) else {}
+    if not given or not all(_is_share(share) and isinstance(one, Comparison) for share, one in given.items()):
+        raise ConfigurationError(
+            "crossover() takes a mapping of shares of waiting, in percent, to comparisons of compare(), such as "
+            f"{{0: result, 90: another}}, not {results!r}"
+        )
+    if len({one.labels for one in given.values()}) > 1:
+        raise ConfigurationError("crossover() takes comparisons of the same contenders; these differ")
+    if len(next(iter(given.values())).labels) == 1:
+        raise ConfigurationError("crossover() needs two contenders; these comparisons have one")
+    return {float(share): given[share] for share in sorted(given)}
+
+
+def _is_share(share: object) -> bool:
+    return isinstance(share, numbers.Real) and not isinstance(share, bool) and 0 <= float(share) <= 100
+
+
+def _formulas(expected: Mapping[str, Formula] | None, labels: Sequence[str]) -> dict[str, Formula]:
+    formulas = dict(expected or {})
+    for label, formula in formulas.items():
+        if label not in labels or not callable(formula):
+            raise ConfigurationError(
+                f"expected has {label!r}: {formula!r}; it maps contenders ({', '.join(labels)}) to functions of a share of "
+                "waiting in percent, which return answers per second"
+            )
+    return formulas
+
+
+# In words
+
+
+def _block(curve: CrossoverCurve) -> list[Line]:
     """Return what stands beside a curve: whose it is, its ratios, how many requests it can hold."""
-    face = course.contender.look
+    look = curve.contender.look
     ratios = [
-        f"{share:g} %: {times(ratio.value)} times ({times(ratio.low)} to {times(ratio.high)})"
-        for share, ratio in zip(course.shares.tolist(), course.ratios, strict=True)
-        if ratio is not None and ratio.interval.known
+        f"{share}: {times(ratio.value)} times ({times(ratio.low)} to {times(ratio.high)})"
+        for share, ratio in curve.judged
+        if ratio.interval.known
     ]
     return [
-        *lines(f"{face.glyph} {course.label}", _BESIDE_IN, style.HEADING_PT, face.ink, bold=True),
-        *(line for text in ratios for line in lines(text, _BESIDE_IN)),
-        *lines(f"capacity: {course.contender.capacity}", _BESIDE_IN, color=style.GREY),
+        *lines(f"{look.glyph} {curve.label}", _BESIDE_IN, style.HEADING_PT, look.ink, bold=True),
+        *lines(ratios, _BESIDE_IN),
+        *lines(f"capacity: {curve.contender.capacity}", _BESIDE_IN, color=style.GREY),
     ]
 
 
-def _explained(found: Sequence[CrossoverCurve]) -> list[str]:
-    dotted = " Dotted: what the formula says." if any(course.formula for course in found) else ""
-    first = found[0].label
-    texts = [
-        f"Faint points: the rounds; markers: their middle.{dotted} To the right: how many times the throughput of {first}, round "
-        f"by round, with its interval."
-    ]
-    notes = dict.fromkeys(
-        f"at {share:g} %, {caveat}"
-        for course in found
-        for share, ratio in zip(course.shares.tolist(), course.ratios, strict=True)
-        if ratio is not None
-        for caveat in ratio.caveats
+def _explained(curves: Sequence[CrossoverCurve]) -> Iterator[str]:
+    dotted = " Dotted: what the formula says." if any(curve.formula for curve in curves) else ""
+    yield (
+        f"Faint points: the rounds; markers: their middle.{dotted} To the right: how many times the throughput of "
+        f"{curves[0].label}, round by round, with its interval."
     )
-    texts += [f"Against it speaks: {note}." for note in list(notes)[:_MAX_NOTES]]
-    return [line for text in texts for line in wrapped(text, style.WIDTH_IN - 2 * style.MARGIN_IN, _EXPLAINED_PT)]
+    caveats = [(share, note) for curve in curves for share, ratio in curve.judged for note in ratio.caveats]
+    for share, caveat in list(dict.fromkeys(caveats))[:_MAX_NOTES]:
+        yield f"Against it speaks: at {share}, {caveat}."
 
 
-def _caption(found: Sequence[CrossoverCurve], by_share: Mapping[float, Comparison]) -> list[str]:
-    told = ratio_print.circumstances({f"{share:g} %": result for share, result in by_share.items()})
-    return [*told, *small_print([course.contender for course in found])]
+# Drawing
+
+
+def _set_axes(axes: Axes, curves: Sequence[CrossoverCurve], guess: float | None) -> None:
+    shares = curves[0].shares
+    ends = [*shares.tolist(), *([] if guess is None else [guess])]
+    axes.set_xlim(min(ends) - _MARGIN, max(ends) + _MARGIN)
+    name_ticks(axes, shares.tolist(), [_percent(share) for share in shares])
+    axes.set_xlabel("share of waiting in a request; the rest is computing", labelpad=3)
+    every = np.concatenate(
+        [*(each for curve in curves for each in curve.rounds), *(c.expected(shares) for c in curves)]
+    )
+    axes.set_yscale("log")
+    axes.set_ylim(float(every.min()) / 1.35, float(every.max()) * 1.35)
+    number(axes.yaxis)
+    axes.set_ylabel("answers per second (logarithmic)", labelpad=3)
+    axes.grid(axis="both", linewidth=0.6, color=style.PALE)
+
+
+def _draw(axes: Axes, curve: CrossoverCurve) -> None:
+    look = curve.contender.look
+    for share, each in zip(curve.shares.tolist(), curve.rounds, strict=True):
+        axes.plot([share] * len(each), each, look.marker, color=look.colour, alpha=0.25, ms=4, markeredgewidth=0)
+    axes.plot(curve.shares, curve.middles, **look.strokes, zorder=3)
+    if curve.formula:
+        fine = np.linspace(curve.shares[0], curve.shares[-1], 200)
+        axes.plot(fine, curve.expected(fine), color=look.colour, linestyle=style.DOTTED, linewidth=1.5, zorder=2)
+
+
+def _draw_prediction(axes: Axes, curves: Sequence[CrossoverCurve], guess: float) -> None:
+    prediction(axes, guess)
+    labels = Labels(axes)
+    for curve in curves:
+        labels.avoid(curve.shares, curve.middles)
+    labels.put(f"your prediction: faster from {guess:g} % on", (guess, axes.get_ylim()[1]))

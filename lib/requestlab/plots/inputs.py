@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from requestlab.comparison.comparison import Comparison
+from requestlab.comparison.wording import each_or_all
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
 from requestlab.measurement.validity import TAIL
@@ -141,6 +143,13 @@ def _name(run: Run) -> str:
     return configuration.name if configuration else run.label
 
 
+def first_runs(result: Comparison) -> dict[str, Run]:
+    """Return one run of each contender of a comparison, one that counts if there is any."""
+    ranked = sorted(result.slices, key=lambda part: bool(part.dropped), reverse=True)
+    runs = {part.label: part.run for part in ranked}
+    return {label: runs[label] for label in result.labels if label in runs}
+
+
 # The reader's predictions
 
 
@@ -191,17 +200,18 @@ def guesses(contenders: Sequence[Contender], expected: Sequence[float | None]) -
 # The small print, and what it has no room for
 
 
-def small_print(contenders: Sequence[Contender], circumstances: bool = False) -> list[str]:
+def small_print(contenders: Sequence[Contender], circumstances: bool = False, asked: str = "") -> list[str]:
     """Return the two lines of the small print: machine and versions; capacity and loads.
 
-    The second line is left out where the figure states `circumstances` beside each run.
+    The second line is left out where the figure states the `circumstances` beside each run. `asked` are the loads in other words
+    than those of the runs.
     """
     machines = list(dict.fromkeys(contender.run.about.machine.caption for contender in contenders))
     if len(machines) > 1:
         machines[0] = f"These runs come from different machines or versions: {machines[0]}"
-    served = alike({contender.label: contender.served_by for contender in contenders}, ": ")
-    capacities = alike({contender.label: contender.capacity for contender in contenders})
-    asked = alike({contender.label: " ".join(contender.asked) for contender in contenders})
+    served = each_or_all({contender.label: contender.served_by for contender in contenders}, ": ")
+    capacities = each_or_all({contender.label: contender.capacity for contender in contenders})
+    asked = asked or each_or_all({contender.label: ", ".join(contender.asked) for contender in contenders})
     stated = [] if circumstances else [f"capacity: {capacities} · asked: {asked}"]
     return [" · ".join([*machines, served]), *stated]
 
@@ -219,14 +229,3 @@ def details(contenders: Iterable[Contender]) -> list[tuple[str, str]]:
         ]
         rows.append((contender.label, "; ".join(told)))
     return rows
-
-
-def alike(texts: Mapping[str, str], between: str = " ") -> str:
-    """Say once what is alike: `10 users`, or `sync 1 user; async 10 users` where they differ."""
-    labels: dict[str, list[str]] = {}
-    for label, text in texts.items():
-        labels.setdefault(text, []).append(label)
-    if len(labels) == 1:
-        return next(iter(labels))
-    parts = [f"{' and '.join(names)}{between}{text}" for text, names in labels.items()]
-    return (" · " if between == ": " else "; ").join(parts)

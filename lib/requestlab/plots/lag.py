@@ -2,29 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Polygon
 
-from requestlab.measurement.lag import Loop, loops, span_ms
-from requestlab.plots import lag_panels, lag_words, style
-from requestlab.plots.headings import Line, height_in, lines, write_above
-from requestlab.plots.inputs import Contender, Predicted, Runs, gather, predictions, small_print
-from requestlab.plots.lag_words import LagFinding
-from requestlab.plots.lettering import wrapped
-from requestlab.plots.sheet import Picture
+from requestlab.measurement import lag as analysis
+from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, MUCH, Block, Culprit, LagFinding, Loop
+from requestlab.measurement.threads import one_span
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
+from requestlab.plots.marks import Floats, Labels, Level, clock, name_levels, prediction
+from requestlab.plots.sheet import INNER_IN, MARGIN_IN, TICKS_IN, Line, Picture, Sheet, height_in, lines, write_above
+from requestlab.system import wording
+from requestlab.worker.heartbeat import EVERY_NS
 
 MAX_RUNS = 3
 MAX_ROWS = 6
 """Event loops that are drawn; of more, the latest of each run, and the others are counted."""
 
-ALIKE = 4.0
-"""How much longer one run may be than another for the two to be drawn on one time axis."""
+LOWEST_MS = 0.02
+"""Ticks that were less late are drawn here: no timer is more exact, and the axis is logarithmic."""
 
-_LEFT_IN, _TIME_IN, _APART_IN, _SORTED_IN = 0.7, 5.25, 0.17, 1.92
-_TICKS_IN, _LABEL_IN, _LINE_IN, _ADVICE_PT = 0.24, 0.36, 0.165, 9.5
+_LEFT_IN, _TIME_IN, _APART_IN, _SORTED_IN, _AXIS_IN = 0.7, 5.25, 0.17, 1.88, 0.62
 _PANELS_IN = (2.7, 1.9, 1.6, 1.45, 1.35, 1.3)  # by the number of rows
+_ROOM_ABOVE_IN, _MARGIN = 0.42, 0.02
+_BOTTOM_MS = 0.8 * LOWEST_MS
+_MAX_DOTS, _MAX_AVOIDED = 3000, 40
+_LIMIT: dict[str, Any] = {"color": "#9A3324", "linewidth": 1.0, "linestyle": (0, (6, 2)), "zorder": 1.5}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """How the figure tells of a cause: by whom the loop was held up, what to do about it, and how its blocks are shaded."""
+
+    by: str
+    advice: str
+    face: dict[str, Any]
+
+
+CAUSES = {
+    "blocking code": Cause(
+        "code that computed",
+        "compute in another process; a thread (sync_to_async) frees the loop too, but shares the GIL with it.",
+        {"facecolor": style.EVENT_LOOP, "alpha": 0.75},
+    ),
+    "blocking call": Cause(
+        "a blocking call",
+        "await the call's async twin (asyncio.sleep for time.sleep, an async client), or hand it to a thread with sync_to_async.",
+        {"facecolor": "#FBE6BD", "edgecolor": style.EVENT_LOOP, "hatch": "/////"},
+    ),
+    "GIL held elsewhere": Cause(
+        "another thread that held the GIL",
+        "leave the loop's code alone and move the computation of the other thread to another process: each time the loop wants "
+        "to run, that thread keeps the GIL for up to a switch interval, 5 ms unless set.",
+        {"facecolor": style.THREAD, "alpha": 0.6},
+    ),
+    "not scheduled": Cause(
+        "the operating system, which gave it no core",
+        "before blaming code, measure on a quieter machine or with fewer workers: this one had no core to spare.",
+        {"facecolor": style.PALE, "edgecolor": style.NOBODY, "hatch": "....."},
+    ),
+}
+UNKNOWN = Cause(
+    "something unknown",
+    "measure again, for longer: too little is known of what held it up.",
+    {"facecolor": style.NOBODY, "alpha": 0.5},
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +86,7 @@ class Row:
     last: bool
 
 
+@style.applied()
 def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     """Draw how late the event loops of one to three runs were: over time with what held them up, and sorted.
 
@@ -53,100 +101,279 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     """
     contenders = gather(runs, "lag", MAX_RUNS)
     expected = predictions(predicted, contenders, "a lateness in ms")
-    spans = _spans(contenders)
-    told = [LagFinding(c.label, loops(c.run, c.label)) for c in contenders]
-    title = lag_words.title(told)
-    with style.style():
-        return Picture(_drawn(contenders, told, expected, spans, title), f"{title}.")
-
-
-def _spans(contenders: Sequence[Contender]) -> list[float]:
-    """Return how much time each run's axis holds: the same for all unless they are too unlike."""
-    spans = [span_ms(contender.run) for contender in contenders]
-    return spans if max(spans) > ALIKE * min(spans) else [max(spans)] * len(spans)
-
-
-def _drawn(
-    contenders: Sequence[Contender],
-    told: Sequence[LagFinding],
-    expected: Sequence[float | None],
-    spans: Sequence[float],
-    title: str,
-) -> Figure:
-    rows = [row for parts in zip(contenders, told, expected, spans, strict=True) for row in _rows(*parts, len(told))]
-    panel_in = _PANELS_IN[min(len(rows), len(_PANELS_IN)) - 1]
-    most_in = style.WIDTH_IN - 2 * style.MARGIN_IN
-    advice = wrapped(lag_words.advice(told), most_in, _ADVICE_PT)
-    explained = wrapped(lag_words.explanation(told), most_in, 9)
-    below_in = 0.1 + _LINE_IN * len(explained) + _LABEL_IN
-    rows_in = [height_in(row.heading) + panel_in + (_TICKS_IN if row.last else 0.0) for row in rows]
-    top_in = below_in + sum(rows_in)
-    frame = style.Frame(top_in + 0.08 + _LINE_IN * len(advice), lag_words.tied(title), _caption(contenders, told))
-    frame.write(
-        "\n".join(advice), top_in + 0.06 + _LINE_IN * len(advice), fontsize=_ADVICE_PT, va="top", linespacing=1.25
-    )
-    peak = lag_panels.peak_ms([row.loop for row in rows], expected)
-    for row, row_in in zip(rows, rows_in, strict=True):
-        top_in -= row_in
-        _draw_row(frame, row, top_in + (_TICKS_IN if row.last else 0.0), panel_in, peak, len(rows), row is rows[-1])
-    frame.write("\n".join(explained), below_in - _LABEL_IN - 0.05, va="top", linespacing=1.25)
-    return frame.figure
-
-
-def _rows(contender: Contender, told: LagFinding, expected: float | None, span: float, runs: int) -> list[Row]:
-    most = MAX_ROWS // runs
-    latest = sorted(told.loops, key=lambda loop: -loop.max_ms)[:most]
-    shown = [loop for loop in told.loops if loop in latest]
-    headings = [_heading(contender, told, loop, first=loop is shown[0]) for loop in shown]
-    return [
-        Row(contender, loop, heading, expected, span, loop is shown[-1])
-        for loop, heading in zip(shown, headings, strict=True)
+    findings = [analysis.finding(one.run, one.label) for one in contenders]
+    spans = one_span([analysis.span_ms(one.run) for one in contenders])
+    rows = [
+        row for parts in zip(contenders, findings, expected, spans, strict=True) for row in _rows(*parts, len(runs))
     ]
+    sheet = Sheet(title(findings))
+    sheet.write([advice(findings)])
+    _draw(sheet, rows)
+    sheet.explain(_explanation(findings), " ".join(_missing(contenders, findings, rows)))
+    return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
 
 
-def _heading(contender: Contender, told: LagFinding, loop: Loop, first: bool) -> list[Line]:
-    most_in = style.WIDTH_IN - 2 * style.MARGIN_IN
-    found = lag_words.verdict(loop)
-    if len(told.loops) > 1:
-        found = f"{loop.name}: {found}"
-    above = []
-    if first:
-        above = [
-            *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
-            *lines(" · ".join(contender.asked), most_in, color=style.GREY),
-        ]
-    return [*above, *lines(found[0].upper() + found[1:], most_in, bold=True)]
+# In words
 
 
-def _draw_row(
-    frame: style.Frame, row: Row, bottom_in: float, panel_in: float, peak: float, number: int, lowest: bool
-) -> None:
-    over_time = frame.axes(_LEFT_IN, bottom_in, _TIME_IN, panel_in)
-    sorted_ = frame.axes(_LEFT_IN + _TIME_IN + _APART_IN, bottom_in, _SORTED_IN, panel_in)
-    lag_panels.set_axes(over_time, sorted_, row.span_ms, peak, panel_in)
-    lag_panels.draw_time(
-        over_time, row.loop, row.contender.look, row.predicted, lag_panels.MAX_LABELS if number < 3 else 2
+def title(findings: Sequence[LagFinding]) -> str:
+    """Return the finding, one sentence without its full stop."""
+    if len(findings) > 1:
+        return f"How long the event loop was held up at most: {wording.joined(list(map(_at_most, findings)))}"
+    (one,) = findings
+    if not one.culprits:
+        which = "The event loop was never" if len(one.loops) == 1 else f"None of {len(one.loops)} event loops was"
+        return f"{which} held up: no callback would have waited longer than {_ms(one.worst.max_ms)}"
+    first, *others = one.weighty
+    more = [block for culprit in others for block in culprit.blocks]
+    otherwise = f"; {_times(more)} otherwise" if more else ""
+    harmless = "" if one.troubled or one.much else ": no problem"
+    did = "blocked" if first.cause.startswith("blocking") else "held up"
+    return f"{_subject(one, first)} {did} {_times(first.blocks)} by {blamed(first)}{otherwise}{harmless}"
+
+
+def _at_most(one: LagFinding) -> str:
+    if not one.culprits:
+        return f"never under {one.label}"
+    culprit = max(one.culprits, key=lambda culprit: culprit.longest.ms)
+    return f"{_ms(culprit.longest.ms)} under {one.label} by {blamed(culprit)}"
+
+
+def _subject(one: LagFinding, culprit: Culprit) -> str:
+    if len(one.loops) == 1:
+        return "The event loop was"
+    stuck = sum(any(block in culprit.blocks for block in loop.blocks) for loop in one.loops)
+    which = f"All {stuck}" if stuck == len(one.loops) else f"{stuck} of {len(one.loops)}"
+    return f"{which} event loops {'was' if stuck == 1 else 'were'}"
+
+
+def _times(blocks: Sequence[Block]) -> str:
+    longest = _ms(max(block.ms for block in blocks))
+    return f"{wording.often(len(blocks))} for {'up to ' if len(blocks) > 1 else ''}{longest}"
+
+
+def blamed(culprit: Culprit) -> str:
+    """Say what a culprit was: `a blocking call in block (labapp/async_views.py:41)`."""
+    place = _place(culprit)
+    return f"{_cause(culprit).by}{f' in {place}' if place else ''}"
+
+
+def _cause(found: Culprit | Block) -> Cause:
+    return CAUSES.get(found.cause, UNKNOWN)
+
+
+def _place(culprit: Culprit) -> str:
+    """Return function, file and line, and the view, unless the function is the view; empty where none can be told."""
+    block, view = culprit.seen, culprit.seen.view.rpartition(".")[2]
+    if not culprit.placed:
+        return ""
+    where = f"{block.function} ({block.where})" if block.function and block.where else block.function or block.where
+    return f"{where} in view {view}".strip() if view and view != block.function else where
+
+
+def _label(culprit: Culprit) -> str:
+    """Return what stands beside the longest block of a culprit: its place, its cause and its length."""
+    often = f"{wording.often(len(culprit.blocks))}, up to " if len(culprit.blocks) > 1 else ""
+    place, length = _place(culprit), f"{often}{_ms(culprit.longest.ms)}"
+    return f"{place}\n{culprit.cause}: {length}" if place else f"{culprit.cause}:\n{length}"
+
+
+def verdict(loop: Loop) -> str:
+    """Return whether a loop has a problem by the limits, and why: `a problem: maximum 301 ms (limit 100 ms)`."""
+    over = "over " if loop.pending.any() else ""
+    figures = [
+        f"median {_ms(loop.percentile(50))} (limit {MEDIAN_LIMIT_MS:g} ms)",
+        f"maximum {over}{_ms(loop.max_ms)} (limit {MAXIMUM_LIMIT_MS:g} ms)",
+    ]
+    reached = [text for text, too_late in zip(figures, loop.too_late, strict=True) if too_late]
+    share = f"held up for {wording.percent(loop.held_up)} of the time"
+    if reached:
+        return f"a problem: {' and '.join(reached)}{f'; {share}' if loop.blocks else ''}"
+    if loop.held_up > MUCH:
+        return f"below the limits: {', '.join(figures)}; but {share}"
+    return f"no problem: {', '.join(figures)}"
+
+
+def advice(findings: Sequence[LagFinding]) -> str:
+    """Return one sentence of advice for the run whose loop was latest, or that there is nothing to do."""
+    troubled = [one for one in findings if one.troubled]
+    concerned = troubled or [one for one in findings if one.much]
+    if not concerned:
+        return "Nothing to do: no limit is reached."
+    worst = max(concerned, key=lambda one: one.worst.max_ms)
+    under = f" under {worst.label}" if len(findings) > 1 else ""
+    share = wording.percent(max(loop.held_up for loop in worst.loops))
+    but = "" if troubled else f"No limit is reached, but for {share} of the time something held up the loop. "
+    return f"{but}What to do{under}: {_cause(worst.culprits[0]).advice if worst.culprits else UNKNOWN.advice}"
+
+
+def _explanation(findings: Sequence[LagFinding]) -> str:
+    shaded = (
+        "Shaded, the loop was held up: solid orange, its own thread computed; hatched orange, it waited in a call; grey, it "
+        "could not run, or nobody knows. "
     )
-    lag_panels.draw_sorted(sorted_, row.loop, row.contender.look, row.predicted)
-    lag_panels.name_levels(sorted_, row.loop, row.predicted, panel_in)
-    write_above(over_time, row.heading, _LEFT_IN - style.MARGIN_IN)
-    for axes in (over_time, sorted_):
-        axes.tick_params(labelbottom=row.last)
-    over_time.set_ylabel("how late, in ms (log.)" if panel_in > 1.6 else "ms late (log.)", labelpad=2)
-    if lowest:
-        over_time.set_xlabel("ms since the first request was planned", labelpad=2)
-        sorted_.set_xlabel("for so much of the time, a callback\nwould have waited no longer", labelpad=2)
+    return (
+        f"A dot is one tick of a heartbeat, a callback due on the loop every {EVERY_NS / 1e6:g} ms; any other callback due at "
+        "that moment would have run as late. Right: the same sorted, that is, for which share of the time a callback would "
+        f"have waited no longer. {shaded if any(one.culprits for one in findings) else ''}Limits as in Clinic.js Doctor: a "
+        f"median of {MEDIAN_LIMIT_MS:g} ms, for then nobody is served for so long, again and again; a maximum of "
+        f"{MAXIMUM_LIMIT_MS:g} ms, for even one such stop is felt by every request of the worker."
+    )
 
 
-def _caption(contenders: Sequence[Contender], told: Sequence[LagFinding]) -> list[str]:
-    """Return the small print, before it what is missing."""
-    notes = []
-    for contender, one in zip(contenders, told, strict=True):
-        hidden = len(one.loops) - MAX_ROWS // len(told)
-        if hidden > 0:
-            notes.append(f"Of {one.label}, {hidden} more event loops that were less late are not drawn.")
-        if contender.run.trace.lost:
-            notes.append(
-                f"Of {one.label}, {contender.run.trace.lost:,} rows of the probe were lost: its ring was full."
-            )
-    return [*notes, *small_print(contenders)]
+def _missing(contenders: Sequence[Contender], findings: Sequence[LagFinding], rows: Sequence[Row]) -> Iterator[str]:
+    for contender, one in zip(contenders, findings, strict=True):
+        hidden = len(one.loops) - sum(row.contender is contender for row in rows)
+        lost = contender.run.trace.lost
+        if hidden:
+            yield f"Of {one.label}, {hidden} more event loops that were less late are not drawn."
+        if lost:
+            yield f"Of {one.label}, {lost:,} rows of the probe were lost: its ring was full."
+
+
+def _ms(value: float) -> str:
+    """A lateness with its unit; timers that fire early, and what is too short to mean anything, are on time."""
+    return f"{wording.ms(value)} ms" if value >= 0.005 else "0 ms"
+
+
+# Rows and panels
+
+
+def _rows(contender: Contender, found: LagFinding, expected: float | None, span: float, runs: int) -> list[Row]:
+    """Return the loops of a run that are drawn, those that were latest, in the order of the workers."""
+    latest = sorted(found.loops, key=lambda loop: -loop.max_ms)[: MAX_ROWS // runs]
+    shown = [loop for loop in found.loops if loop in latest]
+    rows = []
+    for loop in shown:
+        said = f"{loop.name}: {verdict(loop)}" if len(found.loops) > 1 else verdict(loop)
+        above = [
+            *lines(contender.heading, INNER_IN, style.HEADING_PT, contender.look.ink, bold=True),
+            *lines(" · ".join(contender.asked), INNER_IN, color=style.GREY),
+        ]
+        heading = [*(above if loop is shown[0] else []), *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
+        rows.append(Row(contender, loop, heading, expected, span, loop is shown[-1]))
+    return rows
+
+
+def _draw(sheet: Sheet, rows: Sequence[Row]) -> None:
+    """Draw a row of two panels for each loop: its lateness over time, and sorted."""
+    panel_in = _PANELS_IN[min(len(rows), len(_PANELS_IN)) - 1]
+    columns = [(_LEFT_IN, _TIME_IN), (_LEFT_IN + _TIME_IN + _APART_IN, _SORTED_IN)]
+    seen = [
+        value
+        for row in rows
+        for value in (row.loop.max_ms, row.predicted or 0.0, *(block.ms for block in row.loop.blocks))
+    ]
+    for row in rows:
+        below_in = _AXIS_IN if row is rows[-1] else TICKS_IN if row.last else 0.0
+        over_time, in_order = sheet.panels(panel_in, columns, above_in=height_in(row.heading), below_in=below_in)
+        write_above(over_time, row.heading, _LEFT_IN - MARGIN_IN)
+        over_time.set_xlim(-_MARGIN * row.span_ms, (1 + _MARGIN) * row.span_ms)
+        in_order.set_xlim(0, 104)
+        for axes in (over_time, in_order):
+            _set_lateness(axes, max(MAXIMUM_LIMIT_MS, *seen), panel_in)
+            axes.tick_params(labelbottom=row.last)
+        clock(over_time, named=row is rows[-1])
+        over_time.set_ylabel("how late, in ms (log.)" if panel_in > 1.6 else "ms late (log.)", labelpad=2)
+        in_order.set_xticks([50, 99], ["50 %", "99 %"])
+        in_order.tick_params(labelleft=False)
+        if row is rows[-1]:
+            in_order.set_xlabel("for so much of the time, a callback\nwould have waited no longer", labelpad=2)
+        _draw_time(over_time, row, 3 if len(rows) < 3 else 2)
+        _draw_sorted(in_order, row)
+        _name_levels(in_order, row)
+
+
+def _set_lateness(axes: Axes, peak_ms: float, panel_in: float) -> None:
+    """Set the axis of lateness, logarithmic, with room for a label above the peak."""
+    above = _ROOM_ABOVE_IN / panel_in
+    axes.set_yscale("log")
+    axes.set_ylim(_BOTTOM_MS, float(np.exp((np.log(peak_ms) - above * np.log(_BOTTOM_MS)) / (1 - above))))
+    ticks = [10.0**power for power in range(-1, int(np.log10(peak_ms * 1.01)) + 1)]
+    axes.set_yticks(ticks, [f"{tick:,g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def _draw_time(axes: Axes, row: Row, most_labels: int) -> None:
+    """Draw each tick, the blocks with their culprits, the limits and the reader's prediction."""
+    loop, labels = row.loop, Labels(axes)
+    _draw_levels(axes, row, labels)
+    for block in loop.blocks:
+        _draw_block(axes, block)
+    for block in sorted(loop.blocks, key=lambda block: -block.ms)[:_MAX_AVOIDED]:
+        for ms in np.geomspace(LOWEST_MS, max(block.ms, LOWEST_MS), 12):
+            labels.avoid(np.array([block.begin_ms, block.end_ms - ms]), np.full(2, ms))
+    time, late = _thinned(loop.time_ms, loop.late_ms)
+    dots: dict[str, Any] = {"marker": ".", "markersize": 2.6, "markeredgewidth": 0, "rasterized": True}
+    axes.plot(time, late, color=row.contender.look.colour, linestyle="none", **dots)
+    labels.avoid(time, late)
+    never = np.flatnonzero(loop.pending)[:1]
+    axes.plot(loop.time_ms[never], _drawn(loop.late_ms[never]), "^", color=row.contender.look.ink, zorder=4)
+    for rank, culprit in enumerate(LagFinding("", [loop]).weighty[:most_labels]):
+        at = (max(culprit.longest.begin_ms, 0.0), max(culprit.longest.ms, LOWEST_MS))
+        left = at[0] > 0.6 * axes.get_xlim()[1]
+        if labels.put(_label(culprit), at, to_the_left=left, bold=rank == 0, optional=rank > 0):
+            axes.plot(*at, marker="v", markersize=5, color=style.INK, zorder=4, clip_on=False)
+
+
+def _draw_block(axes: Axes, block: Block) -> None:
+    """Shade the stretch, darker below what a callback due in it would have had to wait: the time until its end."""
+    begin, end = block.begin_ms, max(block.end_ms, block.begin_ms + LOWEST_MS)
+    waits = np.geomspace(end - begin, LOWEST_MS, 24)
+    corners = [(begin, _BOTTOM_MS), *zip(end - waits, waits, strict=True), (end, _BOTTOM_MS)]
+    axes.add_patch(Polygon(corners, closed=True, linewidth=0, zorder=1, **_cause(block).face))
+    pale = style.EVENT_LOOP if block.cause.startswith("blocking") else style.NOBODY
+    axes.axvspan(begin, end, color=pale, alpha=0.1, linewidth=0)
+
+
+def _draw_levels(axes: Axes, row: Row, labels: Labels) -> None:
+    """Draw the limits, the idle floor and the prediction."""
+    for limit in (MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS):
+        axes.axhline(limit, **_LIMIT)
+        labels.avoid_level(limit)
+    if np.isfinite(row.loop.floor_ms):
+        axes.axhline(max(row.loop.floor_ms, LOWEST_MS), color=style.NOBODY, linewidth=0.8, zorder=0.5)
+    if row.predicted is not None:
+        prediction(axes, max(row.predicted, LOWEST_MS), axis="y")
+        labels.avoid_level(max(row.predicted, LOWEST_MS))
+
+
+def _draw_sorted(axes: Axes, row: Row) -> None:
+    """Draw for which share of the time a callback would have waited no longer, with p50, p99 and the maximum marked."""
+    look, labels = row.contender.look, Labels(axes)
+    late = _drawn(np.sort(row.loop.late_ms))
+    share = 100 * np.arange(1, late.size + 1) / late.size
+    _draw_levels(axes, row, labels)
+    for percent in (50, 99):
+        axes.axvline(percent, color=style.PALE, linewidth=0.8, zorder=0)
+    axes.step([0, *share], [late[0], *late], where="pre", color=look.colour)
+    labels.avoid(share, late)
+    marked = {"p50": (50, row.loop.percentile(50)), "p99": (99, row.loop.percentile(99)), "max": (100, row.loop.max_ms)}
+    for name, (x, ms) in marked.items():
+        at = (float(x), max(ms, LOWEST_MS))
+        axes.plot(*at, **look.markers, zorder=4, clip_on=False)
+        labels.put(f"{name} {_ms(ms)}", at, to_the_left=True, color=look.ink, bold=True)
+
+
+def _name_levels(axes: Axes, row: Row) -> None:
+    """Write to the right of the axes which line is which."""
+    levels = [
+        Level(MAXIMUM_LIMIT_MS, f"limit of the maximum: {MAXIMUM_LIMIT_MS:g} ms", _LIMIT["color"]),
+        Level(MEDIAN_LIMIT_MS, f"limit of the median: {MEDIAN_LIMIT_MS:g} ms", _LIMIT["color"]),
+        Level(max(row.loop.floor_ms, LOWEST_MS), f"idle floor: {_ms(row.loop.floor_ms)}", style.GREY),
+    ]
+    if row.predicted is not None:
+        levels.append(Level(max(row.predicted, LOWEST_MS), f"your prediction: {wording.number(row.predicted)} ms"))
+    name_levels(axes, levels, INNER_IN, 0.15)
+
+
+def _drawn(late_ms: Floats) -> Floats:
+    return np.maximum(late_ms, LOWEST_MS)
+
+
+def _thinned(time_ms: Floats, late_ms: Floats) -> tuple[Floats, Floats]:
+    """Return the ticks to draw: of too many, the latest of each stretch, so that no peak is lost."""
+    kept = np.arange(late_ms.size)
+    if late_ms.size > _MAX_DOTS:
+        kept = np.array([part[late_ms[part].argmax()] for part in np.array_split(kept, _MAX_DOTS)])
+    return time_ms[kept], _drawn(late_ms[kept])

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
+from matplotlib.axes import Axes
 
-from requestlab.comparison.comparison import ALIKE, Comparison
+from requestlab.comparison import wording
+from requestlab.comparison.comparison import ALIKE, CANNOT_TELL, METRICS, Comparison
 from requestlab.comparison.intervals import CONFIDENCE
+from requestlab.comparison.wording import PHRASES, Finding
 from requestlab.errors import ConfigurationError
-from requestlab.plots import ratio_axis, ratio_panel, ratio_print, ratio_words, style
-from requestlab.plots.inputs import Predicted, small_print
-from requestlab.plots.lettering import wrapped
-from requestlab.plots.ratio_rows import Cases, Row, cases, chosen_metrics, rows
-from requestlab.plots.sheet import Picture
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender, Predicted, first_runs, gather, predicted_for, small_print
+from requestlab.plots.marks import Floats, downward, estimate, number, prediction
+from requestlab.plots.sheet import (
+    MARGIN_IN,
+    Line,
+    Picture,
+    Sheet,
+    height_in,
+    lines,
+    size_in,
+    width_in,
+    write_above,
+    write_at,
+)
+from requestlab.plots.style import SeriesStyle
+from requestlab.system.wording import number as written
+from requestlab.system.wording import times
 
-_LABELLED_FROM_IN = 2.6
-_EXPLAINED_PT = 9.0
+NOBODYS = SeriesStyle(style.NOBODY, "o", filled=False)
+"""The look of the control, and of a contender of which nothing was measured."""
+
+_BESIDE_IN, _APART_IN, _MAX_CASE_IN, _MAX_LABEL_IN = 2.72, 0.14, 1.3, 1.75
+_MIN_ROW_IN, _BETWEEN_CASES_IN = 0.35, 0.1
+_FOOT_IN, _BETWEEN_PANELS_IN, _LABELLED_FROM_IN = 0.38, 0.04, 2.6
+_HEADING_PT = 9.5
+_FASTER_SIDE = "#EDF5EC"
+
+_LEAST = math.log(1.12)  # what the axis holds to either side of 1
+_MIN_SHARE = 0.24  # of the axis, to either side of 1, so that the words at its ends have their place
+_FURTHER = 0.5  # how much further than the rounds themselves an interval is followed before it is cut off
 
 
+@style.applied()
 def ratios(
     result: Comparison | Mapping[str, Comparison],
     metrics: Sequence[str] = ("throughput", "p50", "p95", "cpu_per_request"),
@@ -36,53 +67,259 @@ def ratios(
     is always divided by what it repeats. `predicted` is the ratio of throughputs that the reader expects, for all contenders,
     by label, or by name of the comparison. Raises ConfigurationError for anything that is not so.
     """
-    given = cases(result, baseline)
-    names = chosen_metrics(metrics)
+    given = _cases(result, baseline)
+    names = _chosen(metrics)
     if predicted is not None and "throughput" not in names:
         raise ConfigurationError(f"predicted={predicted!r} is a ratio of throughputs; add 'throughput' to metrics")
-    drawn = {name: rows(given, name, predicted if name == "throughput" else None) for name in names}
-    load = ratio_print.load(next(iter(given.results.values())))
-    title = ratio_words.title(given, names[0], drawn[names[0]], load)
-    with style.style():
-        return Picture(_drawn(given, drawn, title), f"{title}.")
+    rows = {name: list(_rows(given, name, predicted if name == "throughput" else None)) for name in names}
+    every = list(chain.from_iterable(rows.values()))
+    plan = _plan(given, every, names)
+
+    load = wording.common_load(next(iter(given.results.values())))
+    sheet = Sheet(wording.title([row.finding for row in rows[names[0]]], given.baseline, load, given.several))
+    for name in names:
+        _draw_panel(sheet, name, rows[name], plan, last=name == names[-1])
+    sheet.explain(*_explained(given, plan.notes))
+    told = wording.circumstances_of(given.results)
+    return sheet.picture(small_print(given.contenders, asked=told["asked"]), list(told.items()))
 
 
-def _drawn(given: Cases, drawn: Mapping[str, Sequence[Row]], title: str) -> Figure:
-    every = [row for some in drawn.values() for row in some]
-    notes = list(dict.fromkeys(caveat for row in every for caveat in row.caveats))
-    widths = ratio_panel.columns(every, list(drawn))
-    panels = [ratio_panel.panel(metric, some, widths, notes) for metric, some in drawn.items()]
-    labelled = [one is panels[-1] or one.height_in > _LABELLED_FROM_IN for one in panels]
-    below = _explained(given, notes)
-    foot_in = 0.22 + 0.165 * len(below)
-    heights = [
-        ratio_panel.HEAD_IN + one.height_in + (ratio_panel.FOOT_IN if ticked else 0.04)
-        for one, ticked in zip(panels, labelled, strict=True)
-    ]
-    frame = style.Frame(foot_in + sum(heights) + 0.05, title, _caption(given))
-    panel_in = style.WIDTH_IN - 2 * style.MARGIN_IN - widths.left_in - ratio_panel.RIGHT_IN
-    ends = ratio_axis.limits(every)
-    bottom_in = foot_in + sum(heights)
-    for one, height, ticked in zip(panels, heights, labelled, strict=True):
-        bottom_in -= height
-        above_in = bottom_in + (ratio_panel.FOOT_IN if ticked else 0.04)
-        axes = frame.axes(style.MARGIN_IN + widths.left_in, above_in, panel_in, one.height_in)
-        ratio_axis.set_axis(axes, ends, panel_in, ticked, given.baseline)
-        ratio_panel.draw(axes, one, ends, widths)
-    frame.write("\n".join(below), foot_in - 0.16, va="top", fontsize=_EXPLAINED_PT, linespacing=1.3)
-    return frame.figure
+# What there is to be drawn
 
 
-def _explained(given: Cases, notes: Sequence[str]) -> list[str]:
-    texts = [
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """The comparisons of one figure by name, and the contender that all others are divided by."""
+
+    results: Mapping[str, Comparison]
+    baseline: str
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one, so that each needs its name."""
+        return len(self.results) > 1
+
+    @property
+    def labels(self) -> list[str]:
+        """The contenders other than the baseline, in the order in which they come up first."""
+        found = dict.fromkeys(label for result in self.results.values() for label in result.labels)
+        return [label for label in found if label != self.baseline]
+
+    @property
+    def controlled(self) -> bool:
+        """Whether there is an A/A control."""
+        return any(result.control is not None for result in self.results.values())
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """Each contender of which anything was measured, with its looks; the control is none."""
+        first = {label: run for result in self.results.values() for label, run in first_runs(result).items()}
+        return gather([first], "ratios") if first else []
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One ratio: its finding and its look, the ratio of each round that has one, and what the reader predicted, or None."""
+
+    finding: Finding
+    look: SeriesStyle
+    each: Floats
+    predicted: float | None
+
+    @property
+    def ink(self) -> str:
+        """The colour of its words."""
+        return style.GREY if self.finding.control else self.look.ink
+
+    @property
+    def label(self) -> str:
+        """What stands before the row: `▲ async`, `sync again (A/A)`."""
+        over = self.finding.ratio.over
+        return f"{over} (A/A)" if self.finding.control else f"{self.look.glyph} {over}"
+
+
+def _cases(result: object, baseline: str | None) -> Cases:
+    """Return what a figure of ratios was given; ConfigurationError for anything that cannot be drawn."""
+    given: Mapping[Any, Any] = result if isinstance(result, Mapping) else {"": result}
+    wrong = [repr(one) for one in given.values() if not isinstance(one, Comparison)]
+    if wrong or not given:
+        what = wrong[0] if wrong else "nothing"
+        raise ConfigurationError(
+            f"ratios() takes a comparison of compare(), or one mapping of names to them, not {what}"
+        )
+    results: dict[str, Comparison] = {str(name): one for name, one in given.items()}
+    firsts = list(dict.fromkeys(one.labels[0] for one in results.values()))
+    if baseline is None and len(firsts) > 1:
+        raise ConfigurationError(f"these comparisons have several baselines ({', '.join(firsts)}); say baseline=...")
+    chosen = firsts[0] if baseline is None else baseline
+    for one in results.values():
+        if chosen not in one.labels:
+            raise ConfigurationError(f"baseline={chosen!r}: expected one of the contenders: {', '.join(one.labels)}")
+    found = Cases(results, chosen)
+    if not found.labels and not found.controlled:
+        raise ConfigurationError("ratios() needs two contenders, or one with a control; this comparison has one alone")
+    return found
+
+
+def _chosen(metrics: object) -> list[str]:
+    """Return the names of the metrics, each once; ConfigurationError for one that there is not, and for none."""
+    names = [metrics] if isinstance(metrics, str) else list(metrics) if isinstance(metrics, Sequence) else []
+    if not names or any(name not in METRICS for name in names):
+        raise ConfigurationError(f"metrics={metrics!r}: expected some of: {', '.join(METRICS)}")
+    return list(dict.fromkeys(names))
+
+
+def _rows(given: Cases, metric: str, predicted: Predicted) -> Iterator[Row]:
+    """Yield the rows of one metric: case by case, first the contenders, then the control."""
+    known = [*given.labels, *(given.results if given.several else ())]
+    guesses = predicted_for(predicted, known, "a ratio of throughputs", noun="contender", positive=True)
+    looks = {contender.label: contender.look for contender in given.contenders}
+    for case, result in given.results.items():
+        for label in [label for label in given.labels if label in result.labels]:
+            guess = guesses[label] if guesses[label] is not None else guesses.get(case)
+            finding = Finding(result.ratio(label, given.baseline, metric), case)
+            yield Row(finding, looks.get(label, NOBODYS), _each(result, finding), guess)
+        if result.control is not None:
+            finding = Finding(result.ratio(result.control, result.labels[0], metric), case, control=True)
+            yield Row(finding, NOBODYS, _each(result, finding), None)
+
+
+def _each(result: Comparison, finding: Finding) -> Floats:
+    """Return the ratio of each round that has one."""
+    table = result.figures(finding.ratio.metric)
+    each = (table[finding.ratio.over] / table[finding.ratio.under]).to_numpy(np.float64)
+    return np.asarray(each[np.isfinite(each) & (each > 0)])
+
+
+# Where it is drawn
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all panels share: the baseline and the caveats below the figure, how wide the names of the cases and the labels
+    are, in inches, and where the axis ends."""
+
+    baseline: str
+    notes: list[str]
+    case_in: float
+    label_in: float
+    low: float
+    high: float
+
+    @property
+    def left_in(self) -> float:
+        """How far the axes begin from the left margin."""
+        return self.case_in + self.label_in
+
+    def texts(self, row: Row, begins: bool) -> list[list[Line]]:
+        """Return what stands before a row, where it `begins` a case the name of that, and what stands behind it."""
+        finding = row.finding
+        case = lines(finding.case, self.case_in, style.TEXT_PT, bold=True) if begins and finding.case else []
+        label_in = self.label_in - _APART_IN
+        label = lines(row.label, label_in, style.TEXT_PT, row.ink, bold=not finding.control)
+        return [case, label, self._beside(row)]
+
+    def _beside(self, row: Row) -> list[Line]:
+        """Return its ratio and verdict, why there is none, and the reader's prediction."""
+        ratio, most_in = row.finding.ratio, _BESIDE_IN - _APART_IN
+        decided = ratio.verdict != CANNOT_TELL
+        said = f"{wording.found(ratio)}, {wording.verdict(ratio)}" if decided else wording.found(ratio)
+        guess = [] if row.predicted is None else [f"your prediction: {written(row.predicted)} ×"]
+        return [
+            *lines(said, most_in, style.TEXT_PT, row.ink, decided),
+            *lines(wording.remark(row.finding, self.notes), most_in, color=style.GREY),
+            *lines(guess, most_in),
+        ]
+
+
+def _plan(given: Cases, rows: Sequence[Row], metrics: Sequence[str]) -> Plan:
+    """Make the columns wide enough for all labels, as far as there is room, and for the headings above them."""
+    notes = list(dict.fromkeys(caveat for row in rows for caveat in row.finding.ratio.caveats))
+    case_in = max(min(width_in(row.finding.case, style.TEXT_PT, True), _MAX_CASE_IN) for row in rows)
+    label_in = max(min(width_in(row.label, style.TEXT_PT, True), _MAX_LABEL_IN) for row in rows) + _APART_IN
+    case_in += _APART_IN if case_in else 0
+    headings_in = max(width_in(PHRASES[metric].heading, _HEADING_PT, True) + _APART_IN for metric in metrics)
+    return Plan(given.baseline, notes, case_in, max(label_in, headings_in - case_in), *_limits(rows))
+
+
+def _limits(rows: Sequence[Row]) -> tuple[float, float]:
+    """Return limits that hold every round and prediction, and the intervals unless they are far wider than the rounds."""
+    points = np.log(np.concatenate([[1.0], *(row.each for row in rows), [row.predicted or 1.0 for row in rows]]))
+    low, high = min(-_LEAST, float(points.min())), max(_LEAST, float(points.max()))
+    known = [row.finding.ratio for row in rows if row.finding.ratio.interval.known]
+    beyond = _FURTHER * (high - low)
+    left = max(min([low, *(math.log(ratio.low) for ratio in known)]), low - beyond)
+    right = min(max([high, *(math.log(ratio.high) for ratio in known)]), high + beyond)
+    margin = 0.05 * (right - left)
+    left, right = left - margin, right + margin
+    least = _MIN_SHARE / (1 - _MIN_SHARE)
+    return math.exp(min(left, -least * right)), math.exp(max(right, -least * left))
+
+
+# Drawing
+
+
+def _draw_panel(sheet: Sheet, metric: str, rows: Sequence[Row], plan: Plan, last: bool) -> None:
+    """Draw the rows of one metric below each other; the last panel, and a high one, has its axis numbered."""
+    cases = [row.finding.case for row in rows]
+    begins = [i == 0 or case != cases[i - 1] for i, case in enumerate(cases)]
+    texts = [plan.texts(row, first) for row, first in zip(rows, begins, strict=True)]
+    gaps = [_BETWEEN_CASES_IN if first and i else 0.0 for i, first in enumerate(begins)]
+    bottoms = np.cumsum(
+        [gap + max(_MIN_ROW_IN, *map(height_in, some)) for gap, some in zip(gaps, texts, strict=True)]
+    ).tolist()
+    tops = [before + gap for before, gap in zip([0.0, *bottoms], gaps, strict=False)]
+
+    labelled = last or bottoms[-1] > _LABELLED_FROM_IN
+    left_in = MARGIN_IN + plan.left_in
+    heading = [Line(PHRASES[metric].heading, _HEADING_PT, bold=True)]
+    below_in = _FOOT_IN if labelled else _BETWEEN_PANELS_IN
+    axes = sheet.panel(bottoms[-1], left_in, MARGIN_IN + _BESIDE_IN, above=heading, below_in=below_in)
+    _set_axes(axes, metric, plan, bottoms[-1], labelled)
+    for row, some, gap, top, bottom in zip(rows, texts, gaps, tops, bottoms, strict=True):
+        if gap:
+            axes.axhline(top - gap / 2, color="#BBBBBB", linewidth=0.7, zorder=0.7)
+        middle = (top + bottom) / 2
+        ratio = row.finding.ratio
+        estimate(axes, middle, ratio.interval, row.each, row.look, doubtful=bool(ratio.caveats))
+        if row.predicted is not None:
+            prediction(axes, row.predicted, span=(top, bottom), cross=middle)
+        for block, x_in in zip(some, (-plan.left_in, -plan.label_in, size_in(axes)[0] + _APART_IN), strict=True):
+            write_at(axes, block, middle, x_in)
+
+
+def _set_axes(axes: Axes, metric: str, plan: Plan, high_in: float, labelled: bool) -> None:
+    """Set the axis, logarithmic around 1; show which side is faster, and the band in which two equal processes may lie."""
+    downward(axes, high_in)
+    axes.set_xscale("log")
+    axes.set_xlim(plan.low, plan.high)
+    number(axes.xaxis, 9)
+    axes.tick_params(labelbottom=labelled, length=3 if labelled else 0)
+    axes.grid(axis="x", linewidth=0.6, color=style.PALE)
+    faster = (1, plan.high) if METRICS[metric] > 0 else (plan.low, 1)
+    axes.axvspan(*faster, color=_FASTER_SIDE, linewidth=0, zorder=0.5)
+    axes.axvspan(1 / (1 + ALIKE), 1 + ALIKE, color="#000000", alpha=0.12, linewidth=0, zorder=0.6)
+    axes.axvline(1, color=style.INK, linewidth=0.9, zorder=1)
+    less, more = f"◀ {PHRASES[metric].less}", f"{PHRASES[metric].more} ▶"
+    panel_in = size_in(axes)[0]
+    write_above(axes, [Line(less, style.TEXT_PT)])
+    write_above(axes, [Line(more, style.TEXT_PT)], width_in(more, style.TEXT_PT) - panel_in)
+    if labelled:
+        same = f"the same as {plan.baseline}"
+        same = same if width_in(same) < 2 * _MIN_SHARE * panel_in else "the same"
+        axes.annotate(same, (1, 0), (0, -17), ("data", "axes fraction"), "offset points", ha="center", va="top")
+
+
+def _explained(given: Cases, notes: Sequence[str]) -> Iterator[str]:
+    yield (
         f"Each figure is divided by that of {given.baseline} in the same round (logarithmic axis). Faint points: the rounds, "
         f"the first at the top. Bar: the interval at {CONFIDENCE:.0%} confidence, its middle marked. Tinted: the side that is "
-        f"faster or spends less. Grey band: two equal processes differ by as much ({ALIKE:.0%}).",
-    ]
+        f"faster or spends less. Grey band: two equal processes differ by as much ({ALIKE:.0%})."
+    )
     if given.controlled:
-        texts.append(f"A/A: a configuration measured against itself, under a second name. {_resolved(given)}.")
-    texts += [f"Note {number}: {note}." for number, note in enumerate(notes, start=1)]
-    return [line for text in texts for line in wrapped(text, style.WIDTH_IN - 2 * style.MARGIN_IN, _EXPLAINED_PT)]
+        yield f"A/A: a configuration measured against itself, under a second name. {_resolved(given)}."
+    for count, note in enumerate(notes, start=1):
+        yield f"Note {count}: {note}."
 
 
 def _resolved(given: Cases) -> str:
@@ -91,11 +328,5 @@ def _resolved(given: Cases) -> str:
     known = [one for one in found if one is not None and one.known]
     if not known:
         return "There were too few rounds to say how far apart equals come out today"
-    low, high = (ratio_words.times(bound) for bound in (min(one.low for one in known), max(one.high for one in known)))
+    low, high = times(min(one.low for one in known)), times(max(one.high for one in known))
     return f"On this machine today, equals come out at {low} to {high} times each other in requests per second"
-
-
-def _caption(given: Cases) -> list[str]:
-    contenders = given.contenders
-    told = ratio_print.circumstances(given.results)
-    return [*told, *([ratio_print.capacities(contenders)] if contenders else []), *small_print(contenders)]

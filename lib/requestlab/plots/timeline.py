@@ -2,29 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.collections import LineCollection
 
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
-from requestlab.measurement.timeline import Chosen, Scene, Span, scene
-from requestlab.plots import style, timeline_draw, timeline_names, timeline_plan
-from requestlab.plots.headings import Line, height_in, lines, write_above
-from requestlab.plots.inputs import Contender, gather, small_print
-from requestlab.plots.lettering import width_in, wrapped
-from requestlab.plots.sheet import Picture
-from requestlab.plots.timeline_marks import swatch
-from requestlab.plots.timeline_words import explanation, finding, left_out
-from requestlab.trace.activity import ON_LOOP, ON_THREAD, PAUSED, QUEUED, VIEW_ON_LOOP, VIEW_ON_THREAD, WAITS
+from requestlab.measurement.timeline import LATE_MS, Block, Chosen, Client, Piece, Scene, Span, Track, named, scene
+from requestlab.plots import style
+from requestlab.plots.inputs import Contender, details, gather, small_print
+from requestlab.plots.marks import bars, clock, downward, name_lanes, spread, x_in
+from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Line, Picture, Sheet, lines, size_in, width_in
+from requestlab.system import wording
+from requestlab.trace.activity import (
+    ON_LOOP,
+    ON_THREAD,
+    PAUSED,
+    QUEUED,
+    UNTRACED,
+    VIEW_ON_LOOP,
+    VIEW_ON_THREAD,
+    WAITS,
+    Bars,
+    Booleans,
+    each,
+)
+
+MUCH = 0.2
+"""The share of a response time from which on it is part of the finding."""
+
+MAX_HOPS, MAX_HOPPING = 150, 4
+"""With more crossings, or more threads, than this the lines between loop and thread would be a thicket, and are not drawn."""
 
 _LEFT_IN, _RIGHT_IN = 1.18, 0.2
-_KEY_IN, _KEY_PT = 0.26, 8.5
+_CLIENT_IN = ((3, 0.24), (12, 0.13), (30, 0.075), (80, 0.036))
+_THREAD_IN = ((2, 0.32), (6, 0.24), (16, 0.13), (60, 0.06))
+_MAX_CLIENTS_IN, _MAX_THREADS_IN, _MAX_LOOPS_IN = 2.6, 2.2, 2.6
+_LOOP_IN, _HOP_IN, _GAP_IN, _GROUP_IN, _HEAD_IN, _LATE_IN = 0.4, 0.42, 0.07, 0.22, 0.2, 0.1
+_MAX_HEADINGS, _MAX_NAMED = 8, 50
+_WRITTEN_IN = 0.2  # lanes that are lower have no room for words
+_SLANT, _PITCH_IN, _LEADER_IN = math.radians(42), 0.2, 0.3
+
+LATE = "#B5002B"
 
 
+class State(NamedTuple):
+    """How a state is drawn: what its shape is called in an SVG, how it is filled, and what is written into it, in the row of a
+    client and in a lane of the server."""
+
+    name: str
+    face: Mapping[str, Any]
+    in_client: str = ""
+    in_lane: str = ""
+
+
+def _solid(colour: str, other: str, share: float) -> dict[str, Any]:
+    return {"facecolor": style.mixed(colour, other, share)}
+
+
+def _hatched(colour: str) -> dict[str, Any]:
+    return {"facecolor": "white", "edgecolor": colour, "hatch": "//////", "linewidth": 0.4}
+
+
+STATES = {
+    QUEUED: State("queued", _hatched("#A5A5A5"), "on its way, or waiting for its turn"),
+    WAITS: State("waits", _hatched(style.THREAD), "waiting", "request waits"),
+    PAUSED: State("paused", {"facecolor": "#F0F0EE"}, "awaits something"),
+    ON_LOOP: State("on the loop", _solid(style.EVENT_LOOP, "white", 0.3), "", "Django"),
+    VIEW_ON_LOOP: State("view on the loop", _solid(style.EVENT_LOOP, "#5A2A00", 0.45), "its view"),
+    ON_THREAD: State("on a thread", _solid(style.THREAD, "white", 0.35), "", "Django"),
+    VIEW_ON_THREAD: State("view on a thread", _solid(style.THREAD, "#0A1420", 0.6), "its view"),
+    UNTRACED: State("not traced", _solid(style.NOBODY, "white", 0.4)),
+}
+_VIEWS, _RAN = (VIEW_ON_LOOP, VIEW_ON_THREAD), (ON_LOOP, ON_THREAD)
+_KEY = (
+    ("view", _VIEWS),
+    ("Django and middleware", _RAN),
+    ("waits for a thread or the loop", (WAITS,)),
+    ("on its way, or queued", (QUEUED,)),
+    ("awaits something, or its turn", (PAUSED,)),
+)
+
+
+@style.applied()
 def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Picture:
     """Draw one run as swim-lanes on one clock: its clients, each worker's event loop, each thread.
 
@@ -37,93 +102,401 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
     `span_ms` is how many ms to draw, or (from, to) in ms since the first request was planned. The pieces of a single request
     are named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
     """
-    contender = gather((run,), "timeline", 1)[0]
-    _require_probe(contender)
+    (contender,) = gather((run,), "timeline", 1)
+    if not len(run.trace.spans) and not len(run.trace.ticks):
+        what = f"nobody looked inside while the run {contender.label!r} was measured"
+        raise ConfigurationError(f"{what}; switch the probe on: serve(..., probe=True)")
     drawn = scene(run, requests, span_ms)
-    title = finding(contender, drawn)
-    with style.style():
-        return Picture(_drawn(contender, drawn, title), f"{title}.")
+    plan = _plan(drawn)
+    heading = [
+        *lines(contender.heading, INNER_IN, style.HEADING_PT, contender.look.ink, bold=True),
+        *lines([" · ".join(contender.circumstances), *left_out(drawn)], INNER_IN, color=style.GREY),
+    ]
+    sheet = Sheet(finding(contender, drawn))
+    axes = sheet.panel(plan.high_in, _LEFT_IN, _RIGHT_IN, above=heading, below_in=AXIS_IN)
+    _draw(axes, drawn, plan)
+    sheet.key(_key(drawn))
+    sheet.explain(explanation(drawn))
+    return sheet.picture(small_print([contender], circumstances=True), details([contender]))
 
 
-def _require_probe(contender: Contender) -> None:
-    inside = contender.run.trace
-    if not len(inside.spans) and not len(inside.ticks):
-        raise ConfigurationError(
-            f"nobody looked inside while the run {contender.label!r} was measured; switch the probe on: serve(..., probe=True)"
+# In words
+
+
+def finding(contender: Contender, drawn: Scene) -> str:
+    """Say in one sentence what is to be seen: what the requests did, or, where an event loop was late, how many waited for it."""
+    under = f"under {contender.label}{contender.failures}"
+    traced = drawn.chosen - drawn.untraced
+    if not drawn.chosen:
+        return f"No request of {contender.label} in this stretch of time"
+    if not traced:
+        return f"No trace of {wording.counted(drawn.chosen, 'request')} {under}"
+    did = f"{_which(drawn, traced)} {under} {_did(drawn, traced)}"
+    if drawn.stuck is None:
+        return f"{did}{_detail(drawn, traced)}"
+    loop = "The event loop" if len(drawn.loops) == 1 else f"One of {len(drawn.loops):,} event loops"
+    late = f"{loop} was late by up to {wording.ms(drawn.stuck.late_ms)} ms{', ' * bool(drawn.stuck.at)}{drawn.stuck.at}"
+    if traced == 1 or not drawn.stuck.waited:
+        return f"{late}; {did[0].lower()}{did[1:]}{_detail(drawn, traced) if traced == 1 else ''}"
+    it = "it" if len(drawn.loops) == 1 else "a late loop"
+    return f"{late}: {_waited(drawn, drawn.stuck, traced)} {under} waited for {it}"
+
+
+def _which(drawn: Scene, traced: int) -> str:
+    """Return of which requests the finding speaks: `3 requests`, `The first 3 of 20 requests`, `One of 20 requests`."""
+    all_of = wording.counted(drawn.total, "request")
+    if traced == drawn.total:
+        return "One request" if traced == 1 else all_of
+    first = drawn.first == 0 and not drawn.untraced
+    if traced == 1:
+        return f"{'The first' if first else 'One'} of {all_of}"
+    return f"{'The first ' * first}{traced:,} of {all_of}"
+
+
+def _did(drawn: Scene, traced: int) -> str:
+    loops, threads = drawn.used
+    on = wording.things((loops, "event loop"), (threads, "thread")) or "no thread"
+    on = on.replace("1 event loop", "the event loop") if loops == 1 else on
+    if len(drawn.hops):
+        return f"hopped {wording.often(len(drawn.hops))} between {on}"
+    return f"{'stayed' if traced == 1 else 'took turns' if loops + threads == 1 else 'ran'} on {on}"
+
+
+def _detail(drawn: Scene, traced: int) -> str:
+    """Say how long a single request's view ran, or for what the typical one of several waited, if that is much of its time."""
+    took, viewed, queued, waited = (drawn.took, *(drawn.waited(*some) for some in (_VIEWS, (QUEUED,), (WAITS,))))
+    if traced == 1:
+        return (
+            f"; its view ran for {wording.ms(viewed)} of {wording.ms(took)} ms"
+            if viewed
+            else f"; it took {wording.ms(took)} ms"
         )
+    for ms, what in ((0.0 if drawn.loops else queued, "its turn"), (waited, "threads and the loop")):
+        if ms >= MUCH * took > 0:
+            return f"; the typical one spent {wording.ms(ms)} of its {wording.ms(took)} ms waiting for {what}"
+    return ""
 
 
-def _drawn(contender: Contender, drawn: Scene, title: str) -> Figure:
-    found = timeline_names.names(drawn)
-    plan = timeline_plan.plan(drawn, found)
-    most_in = style.WIDTH_IN - 2 * style.MARGIN_IN
-    heading = _heading(contender, drawn, most_in)
-    said = wrapped(explanation(drawn, bool(found)), most_in, 8.5)
-    key = _key(drawn)
-    rows = _flowed(key, most_in)
-    below_in = 0.5 + _KEY_IN * len(rows) + 0.15 * len(said)
-    frame = style.Frame(below_in + plan.height + height_in(heading), title, small_print([contender]))
-    panel_in = style.WIDTH_IN - _LEFT_IN - _RIGHT_IN
-    axes = frame.axes(_LEFT_IN, below_in, panel_in, plan.height)
-    axes.set_xlim(drawn.begin, drawn.end)
-    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.set_xlabel("ms since the first request was planned", labelpad=2)
-    axes.grid(axis="x", linewidth=0.5, color="#E4E4E4")
-    timeline_draw.draw(axes, drawn, plan, found, panel_in, _LEFT_IN - style.MARGIN_IN)
-    write_above(axes, heading, _LEFT_IN - style.MARGIN_IN)
-    strip_in = _KEY_IN * len(rows)
-    strip = frame.axes(style.MARGIN_IN, 0.15 * len(said) + 0.04, most_in, strip_in)
-    _draw_key(strip, rows, most_in, strip_in)
-    frame.write("\n".join(said), 0.15 * len(said), va="top", fontsize=8.5, linespacing=1.25)
-    return frame.figure
+def _waited(drawn: Scene, stuck: Block, traced: int) -> str:
+    """Return how many of the requests drawn waited for a late loop: `all 3 requests`, `at least 2 of these 3 traced requests`."""
+    these = f"{'these ' * drawn.partial}{traced:,} {'traced ' * bool(drawn.untraced)}requests"
+    if stuck.waited == traced > 2:
+        return f"all {'of ' * drawn.partial}{these}"
+    return f"{'at least ' * stuck.unsure}{stuck.waited:,} of {these}"
 
 
-def _heading(contender: Contender, drawn: Scene, most_in: float) -> list[Line]:
-    return [
-        *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
-        *lines(" · ".join(contender.circumstances), most_in, color=style.GREY),
-        *(line for text in left_out(drawn) for line in lines(text, most_in, color=style.GREY)),
+def left_out(drawn: Scene) -> list[str]:
+    """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
+    hidden = wording.things((drawn.hidden_requests, "more request"), (drawn.hidden_threads, "more thread"))
+    others = "its other requests" if len(drawn.guests) else "others"
+    untraced = f"{wording.counted(drawn.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
+    hopped = drawn.stuck is not None and drawn.stuck.waited and drawn.chosen > 1 and len(drawn.hops)
+    shown = f"drawn: {drawn.chosen:,} of the run's {drawn.total:,} requests; what ran for {others} is pale"
+    said = [
+        (hopped, f"{wording.counted(drawn.chosen, 'request')} {_did(drawn, drawn.chosen)}"),
+        (drawn.partial, shown),
+        (hidden, f"and {hidden}, not drawn for want of room"),
+        (drawn.untraced, untraced),
     ]
+    return [text for true, text in said if true]
 
 
-Entry = tuple[str, tuple[int, ...]]
+def explanation(drawn: Scene) -> str:
+    """Explain what a reader could take for something else."""
+    elsewhere = (
+        "; where nothing is solid then, it was at work that is not Django's, or had to wait for a core or the GIL"
+    )
+    late = f"Late: the loop's heartbeat was overdue by more than {LATE_MS:g} ms{'' if drawn.unseen else elsewhere}."
+    said = [
+        (any(np.isfinite(one.cost_us) for one in drawn.pieces), "+: the hop, there and back, with any wait in line."),
+        (any(len(track.late) for track in drawn.loops), late),
+        (drawn.unseen, "Some requests left no trace, or not all of it: what ran for them is missing from the lanes."),
+        (not drawn.unseen, "Blank: nothing of Django ran; the server's own work is not recorded."),
+        (drawn.threads, "On a thread, a sleeping view looks like one that computes."),
+        (
+            any(track.ended is not None for track in drawn.tracks),
+            "✕ in a lane: the record breaks off within something that never ended, as when a worker is killed.",
+        ),
+        (any(client.failed for client in drawn.clients), "✕ at the end of a request: it failed."),
+    ]
+    return " ".join(text for true, text in said if true)
 
 
-def _key(drawn: Scene) -> list[Entry]:
+def _key(drawn: Scene) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Return what the marks that occur mean."""
-    seen = {state for track in drawn.tracks for state in np.unique(track.bars.state).tolist()}
-    seen |= {state for client in drawn.clients for state in np.unique(client.bars.state).tolist()}
-    entries = [
-        ("view", (VIEW_ON_LOOP, VIEW_ON_THREAD)),
-        ("Django and middleware", (ON_LOOP, ON_THREAD)),
-        ("waits for a thread or the loop", (WAITS,)),
-        ("on its way, or queued", (QUEUED,)),
-        ("awaits something, or its turn", (PAUSED,)),
+    found: list[Track | Client] = [*drawn.tracks, *drawn.clients]
+    seen = {state for one in found for state in np.unique(one.bars.state).tolist()}
+    entries = [(text, [STATES[state].face for state in states if state in seen]) for text, states in _KEY]
+    return [(text, faces) for text, faces in entries if faces]
+
+
+# Where everything lies
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a track's lane lies, in inches from the top, and the heading above it, if it is the first of its worker."""
+
+    track: Track
+    top: float
+    bottom: float
+    heading: str
+
+    @property
+    def middle(self) -> float:
+        """Half way between top and bottom."""
+        return (self.top + self.bottom) / 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of clients, the lanes below them, and below these the names of the pieces of a single request."""
+
+    row_in: float
+    places: Sequence[Place]
+    bottom_in: float
+    high_in: float
+
+
+def _plan(drawn: Scene) -> Plan:
+    """Lay out clients, lanes and names."""
+    row_in = _sized(drawn.rows, _CLIENT_IN, _MAX_CLIENTS_IN)
+    thread_in = _sized(len(drawn.threads), _THREAD_IN, _MAX_THREADS_IN)
+    loop_in = min(_LOOP_IN, _MAX_LOOPS_IN / max(1, len(drawn.loops)))
+    headed = 1 < len({track.worker for track in drawn.tracks}) <= _MAX_HEADINGS
+    y = max(0.16, row_in * drawn.rows) + _GROUP_IN + _LATE_IN * any(len(loop.late) for loop in drawn.loops)
+    places: list[Place] = []
+    for track in drawn.tracks:
+        before = places[-1].track if places else None
+        first = before is None or before.worker != track.worker
+        if first:
+            y += 0.5 * _GROUP_IN * bool(before) + _HEAD_IN * headed
+        else:
+            y += _HOP_IN if before and before.on_loop and _hops_drawn(drawn) else min(_GAP_IN, 0.3 * thread_in)
+        bottom = y + (loop_in if track.on_loop else thread_in)
+        places.append(Place(track, y, bottom, f"worker {track.worker}" if first and headed else ""))
+        y = bottom
+    longest = max((_length_in(piece) for piece in drawn.pieces), default=0.0)
+    names_in = _LEADER_IN + longest * math.sin(_SLANT) + 0.15 if longest else 0.0
+    return Plan(row_in, places, y + 0.04, y + 0.08 + names_in)
+
+
+def _sized(number: int, steps: Sequence[tuple[int, float]], most_in: float) -> float:
+    size = next((size for upto, size in steps if number <= upto), steps[-1][1])
+    return min(size, most_in / max(1, number))
+
+
+def _hops_drawn(drawn: Scene) -> bool:
+    return 0 < len(drawn.hops) <= MAX_HOPS and len(drawn.threads) <= MAX_HOPPING
+
+
+# Drawing
+
+
+def _draw(axes: Axes, drawn: Scene, plan: Plan) -> None:
+    """Draw the clients above, then each worker's event loop and threads, and the names below."""
+    axes.set_xlim(drawn.begin, drawn.end)
+    clock(axes)
+    axes.grid(axis="x", linewidth=0.5, color=style.PALE)
+    downward(axes, plan.high_in)
+    _draw_clients(axes, drawn, plan)
+    if _hops_drawn(drawn):
+        _draw_hops(axes, drawn, plan.places)
+    _draw_tracks(axes, drawn, plan.places)
+    if plan.places:
+        _name_pieces(axes, drawn.pieces, plan)
+
+
+class Strip(NamedTuple):
+    """Bars in one lane: which of them are solid (the others were not asked for, and are pale), and whether those that are
+    solid are made wide enough to be seen."""
+
+    bars: Bars
+    top: float
+    bottom: float
+    solid: Booleans
+    widened: bool = True
+
+
+def _fill(axes: Axes, strips: Sequence[Strip], edged: bool) -> None:
+    """Fill the bars, those of one state as one shape: thousands of hatched ones would take seconds to draw."""
+    if not strips:
+        return
+    each_bars, tops, bottoms, solids, widths = zip(*strips, strict=True)
+    begin, end, state = (
+        np.concatenate([getattr(one, name) for one in each_bars]) for name in ("begin", "end", "state")
+    )
+    top, bottom, widened = (np.repeat(one, list(map(len, each_bars))) for one in (tops, bottoms, widths))
+    solid = np.concatenate(solids)
+    least_in = np.select([np.isin(state, _VIEWS), np.isin(state, _RAN)], [0.02, 0.006], 0.0)
+    least = solid * widened * least_in * float(np.ptp(axes.get_xlim())) / size_in(axes)[0]
+    more = np.maximum(least - (end - begin), 0.0) / 2
+    for kind in np.unique(state).tolist():
+        for pale in (True, False):
+            some = (state == kind) & (solid != pale)
+            face = {**STATES[kind].face, "alpha": 0.3 if pale else None, "zorder": 2} | (
+                {} if edged else {"linewidth": 0}
+            )
+            filled = bars(axes, begin[some] - more[some], end[some] + more[some], top[some], bottom[some], **face)
+            if filled is not None:
+                filled.set_gid(f"{STATES[kind].name}{' of others' * pale}")
+
+
+def _draw_clients(axes: Axes, drawn: Scene, plan: Plan) -> None:
+    """Draw a row for each client, with a dotted line while its request was planned and not yet sent."""
+    row_in, pad = plan.row_in, 0.14 * plan.row_in if drawn.rows <= 30 else 0.0
+    tops = [client.row * row_in for client in drawn.clients]
+    strips = [
+        Strip(client.bars, top + pad, top + row_in - pad, np.ones(len(client.bars), dtype=bool))
+        for client, top in zip(drawn.clients, tops, strict=True)
     ]
-    kept = [(text, tuple(state for state in states if state in seen)) for text, states in entries]
-    return [(text, states) for text, states in kept if states]
+    _fill(axes, strips, edged=row_in > 0.1)
+    middles = [top + row_in / 2 for top in tops]
+    unsent = [
+        [(one.planned, y), (one.sent, y)]
+        for one, y in zip(drawn.clients, middles, strict=True)
+        if one.sent > one.planned
+    ]
+    axes.add_collection(LineCollection(unsent, colors=style.GREY, linestyles=(0, (1, 1)), linewidths=0.8))
+    failed = [(one.done, y) for one, y in zip(drawn.clients, middles, strict=True) if one.failed]
+    if failed:
+        cross: dict[str, Any] = {
+            "markersize": float(np.clip(43 * row_in, 3, 6)),
+            "markeredgewidth": 1.2,
+            "clip_on": False,
+        }
+        axes.plot(*zip(*failed, strict=True), "x", color=LATE, **cross)
+    number = len(drawn.clients)
+    label = f"{'the client' if number == 1 else 'clients'}:\n{wording.counted(number, 'request')}"
+    name_lanes(axes, [(max(0.16, row_in * drawn.rows) / 2, label)])
+    if number == drawn.rows and row_in >= _WRITTEN_IN:
+        for client, y in zip(drawn.clients, middles, strict=True):
+            _write_states(axes, client.bars, y, {state: STATES[state].in_client for state in STATES})
 
 
-def _flowed(entries: Sequence[Entry], most_in: float) -> list[list[tuple[float, Entry]]]:
-    rows: list[list[tuple[float, Entry]]] = [[]]
-    x = 0.0
-    for text, states in entries:
-        wide = 0.22 * len(states) + 0.08 + width_in(text, _KEY_PT) + 0.2
-        if x + wide > most_in and rows[-1]:
-            rows.append([])
-            x = 0.0
-        rows[-1].append((x, (text, states)))
-        x += wide
-    return rows
+def _draw_tracks(axes: Axes, drawn: Scene, places: Sequence[Place]) -> None:
+    """Draw a lane for each event loop and thread: what ran there, where it was late, and where its record breaks off."""
+    strips = []
+    for place in places:
+        track = place.track
+        solid = np.isin(track.bars.owner, drawn.solid) if drawn.partial else np.ones(len(track.bars), dtype=bool)
+        strips.append(Strip(track.bars, place.top, place.bottom, solid, drawn.partial or not track.on_loop))
+        pale = style.mixed(style.EVENT_LOOP if track.on_loop else style.THREAD, "white", 0.9)
+        axes.axhspan(place.top, place.bottom, facecolor=pale, linewidth=0, zorder=0)
+        if track.ended is not None:
+            axes.plot(track.ended, place.middle, "x", color=LATE, markersize=7, markeredgewidth=1.8, zorder=6)
+        if len(track.late):
+            _draw_late(axes, place)
+        if place.bottom - place.top >= _WRITTEN_IN:
+            _write_states(axes, track.bars, place.middle, {state: STATES[state].in_lane for state in STATES})
+            _write_views(axes, drawn, place)
+        if track.on_loop and not drawn.unseen:
+            _write(axes, "idle", track.blank(drawn.begin, drawn.end, late=False), place.middle, style.GREY)
+            _write(axes, "not in Django", track.blank(drawn.begin, drawn.end, late=True), place.middle, LATE)
+    _fill(axes, strips, edged=min((place.bottom - place.top for place in places), default=0.0) > 0.1)
+    workers = len({place.track.worker for place in places}) > 1 and not any(place.heading for place in places)
+    name_lanes(axes, [(one.top - 0.1, one.heading) for one in places], bold=True)
+    name_lanes(axes, [(one.middle, f"worker {one.track.worker}" if workers else one.track.name) for one in places])
 
 
-def _draw_key(strip: Axes, rows: Sequence[Sequence[tuple[float, Entry]]], width: float, height: float) -> None:
-    strip.set_axis_off()
-    strip.set_xlim(0, width)
-    strip.set_ylim(height, 0)
-    for i, row in enumerate(rows):
-        y = i * _KEY_IN + 0.06
-        for x, (text, states) in row:
-            swatch(strip, x, y, 0.22 * len(states), 0.14, states)
-            strip.text(x + 0.22 * len(states) + 0.06, y + 0.07, text, fontsize=_KEY_PT, va="center_baseline")
+def _draw_late(axes: Axes, place: Place) -> None:
+    """Mark where the loop was late by a thick line along the top of its lane, and write how late beside the longest."""
+    track = place.track
+    first, last = track.late.T
+    bars(axes, first, last, place.top, place.bottom, facecolor=LATE, alpha=0.1, zorder=0.5)
+    bars(axes, first, last, place.top - 0.066, place.top - 0.004, facecolor=LATE, zorder=5)
+    begin, end = np.clip(track.late[int(np.argmax(track.late_ms))], *axes.get_xlim())
+    text = f"late by {wording.ms(float(track.late_ms.max()))} ms"
+    right = size_in(axes)[0] - x_in(axes, begin) < width_in(text, bold=True)
+    how: dict[str, Any] = Line(text, color=LATE, bold=True).font | {"ha": "right" if right else "left", "va": "bottom"}
+    axes.annotate(text, (end if right else begin, place.top - 0.07), (0, 2), textcoords="offset points", **how)
+
+
+def _draw_hops(axes: Axes, drawn: Scene, places: Sequence[Place]) -> None:
+    """Draw two lines for each crossing, there and back: the more they lean, the longer it took."""
+    spot = {place.track.key: place for place in places}
+    ways: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    for row in each(drawn.hops):
+        one, other = spot.get((row.pid, row.thread)), spot.get((row.pid, row.ran_on))
+        if one is None or other is None:
+            continue
+        leave, reach = (one.bottom, other.top) if one.top < other.top else (one.top, other.bottom)
+        ways.append(((row.begin, leave), (row.running, reach)))
+        if not row.cut:
+            ways.append(((row.done, reach), (row.end, leave)))
+    few = len(ways) <= 120
+    axes.add_collection(LineCollection(ways, colors=style.INK, linewidths=1.0 if few else 0.5, zorder=1.5))
+    for (_, start), (x, y) in ways if few else ():
+        axes.plot(x, y, marker="v" if y > start else "^", color=style.INK, markersize=3.2, zorder=2.5)
+
+
+# Words in and below the lanes
+
+
+def _write(axes: Axes, text: str, stretch: tuple[float, float], y: float, color: str, boxed: bool = False) -> bool:
+    """Write into the middle of a stretch of time, and return whether there was room."""
+    if not text or x_in(axes, stretch[1]) - x_in(axes, stretch[0]) < width_in(text) + 0.12:
+        return False
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2} if boxed else None
+    where: dict[str, Any] = {"ha": "center", "va": "center_baseline", "zorder": 7, "clip_on": True, "bbox": box}
+    axes.text(sum(stretch) / 2, y, text, color=color, fontsize=style.NOTE_PT, **where)
+    return True
+
+
+def _write_states(axes: Axes, found: Bars, y: float, texts: Mapping[int, str]) -> None:
+    """Write what a state is into the longest bar of each, where it fits."""
+    for state, text in texts.items():
+        some = found.of(state)
+        if len(some):
+            longest = int(np.argmax(some.ms))
+            colour = "white" if state in _VIEWS else style.INK
+            stretch = float(some.begin[longest]), float(some.end[longest])
+            _write(axes, text, stretch, y, colour, boxed="hatch" in STATES[state].face)
+
+
+def _write_views(axes: Axes, drawn: Scene, place: Place) -> None:
+    """Write the name of each view into its longest stretch on a lane; into the longest of all at least `view`."""
+    found = place.track.bars.of(*_VIEWS)
+    pale = drawn.partial & ~np.isin(found.owner, drawn.solid)
+    written: set[str] = set()
+    for i in np.argsort(-found.ms, kind="stable")[:_MAX_NAMED].tolist():
+        name = named(f"view {drawn.views.get(int(found.owner[i]), '')}")
+        stretch, colour = (float(found.begin[i]), float(found.end[i])), style.INK if pale[i] else "white"
+        if name not in written and not _write(axes, name, stretch, place.middle, colour) and not written:
+            _write(axes, "view", stretch, place.middle, colour)
+        written.add(name)
+
+
+def _label(piece: Piece) -> str:
+    return f"{piece.name}  +{wording.us(piece.cost_us)}" if np.isfinite(piece.cost_us) else piece.name
+
+
+def _length_in(piece: Piece) -> float:
+    return width_in(_label(piece), style.CAPTION_PT, piece.view)
+
+
+def _name_pieces(axes: Axes, pieces: Sequence[Piece], plan: Plan) -> None:
+    """Write the pieces' names below the lanes at a slant, with a line from each to the bottom of its lane."""
+    if not pieces:
+        return
+    begin, end = axes.get_xlim()
+    wide_in, y = size_in(axes)[0], plan.bottom_in + _LEADER_IN
+    threads_bottom = plan.places[-1].bottom
+    loops_bottom = max((place.bottom for place in plan.places if place.track.on_loop), default=threads_bottom)
+    paper_in = _LEFT_IN - MARGIN_IN
+    lowest = max(_length_in(one) * math.cos(_SLANT) - paper_in - i * _PITCH_IN for i, one in enumerate(pieces))
+    found = spread([x_in(axes, one.at) for one in pieces], _PITCH_IN, max(0.1, lowest), wide_in)
+    for piece, at_in in zip(pieces, found, strict=True):
+        x, start = begin + at_in / wide_in * (end - begin), loops_bottom if piece.on_loop else threads_bottom
+        corners = ([piece.at, piece.at, x, x], [start, plan.bottom_in, y - 0.08, y])
+        axes.plot(*corners, color=style.GREY, linewidth=0.5, zorder=1)
+        how: dict[str, Any] = Line(_label(piece), style.CAPTION_PT, bold=piece.view).font
+        slant: dict[str, Any] = {
+            "rotation": math.degrees(_SLANT),
+            "rotation_mode": "anchor",
+            "ha": "right",
+            "va": "center",
+        }
+        axes.annotate(
+            _label(piece), (x, y), (1.5, -1), textcoords="offset points", annotation_clip=False, **how, **slant
+        )

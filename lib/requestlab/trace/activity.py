@@ -56,8 +56,8 @@ def title(kind: str, name: str) -> str:
 def read(trace: Trace) -> pd.DataFrame:
     """Return `Trace.spans` with what else is known of each span, in ns.
 
-    `title` is what it is called, a step as the coroutine of which it is one; `in_view` says that this is a view. `until` is its
-    end; one that has none (it is `cut`) ends when its worker was last heard of. `there_until` is when a crossing's stay on the
+    `title` is what it is called, a step as the coroutine of which it is one; `view` the full name of the view, where it is one
+    or a step of one (`in_view`). `until` is its end; one that has none (it is `cut`) ends when its worker was last heard of. `there_until` is when a crossing's stay on the
     other side ended: where nobody knows, the stay counts as long as the call does; 0 where it did not begin.
     """
     spans = trace.spans.copy()
@@ -65,11 +65,13 @@ def read(trace: Trace) -> pd.DataFrame:
     spans["until"] = spans["end"].where(~spans["cut"], spans["pid"].map(last_heard(trace)))
     stays = spans["kind"].isin(CROSSINGS) & (spans["running"] > 0)
     spans["there_until"] = spans["done"].where(~stays | (spans["done"] > 0), spans["until"])
-    around = _places(spans, "id").get_indexer(_places(spans, "parent"))
-    step = ((spans["kind"] == "step") & (around >= 0)).to_numpy()
-    titles = np.array(list(map(title, spans["kind"].astype(str), spans["name"])), dtype=object)
-    spans["title"] = np.where(step, titles[around], titles) if len(spans) else titles
-    spans["in_view"] = step & (spans["kind"].to_numpy()[around] == "view") if len(spans) else step
+    places = {key: place for place, key in enumerate(_pairs(spans, "id"))}
+    around = np.array([places.get(key, -1) for key in _pairs(spans, "parent")], dtype=np.int64)
+    of = np.where((spans["kind"] == "step") & (around >= 0), around, np.arange(len(spans)))
+    kind, name = spans["kind"].astype(str).to_numpy()[of], spans["name"].to_numpy()[of]
+    spans["title"] = pd.Series(list(map(title, kind, name)), index=spans.index, dtype=object)
+    spans["view"] = pd.Series(np.where(kind == "view", name, ""), index=spans.index, dtype=object)
+    spans["in_view"] = (spans["kind"] == "step") & (kind == "view")
     return spans
 
 
@@ -84,8 +86,8 @@ def last_heard(trace: Trace) -> dict[int, int]:
     return {int(str(pid)): int(stamp) for pid, stamp in last.groupby(level=0).max().items()}
 
 
-def _places(spans: pd.DataFrame, column: str) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(spans[["pid", column]])
+def _pairs(spans: pd.DataFrame, column: str) -> Iterator[Key]:
+    return zip(spans["pid"].tolist(), spans[column].tolist(), strict=True)
 
 
 class Span(NamedTuple):

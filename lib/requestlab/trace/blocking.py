@@ -1,40 +1,127 @@
-"""When an event loop was stuck, for how long, and whose fault it was; and how late it was overall."""
+"""When an event loop was blocked, for how long, and whose fault it was; and how late it was overall.
+
+A loop's heartbeat is due every 2 ms. Where the loop was blocked, several ticks ran late at one moment: that moment is the end. The
+block began somewhere between the last tick that was on time and the first that was not.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from requestlab.trace.blame import cause_of, culprit, fitting, view_beside, view_on
-from requestlab.trace.stretches import (
-    Block,
-    Spans,
-    beats_of,
-    begin_of,
-    floor_of,
-    is_late,
-    looks_at,
-    loops,
-    spans_of,
-    stuck_in,
-)
+from requestlab.trace import activity
+from requestlab.trace.activity import Floats
 from requestlab.trace.trace import Trace
 from requestlab.worker.heartbeat import EVERY_NS
-from requestlab.worker.schema import STEP, VIEW
+from requestlab.worker.watchdog import IN_CALL, IN_LOOP
 
 COLUMNS = ("pid", "thread", "begin", "end", "ms", "late_ms", "cause", "where", "function", "view", "looks")
+CAUSES = ("blocking code", "blocking call", "GIL held elsewhere", "not scheduled", "unknown")
+
+LATE_MS = 2.0
+"""A loop counts as blocked where a tick ran so much later than ticks do while the loop is idle: one whole tick."""
+
+PART = 0.25
+"""Share of a block that code, a call or the GIL must account for to be its cause, though the system may have made it longer. It
+must also be long enough to make the loop late by itself."""
+
+MOSTLY = 0.5
+"""Share of a block that a view must fill to be named for it, or other threads, if the loop's waited for a core."""
+
+STILL = 0.2
+"""Share of a block that other threads must have computed for the GIL to be what the loop waited for. They wait for a core, too;
+below that, the whole process stood still."""
+
+WATCHING_NS = 1_000_000
+"""CPU time of the other threads that means nothing: the watchdog's own looks take some 0.2 ms each."""
+
+ALIKE = 3
+"""So many looks at one and the same line say that it waits for a lock of its own: with the GIL it would have moved on."""
+
+_FILLED = 0.8  # the share of a block that a step must last to say when it began
+_MACHINERY = ("asgiref", "django", "gunicorn", "requestlab", "uvicorn", "uvicorn_worker", "uvloop")
 
 
-def blocks(inside: Trace) -> pd.DataFrame:
-    """Return one row for each stretch in which an event loop was stuck, in the order of beginning.
+@dataclass(frozen=True)
+class StackSample:
+    """What the watchdog saw: the thread it looked at, its stack, what the kernel said of it, and when (ns)."""
+
+    thread: int
+    stack: str
+    state: int
+    seen: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The ticks that ran at one moment, in ns: when the first and the last were due, when they ran, when the ones before them
+    had; CPU time of the loop's thread and of the others since then, and how long that thread had waited for a core.
+
+    Where nothing is known of the time before, `before` is when the first was due."""
+
+    first: int
+    last: int
+    ran: int
+    before: int
+    own: int = 0
+    others: int = 0
+    delayed: int = 0
+
+    @property
+    def late(self) -> int:
+        """How late the first of them ran."""
+        return max(self.ran - self.first, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One block: its beat, its beginning, and the evidence on its cause.
+
+    `steps` are those of coroutines that were under way on the loop, rows of `activity.read`; `looks` those at the loop's
+    thread, `busy_threads` those at the thread that computed most meanwhile.
+    """
+
+    beat: Beat
+    begin: int
+    looks: Sequence[StackSample]
+    busy_threads: Sequence[StackSample]
+    steps: pd.DataFrame = field(repr=False)
+
+    @property
+    def ns(self) -> int:
+        """How long it lasted."""
+        return max(self.beat.ran - self.begin, 1)
+
+    def overlap(self, spans: pd.DataFrame) -> Floats:
+        """Return for how much of it, in ns, each of these spans was under way."""
+        begin, end = (spans[name].to_numpy(np.float64) for name in ("begin", "until"))
+        return np.asarray(np.clip(np.minimum(end, self.beat.ran) - np.maximum(begin, self.begin), 0, None))
+
+    def filled_by(self, spans: pd.DataFrame) -> bool:
+        """Return whether one of these spans was under way for most of it."""
+        return bool(self.overlap(spans).max(initial=0) >= MOSTLY * self.ns)
+
+    def longest(self, spans: pd.DataFrame) -> pd.Series[Any]:
+        """Return the one of these spans that was under way for the longest."""
+        return spans.iloc[int(self.overlap(spans).argmax())]
+
+    @property
+    def view_steps(self) -> pd.DataFrame:
+        """The steps that were views."""
+        return self.steps[self.steps["in_view"]]
+
+
+def blocks(trace: Trace) -> pd.DataFrame:
+    """Return one row for each stretch in which an event loop was blocked, in the order of beginning.
 
     `pid`, `thread` (the loop's), `begin`, `end` (ns), `ms` (its length), `late_ms` (how late its first tick ran), `cause`,
     `where` (`file:line`), `function`, `view`, `looks` (how often the watchdog saw the stack). Shorter stretches than about
-    2 ms do not show (`stretches.LATE_MS`); the length is right to about 1 ms. The causes:
+    2 ms do not show (`LATE_MS`); the length is right to about 1 ms. The causes:
 
     blocking code       the loop's thread itself computed for most of the time
     blocking call       it slept in a call made by a callback: `time.sleep`, a socket, a file, a lock
@@ -49,65 +136,223 @@ def blocks(inside: Trace) -> pd.DataFrame:
     computation of less than about 8 ms ends before the watchdog gets the GIL; the view is then still known from the spans of
     traced requests, and the place is the one most often seen in other blocks of that cause and view. Empty where there is none.
     """
-    looks = looks_at(inside)
+    spans, looks = activity.read(trace), _looks(trace)
     rows = []
-    for pid, thread, ticks in loops(inside):
-        slices, views = spans_of(inside, pid, STEP), spans_of(inside, pid, VIEW)
-        found = stuck_in(ticks, slices[slices.thread == thread], looks.get((pid, thread), {}))
-        rows += [_row(pid, thread, stuck, views) for stuck in found]
+    for pid, thread, ticks in _by_loop(trace):
+        own = spans[spans["pid"] == pid]
+        steps = own[(own["kind"] == "step") & (own["thread"] == thread)]
+        views = own[(own["kind"] == "view") & (own["thread"] != thread)]
+        for block in _blocks_of(list(_beats(ticks)), steps, looks.get((pid, thread), {}), thread):
+            rows.append({"pid": pid, "thread": thread} | _row(block, views))
     table = pd.DataFrame(_with_places(rows), columns=list(COLUMNS)).astype({"ms": float, "late_ms": float})
     return table.sort_values("begin", kind="stable").reset_index(drop=True)
 
 
-def lag_summary(inside: Trace) -> pd.DataFrame:
+def lag_summary(trace: Trace) -> pd.DataFrame:
     """Return one row for each event loop: `pid`, `thread`, `ticks`, and how late they ran.
 
     `floor_ms` is the median of the ticks that were not part of a block: what timer, kernel and idle loop add up to. `median_ms`,
     `max_ms` and `mean_ms` are over all ticks that were due, those missed during a block included. They were due at even
     intervals, so these are weighted by time: what a callback due at a random moment would have had to wait. `late_share` is the
-    share of the time in which the loop was stuck (`blocks`), 0 to 1.
+    share of the time in which the loop was blocked (`blocks`), 0 to 1.
     """
     rows = []
-    for pid, thread, ticks in loops(inside):
-        beats = list(beats_of(ticks))
-        floor = floor_of(beats)
+    for pid, thread, ticks in _by_loop(trace):
+        beats = list(_beats(ticks))
+        floor = _floor(beats)
         late = np.concatenate([beat.ran - np.arange(beat.first, beat.last + 1, EVERY_NS) for beat in beats]).clip(0)
-        stuck = sum(beat.ran - begin_of(beat, floor, None) for beat in beats if is_late(beat, floor))
-        rows.append(
-            {
-                "pid": pid,
-                "thread": thread,
-                "ticks": len(late),
-                "floor_ms": floor / 1e6,
-                "median_ms": float(np.median(late)) / 1e6,
-                "mean_ms": float(late.mean()) / 1e6,
-                "max_ms": float(late.max()) / 1e6,
-                "late_share": stuck / max(beats[-1].ran - beats[0].first, 1),
-            }
-        )
+        blocked = sum(beat.ran - _begin(beat, floor, None) for beat in beats if _is_late(beat, floor))
+        share = blocked / max(beats[-1].ran - beats[0].first, 1)
+        ms = [float(each) / 1e6 for each in (floor, np.median(late), late.mean(), late.max())]
+        rows.append((pid, thread, len(late), *ms, share))
     columns = ["pid", "thread", "ticks", "floor_ms", "median_ms", "mean_ms", "max_ms", "late_share"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _row(pid: int, thread: int, stuck: Block, views: Spans) -> dict[str, Any]:
-    cause = cause_of(stuck)
+# When
+
+
+def _by_loop(trace: Trace) -> Iterator[tuple[int, int, pd.DataFrame]]:
+    """Yield process, thread and ticks of each heartbeat, these in the order in which they were due."""
+    groups: Any = trace.ticks.sort_values("due", kind="stable").groupby(["pid", "thread"], sort=False)
+    yield from ((int(pid), int(thread), ticks) for (pid, thread), ticks in groups)
+
+
+def _beats(ticks: pd.DataFrame) -> Iterator[Beat]:
+    """Yield the ticks of one loop, those that ran at one moment together."""
+    ran_at, first_of = np.unique(ticks["ran"].to_numpy(), return_index=True)
+    last_of = np.append(first_of[1:], len(ticks)) - 1
+    due, cpu, process, delayed = (ticks[name].to_numpy() for name in ("due", "cpu", "process_cpu", "delayed"))
+    for number, (ran, first, last) in enumerate(zip(ran_at.tolist(), first_of.tolist(), last_of.tolist(), strict=True)):
+        begin, end = int(due[first]), int(due[last])
+        if number == 0 or due[first] - due[first - 1] > EVERY_NS:  # the first, or the first after a rest
+            yield Beat(begin, end, ran, before=begin)
+            continue
+        previous = first_of[number - 1]
+        own = int(cpu[first] - cpu[previous])
+        others = max(0, int(process[first] - process[previous]) - own)
+        yield Beat(begin, end, ran, int(ran_at[number - 1]), own, others, int(delayed[first] - delayed[previous]))
+
+
+def _floor(beats: Sequence[Beat]) -> float:
+    """Return how late ticks usually are that missed no other, in ns."""
+    quiet = [beat.late for beat in beats if beat.first == beat.last]
+    return float(np.median(quiet)) if quiet else 0.0
+
+
+def _is_late(beat: Beat, floor: float) -> bool:
+    return beat.late > floor + LATE_MS * 1e6
+
+
+def _looks(trace: Trace) -> dict[tuple[int, int], dict[int, list[StackSample]]]:
+    """Return the looks by process and loop, and by when the tick was due that was missing."""
+    found: dict[tuple[int, int], dict[int, list[StackSample]]] = {}
+    columns = ("pid", "loop", "due", "thread", "stack", "state", "seen")
+    for pid, loop, due, *look in zip(*(trace.looks[name].tolist() for name in columns), strict=True):
+        found.setdefault((pid, loop), {}).setdefault(due, []).append(StackSample(*look))
+    return found
+
+
+def _blocks_of(
+    beats: Sequence[Beat], steps: pd.DataFrame, looks: Mapping[int, Sequence[StackSample]], thread: int
+) -> Iterator[Block]:
+    """Yield the stretches in which one loop was blocked, in order; `steps` are those that ran on it."""
+    floor = _floor(beats)
+    for beat in beats:
+        if _is_late(beat, floor):
+            # The loop ran a tick just before: no step can have been under way then.
+            first, last = np.searchsorted(steps["begin"], (beat.before, beat.ran))
+            over = steps.iloc[first:last]
+            seen = looks.get(beat.first, ())
+            own = [look for look in seen if look.thread == thread and look.seen <= beat.ran]
+            busy_threads = [look for look in seen if look.thread != thread]
+            yield Block(beat, _begin(beat, floor, over), own, busy_threads, over)
+
+
+def _begin(beat: Beat, floor: float, steps: pd.DataFrame | None) -> int:
+    """Return when the loop was last free, as well as can be known: not before the tick before, not after this one was due.
+
+    Where a step fills that time, its beginning; where the thread computed, as long before the end as that took; else the
+    middle.
+    """
+    latest = max(min(beat.first + int(floor), beat.ran), beat.before)
+    if steps is not None:
+        lasted = steps["until"] - steps["begin"]
+        filling = steps.loc[(steps["begin"] <= latest) & (lasted > _FILLED * (beat.ran - latest)), "begin"]
+        if len(filling):
+            return int(filling.min())
+    busy = beat.own + beat.delayed
+    if busy > beat.ran - latest:
+        return min(max(beat.ran - busy, beat.before), latest)
+    return (beat.before + latest) // 2
+
+
+# Why
+
+
+def _row(block: Block, views: pd.DataFrame) -> dict[str, Any]:
+    """Return what there is to say of a block; `views` are those that ran on other threads of the process."""
+    cause = cause_of(block)
     if cause == "GIL held elsewhere":
-        place, view = culprit(stuck.busy_threads), view_beside(stuck, views[views.thread != thread])
+        place, view = _most_seen(block.busy_threads), _view_beside(block, views)
     else:
-        place, view = culprit(fitting(stuck, views)), view_on(stuck, views)
-    return {
-        "pid": pid,
-        "thread": thread,
-        "begin": stuck.begin,
-        "end": stuck.beat.ran,
-        "ms": stuck.ns / 1e6,
-        "late_ms": stuck.beat.late / 1e6,
-        "cause": cause,
-        "where": place[0],
-        "function": place[1],
-        "view": view,
-        "looks": len(stuck.looks),
-    }
+        place, view = _most_seen(_fitting_looks(block)), _view_on(block)
+    beat = block.beat
+    times = {"begin": block.begin, "end": beat.ran, "ms": block.ns / 1e6, "late_ms": beat.late / 1e6}
+    found = {"cause": cause, "where": place[0], "function": place[1], "view": view, "looks": len(block.looks)}
+    return times | found
+
+
+def cause_of(block: Block) -> str:
+    """Return one of `CAUSES`, by who used the time and what was seen."""
+    beat, inside = block.beat, [look for look in block.looks if look.stack != IN_LOOP]
+    if beat.before >= beat.first:
+        return "unknown"
+    own = min(beat.own, block.ns)
+    rest = max(block.ns - own - beat.delayed, 0)
+    if own >= rest and _matters(own, block):
+        return "blocking code"
+    if _matters(rest, block):
+        if any(look.state == IN_CALL for look in inside):
+            return "blocking call"
+        if beat.others >= max(WATCHING_NS, STILL * block.ns):
+            same_line = len(inside) >= ALIKE and len({look.stack for look in block.looks}) == 1
+            return "blocking call" if same_line else "GIL held elsewhere"
+        if inside or (own < rest and block.filled_by(block.steps)):
+            return "blocking call"
+    elif beat.others >= MOSTLY * block.ns:  # on one core, who waits for the GIL keeps waking to wait for the core
+        return "GIL held elsewhere"
+    return "blocking code" if _matters(own, block) else "not scheduled"
+
+
+def _matters(part: int, block: Block) -> bool:
+    return part >= max(LATE_MS * 1e6, PART * block.ns)
+
+
+# Where
+
+
+def _fitting_looks(block: Block) -> Sequence[StackSample]:
+    """Return the looks at the step that took most of the block, if one did: others came when it was over.
+
+    Steps lie inside each other. Where one of a view took most of the block, that is meant, and not the request around it.
+    """
+    for steps in (block.view_steps, block.steps):
+        if block.filled_by(steps):
+            longest = block.longest(steps)
+            return [look for look in block.looks if longest["begin"] <= look.seen <= longest["until"]]
+    return block.looks
+
+
+def _view_on(block: Block) -> str:
+    """Return the view that ran on the loop for the longest part of the block; empty where none did for most of it."""
+    steps = block.view_steps
+    return str(block.longest(steps)["view"]) if block.filled_by(steps) else ""
+
+
+def _view_beside(block: Block, views: pd.DataFrame) -> str:
+    """Return the view that other threads ran meanwhile: the thread that was seen to compute, or else most of them."""
+    seen = Counter(look.thread for look in block.busy_threads).most_common(1)
+    computing = views[views["thread"] == seen[0][0]] if seen else views[:0]
+    return _most_under_way(block, computing) or _most_under_way(block, views)
+
+
+def _most_under_way(block: Block, views: pd.DataFrame) -> str:
+    """Return the name of the views that were under way for the longest, taken together; empty where for little of the block."""
+    shares = pd.Series(block.overlap(views)).groupby(views["view"].to_numpy(), sort=False).sum()
+    return str(shares.idxmax()) if len(shares) and shares.max() >= MOSTLY * block.ns else ""
+
+
+def _most_seen(looks: Sequence[StackSample]) -> tuple[str, str]:
+    """Return `file:line` and function that the looks saw most often."""
+    seen = [place for place in (place_of(look.stack) for look in looks) if place[0]]
+    if not seen:
+        return "", ""
+    function = Counter(function for _, function in seen).most_common(1)[0][0]
+    return Counter(place for place in seen if place[1] == function).most_common(1)[0][0]
+
+
+def place_of(stack: str) -> tuple[str, str]:
+    """Return `file:line` and function of the innermost call of the application, or else of an installed package."""
+    lines = [] if stack == IN_LOOP else stack.split("\n")[::-1]
+    for wanted in (_is_own, _is_library, _is_installed):
+        for line in lines:
+            where, _, function = line.rpartition(" ")
+            if wanted(where):
+                return where, function.rpartition("<locals>.")[2]
+    return "", ""
+
+
+def _is_own(where: str) -> bool:
+    return not where.startswith(("lib/python", "site-packages/", "requestlab/", "<"))
+
+
+def _is_library(where: str) -> bool:
+    return _is_installed(where) and where.split("/")[1] not in _MACHINERY
+
+
+def _is_installed(where: str) -> bool:
+    return where.startswith("site-packages/") and not where.startswith("site-packages/requestlab/")
 
 
 def _with_places(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -117,12 +362,9 @@ def _with_places(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         if row["where"] and row["view"]:
             seen.setdefault((row["cause"], row["view"]), Counter())[row["where"], row["function"]] += 1
-
-    def place(row: dict[str, Any]) -> tuple[str, str]:
-        others = seen.get((row["cause"], row["view"]))
-        return others.most_common(1)[0][0] if others else ("", row["view"].rpartition(".")[2])
-
-    return [
-        row if row["where"] or not row["view"] else row | dict(zip(("where", "function"), place(row), strict=True))
-        for row in rows
-    ]
+    for row in rows:
+        if row["view"] and not row["where"]:
+            others = seen.get((row["cause"], row["view"]))
+            usual = others.most_common(1)[0][0] if others else ("", row["view"].rpartition(".")[2])
+            row["where"], row["function"] = usual
+    return list(rows)

@@ -1,4 +1,5 @@
-"""What the probe saw of the requests of a run: which were followed to their end, and how often each of them crossed."""
+"""What the probe saw of the requests of a run: which were followed to their end, how often each of them crossed between event
+loop and thread, and one request step by step: its layers of middleware, its view, its crossings."""
 
 from __future__ import annotations
 
@@ -14,11 +15,20 @@ import numpy as np
 import pandas as pd
 
 from requestlab.errors import ConfigurationError
+from requestlab.trace import activity
 from requestlab.trace.activity import Floats, Integers, Key
-from requestlab.trace.trace import ORIGINS, Trace
+from requestlab.trace.trace import CROSSINGS, ORIGINS, Trace
 
-CROSSINGS = ("to_thread", "to_loop")
+MAX_ALIKE = 3
+"""More crossings of one name in a row than these are drawn in one row."""
+
+Row = dict[str, Any]
+Within = Mapping[int, Sequence[Row]]
+Pieces = list[tuple[float, float]]
+
 _NEVER_US = 1e12  # the cost of a crossing that did not come back
+_TAKEN_IN = -1
+_MODULE = re.compile(r"(?:[a-z_]\w*\.)+(?=[A-Z])")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +91,7 @@ class Traced:
         edges = np.stack(ways, axis=1)[order]
         known = (edges > 0).all(axis=2)
         cuts = np.searchsorted(self._of[order], np.arange(1, len(self.requests)))
-        waited = [covered(e[k]) for e, k in zip(np.split(edges, cuts), np.split(known, cuts), strict=True)]
+        waited = [_covered(e[k].tolist()) for e, k in zip(np.split(edges, cuts), np.split(known, cuts), strict=True)]
         return float(np.median(np.array(waited) / 1e3 / self.took_us))
 
     def typical(self) -> Key:
@@ -124,15 +134,6 @@ class Traced:
         return np.asarray(_keys(self.requests).get_indexer(_keys(self.crossings)))
 
 
-def covered(stretches: Floats) -> float:
-    """Return how long the stretches, rows of begin and end, last together; where they overlap, once."""
-    total, until = 0.0, -np.inf
-    for begin, end in sorted(stretches.tolist()):
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return total
-
-
 def traced(trace: Trace, answers: pd.DataFrame, label: str) -> Traced:
     """Return what the probe saw of a run's requests, where these were the `answers`, rows of `Run.requests`.
 
@@ -156,16 +157,7 @@ def _keys(table: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(table[["pid", "request"]])
 
 
-MAX_ALIKE = 3
-"""More crossings of one name in a row than these are drawn in one row."""
-
-Row = dict[str, Any]
-Within = Mapping[int, Sequence[Row]]
-Pieces = list[tuple[float, float]]
-
-_TAKEN_IN = -1
-_TIMES = ["begin", "running", "done", "end"]
-_MODULE = re.compile(r"(?:[a-z_]\w*\.)+(?=[A-Z])")
+# One request, step by step
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,56 +212,63 @@ class Step:
     @property
     def label(self) -> str:
         """The name, without the modules before a class, and how often."""
-        name = _MODULE.sub("", self.name) or self.kind
+        name = activity.title(self.kind, _MODULE.sub("", self.name))
         if self.kind == "request":
             name = f"request {name}".removesuffix(" request")
-        if self.kind == "view":
-            name = f"view {name.removeprefix('view ')}"
         return f"{name} ×{len(self.times_us)}" if len(self.times_us) > 1 else name
 
 
-def steps(spans: pd.DataFrame, of: Key, loops: Set[Key]) -> list[Step]:
-    """Return the rows of one request, from the spans of a run and the threads that have an event loop."""
-    mine = spans[(spans["pid"] == of[0]) & (spans["request"] == of[1])]
-    zero = int(mine.loc[mine["kind"] == "request", "begin"].iloc[0])
-    rows: list[Row] = [
-        {str(name): cell for name, cell in row.items()} for row in mine.astype({"kind": str}).to_dict("records")
-    ]
+def steps(trace: Trace, of: Key, loops: Set[Key]) -> list[Step]:
+    """Return the rows of one request, in the order of beginning; `loops` are the threads that have an event loop."""
+    rows = _rows(activity.read(trace), of)
+    known, within = {row["id"]: row for row in rows}, _within(rows)
     for row in rows:
-        row["us"] = [(row[name] - zero) / 1e3 if row[name] else np.nan for name in _TIMES]
-    last = max(float(np.nanmax(row["us"])) for row in rows)
-    known = {row["id"]: row for row in rows}
+        row["inside"] = _taken_in(row, within)
     within = _within(rows)
-    for row in rows:
-        _take_in(row, within)
     shown = [row for row in rows if row["kind"] != "step" and row["parent"] != _TAKEN_IN]
-    within = _within(rows)
-    return [_step(group, known, within, last, loops) for group in _alike(shown, within)]
+    return [_step(group, known, within, loops) for group in _alike(shown, within)]
+
+
+def _rows(spans: pd.DataFrame, of: Key) -> list[Row]:
+    """Return the spans of one request as dictionaries, with times in µs since it began: `us` its four stamps, `span` from its
+    beginning to its end, of a crossing `stay` from when it began on the other side to when that ended; NaN where it did not.
+    What has no end lasts as long as the request is known to."""
+    mine = spans[(spans["pid"] == of[0]) & (spans["request"] == of[1])].astype({"kind": str})
+    zero = int(mine.loc[mine["kind"] == "request", "begin"].iloc[0])
+    stamps = mine[["begin", "running", "done", "end"]]
+    us = ((stamps - zero) / 1e3).where(stamps > 0)
+    until = ((mine[["until", "there_until"]] - zero) / 1e3).clip(upper=float(np.nanmax(us)))
+    rows: list[Row] = [{str(name): cell for name, cell in row.items()} for row in mine.to_dict("records")]
+    for row, times, (end, there_end) in zip(rows, us.to_numpy().tolist(), until.to_numpy().tolist(), strict=True):
+        row |= {"us": times, "span": (times[0], end), "stay": (times[1], there_end)}
+    return rows
 
 
 def waiting_us(rows: Sequence[Step]) -> float:
     """Return how long at least one crossing was on its way, there or back: what overlaps counts once."""
     ways = [row.times_us[:, pair] for row in rows if row.crossing for pair in ([0, 1], [2, 3])]
     edges = np.concatenate([*ways, np.empty((0, 2))])
-    return covered(edges[~np.isnan(edges).any(axis=1)])
+    return _covered(edges[~np.isnan(edges).any(axis=1)].tolist())
 
 
 def _within(rows: Sequence[Row]) -> Within:
+    """Return what began within each span, by its id."""
     found: dict[int, list[Row]] = {}
     for row in rows:
         found.setdefault(row["parent"], []).append(row)
     return found
 
 
-def _take_in(row: Row, within: Within) -> None:
-    """Make one of a crossing and the view or layer that it leads into: what is in that is then in the crossing."""
+def _taken_in(row: Row, within: Within) -> str:
+    """Make one of a crossing and the view or layer that it leads into, and return which of them that is: what is in that is then
+    in the crossing."""
     inner = within.get(row["id"], ())
-    row["inside"] = ""
-    if row["kind"] in CROSSINGS and len(inner) == 1 and inner[0]["kind"] in ("middleware", "view"):
-        row["inside"] = inner[0]["kind"]
-        for one in within.get(inner[0]["id"], ()):
-            one["parent"] = row["id"]
-        inner[0]["parent"] = _TAKEN_IN
+    if row["kind"] not in CROSSINGS or len(inner) != 1 or inner[0]["kind"] not in ("middleware", "view"):
+        return ""
+    for one in within.get(inner[0]["id"], ()):
+        one["parent"] = row["id"]
+    inner[0]["parent"] = _TAKEN_IN
+    return str(inner[0]["kind"])
 
 
 def _alike(rows: Sequence[Row], within: Within) -> Iterator[list[Row]]:
@@ -287,16 +286,15 @@ def _alike(rows: Sequence[Row], within: Within) -> Iterator[list[Row]]:
             yield from ([row] for row in group)
 
 
-def _step(group: Sequence[Row], rows: Mapping[int, Row], within: Within, last: float, loops: Set[Key]) -> Step:
+def _step(group: Sequence[Row], known: Mapping[int, Row], within: Within, loops: Set[Key]) -> Step:
     first = group[0]
-    crossing = first["kind"] in CROSSINGS
-    on_loop = first["kind"] == "to_loop" if crossing else (first["pid"], first["thread"]) in loops
-    solid = [piece for row in group for piece in _solid(row, rows, within, last, on_loop)]
+    on_loop = first["kind"] == "to_loop" or (first["kind"] != "to_thread" and (first["pid"], first["thread"]) in loops)
+    solid = [piece for row in group for piece in _solid(row, known, within, on_loop)]
     return Step(
         first["kind"],
         first["name"],
         first["origin"],
-        _depth(first, rows),
+        len(list(_around(first, known))) - 1,
         first["inside"],
         on_loop,
         np.array([row["us"] for row in group]),
@@ -304,32 +302,33 @@ def _step(group: Sequence[Row], rows: Mapping[int, Row], within: Within, last: f
     )
 
 
-def _solid(row: Row, rows: Mapping[int, Row], within: Within, last: float, on_loop: bool) -> Pieces:
+def _around(row: Row, known: Mapping[int, Row]) -> Iterator[Row]:
+    """Yield a span and those around it; each began before what is in it, so that there is no circle."""
+    here: Row | None = row
+    while here is not None:
+        yield here
+        here = known.get(here["parent"])
+
+
+def _solid(row: Row, known: Mapping[int, Row], within: Within, on_loop: bool) -> Pieces:
     """Return when a span's own code ran: while its thread was at it, and nothing within it was under way."""
-    inner = [_stretch(one, last) for one in within.get(row["id"], ()) if one["kind"] != "step"]
-    return minus(_ran(row, rows, within, last, on_loop), inner)
+    inner = [one["span"] for one in within.get(row["id"], ()) if one["kind"] != "step"]
+    return minus(_ran(row, known, within, on_loop), inner)
 
 
-def _ran(row: Row, rows: Mapping[int, Row], within: Within, last: float, on_loop: bool) -> Pieces:
-    """Return when it ran, with all that is inside it; on an event loop as far as slices tell, its own or those around it."""
-    begin, end = _stretch(row, last)
+def _ran(row: Row, known: Mapping[int, Row], within: Within, on_loop: bool) -> Pieces:
+    """Return when it ran, with all that is inside it; on an event loop as far as steps tell, its own or those around it."""
     if row["kind"] in CROSSINGS:
-        slices = [_stretch(one, last) for one in within.get(row["id"], ()) if one["kind"] == "step"]
-        begin, end = row["us"][1], last if np.isnan(row["us"][2]) else row["us"][2]
-        return slices or ([] if np.isnan(begin) else [(begin, end)])
+        return _steps_in(row, within) or ([] if np.isnan(row["stay"][0]) else [row["stay"]])
+    begin, end = row["span"]
     if not on_loop:
         return [(begin, end)]
-    around: Row | None = row
-    while around is not None:
-        slices = [_stretch(one, last) for one in within.get(around["id"], ()) if one["kind"] == "step"]
-        if slices:
-            return [(max(begin, one[0]), min(end, one[1])) for one in slices if one[0] < end and one[1] > begin]
-        around = rows.get(around["parent"])
-    return []
+    told = next(filter(None, (_steps_in(one, within) for one in _around(row, known))), [])
+    return [(max(begin, first), min(end, last)) for first, last in told if first < end and last > begin]
 
 
-def _stretch(row: Row, last: float) -> tuple[float, float]:
-    return row["us"][0], last if np.isnan(row["us"][3]) else row["us"][3]
+def _steps_in(row: Row, within: Within) -> Pieces:
+    return [one["span"] for one in within.get(row["id"], ()) if one["kind"] == "step"]
 
 
 def minus(pieces: Pieces, holes: Pieces) -> Pieces:
@@ -346,7 +345,6 @@ def minus(pieces: Pieces, holes: Pieces) -> Pieces:
     return [(begin, end) for begin, end in left if end > begin]
 
 
-def _depth(row: Row, rows: Mapping[int, Row]) -> int:
-    """Return how many spans are around it; each began before what is in it, so that there is no circle."""
-    parent = rows.get(row["parent"])
-    return 0 if parent is None else 1 + _depth(parent, rows)
+def _covered(pieces: Pieces) -> float:
+    """Return how long the pieces last together; where they overlap, once."""
+    return float(sum(end - begin for begin, end in minus(pieces, [])))

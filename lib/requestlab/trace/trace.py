@@ -23,7 +23,7 @@ ORIGINS = ("signal", "middleware", "view", "close", "other")
 class Trace:
     """What the probes of all workers wrote down.
 
-    `rows` is raw, int64, shape (rows, 13): pid, then `probe.cells.ROW_COLUMNS`; `names` what their column `name` points into, one
+    `rows` is raw, int64, shape (rows, 13): pid, then `worker.schema.ROW_COLUMNS`; `names` what their column `name` points into, one
     text each, for a crossing its origin, a tab, and what runs on the other side. `lost` counts rows that were overwritten by
     later ones before the lab read them.
     """
@@ -38,7 +38,7 @@ class Trace:
         else empty), `thread`, `ran_on`, `begin`, `running`, `done`, `end` (ns; 0: it did not come to that), `bytes` (of a
         request).
 
-        See `probe.cells.ROW_COLUMNS` for what they mean for each kind.
+        See `worker.schema.ROW_COLUMNS` for what they mean for each kind.
         """
         table = self._table(_SPANS).rename(columns={"value": "bytes"})
         crossing = table["kind"].isin(CROSSINGS)  # a tab in another name is one in a request's path
@@ -79,11 +79,20 @@ class Trace:
         return table[["pid", "thread", "due", "ran", "cpu", "process_cpu", "delayed"]]
 
     @cached_property
+    def looks(self) -> pd.DataFrame:
+        """One row a look of the watchdog while a tick was overdue: `pid`, `loop` (the thread of the event loop), `thread` (the one
+        that was looked at: the loop's, or the one that computed most meanwhile), `due`, `seen` (ns), `stack` (innermost last),
+        `state` (what the kernel said that it waits for, see `worker.schema.ROW_COLUMNS`)."""
+        table = self._table(("stack",))
+        table = table.rename(columns={"begin": "due", "end": "seen", "name": "stack", "value": "state"})
+        table["loop"] = table["ran_on"].where(table["ran_on"] > 0, table["thread"])
+        return table[["pid", "loop", "thread", "due", "seen", "stack", "state"]]
+
+    @property
     def stacks(self) -> pd.DataFrame:
-        """One row a look at an event loop whose tick was overdue: `pid`, `thread` (the loop's), `due`, `seen` (ns), `stack`
-        (innermost last). Looks at other threads, which computed meanwhile, are not in here."""
-        table = self._table(("stack",)).rename(columns={"begin": "due", "end": "seen", "name": "stack"})
-        return table.loc[table["ran_on"] == 0, ["pid", "thread", "due", "seen", "stack"]].reset_index(drop=True)
+        """The looks at the event loops themselves: `pid`, `thread` (the loop's), `due`, `seen` (ns), `stack`."""
+        own = self.looks["thread"] == self.looks["loop"]
+        return self.looks.loc[own, ["pid", "thread", "due", "seen", "stack"]].reset_index(drop=True)
 
     def _table(self, kinds: tuple[str, ...]) -> pd.DataFrame:
         wanted = np.isin(self.rows[:, COLUMNS.index("kind")], [KINDS.index(kind) for kind in kinds])

@@ -10,21 +10,20 @@ import sys
 import uvloop
 
 from requestlab.serving.servers import BACKLOG
-from requestlab.serving.upstream.api import Desk
+from requestlab.serving.upstream.api import Api, Timers
 from requestlab.serving.upstream.protocol import Protocol
-from requestlab.serving.upstream.timers import Timers
 from requestlab.worker import lifeline
 
 
 async def serve(listener: socket.socket) -> None:
     """Answer on `listener` until cancelled."""
     loop = asyncio.get_running_loop()
-    desk = Desk(Timers(loop))
-    server = await loop.create_server(lambda: Protocol(desk), sock=listener, backlog=BACKLOG)
+    api = Api(Timers(loop))
+    server = await loop.create_server(lambda: Protocol(api), sock=listener, backlog=BACKLOG)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     lifeline.tie_worker_to_supervisor()
-    gc.freeze()  # what was imported need not be looked through again: a pause of the collector would be a late answer
+    gc.freeze()  # the collector need not look at what was imported: a pause of it would be a late answer
     uvloop.run(serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -10,7 +10,7 @@ from typing import cast
 
 import httptools
 
-from requestlab.serving.upstream.api import Desk
+from requestlab.serving.upstream.api import Api
 
 MAX_BODY = 2**20
 MAX_HEAD = 2**16
@@ -21,8 +21,8 @@ _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() 
 class Protocol(asyncio.Protocol):
     """One connection. Requests that come before the last one is answered wait their turn."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, api: Api) -> None:
+        self._api = api
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[str, bytes, bytes, bool]] = deque()
         self._busy = self._answering = False
@@ -39,7 +39,7 @@ class Protocol(asyncio.Protocol):
                 self._write(400, f"this is not HTTP: {problem}\n".encode(), keep=False)
 
     def pause_writing(self) -> None:
-        self._transport.pause_reading()  # whoever does not read answers need not ask for more
+        self._transport.pause_reading()  # a client that does not read answers need not ask for more
 
     def resume_writing(self) -> None:
         if not self._transport.is_closing():
@@ -75,12 +75,12 @@ class Protocol(asyncio.Protocol):
             self._busy = True
             method, url, body, keep = self._waiting.popleft()
             path, _, query = url.decode("latin-1").partition("?")
-            self._desk.ask(method, path, query, body, partial(self._reply, keep))
+            self._api.ask(method, path, query, body, partial(self._reply, keep))
         self._answering = False
 
     def _reply(self, keep: bool, status: int, body: bytes) -> None:
         self._busy = False
-        if not self._transport.is_closing():  # whoever has left gets no answer
+        if not self._transport.is_closing():  # a client that has left gets no answer
             self._write(status, body, keep)
         if not self._answering:  # else _next() goes on: a call for each that waits would be deeper than Python allows
             self._next()

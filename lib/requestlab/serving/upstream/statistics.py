@@ -1,4 +1,4 @@
-"""What a run notes down of the upstream behind its server: what the upstream says of itself, before and after."""
+"""What a run keeps of the upstream behind its server: the upstream's own statistics, before and after."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UpstreamUse:
 
 
 def ask(url: str, method: str = "GET") -> dict[str, Any] | None:
-    """Return the statistics of the upstream at that address; None where there is none that tells."""
+    """Return the statistics of the upstream at that address; None where none answers."""
     try:
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
         try:
