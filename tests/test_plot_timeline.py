@@ -86,7 +86,9 @@ def boxes(picture, state):
     """The boxes of a state in the panel, as (from, to), the small ones made wide enough to be seen."""
     panel = picture.figure.axes[0]
     found = [
-        patch for patch in panel.findobj(PathPatch) if patch.get_gid() in (STATES[state].name, f"{STATES[state].name} of others")
+        patch
+        for patch in panel.findobj(PathPatch)
+        if patch.get_gid() in (STATES[state].name, f"{STATES[state].name} of others")
     ]
     corners = [patch.get_path().vertices.reshape(-1, 5, 2)[:, :4, 0] for patch in found]
     return (
