@@ -27,7 +27,7 @@ import uvloop
 
 import requestlab as lab
 from requestlab.trace.blocking import COLUMNS as COLUMNS_OF_BLOCKS
-from requestlab.trace.blocking import blocks, lag_summary
+from requestlab.trace.blocking import blocks, lag_summary, place_of
 from requestlab.trace.reader import TraceReader
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker import heartbeat, probe

@@ -193,22 +193,12 @@ class Scene:
 
     def waited(self, *states: int) -> float:
         """How many ms the typical traced request was in one of the states, the median."""
-<<<<<<< HEAD
-        return _median(client.bars.of(*states).ms.sum() for client in self.clients if len(client.bars))
-=======
-        waits = [client.bars.of(*states).ms.sum() for client in self.traced]
-        return float(np.median(waits)) if waits else 0.0
->>>>>>> main
+        return _median([client.bars.of(*states).ms.sum() for client in self.traced])
 
     @property
     def took(self) -> float:
         """How many ms the typical traced request took, from planned to answered, the median."""
-<<<<<<< HEAD
-        return _median(client.done - client.planned for client in self.clients if len(client.bars))
-=======
-        times = [client.done - client.planned for client in self.traced]
-        return float(np.median(times)) if times else 0.0
->>>>>>> main
+        return _median([client.done - client.planned for client in self.traced])
 
 
 def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
@@ -258,9 +248,8 @@ def _among(spans: pd.DataFrame, requests: Set[Key | None]) -> Booleans:
     return np.array([key in requests for key in _keys(spans, "request")], dtype=bool)
 
 
-def _median(values: Iterator[float]) -> float:
-    found = list(values)
-    return float(np.median(found)) if found else 0.0
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if values else 0.0
 
 
 # Which requests, and which time
