@@ -22,7 +22,8 @@ from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.schema import STACK, TICK
 from requestlab.worker.watchdog import IN_CALL
-from tests.test_plots import MS, START, assert_legible, made, words_of
+from tests.made_runs import MS
+from tests.pictures import START, assert_legible, made, words_of
 
 EVERY_MS = EVERY_NS / MS
 FLOOR_MS = 0.08

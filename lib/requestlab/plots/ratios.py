@@ -67,8 +67,9 @@ def ratios(
     page = Sheet(wording.title([row.finding for row in rows[names[0]]], given.baseline, load, given.several))
     for name in names:
         _draw_panel(page, name, rows[name], plan, last=name == names[-1])
-    page.explain(*_explained(given, plan.notes))
     told = wording.circumstances_of(given.results)
+    disturbed = f"Disturbed slices: {told['disturbed']}." if "disturbed" in told else ""
+    page.explain(*_explained(given, plan.notes), disturbed)
     return page.picture(inputs.small_print(given.contenders, asked=told["asked"]), list(told.items()))
 
 
