@@ -26,11 +26,7 @@ SERVED = replace(ABOUT, start=START, end=START + 1000 * MS, pids=(7,), nonce=Tru
 def facts(configuration, **about):
     """What is known of a quiet run under a configuration."""
     return replace(
-        SERVED,
-        label=configuration.label,
-        configuration=configuration,
-        capacity=configuration.capacity,
-        **about,
+        SERVED, label=configuration.label, configuration=configuration, capacity=configuration.capacity, **about
     )
 
 

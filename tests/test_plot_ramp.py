@@ -13,14 +13,13 @@ from tests.pictures import GTHREAD, assert_legible, said, slice_of, words_of
 
 def ramp_of(configuration, steps, *, rates=False, **about):
     """A ramp of hand-made runs: steps are load -> what `slice_of` takes."""
-    runs = []
-    for load, takes in steps.items():
-        asked = (
-            {"users": None, "rate": load, "load": f"{load:,g} requests/s"} if rates else {"users": load, "rate": None}
-        )
-        each = {"users": load, "load": f"{load} users"} if not rates else {}
-        runs.append(slice_of(configuration, **{"each": 1 if not rates else None} | asked | each | takes | about))
-    return Ramp(tuple(runs))
+    asked = {
+        load: {"users": None, "rate": load, "load": f"{load:,g} requests/s", "each": None}
+        if rates
+        else {"users": load, "load": f"{load} users"}
+        for load in steps
+    }
+    return Ramp(tuple(slice_of(configuration, **asked[load] | takes | about) for load, takes in steps.items()))
 
 
 def saturating(configuration, most, loads=(1, 2, 5, 10, 20, 50, 100), alone_ms=5.0, **about):
@@ -51,41 +50,32 @@ def crosses(axes):
 # The finding in words
 
 
-@pytest.mark.parametrize(
-    ("picture", "expected"),
-    [
-        (
-            lambda: ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 20_000, loads=(1, 2, 5))),
-            "Throughput: sync stops growing at 5 users (peak 900 requests/s), async still grows at 5 users (1,000 requests/s)",
-        ),
-        (  # 4 % more is no growth
-            lambda: ramp(ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})),
-            "Throughput: sync stops growing at 1 user (peak 1,040 requests/s)",
-        ),
-        (
-            lambda: ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900), by_rate(lab.MIXED, 50)),
-            "Answers against the planned rate: sync keeps up with 400 requests/s, not with more (peak 420 requests/s); async keeps "
-            "up with the highest, 800 requests/s; mixed falls behind 100 requests/s (peak 50 requests/s)",
-        ),
-        (lambda: ramp(ramp_of(lab.SYNC, {10: {}})), "Throughput: sync 400 requests/s at 10 users"),
-        (lambda: ramp(ramp_of(lab.SYNC, {1: {"per_s": 0}, 4: {"per_s": 0}})), "Throughput: sync answered nothing"),
-        (
-            lambda: ramp(
-                {f"server {most}": saturating(lab.SYNC, most, loads=(1, 20)) for most in (300, 400, 500, 600)}
-            ),
-            "Throughput: of 4 peaks, the highest is 600 requests/s under server 600; the lowest is 300 requests/s under server 300",
-        ),
-        (lambda: ramp(faulty()), "Throughput: sync stops growing at 2 users (peak 400 requests/s)"),  # invalid: no peak
-    ],
-)
-def test_the_title_and_the_alternative_text_say_where_throughput_stops_growing(picture, expected):
-    drawn = picture()
-    assert drawn.alt == f"{expected}."
-    assert expected in said(drawn)
+TITLES = """\
+Throughput: sync stops growing at 5 users (peak 900 requests/s), async still grows at 5 users (1,000 requests/s).
+Throughput: sync stops growing at 1 user (peak 1,040 requests/s).
+Answers against the planned rate: sync keeps up with 400 requests/s, not with more (peak 420 requests/s); async keeps up with the highest, 800 requests/s.
+Answers against the planned rate: mixed falls behind 100 requests/s (peak 50 requests/s).
+Throughput: sync 400 requests/s at 10 users.
+Throughput: sync answered nothing.
+Throughput: sync stops growing at 2 users (peak 400 requests/s).
+Throughput: of 4 peaks, the highest is 600 requests/s under server 600; the lowest is 300 requests/s under server 300."""
 
 
-def test_a_ramp_without_an_answer_says_so():
-    assert "no request was answered" in words_of(ramp(ramp_of(lab.SYNC, {1: {"per_s": 0}, 4: {"per_s": 0}})))
+def test_the_title_and_the_alternative_text_say_where_throughput_stops_growing():
+    nothing = ramp(ramp_of(lab.SYNC, {1: {"per_s": 0}, 4: {"per_s": 0}}))
+    pictures = [
+        ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 20_000, loads=(1, 2, 5))),
+        ramp(ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})),  # 4 % more is no growth
+        ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900)),
+        ramp(by_rate(lab.MIXED, 50)),
+        ramp(ramp_of(lab.SYNC, {10: {}})),
+        nothing,
+        ramp(faulty()),  # an invalid step is no peak
+        ramp({f"server {most}": saturating(lab.SYNC, most, loads=(1, 20)) for most in (300, 400, 500, 600)}),
+    ]
+    assert "\n".join(picture.alt for picture in pictures) == TITLES
+    assert all(picture.alt.removesuffix(".") in said(picture) for picture in pictures)
+    assert "no request was answered" in words_of(nothing)
 
 
 # What is drawn
@@ -173,12 +163,9 @@ def test_what_is_not_a_ramp_is_refused(wrong):
         ramp(*wrong)
 
 
-def test_users_and_rates_do_not_share_an_axis():
+def test_unlike_loads_and_predictions_that_are_no_numbers_are_refused():
     with pytest.raises(ConfigurationError, match="either users or requests/s"):
         ramp(saturating(lab.SYNC, 900), by_rate(lab.SYNC, 420))
-
-
-@pytest.mark.parametrize("predicted", ["1", -1, float("nan"), {"nobody": 1}])
-def test_a_prediction_that_is_no_number_is_refused(predicted):
-    with pytest.raises(ConfigurationError, match="predicted"):
-        ramp(saturating(lab.SYNC, 900), predicted=predicted)
+    for wrong in ("1", -1, float("nan"), {"nobody": 1}):
+        with pytest.raises(ConfigurationError, match="predicted"):
+            ramp(saturating(lab.SYNC, 900), predicted=wrong)
