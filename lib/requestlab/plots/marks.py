@@ -42,6 +42,9 @@ _AWAYS_PT = range(4, 46, 2)
 _LOW, _OTHER_SIDE, _ON_A_LINE, _ON_A_LABEL = 3, 12, 8, 1000
 """What speaks against a place for a label, in points that it would rather be further away."""
 
+_PAPER = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"}
+"""What lies behind words that may stand on lines."""
+
 
 # Axes
 
@@ -145,7 +148,7 @@ def _draw_interval(axes: Axes, found: Interval, y: float, colour: str, alpha: fl
     shown = (max(found.low, low), min(found.high, high))
     axes.plot(shown, (y, y), color=colour, linewidth=3.2, alpha=alpha, zorder=3)
     for at, beyond, arrow in zip(shown, (found.low < low, found.high > high), "<>", strict=True):
-        cap: dict[str, Any] = {"color": colour, "ms": 8, "markeredgewidth": 2, "zorder": 3, "clip_on": not beyond}
+        cap: dict[str, Any] = {"color": colour, "ms": 6, "markeredgewidth": 2, "zorder": 3, "clip_on": not beyond}
         axes.plot([at], [y], arrow if beyond else "|", **cap)
 
 
@@ -205,8 +208,8 @@ def prediction(
         left_in = float(np.clip(x_in(axes, value) - wide_in / 2, 0, max(0, size_in(axes)[0] - wide_in)))
         at, coords = ((0, 1), "axes fraction") if span is None else ((0, span[0]), ("axes fraction", "data"))
         offset = (left_in * POINTS_PER_INCH, above_in * POINTS_PER_INCH + 3)
-        font = Line(words, color=color).font
-        axes.annotate(words, at, offset, coords, "offset points", va="bottom", annotation_clip=False, **font)
+        how: dict[str, Any] = Line(words, color=color).font | {"va": "bottom", "bbox": _PAPER, "annotation_clip": False}
+        axes.annotate(words, at, offset, coords, "offset points", **how)
 
 
 # Names beside a panel
@@ -343,8 +346,7 @@ class Labels:
         if optional and _meet(box, self._taken).any():
             return False
         self._taken = np.vstack([self._taken, box])
-        paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"}
-        how: Mapping[str, Any] = Line(text, color=color, bold=bold).font | {"linespacing": 1.1, "bbox": paper}
+        how: Mapping[str, Any] = Line(text, color=color, bold=bold).font | {"linespacing": 1.1, "bbox": _PAPER}
         place = (float(corner[0]), float(corner[1]))
         self._axes.annotate(text, (0, 0), place, "axes fraction", "offset points", va="bottom", **how)
         return True
