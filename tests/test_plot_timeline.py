@@ -382,7 +382,7 @@ def two_late(until):
             {"requests": slice(5, 6)},
             "One of 20 requests under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms.",
         ),
-        (many_mixed(20, users=1, apart=5), {"span_ms": (1e5, 2e5)}, "No request of mixed in this stretch of time."),
+        (many_mixed(20, users=1, apart=5), {"span_ms": (1e5, 2e5)}, "No request under mixed in this stretch of time."),
     ],
 )
 def test_the_title(run, how, title):
@@ -725,7 +725,7 @@ def test_a_run_without_requests_draws_its_idle_loop():
     notes = Notes()
     notes.tick(1, 1)
     picture = timeline(run_inside(lab.ASYNC, [], notes))
-    assert picture.alt == "No request of async in this stretch of time."
+    assert picture.alt == "No request under async in this stretch of time."
     picture._repr_html_()
 
 
