@@ -19,7 +19,8 @@ from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.schema import IN_CALL, STACK, TICK
-from tests.test_plots import MS, START, assert_legible, made, words_of
+from tests.made_runs import MS
+from tests.pictures import START, assert_legible, made, words_of
 
 EVERY_MS = EVERY_NS / MS
 FLOOR_MS = 0.08
@@ -271,6 +272,10 @@ def test_of_too_many_workers_the_latest_are_drawn_and_the_others_counted():
     assert "2 more event loops that were less late are not drawn" in said(picture)
     assert ["Worker 1:" in said(picture), f"Worker {MAX_ROWS + 2}:" in said(picture)] == [False, True]
     assert "1,234 rows of the probe were lost" in said(picture)
+    both = lag(
+        {name: measured(workers=[[]] * 4, configuration=lab.ASYNC.replace(workers=4)) for name in ("one", "other")}
+    )
+    assert len(both.figure.axes) == 2 * MAX_ROWS  # shared among the runs, those of a mapping too
 
 
 def test_of_thousands_of_ticks_no_peak_is_lost():

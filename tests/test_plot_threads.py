@@ -14,7 +14,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement.threads import MAX_BARS, MAX_ROWS, lanes
 from requestlab.plots import ecdf, style, threads
 from requestlab.trace.activity import stacked
-from tests.test_plots import (
+from tests.pictures import (
     GTHREAD,
     a_thread_each,
     assert_legible,

@@ -27,7 +27,7 @@ from requestlab.trace.activity import (
     painted,
 )
 from tests.made_trace import Notes, mixed_request, run_inside
-from tests.test_plots import drawn_texts, words_of
+from tests.pictures import drawn_texts, words_of
 
 WORKERS = lab.ASYNC.replace(workers=2)
 
