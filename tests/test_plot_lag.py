@@ -58,12 +58,16 @@ def _beat(pid, held_up, ends_ms, rows, names):
             begin, length, (cause, place) = stalls.pop(0)
             ran = max(ran, begin + length)
             grows = {"blocking code": "own", "GIL held elsewhere": "others", "not scheduled": "delayed"}.get(cause)
-            if grows:
-                spent[grows] += ran - before
             if place:
                 names.append(place)
-                look = {"kind": STACK, "name": len(names) - 1, "value": IN_CALL if cause == "blocking call" else 0}
-                rows += [_row(pid, due, due + (ran - due) * part, **look) for part in (0.3, 0.6)]
+                for seen in (due + (ran - due) * part for part in (0.02, 0.5, 0.98)):
+                    cpu = spent["own"] + (seen - before) * (grows == "own")
+                    state = IN_CALL if cause == "blocking call" else 0
+                    rows.append(
+                        _row(pid, due, seen, kind=STACK, name=len(names) - 1, running=round(cpu * MS), value=state)
+                    )
+            if grows:
+                spent[grows] += ran - before
         before = ran
         while due <= ran:
             cpu, process = round(spent["own"] * MS), round((spent["own"] + spent["others"]) * MS)
@@ -176,7 +180,7 @@ def test_of_several_runs_the_title_has_the_longest_stop_of_each():
 def test_a_picture_in_words():
     words, explained = said(lag(measured((200, 120, CALL), (400, 301, CALL)), predicted=300)).split(" | A dot is ")
     assert words == (
-        "A problem: maximum 301 ms (limit 100 ms); held up for 42% of the time | /async/block/, 5 users | ▲ async (suspect) | "
+        "▲ async (suspect) | /async/block/, 5 users | A problem: maximum 301 ms (limit 100 ms); held up for 42% of the time | "
         "block (labapp/async_views.py:41) blocking call: twice, up to 302 ms | ms since the first request was planned | "
         "how late, in ms (log.) | 0.1 | 1 | 10 | 100 | p50 0.08 ms | p99 291 ms | max 301 ms | idle floor: 0.08 ms | "
         "limit of the median: 10 ms | limit of the maximum: 100 ms | your prediction: 300 ms | "
