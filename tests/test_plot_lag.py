@@ -18,7 +18,7 @@ from requestlab.plots import style
 from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
-from requestlab.worker.schema import IN_CALL, STACK, TICK
+from requestlab.worker.schema import IN_CALL, OWN, STACK, TICK
 from tests.made_runs import MS
 from tests.pictures import START, assert_legible, made, words_of
 
@@ -58,16 +58,14 @@ def _beat(pid, held_up, ends_ms, rows, names):
             begin, length, (cause, place) = stalls.pop(0)
             ran = max(ran, begin + length)
             grows = {"blocking code": "own", "GIL held elsewhere": "others", "not scheduled": "delayed"}.get(cause)
-            if place:
-                names.append(place)
-                for seen in (due + (ran - due) * part for part in (0.02, 0.5, 0.98)):
-                    cpu = spent["own"] + (seen - before) * (grows == "own")
-                    state = IN_CALL if cause == "blocking call" else 0
-                    rows.append(
-                        _row(pid, due, seen, kind=STACK, name=len(names) - 1, running=round(cpu * MS), value=state)
-                    )
             if grows:
                 spent[grows] += ran - before
+            if place:
+                names.append(place)
+                look = {"kind": STACK, "name": len(names) - 1, "value": IN_CALL if cause == "blocking call" else OWN}
+                for at in (due + (ran - due) * part for part in (0.1, 0.9)):
+                    cpu = spent["own"] - (ran - at) * (grows == "own")
+                    rows.append(_row(pid, due, at, running=round(cpu * MS), **look))
         before = ran
         while due <= ran:
             cpu, process = round(spent["own"] * MS), round((spent["own"] + spent["others"]) * MS)

@@ -22,8 +22,7 @@ from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
 from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity
-from requestlab.measurement.measure import Beside, Settings, check, check_beside, targets_beside
-from requestlab.measurement.measure import take as take_slice
+from requestlab.measurement.measure import Beside, Settings, check, check_beside, measure_slice, targets_beside
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.server import Server, serve
 from requestlab.system import checks, machine
@@ -188,7 +187,7 @@ class _Rounds:
             self._progress.step(f"warming up {one.label}", self._left_s(0))
             fixed = isinstance(one.load, Closed) and one.load.each is not None
             settings = replace(self._settings if fixed else short, beside=one.beside)
-            take_slice(one.target, one.load, settings, self._pool, self._progress.tick)
+            measure_slice(one.target, one.load, settings, self._pool, self._progress.tick)
 
     def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
         order = self._chance.sample(self._field, len(self._field))
@@ -200,7 +199,7 @@ class _Rounds:
             )
             now = one.of_round(number)
             settings = replace(self._settings, beside=now.beside)
-            run = take_slice(now.target, now.load, settings, self._pool, self._progress.tick)
+            run = measure_slice(now.target, now.load, settings, self._pool, self._progress.tick)
             evidence = validity.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
 
