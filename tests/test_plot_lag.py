@@ -178,7 +178,7 @@ def test_of_several_runs_the_title_has_the_longest_stop_of_each():
 def test_a_picture_in_words():
     words, explained = said(lag(measured((200, 120, CALL), (400, 301, CALL)), predicted=300)).split(" | A dot is ")
     assert words == (
-        "A problem: maximum 301 ms (limit 100 ms); held up for 42% of the time | /async/block/, 5 users | ▲ async (suspect) | "
+        "▲ async (suspect) | /async/block/, 5 users | A problem: maximum 301 ms (limit 100 ms); held up for 42% of the time | "
         "block (labapp/async_views.py:41) blocking call: twice, up to 302 ms | ms since the first request was planned | "
         "how late, in ms (log.) | 0.1 | 1 | 10 | 100 | p50 0.08 ms | p99 291 ms | max 301 ms | idle floor: 0.08 ms | "
         "limit of the median: 10 ms | limit of the maximum: 100 ms | your prediction: 300 ms | "
@@ -274,6 +274,10 @@ def test_of_too_many_workers_the_latest_are_drawn_and_the_others_counted():
     assert "2 more event loops that were less late are not drawn" in said(picture)
     assert ["Worker 1:" in said(picture), f"Worker {MAX_ROWS + 2}:" in said(picture)] == [False, True]
     assert "1,234 rows of the probe were lost" in said(picture)
+    both = lag(
+        {name: measured(workers=[[]] * 4, configuration=lab.ASYNC.replace(workers=4)) for name in ("one", "other")}
+    )
+    assert len(both.figure.axes) == 2 * MAX_ROWS  # shared among the runs, those of a mapping too
 
 
 def test_of_thousands_of_ticks_no_peak_is_lost():

@@ -67,8 +67,8 @@ def test_the_title_tells_what_was_asked_and_what_ran_it(run, title):
 def test_a_picture_in_words():
     picture = threads(one_after_another(60), on_one_loop(60), predicted=1, of="alive")
     assert " | ".join(words_of(picture)).replace("\n", " ") == (
-        "threads alive | capacity: 1 request at once | /sync/wait/, 60 users | ● sync | peak 1 | your prediction: 1 | "
-        "threads alive | capacity: no limit of its own | /async/wait/, 60 users | ▲ async | "
+        "● sync | /sync/wait/, 60 users | capacity: 1 request at once | threads alive | peak 1 | your prediction: 1 | "
+        "▲ async | /async/wait/, 60 users | capacity: no limit of its own | threads alive | "
         "peak 61, only 1 of them ran requests | your prediction: 1 | "
         "1 thread ran 60 requests in 600 ms | thread 1 | ms since the first request was planned | "
         "1 event loop ran 60 requests in 10 ms | event loop | ms since the first request was planned | "

@@ -362,7 +362,7 @@ def test_the_title(run, how, title):
 
 def test_a_picture_in_words():
     assert " | ".join(words_of(timeline(one_mixed()))).replace("\n", " ") == (
-        "/, 1 user · capacity: no limit of its own | ■ mixed | the client: 1 request | its view | Django | idle | view page | "
+        "■ mixed | /, 1 user · capacity: no limit of its own | the client: 1 request | its view | Django | idle | view page | "
         "event loop | thread 1 | SessionMiddleware.process_request  +200\N{NO-BREAK SPACE}µs | view page  +200\N{NO-BREAK SPACE}µs | "
         "ms since the first request was planned | view | Django and middleware | waits for a thread or the loop | "
         "on its way, or queued | "

@@ -76,7 +76,9 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     findings = [analysis.finding(one.run, one.label) for one in contenders]
     spans = one_span([analysis.span_ms(one.run) for one in contenders])
     rows = [
-        row for parts in zip(contenders, findings, expected, spans, strict=True) for row in _rows(*parts, len(runs))
+        row
+        for parts in zip(contenders, findings, expected, spans, strict=True)
+        for row in _rows(*parts, len(contenders))
     ]
     sheet = Sheet(told.of_lag(findings))
     sheet.write([told.advice(findings)])
@@ -119,11 +121,8 @@ def _rows(contender: Contender, found: LagFinding, expected: float | None, span:
     rows = []
     for loop in shown:
         said = f"{loop.name}: {told.verdict(loop)}" if len(found.loops) > 1 else told.verdict(loop)
-        above = [
-            *lines(contender.heading, INNER_IN, style.HEADING_PT, contender.look.ink, bold=True),
-            *lines(contender.run.about.asked, INNER_IN, color=style.GREY),
-        ]
-        heading = [*(above if loop is shown[0] else []), *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
+        above = contender.block(INNER_IN, notes=[contender.run.about.asked]) if loop is shown[0] else []
+        heading = [*above, *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
         rows.append(Row(contender, loop, heading, expected, span, loop is shown[-1]))
     return rows
 

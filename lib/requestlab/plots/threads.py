@@ -123,11 +123,7 @@ def _draw(sheet: Sheet, columns: Sequence[Column]) -> None:
 
 
 def _heading(contender: Contender, most_in: float) -> list[Line]:
-    return [
-        *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
-        *lines(contender.circumstances, most_in, color=style.GREY),
-        *lines("threads alive", most_in, bold=True),
-    ]
+    return [*contender.block(most_in, notes=contender.circumstances), *lines("threads alive", most_in, bold=True)]
 
 
 def _summary(column: Column, most_in: float) -> list[Line]:

@@ -18,7 +18,7 @@ from requestlab.measurement.timeline import LATE_MS, Chosen, Client, Piece, Scen
 from requestlab.plots import style
 from requestlab.plots.inputs import details, gather, small_print
 from requestlab.plots.marks import bars, clock, downward, name_lanes, spread, x_in
-from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Line, Picture, Sheet, lines, size_in, width_in
+from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Line, Picture, Sheet, size_in, width_in
 from requestlab.system import wording
 from requestlab.trace.activity import (
     ON_LOOP,
@@ -101,10 +101,7 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
         raise ConfigurationError(f"{what}; switch the probe on: serve(..., probe=True)")
     drawn = scene(run, requests, span_ms)
     plan = _plan(drawn)
-    heading = [
-        *lines(contender.heading, INNER_IN, style.HEADING_PT, contender.look.ink, bold=True),
-        *lines([" · ".join(contender.circumstances), *left_out(drawn)], INNER_IN, color=style.GREY),
-    ]
+    heading = contender.block(INNER_IN, notes=[" · ".join(contender.circumstances), *left_out(drawn)])
     sheet = Sheet(told.of_timeline(drawn, f"{contender.label}{contender.failures}"))
     axes = sheet.panel(plan.high_in, _LEFT_IN, _RIGHT_IN, above=heading, below_in=AXIS_IN)
     _draw(axes, drawn, plan)
