@@ -258,7 +258,7 @@ def test_an_open_loop_tells_planned_sent_and_late_requests_and_both_times():
     asked = ("--rate", "200", "--arrivals", "poisson", "--seed", "7", "--seconds", "0.5")
     rows = rows_of(requestlab("measure", "async", *asked).stdout)
     planned = int(re.fullmatch(r"(\d+) requests", rows["planned"])[1])  # type: ignore[index]
-    assert planned > 50
+    assert 50 < planned < 210  # in the stretch of 0.5 s, or in the warm-up of 0.25 s and still under way
     assert re.fullmatch(rf"{planned}, \d+ of them more than 1 ms late, 99% within [\d.]+ ms", rows["sent"])
     for name in ("p50", "p95", "p99"):
         assert re.fullmatch(r"[\d,.]+ ms response, [\d,.]+ ms service", rows[name])
