@@ -39,6 +39,7 @@ class Truth:
         self.seen: list[int] = []
         self.held_ms: list[float] = []
         self.began = 0.0
+        self.chance: random.Random | None = None
 
     def one_more(self) -> int:
         number = next(self.numbers)
@@ -47,91 +48,65 @@ class Truth:
         return number
 
 
-def delay(truth: Truth, ms: float) -> Answer:
+def delay(truth: Truth, connection: socket.socket, number: int, ms: float) -> bool:
     """Each answer after so long."""
-
-    def answer(connection: socket.socket, number: int) -> bool:
-        time.sleep(ms / 1_000)
-        connection.sendall(HEAD + BODY)
-        return True
-
-    return answer
+    time.sleep(ms / 1_000)
+    connection.sendall(HEAD + BODY)
+    return True
 
 
-def exponential(truth: Truth, mean_ms: float, seed: float) -> Answer:
+def exponential(truth: Truth, connection: socket.socket, number: int, mean_ms: float, seed: float) -> bool:
     """Each answer after an exponential time with that mean."""
-    chance = random.Random(seed)
-
-    def answer(connection: socket.socket, number: int) -> bool:
-        began = time.perf_counter()
-        time.sleep(chance.expovariate(1 / mean_ms) / 1_000)
-        truth.held_ms.append((time.perf_counter() - began) * 1_000)
-        connection.sendall(HEAD + BODY)
-        return True
-
-    return answer
+    truth.chance = truth.chance or random.Random(seed)
+    began = time.perf_counter()
+    time.sleep(truth.chance.expovariate(1 / mean_ms) / 1_000)
+    truth.held_ms.append((time.perf_counter() - began) * 1_000)
+    connection.sendall(HEAD + BODY)
+    return True
 
 
-def freeze(truth: Truth, after_ms: float, for_ms: float, else_ms: float) -> Answer:
+def freeze(
+    truth: Truth, connection: socket.socket, number: int, after_ms: float, for_ms: float, else_ms: float
+) -> bool:
     """Each answer after `else_ms`, but for one time, `after_ms` after the first request, in which none is given."""
+    time.sleep(else_ms / 1_000)
+    thaws_in = truth.began + (after_ms + for_ms) / 1_000 - time.monotonic()
+    if 0 < thaws_in <= for_ms / 1_000:
+        time.sleep(thaws_in)
+    connection.sendall(HEAD + BODY)
+    return True
 
-    def answer(connection: socket.socket, number: int) -> bool:
-        time.sleep(else_ms / 1_000)
-        thaws_in = truth.began + (after_ms + for_ms) / 1_000 - time.monotonic()
-        if 0 < thaws_in <= for_ms / 1_000:
-            time.sleep(thaws_in)
+
+def two_writes(truth: Truth, connection: socket.socket, number: int, no_delay: float) -> bool:
+    """Head and body in two small writes, with TCP_NODELAY or without."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(no_delay))
+    connection.sendall(HEAD)
+    connection.sendall(BODY)
+    return True
+
+
+def wrong_body(truth: Truth, connection: socket.socket, number: int, every: float) -> bool:
+    """Every so many-th answer has another body of the same length."""
+    connection.sendall(HEAD + (BODY if number % every else OTHER_BODY))
+    return True
+
+
+def half_sent(truth: Truth, connection: socket.socket, number: int, every: float) -> bool:
+    """Every so many-th answer ends in the middle."""
+    connection.sendall(HEAD + (BODY if number % every else BODY[:9]))
+    return bool(number % every)
+
+
+def reset(truth: Truth, connection: socket.socket, number: int, every: float) -> bool:
+    """Every so many-th request is answered with a reset of the connection."""
+    if number % every:
         connection.sendall(HEAD + BODY)
         return True
-
-    return answer
-
-
-def two_writes(truth: Truth, no_delay: float) -> Answer:
-    """Head and body in two small writes, with TCP_NODELAY or without."""
-
-    def answer(connection: socket.socket, number: int) -> bool:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(no_delay))
-        connection.sendall(HEAD)
-        connection.sendall(BODY)
-        return True
-
-    return answer
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
 
 
-def wrong_body(truth: Truth, every: float) -> Answer:
-    """Every so many-th answer has another body of the same length."""
-
-    def answer(connection: socket.socket, number: int) -> bool:
-        connection.sendall(HEAD + (BODY if number % every else OTHER_BODY))
-        return True
-
-    return answer
-
-
-def half_sent(truth: Truth, every: float) -> Answer:
-    """Every so many-th answer ends in the middle."""
-
-    def answer(connection: socket.socket, number: int) -> bool:
-        connection.sendall(HEAD + (BODY if number % every else BODY[:9]))
-        return bool(number % every)
-
-    return answer
-
-
-def reset(truth: Truth, every: float) -> Answer:
-    """Every so many-th request is answered with a reset of the connection."""
-
-    def answer(connection: socket.socket, number: int) -> bool:
-        if number % every:
-            connection.sendall(HEAD + BODY)
-            return True
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return False
-
-    return answer
-
-
-BEHAVIOURS: dict[str, Callable[..., Answer]] = {
+BEHAVIOURS: dict[str, Callable[..., bool]] = {
     behaviour.__name__: behaviour
     for behaviour in (delay, exponential, freeze, two_writes, wrong_body, half_sent, reset)
 }
@@ -152,7 +127,11 @@ def main(name: str, *numbers: str) -> None:
     lifeline.die_with_parent()
     sys.setswitchinterval(0.0005)
     truth = Truth()
-    answer = BEHAVIOURS[name](truth, *map(float, numbers))
+    given = [float(number) for number in numbers]
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        return BEHAVIOURS[name](truth, connection, number, *given)
+
     listener = socket.create_server(("127.0.0.1", 0), backlog=2_048)
 
     def accept() -> None:

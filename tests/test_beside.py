@@ -86,7 +86,7 @@ def test_cpu_time_of_several_loads_is_not_told_apart(server):
     run = lab.measure(server, "/async/page/", lab.closed(1), seconds=0.2, beside={"/async/wait/?ms=1": lab.closed(1)})
     assert math.isnan(run.summary["cpu_per_request"])
     assert math.isnan(run.beside["/async/wait/?ms=1"].summary["cpu_per_request"])
-    assert run.about.server_cpu_ns > 0  # of all of them together, for the audit
+    assert run.about.server_cpu_ns > 0  # of all of them together
 
 
 def test_a_run_is_saved_with_those_beside_it(server, tmp_path):
@@ -200,7 +200,7 @@ def generators() -> set[int]:
     return {process.pid for process in marked_processes() if "requestlab.load.generator" in process.cmdline()}
 
 
-def test_a_crew_sends_the_same_process_again_and_keeps_what_each_errand_brings_apart():
+def test_a_pool_uses_the_same_process_again_and_keeps_the_outcomes_of_jobs_apart():
     with tiny_server(answering(OK)) as tiny, LoadProcessPool() as pool:
         seen = []
         for each in (1, 3):
@@ -216,7 +216,7 @@ def test_a_crew_sends_the_same_process_again_and_keeps_what_each_errand_brings_a
     assert not generators()
 
 
-def test_a_process_of_a_crew_that_died_while_idle_is_replaced():
+def test_a_process_of_a_pool_that_died_while_idle_is_replaced():
     with tiny_server(answering(OK)) as tiny, LoadProcessPool() as pool:
         job = Job(plan(tiny.address, each=1))
         run_jobs([job], (), lambda: None, pool)

@@ -130,7 +130,7 @@ def test_values_that_cannot_work_are_refused_with_what_was_expected(change, word
 
 @pytest.mark.parametrize("users", [0, -1, 5001, 1.5, True, "10"])
 def test_a_number_of_users_out_of_bounds_is_refused(users):
-    with pytest.raises(ConfigurationError, match="from 1 to 5000"):
+    with pytest.raises(ConfigurationError, match="from 1 to 5,000"):
         lab.closed(users)
 
 

@@ -349,7 +349,7 @@ def left_by(error: int, **more: int) -> dict[str, int]:
     return {"error": error, "status": 0, "first_byte": 0, **more}
 
 
-def test_the_audit_takes_those_who_left_for_what_they_are():
+def test_clients_that_left_are_no_failures_of_a_run():
     rows = [left_by(LEFT, user=0), left_by(CLOSED, user=1)]
     assert made(rows, misbehaving="silent", connections=2).summary["validity"] == "valid"
     failed = made([*rows, left_by(RESET, user=2)], misbehaving="silent", connections=3)
@@ -370,7 +370,7 @@ def test_clients_that_stayed_away_are_told_with_the_victims_too():
         assert any(words in reason for reason in run.summary["reasons"])
 
 
-def test_victims_beside_clients_that_came_and_left_are_not_under_suspicion():
+def test_victims_beside_clients_that_came_and_left_are_as_valid_as_alone():
     run = beside(closed_loop(), made([left_by(LEFT, user=0)], misbehaving="silent", connections=1))
     assert (run.summary["validity"], run.summary["reasons"]) == ("valid", closed_loop().summary["reasons"])
 
@@ -400,11 +400,8 @@ def test_a_load_says_in_words_what_it_is(load, words):
     ("make", "words"),
     [
         (lambda: lab.silent(0), "silent.clients=0.: expected a whole number from 1 to 1,000"),
-        (lambda: lab.silent(True), "silent.clients=True"),
         (lambda: lab.idle(1_001), "idle.clients=1001"),
         (lambda: lab.slow_senders(1, per_s=0), "per_s=0.: expected a number above 0"),
-        (lambda: lab.slow_senders(1, per_s=math.nan), "per_s=nan"),
-        (lambda: lab.slow_senders(1, per_s="1"), "per_s='1'"),
         (lambda: lab.slow_senders(1, per_s=1, size=0), "size=0.: expected a whole number from 1 to 10,000,000"),
         (lambda: lab.slow_senders(1, per_s=1, size=8_001, head=True), "size=8001.: expected a whole number from 1 to 8,000"),
         (lambda: lab.slow_readers(1, per_s=-1), "per_s=-1"),

@@ -51,7 +51,7 @@ def test_calls_together_overlap(ask, mode):
 @pytest.mark.parametrize("together", [0, 1])
 @pytest.mark.parametrize("mode", MODES)
 def test_calls_that_fail_are_counted_and_give_a_502(upstream, ask, mode, together):
-    ms = 1 + MODES.index(mode) + 2 * together  # terms of its own, so a count of its own
+    ms = 1 + MODES.index(mode) + 2 * together  # options of its own, so a count of its own
     answer = ask(f"/{mode}/fetch/?n=20&ms={ms}&fail=0.25&together={together}")
     assert (answer.status, answer.body) == (502, "Fetched 15 of 20. Failed: 5 × 503.\n")
 

@@ -55,7 +55,7 @@ def main() -> None:
     """Read plans, carry them out one after another, write the samples of each."""
     lifeline.die_with_parent()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    gc.disable()  # a pause of the collector would show up as latency; the hot path makes no cycles
+    gc.disable()  # a pause of the collector would show as latency; the hot path makes no cycles
     usable = os.sched_getaffinity(0)
     loop = uvloop.new_event_loop()
     loop.set_exception_handler(_give_up)  # a defect must not pass for a slow server
@@ -85,8 +85,8 @@ def _write(load: LoadLoop) -> None:
 def _put(data: bytes) -> None:
     """Write all of it to the standard output, and look again and again whether there is room.
 
-    A plain write of megabytes was seen to sleep on a pipe that had long been emptied (Linux 6.18, with strace): its reader, which
-    waits for the rest, wakes nobody.
+    A plain write of megabytes was seen to sleep on a pipe that had long been emptied (Linux 6.18, with strace), while its
+    reader waited for the rest.
     """
     output = sys.stdout.fileno()
     os.set_blocking(output, False)

@@ -7,32 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from zlib import crc32
 
 import httpx
 
 from requestlab.load.closed_loop import PAUSE_AFTER_ERROR_S
 from requestlab.load.connection import OTHER, TIMEOUT, Connection
-from requestlab.load.loop import LoadLoop
+from requestlab.load.loop import Exchange, LoadLoop
 from requestlab.load.plan import Plan
-
-
-@dataclass
-class _Answer:
-    """What `LoadLoop.record` wants to know of an exchange."""
-
-    sent: int = 0
-    first_byte: int = 0
-    first_body: int = 0
-    done: int = 0
-    status: int = 0
-    error: int = 0
-    size: int = 0
-    checksum: int = 0
-    opened: bool = False
-    body: bytes = b""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 class HttpxLoop(LoadLoop):
@@ -64,8 +46,8 @@ class HttpxLoop(LoadLoop):
             if answer.error:
                 await asyncio.sleep(PAUSE_AFTER_ERROR_S)
 
-    async def _ask(self, client: httpx.AsyncClient) -> _Answer:
-        answer = _Answer(sent=time.perf_counter_ns())
+    async def _ask(self, client: httpx.AsyncClient) -> Exchange:
+        answer = Exchange(sent=time.perf_counter_ns())
         try:
             async with client.stream("GET", self._url) as response:
                 answer.first_byte = time.perf_counter_ns()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from typing import Protocol
+from dataclasses import dataclass, field
 
 from requestlab.load.connection import WRONG_BODY, Connection
 from requestlab.load.plan import Mark, Plan
@@ -16,22 +16,21 @@ TIMEOUT_CHECK_S = 0.05
 _HEADER = HEADER.encode()
 
 
-class Exchange(Protocol):
-    """What is kept of one request: see `connection.Connection`."""
+@dataclass
+class Exchange:
+    """What is kept of one request that did not go over a `Connection`: the same names, with the same meaning."""
 
-    sent: int
-    first_byte: int
-    first_body: int
-    done: int
-    status: int
-    error: int
-    size: int
-    checksum: int
-    opened: bool
-    headers: list[tuple[bytes, bytes]]
-
-    @property
-    def body(self) -> bytes: ...
+    sent: int = 0
+    first_byte: int = 0
+    first_body: int = 0
+    done: int = 0
+    status: int = 0
+    error: int = 0
+    size: int = 0
+    checksum: int = 0
+    opened: bool = False
+    body: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 class LoadLoop:
@@ -92,7 +91,7 @@ class LoadLoop:
         if not self.finished.done():
             self.finished.set_result(None)
 
-    def record(self, c: Exchange, user: int, planned: int) -> None:
+    def record(self, c: Connection | Exchange, user: int, planned: int) -> None:
         """Keep one request that ended, well or not."""
         error = c.error
         if self._expect and not error and c.status < 400 and self._expect not in c.body:

@@ -1,8 +1,7 @@
 """The open loop: requests are sent when they are due, whether or not those before are answered.
 
-A server that halts does not halt the schedule: what was due meanwhile is sent in time and waits, as visitors would. Nothing
-is made up: a request that could not be sent in time has a later `sent` than `planned`, and its response time counts from
-`planned`.
+A server that halts does not halt the schedule: what is due meanwhile is sent in time and waits, as visitors would. A request
+that could not be sent in time has a later `sent` than `planned`, and its response time counts from `planned`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from itertools import accumulate, takewhile
 from requestlab.load.connection import TIMEOUT, Connection
 from requestlab.load.loop import LoadLoop
 from requestlab.load.plan import Plan
-from requestlab.system.clocks import Alarm
+from requestlab.worker.timerfd import Alarm
 
 
 def schedule(plan: Plan) -> list[int]:

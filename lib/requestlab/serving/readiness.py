@@ -1,7 +1,7 @@
 """Knowing that a server is ready: an answer with this run's nonce, from every worker.
 
-A bound listener accepts connections before the application exists, so that a connection proves nothing. It also means that
-nobody has to poll: the question waits in the accept queue and is answered the moment a worker can.
+A bound listener accepts connections before the application exists, so a connection proves nothing. But it also makes polling
+needless: the question waits in the accept queue and is answered the moment a worker can.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ def wait_until_ready(
     again meanwhile. Raises NotReady.
     """
     pids: set[int] = set()
-    hold = "?hold" if workers > 1 else ""
-    question = f"GET {READY_PATH}{hold} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+    question = _question("?hold" if workers > 1 else "")
     with selectors.DefaultSelector() as selector:
         if ending is not None:
             selector.register(ending, selectors.EVENT_READ)
@@ -61,16 +60,19 @@ def wait_until_ready(
 
 def who_answers(address: tuple[str, int], nonce: str, patience_s: float = 1.0) -> bool | None:
     """Return whether the answer at that address carries this nonce; None where there is none in time."""
-    question = f"GET {READY_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
     received = b""
     try:
         with socket.create_connection(address, timeout=patience_s) as connection:
-            connection.sendall(question)
+            connection.sendall(_question())
             while _worker(received, nonce) is None and (more := connection.recv(65536)):
                 received += more
     except OSError:
         return None
     return _worker(received, nonce) is not None if received else None
+
+
+def _question(query: str = "") -> bytes:
+    return f"GET {READY_PATH}{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
 
 
 def _ask(selector: selectors.BaseSelector, address: tuple[str, int], question: bytes) -> socket.socket:
@@ -92,7 +94,7 @@ def _listen_to(
     pid = _worker(bytes(key.data), nonce)
     if pid is not None:
         pids.add(pid)
-    if pid is not None or not received:  # answered, or dropped by a worker that did not live: ask again
+    if pid is not None or not received:  # answered, or dropped by a worker that has died: ask again
         selector.unregister(connection)
         asked.discard(connection)
         connection.close()

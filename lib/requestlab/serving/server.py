@@ -25,7 +25,7 @@ from requestlab.serving.servers import BACKLOG
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from requestlab.system.progress import Progress
-from requestlab.worker import environment, request_count
+from requestlab.worker import environment, ready
 
 START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
@@ -72,9 +72,8 @@ class Server:
         self._nonce = secrets.token_hex(16)
         with listener:
             self._command = [sys.executable, *configuration.arguments(listener.fileno())]
-            self._supervisor = self._supervise(
-                listener.fileno(), _variables(configuration, self._nonce, self.directory)
-            )
+            variables = _variables(configuration, self._nonce, self.directory)
+            self._supervisor = self._supervise(listener.fileno(), variables)
             with _lock:
                 _running.add(self)
             try:
@@ -94,7 +93,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, KeyboardInterrupt):
-            self._supervisor.terminate()  # at once: whoever interrupts does not want to wait for the last answer
+            self._supervisor.terminate()  # at once: nobody who interrupts wants to wait for the last answer
         self.stop()
 
     def __repr__(self) -> str:
@@ -103,7 +102,7 @@ class Server:
 
     @property
     def alive(self) -> bool:
-        """Whether the server still runs: its supervisor says nothing until the end, and is not heard of thereafter."""
+        """Whether the server still runs: its supervisor writes nothing, and closes its output only when it ends."""
         if self._end is not None or self._supervisor.stdout is None:
             return False
         said = select.poll()
@@ -123,22 +122,20 @@ class Server:
     @property
     def counts(self) -> dict[int, int]:
         """How many requests have reached the application in each worker so far, by pid; empty for the null server."""
-        return request_count.read(self.directory)
+        return ready.request_counts(self.directory)
 
     def is_itself(self) -> bool | None:
         """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""
         return who_answers(self.address, self._nonce)
 
     def settle(self, most_s: float, tick: Callable[[], None] = lambda: None) -> None:
-        """Wait until the workers have nothing left to do, but no longer than that: after requests that were given up, say.
+        """Wait until the workers have nothing left to do, but at most `most_s`: after requests that were given up, say.
 
-        A question to every worker stands in line behind what was given up; what is still under way then shows as CPU time.
+        A question to every worker waits in line behind what was given up; what is still under way then shows as CPU time.
         """
         deadline = time.monotonic() + most_s
         try:
-            wait_until_ready(
-                self.address, self._nonce, self.configuration.workers, self._supervisor.stdout, deadline, tick
-            )
+            self._ask_all_workers(deadline, tick)
         except NotReady:
             return
         while self._busy() and time.monotonic() < deadline:
@@ -160,7 +157,7 @@ class Server:
             raise ServerGoneError(f"the server {self.configuration.label!r} at {self.url} {stopped}.{self._epitaph()}")
 
     def begin_to_stop(self) -> None:
-        """Let the server begin to end, without waiting for it: several that end at once take as long as one. `stop()` waits."""
+        """Tell the server to end, and do not wait for it: several that end at once take as long as one. `stop()` waits."""
         if self._supervisor.stdin is not None:
             self._supervisor.stdin.close()  # it ends when its input ends
             self._supervisor.stdin = None
@@ -182,12 +179,12 @@ class Server:
         shutil.rmtree(self.directory, ignore_errors=True)  # in case the supervisor was killed
 
     def _wait(self, timeout_s: float) -> tuple[int, ...]:
-        deadline = time.monotonic() + timeout_s
-        ending = self._supervisor.stdout
         with Progress(f"starting {self.configuration.label}") as progress:
-            return wait_until_ready(
-                self.address, self._nonce, self.configuration.workers, ending, deadline, tick=progress.tick
-            )
+            return self._ask_all_workers(time.monotonic() + timeout_s, progress.tick)
+
+    def _ask_all_workers(self, deadline: float, tick: Callable[[], None]) -> tuple[int, ...]:
+        workers, ending = self.configuration.workers, self._supervisor.stdout
+        return wait_until_ready(self.address, self._nonce, workers, ending, deadline, tick)
 
     def _supervise(self, fd: int, variables: dict[str, str]) -> subprocess.Popen[bytes]:
         spec = {
@@ -228,8 +225,9 @@ def serve(configuration: Configuration, **changes: Any) -> Server:
     >>> with serve(SYNC, workers=2) as server:
     ...     print(server.url)
 
-    `changes` are fields of the configuration to replace first; `upstream` may be a server of `serve(UPSTREAM)`. Raises ConfigurationError for values that cannot work, and
-    ServerStartError, with the command, the exit status and the last log lines, where the server does not come up.
+    `changes` are fields of the configuration, or of its application, to replace first; `upstream` may be a server of
+    `serve(UPSTREAM)`. Raises ConfigurationError for values that cannot work, and ServerStartError, with the command, the exit
+    status and the last log lines, where the server does not come up.
 
     Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
     given back by `stop()`, by leaving the `with` block, and when this process ends in any way.
