@@ -451,7 +451,7 @@ class Slices:
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> Slices:
     slices = Slices()
-    monkeypatch.setattr(compare, "take_slice", slices)
+    monkeypatch.setattr(compare, "measure_slice", slices)
     return slices
 
 
@@ -532,13 +532,13 @@ def test_a_control_whose_interval_is_wide_keeps_it_going(monkeypatch, address):
     def take(target: Any, load: Any, settings: Any, pool: Any, tick: Any) -> Run:
         return slice_of({"throughput": next(figures) if target.path == "/wide" else 100.0})
 
-    monkeypatch.setattr(compare, "take_slice", take)
+    monkeypatch.setattr(compare, "measure_slice", take)
     result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/wide"}, rounds=15, width=0.05)
     assert result.complete == 15
 
 
 def test_it_stops_before_a_round_that_would_exceed_the_budget(monkeypatch, address):
-    monkeypatch.setattr(compare, "take_slice", Slices(takes_s=0.05))
+    monkeypatch.setattr(compare, "measure_slice", Slices(takes_s=0.05))
     before = time.monotonic()
     result = lab.compare({"a": address, "b": address}, rounds=100, budget=1.0)
     assert time.monotonic() - before < 2

@@ -22,8 +22,7 @@ from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
 from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity
-from requestlab.measurement.measure import Beside, Settings, check, check_beside, targets_beside
-from requestlab.measurement.measure import take as take_slice
+from requestlab.measurement.measure import Beside, Settings, check, check_beside, measure_slice, targets_beside
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.server import Server, serve
 from requestlab.system import checks, machine
@@ -101,11 +100,11 @@ def compare(
 
     `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the first
     is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as `measure` takes them:
-    by path, or by label and path. There are `rounds` of them, fewer if `budget` seconds
-    would be exceeded, or as soon as the interval of every contender's throughput over the baseline's is narrower than `width`
-    (0.05: its ends lie 5 % apart); never because a difference was found. With `control`, the baseline takes part a second
-    time, from a server of its own: what the lab makes of no difference. A slice is dropped for evidence from outside only
-    (`validity.outside`); up to half as many rounds are added for such. `seed` makes the same orders again.
+    by path, or by label and path. `rounds` is how many there are at most; fewer if `budget` seconds would be exceeded, or as soon
+    as the interval of every contender's throughput over the baseline's is narrower than `width` (0.05: its ends lie 5 % apart);
+    never because a difference was found. With `control`, the baseline takes part a second time, from a server of its own: what
+    the lab makes of no difference. A slice is dropped for evidence from outside only (`validity.outside`); up to half as many
+    rounds are added for such. The same `seed` makes the same orders.
 
     Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
 
@@ -123,10 +122,11 @@ def compare(
     limits = _limits(rounds, budget, width)
     seed = random.randrange(2**32) if seed is None else checks.whole("seed", seed, also="or None")
     with ExitStack() as stack, Progress("comparing") as progress:
-        field = [
-            _contender(label, _served(target, stack), paths[name], loads[name], besides[name], remote)
-            for label, name, target in _lineup(contenders, control)
-        ]
+        field = []
+        for label, name, target in _lineup(contenders, control):
+            at = stack.enter_context(serve(target)) if isinstance(target, Configuration) else target
+            others = targets_beside(at, besides[name], remote)
+            field.append(_Contender(label, find_target(at, paths[name], remote), loads[name], others))
         for server in (part.target.server for part in field):
             if server is not None and server not in contenders.values():
                 stack.callback(server.begin_to_stop)  # all at once, before the first is waited for
@@ -147,26 +147,22 @@ def compare(
         return rounds_.run(tuple(contenders), _control(contenders) if control else None, about)
 
 
+@dataclass
 class _Rounds:
     """The rounds, one after the other."""
 
-    def __init__(
-        self,
-        field: list[_Contender],
-        settings: Settings,
-        limits: _Limits,
-        chance: random.Random,
-        progress: Progress,
-        pool: LoadProcessPool,
-    ) -> None:
-        self._field = field
-        self._settings = settings
-        self._limits = limits
-        self._chance = chance
-        self._progress = progress
-        self._pool = pool
+    _field: list[_Contender]
+    _settings: Settings
+    _limits: _Limits
+    _chance: random.Random
+    _progress: Progress
+    _pool: LoadProcessPool
+
+    def __post_init__(self) -> None:
         self._slices: list[Slice] = []
-        self._round_s = sum(_seconds_of(one.load, settings) for one in field)
+        self._round_s = sum(
+            self._settings.warmup_of(one.load) + self._settings.seconds + OVERHEAD_S for one in self._field
+        )
 
     def run(self, labels: tuple[str, ...], control: str | None, about: ComparisonFacts) -> Comparison:
         """Ramp up, then go round until a limit is met."""
@@ -188,7 +184,7 @@ class _Rounds:
             self._progress.step(f"warming up {one.label}", self._left_s(0))
             fixed = isinstance(one.load, Closed) and one.load.each is not None
             settings = replace(self._settings if fixed else short, beside=one.beside)
-            take_slice(one.target, one.load, settings, self._pool, self._progress.tick)
+            measure_slice(one.target, one.load, settings, self._pool, self._progress.tick)
 
     def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
         order = self._chance.sample(self._field, len(self._field))
@@ -200,7 +196,7 @@ class _Rounds:
             )
             now = one.of_round(number)
             settings = replace(self._settings, beside=now.beside)
-            run = take_slice(now.target, now.load, settings, self._pool, self._progress.tick)
+            run = measure_slice(now.target, now.load, settings, self._pool, self._progress.tick)
             evidence = validity.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
 
@@ -227,12 +223,6 @@ class _Rounds:
         if self._limits.budget_s is not None:
             left = min(left, max(0.0, self._limits.budget_s - (time.monotonic() - self._begin)))
         return left
-
-
-def _contender(
-    label: str, target: Server | str, path: str, load: Load, beside: Mapping[str, AnyLoad] | None, remote: bool
-) -> _Contender:
-    return _Contender(label, find_target(target, path, remote), load, targets_beside(target, beside, remote))
 
 
 def _of_round(load: _L, number: int) -> _L:
@@ -262,14 +252,6 @@ def _lineup(contenders: Mapping[str, AnyTarget], control: bool) -> Iterator[tupl
 
 def _control(contenders: Mapping[str, AnyTarget]) -> str:
     return f"{next(iter(contenders))} again"
-
-
-def _served(target: AnyTarget, stack: ExitStack) -> Server | str:
-    return stack.enter_context(serve(target)) if isinstance(target, Configuration) else target
-
-
-def _seconds_of(load: Load, settings: Settings) -> float:
-    return settings.warmup_of(load) + settings.seconds + OVERHEAD_S
 
 
 def _check_contenders(contenders: object, control: bool) -> None:

@@ -81,14 +81,18 @@ class RunFacts:
     @property
     def asked(self) -> str:
         """What was asked for, in words: path and load, and the loads that were beside it on the same server."""
-        return "; ".join([f"{self.path}, {self.load}", *(f"beside {path}, {load}" for path, load in self.beside.items())])
+        return "; ".join(
+            [f"{self.path}, {self.load}", *(f"beside {path}, {load}" for path, load in self.beside.items())]
+        )
 
     @property
     def at_once(self) -> str:
         """How many requests the configuration can have in hand at once, in words."""
         if self.configuration is None:
             return "unknown"
-        return "no limit of its own" if self.capacity is None else f"{wording.counted(self.capacity, 'request')} at once"
+        return (
+            "no limit of its own" if self.capacity is None else f"{wording.counted(self.capacity, 'request')} at once"
+        )
 
     @property
     def served_by(self) -> str:

@@ -138,12 +138,12 @@ def measure(
     if isinstance(load, Steps):
         expected = sum(_expected_s(step, settings) or 0 for step in load.loads)
         with LoadProcessPool() as pool, Progress(f"{target_of.label} {path}, {load}", expected or None) as progress:
-            return Ramp(tuple(take(target_of, step, settings, pool, progress.tick) for step in load.loads))
+            return Ramp(tuple(measure_slice(target_of, step, settings, pool, progress.tick) for step in load.loads))
     with (
         LoadProcessPool() as pool,
         Progress(f"{target_of.label} {path}, {load}", _expected_s(load, settings)) as progress,
     ):
-        return take(target_of, load, settings, pool, progress.tick)
+        return measure_slice(target_of, load, settings, pool, progress.tick)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class _Part:
     settings: Settings
 
 
-def take(
+def measure_slice(
     at: Target, load: AnyLoad, settings: Settings, pool: LoadProcessPool, tick: Callable[[], None] = lambda: None
 ) -> Run:
     """Take one slice, with the load processes of that pool; its loads and settings have been checked."""
