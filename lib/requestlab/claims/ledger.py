@@ -185,9 +185,7 @@ def _parsed(line: bytes, where: str) -> Verdict:
 
 
 def _verdict(judged: Statement, row: dict[str, Any]) -> Verdict:
-    rows: list[dict[str, Any]] = row["findings"]
-    known = ({name: math.nan if value is None else value for name, value in one.items()} for one in rows)
-    findings = tuple(Finding(**one) for one in known)
+    findings = tuple(_finding(one) for one in row["findings"])
     texts = {name: str(row[name]) for name in ("verdict", "reason", "note", "time")}
     found = Verdict(
         claim=judged, findings=findings, machine=from_plain(Machine, row["machine"]), quick=row["quick"], **texts
@@ -198,6 +196,11 @@ def _verdict(judged: Statement, row: dict[str, Any]) -> Verdict:
     if not (names and found.verdict in words <= set(WORDS) and isinstance(found.quick, bool)):
         raise ValueError(row)
     return found
+
+
+def _finding(row: dict[str, Any]) -> Finding:
+    unknown = {name: math.nan for name, value in row.items() if value is None}
+    return Finding(**(row | unknown))
 
 
 def _machine_of(folder: Path) -> Machine | None:
