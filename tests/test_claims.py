@@ -25,7 +25,7 @@ from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
 from requestlab.system.machine import Cores
 from requestlab.system.quick import QUICK_VARIABLE
 from requestlab.system.values import to_plain
-from tests.made_runs import COMPARED
+from tests.made_runs import COMPARED, MACHINE
 
 NAMED_IN_THE_LIST = {
     *(
@@ -464,6 +464,19 @@ def test_verdicts_are_written_as_strict_json_and_come_back(tmp_path, monkeypatch
     [book] = read(folder)
     assert list(map(repr, book.verdicts)) == list(map(repr, given))
     assert book.machine == given[0].machine
+
+
+def test_a_line_as_the_first_version_of_the_format_wrote_it_is_read(tmp_path):
+    finding = {"name": "", "value": 60.0, "low": 60.0, "high": None, "unit": "threads", "rounds": 0}
+    finding |= {"verdict": REFUTED, "reason": "a reason", "taken": ""}
+    line = {"format": 2, "claim": "everything-in-one-thread", "verdict": REFUTED, "reason": "a reason", "rule": "a rule"}
+    line |= {"note": "µ", "findings": [finding], "machine": to_plain(MACHINE)}
+    line |= {"time": "2026-11-28T16:34:57+00:00", "quick": True}
+    (tmp_path / FILE).write_text(json.dumps(line, ensure_ascii=False) + "\n")
+    [book] = read(tmp_path)
+    [verdict] = book.verdicts
+    assert (verdict.claim.question, verdict.note, verdict.value, book.machine) == ("Q4", "µ", 60, MACHINE)
+    assert math.isnan(verdict.deciding.high)
 
 
 def test_a_verdict_that_cannot_be_recorded_says_where(tmp_path, monkeypatch):
