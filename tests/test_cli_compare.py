@@ -26,6 +26,7 @@ from requestlab.comparison.intervals import Interval
 from requestlab.comparison.wording import PHRASES, sentence
 from requestlab.load import target
 from requestlab.serving.applications import PARTS
+from requestlab.measurement import validity
 from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
 from tests.made_runs import COMPARED
 from tests.test_cli import GONE_S, HANG_S, as_process, left_of, requestlab, running, strict, wait_for
@@ -150,10 +151,10 @@ def test_free_text_is_a_contender_or_a_usage_error(text):
         (["sync", "mixed", "--path", "page"], 1, "path='page'"),
         (["sync", "mixed", "--users", "1,2"], 2, "'1,2' is not a valid integer"),
         (["sync", "mixed", "--rounds", "0"], 2, "--rounds"),
-        (["sync", "mixed", "--rounds", "501"], 2, "--rounds 501: expected a number above 0 and up to 500"),
-        (["sync", "mixed", "--budget", "nan"], 2, "--budget nan"),
-        (["sync", "mixed", "--budget", "-1"], 2, "--budget -1"),
-        (["sync", "mixed", "--width", "0"], 2, "--width 0"),
+        (["sync", "mixed", "--rounds", "501"], 1, "rounds=501: expected a whole number from 1 to 500"),
+        (["sync", "mixed", "--budget", "nan"], 1, "budget=nan"),
+        (["sync", "mixed", "--budget", "-1"], 1, "budget=-1.0"),
+        (["sync", "mixed", "--width", "0"], 1, "width=0.0"),
         (["sync", "mixed", "--seconds", "0"], 1, "seconds=0.0"),
         (["sync", "mixed", "--save-figure", "x.gif"], 2, "expected a name that ends in .png, .svg, .pdf"),
         (["sync", "sync again=mixed", "--control"], 1, "is what the control is called"),
@@ -280,7 +281,8 @@ def test_the_table_has_a_row_for_each_contender_and_a_sentence_for_each_metric(u
     assert figure.read_text().startswith("<?xml")
 
 
-def test_too_few_rounds_cannot_tell_and_that_is_no_failure(urls):
+def test_too_few_rounds_cannot_tell_and_that_is_no_failure(urls, monkeypatch):
+    monkeypatch.setattr(validity, "outside", lambda run: "")  # or what disturbs one slice of two is the reason
     done = requestlab("compare", *urls, *SHORT)
     assert done.exit_code == 0
     assert re.search(r": cannot tell, 1 rounds? have a figure, and an interval needs 4$", done.stdout, re.MULTILINE)

@@ -68,7 +68,7 @@ class _Contender:
 
 
 @dataclass(frozen=True)
-class _Limits:
+class Limits:
     """When to stop: all of it fixed before the first round."""
 
     rounds: int
@@ -119,7 +119,7 @@ def compare(
     for label, one in loads.items():
         _check_load(one, settings)
         check_beside(besides[label], one, settings)
-    limits = _limits(rounds, budget, width)
+    limits = check_limits(rounds, budget, width)
     seed = random.randrange(2**32) if seed is None else checks.whole("seed", seed, also="or None")
     with ExitStack() as stack, Progress("comparing") as progress:
         field = []
@@ -153,7 +153,7 @@ class _Rounds:
 
     _field: list[_Contender]
     _settings: Settings
-    _limits: _Limits
+    _limits: Limits
     _chance: random.Random
     _progress: Progress
     _pool: LoadProcessPool
@@ -291,8 +291,9 @@ def _check_load(load: object, settings: Settings) -> None:
     check(load, settings)
 
 
-def _limits(rounds: object, budget: object, width: object) -> _Limits:
-    return _Limits(
+def check_limits(rounds: object, budget: object, width: object) -> Limits:
+    """Return when to stop; ConfigurationError for limits that cannot work."""
+    return Limits(
         checks.whole("rounds", rounds, 1, MAX_ROUNDS, also=f"and at least {MIN_ROUNDS} for a verdict"),
         None if budget is None else checks.number("budget", budget, most=MAX_BUDGET_S, above=0, also="or None"),
         None if width is None else checks.number("width", width, most=MAX_WIDTH, above=0, also="or None"),
