@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+SWITCH_INTERVAL_MS = "REQUESTLAB_TESTS_SWITCH_INTERVAL_MS"
 DIRECTORY = "REQUESTLAB_TESTS_DIRECTORY"
 
 
@@ -25,13 +26,18 @@ def sleep_here(ms: float) -> None:
 
 
 def burn_here(ms: float) -> None:
-    end = time.perf_counter() + ms / 1000
-    while time.perf_counter() < end:
+    end = time.thread_time() + ms / 1000
+    while time.thread_time() < end:
         sum(range(100))
 
 
 def hog_the_gil(ms: float) -> None:
-    threading.Thread(target=burn_here, args=(ms,), daemon=True).start()
+    threading.Thread(target=compute_until, args=(time.perf_counter() + ms / 1000,), daemon=True).start()
+
+
+def compute_until(end: float) -> None:
+    while time.perf_counter() < end:
+        sum(range(100))
 
 
 def sleep_beside_a_hog(ms: float) -> None:
@@ -46,14 +52,33 @@ def wait_for_a_lock(ms: float) -> None:
     lock.acquire()
 
 
+def innocent_before() -> None:
+    burn_for_a_moment()
+
+
+def innocent_after() -> None:
+    burn_for_a_moment()
+
+
+def burn_for_a_moment() -> None:
+    """Compute so briefly that nobody should be blamed for it."""
+    end = time.thread_time() + 0.0003
+    while time.thread_time() < end:
+        sum(range(100))
+
+
 WAYS = {f"/{way.__name__}": way for way in (sleep_here, burn_here, hog_the_gil, sleep_beside_a_hog, wait_for_a_lock)}
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Answer `/way?ms=…` with when that began and ended, in ns of CLOCK_MONOTONIC, measured around it."""
     ms = float(parse_qs(scope["query_string"].decode()).get("ms", ["0"])[0])
+    way = WAYS.get(scope["path"])
     begin = time.perf_counter_ns()
-    WAYS.get(scope["path"], lambda ms: None)(ms)
+    if way is not None:
+        innocent_before()
+        way(ms)
+        innocent_after()
     body = json.dumps([begin, time.perf_counter_ns()]).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
@@ -63,6 +88,8 @@ def probed() -> Any:
     """Return the application as the lab serves it; uvicorn calls this in the server's process."""
     from requestlab.worker.probe import Probe
 
+    if interval_ms := os.environ.get(SWITCH_INTERVAL_MS):
+        sys.setswitchinterval(float(interval_ms) / 1000)
     return Probe(os.environ[DIRECTORY], 1.0).wrap(application, "asgi")
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections import defaultdict
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import requestlab as lab
-from requestlab.measurement.run import Run
-from requestlab.trace.chrome import MARK_NS, UNFINISHED, trace_events, write_trace
-from requestlab.trace.trace import COLUMNS, Trace
+from requestlab.measurement.run import Run, recorded
+from requestlab.trace.chrome import MARK_NS, UNFINISHED, trace_events
 from requestlab.worker.schema import KINDS
 from tests.made_runs import MS, START, made
+from tests.made_trace import Notes, inside
 
 Event = dict[str, Any]
 
@@ -101,42 +101,33 @@ def check_flows(events: list[Event], slices: list[tuple[tuple[int, int], tuple[i
             assert ((event["pid"], event["tid"]), ns(event["ts"])) in begins
 
 
-def traced(rows: list[dict[str, Any]], requests: int = 1, **about: Any) -> Run:
-    """Return a run with these rows of probes: cells by name, times in µs after its beginning, kind and name as texts."""
-    names: list[str] = [""]
-    filled = []
+def traced(rows: list[dict[str, Any]], *, on_loop: int = 1, **about: Any) -> Run:
+    """Return a run with these rows of probes: cells by name, times in µs after its beginning. `on_loop`: what the thread LOOP says
+    of itself in the answer to the one request."""
+    notes = Notes(PID, LOOP)
     for row in rows:
-        row = {"pid": PID, "request": 1, "thread": LOOP} | row
-        for cell in ("begin", "running", "done", "end"):
-            row[cell] = START + int(row[cell] * US) if row.get(cell) is not None else 0
-        names.append(row.get("name", ""))
-        row |= {"kind": KINDS.index(row["kind"]), "name": len(names) - 1}
-        filled.append([row.get(cell, 0) for cell in COLUMNS])
-    inside = Trace(np.array(filled, dtype=np.int64).reshape(-1, len(COLUMNS)), tuple(names))
-    run = made([{"pid": PID, "thread": LOOP, "on_loop": 1, "number": n + 1} for n in range(requests)], **about)
-    return Run(run.samples, run.thread_samples, run.about, inside)
+        times = {cell: row[cell] / 1_000 for cell in ("begin", "running", "done", "end") if row.get(cell) is not None}
+        notes.row(**{"end": None} | {cell: value for cell, value in row.items() if value is not None} | times)
+    run = made([{"pid": PID, "thread": LOOP, "on_loop": on_loop, "number": 1}], **about)
+    return dataclasses.replace(run, trace=inside(notes))
 
 
-def hop(begin: float = 20, **more: Any) -> dict[str, Any]:
-    """A crossing to a thread and back, as a row."""
-    times = {"begin": begin, "running": begin + 100, "done": begin + 150, "end": begin + 200}
-    return {"kind": "to_thread", "name": "signal\trequest_started signal", "ran_on": THREAD} | times | more
-
-
-REQUEST = {"kind": "request", "id": 1, "name": "GET /", "begin": 1, "end": 1_000, "value": 15}
+def events_of(run: Run) -> list[Event]:
+    """Return the events of a run's trace, which break no rule."""
+    events = trace_events(recorded(run))
+    check(events)
+    return events
 
 
 def of_phase(run: Run, phase: str) -> list[Event]:
-    events = trace_events(run)
-    check(events)
-    return [event for event in events if event["ph"] == phase and event["pid"] == PID]
+    return [event for event in events_of(run) if event["ph"] == phase and event["pid"] == PID]
 
 
-def spans(run: Run, phase: str = "X") -> list[tuple[str, int, float, float]]:
+def spans(run: Run) -> list[tuple[str, int, float, float]]:
     """Return name, thread, begin and end (µs after the run began) of the complete events of the worker."""
     return [
         (event["name"], event["tid"], ns(event["ts"]) / 1e3, (ns(event["ts"]) + ns(event["dur"])) / 1e3)
-        for event in of_phase(run, phase)
+        for event in of_phase(run, "X")
     ]
 
 
@@ -144,223 +135,193 @@ def names(run: Run, phase: str) -> list[str]:
     return [event["name"] for event in of_phase(run, phase)]
 
 
-def test_a_request_of_a_coroutine_is_async_and_its_slices_are_complete_events():
-    run = traced(
-        [
-            REQUEST,
-            {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 10},
-            {"kind": "view", "id": 3, "parent": 1, "name": "app.view", "begin": 5, "end": 700},
-            {"kind": "step", "id": 4, "parent": 3, "begin": 6, "end": 9},
-            {"kind": "step", "id": 5, "parent": 1, "begin": 600, "end": 720},
-        ]
-    )
-    assert spans(run) == [
-        ("GET /", LOOP, 2.0, 10.0),
-        ("view app.view", LOOP, 6.0, 9.0),
-        ("GET /", LOOP, 600.0, 720.0),
-    ]
-    assert names(run, "b") == ["GET /", "view app.view"]
+REQUEST = {"kind": "request", "id": 1, "name": "GET /", "begin": 1, "end": 1_000, "value": 15}
+TICK = {"kind": "tick", "request": 0}
+SIGNAL = "request_started signal"
+
+
+def span(kind: str, number: int, parent: int, begin: float, end: float | None, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "id": number, "parent": parent, "begin": begin, "end": end, **more}
+
+
+def hop(number: int, begin: float = 20, **more: Any) -> dict[str, Any]:
+    """A crossing to a thread and back, as a row."""
+    times = {"begin": begin, "running": begin + 100, "done": begin + 150, "end": begin + 200}
+    told = {"kind": "to_thread", "id": number, "parent": 1, "name": f"signal\t{SIGNAL}", "ran_on": THREAD}
+    return times | told | more
+
+
+PAUSES = [
+    REQUEST,
+    span("step", 2, 1, 2, 10),
+    span("view", 3, 1, 5, 700, name="app.view"),
+    span("step", 4, 3, 6, 9),
+    span("step", 5, 1, 600, 720),
+]
+NEVER_PAUSES = [
+    REQUEST,
+    span("step", 2, 1, 2, 100),
+    span("middleware", 3, 1, 10, 90, name="Quick"),
+    span("view", 4, 3, 20, 80, name="app.view"),
+]
+ON_A_THREAD = [
+    REQUEST,
+    span("middleware", 2, 1, 5, 900, name="Outer"),
+    span("middleware", 3, 2, 5, 900, name="Inner"),
+    span("view", 4, 3, 50, 900, name="app.view"),
+]
+A_LAYER = ["GET /", "Outer", "Inner", "view app.view"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "on_loop", "complete", "apart"),
+    [
+        (PAUSES, 1, ["GET /", "view app.view", "GET /"], ["GET /", "view app.view"]),
+        (NEVER_PAUSES, 1, ["GET /", "Quick", "view app.view"], ["GET /"]),
+        (ON_A_THREAD, 0, A_LAYER, []),
+        (ON_A_THREAD, 1, [], A_LAYER),
+        ([REQUEST], 0, ["GET /"], []),
+        ([REQUEST], 1, [], ["GET /"]),
+        ([span("step", 8, 4, 2, 30)], 1, ["step"], []),  # the row of what it is a step of was lost
+    ],
+)
+def test_what_ran_without_a_pause_is_a_complete_event_and_all_else_an_async_one(rows, on_loop, complete, apart):
+    run = traced(rows, on_loop=on_loop)
+    assert names(run, "X") == complete
+    assert names(run, "b") == apart
+
+
+def test_steps_of_a_coroutine_have_its_name_and_a_request_says_its_number_and_its_bytes():
+    run = traced(PAUSES)
+    found = [("GET /", LOOP, 2.0, 10.0), ("view app.view", LOOP, 6.0, 9.0), ("GET /", LOOP, 600.0, 720.0)]
+    assert spans(run) == found
+    assert of_phase(run, "X")[1]["args"] == {"request": 1, "of": 3}
     (request, *_) = of_phase(run, "b")
     assert request["args"] == {"request": 1, "bytes": 15}
     assert request["id"] == f"{PID}:1"
 
 
-def test_a_span_of_a_coroutine_that_never_paused_is_a_complete_event_within_its_slice():
-    run = traced(
-        [
-            REQUEST,
-            {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 100},
-            {"kind": "middleware", "id": 3, "parent": 1, "name": "Quick", "begin": 10, "end": 90},
-            {"kind": "view", "id": 4, "parent": 3, "name": "app.view", "begin": 20, "end": 80},
-        ]
-    )
-    assert [name for name, *_ in spans(run)] == ["GET /", "Quick", "view app.view"]
-    assert names(run, "b") == ["GET /"]
-
-
-def test_everything_of_a_sync_worker_is_complete_events_on_its_thread():
-    run = traced(
-        [
-            REQUEST,
-            {"kind": "middleware", "id": 2, "parent": 1, "name": "Outer", "begin": 5, "end": 900},
-            {"kind": "middleware", "id": 3, "parent": 2, "name": "Inner", "begin": 5, "end": 900},
-            {"kind": "view", "id": 4, "parent": 3, "name": "app.view", "begin": 50, "end": 900},
-        ]
-    )
-    assert [name for name, *_ in spans(run)] == ["GET /", "Outer", "Inner", "view app.view"]
-    assert names(run, "b") == []
-
-
-def test_requests_under_asgi_are_never_complete_events_even_where_nothing_else_was_written():
-    about = {"configuration": lab.MIXED}
-    assert names(traced([REQUEST], **about), "X") == []
-    assert names(traced([REQUEST], configuration={"interface": "wsgi"}), "X") == ["GET /"]
-
-
-def test_a_hop_to_a_thread_is_a_slice_there_two_marks_here_and_an_arrow_through_all_three():
-    run = traced([REQUEST, {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 30}, hop(id=3, parent=1)])
-    signal = "request_started signal"
+def test_a_hop_to_a_thread_is_a_slice_there_two_marks_here_an_arrow_through_all_three_and_an_async_event():
+    run = traced([REQUEST, span("step", 2, 1, 2, 30), hop(3)])
     assert spans(run) == [
         ("GET /", LOOP, 2.0, 30.0),
-        (f"calls {signal}", LOOP, 20.0, 21.0),
-        (signal, THREAD, 120.0, 170.0),
-        (f"goes on after {signal}", LOOP, 220.0, 221.0),
+        (f"calls {SIGNAL}", LOOP, 20.0, 21.0),
+        (SIGNAL, THREAD, 120.0, 170.0),
+        (f"goes on after {SIGNAL}", LOOP, 220.0, 221.0),
     ]
     points = [(event["ph"], event["tid"], ns(event["ts"])) for name in "stf" for event in of_phase(run, name)]
     assert points == [("s", LOOP, 20 * US), ("t", THREAD, 120 * US), ("f", LOOP, 220 * US)]
-
-
-def test_a_hop_is_also_an_async_event_with_what_there_inside_and_back_took():
-    run = traced([REQUEST, hop(id=2, parent=1), {"kind": "step", "id": 3, "parent": 1, "begin": 2, "end": 30}])
-    assert names(run, "b") == ["GET /", "sync_to_async: request_started signal", "there", "inside", "back"]
+    assert names(run, "b") == ["GET /", f"sync_to_async: {SIGNAL}", "there", "inside", "back"]
     assert of_phase(run, "b")[1]["args"] == {"request": 1, "origin": "signal"}
 
 
-def test_hops_at_the_same_time_within_one_request_stand_beside_each_other():
-    run = traced(
-        [REQUEST, hop(id=2, parent=1), hop(30, id=3, parent=1, ran_on=OTHER)], configuration={"interface": "asgi"}
-    )
-    ids = {event["id"] for event in of_phase(run, "b")}
-    assert ids == {f"{PID}:1", f"{PID}:1/1"}
+@pytest.mark.parametrize(
+    ("rows", "tracks"),
+    [
+        ([hop(2), hop(3, 30, ran_on=OTHER)], 2),
+        ([hop(2, done=900, end=950), hop(3, 200, parent=2, ran_on=OTHER, thread=THREAD)], 1),
+        ([hop(2, done=900, end=950), hop(3, 200, parent=1, ran_on=OTHER, thread=THREAD)], 2),  # began beside it
+    ],
+)
+def test_of_hops_at_the_same_time_only_what_began_within_another_is_drawn_within_it(rows, tracks):
+    ids = {event["id"] for event in of_phase(traced([REQUEST, *rows]), "b")}
+    assert ids == {f"{PID}:1", f"{PID}:1/1"} if tracks == 2 else {f"{PID}:1"}
 
 
-def test_a_hop_within_another_hop_is_drawn_within_it_though_not_only_by_time():
-    rows = [REQUEST, hop(id=2, parent=1, done=900, end=950), hop(200, id=3, parent=2, ran_on=OTHER, thread=THREAD)]
-    about = {"configuration": lab.MIXED}
-    assert {event["id"] for event in of_phase(traced(rows, **about), "b")} == {f"{PID}:1"}
-    rows[2]["parent"] = 1  # the same times, but began beside it
-    assert {event["id"] for event in of_phase(traced(rows, **about), "b")} == {f"{PID}:1", f"{PID}:1/1"}
-
-
-def test_a_sync_thread_that_waits_for_a_coroutine_holds_what_it_runs_meanwhile():
+def test_a_sync_thread_that_waits_for_a_coroutine_holds_what_it_runs_meanwhile_and_the_coroutine_its_steps():
     rows = [
         REQUEST,
-        {"kind": "to_loop", "id": 2, "parent": 1, "name": "view\tview v", "ran_on": OTHER, "begin": 10, "running": 40,
-         "done": 800, "end": 850},
-        {"kind": "view", "id": 3, "parent": 2, "name": "v", "thread": OTHER, "begin": 41, "end": 799},
-        {"kind": "step", "id": 4, "parent": 3, "thread": OTHER, "begin": 42, "end": 50},
-        hop(100, id=5, parent=3, thread=OTHER, ran_on=LOOP),
-    ]  # fmt: skip
-    found = spans(traced(rows))
+        span("to_loop", 2, 1, 10, 850, name="view\tview v", ran_on=OTHER, running=40, done=800),
+        span("view", 3, 2, 41, 799, name="v", thread=OTHER),
+        span("step", 4, 3, 42, 50, thread=OTHER),
+        hop(5, 100, parent=3, thread=OTHER, ran_on=LOOP),
+    ]
+    found = spans(traced(rows, on_loop=0))
     assert ("async_to_sync: view v", LOOP, 10.0, 850.0) in found
-    assert ("view v", OTHER, 40.0, 800.0) in found
-    assert ("request_started signal", LOOP, 200.0, 250.0) in found  # on the thread that waits
+    assert (SIGNAL, LOOP, 200.0, 250.0) in found  # on the thread that waits
     assert ("goes on after view v", LOOP, 850.0, 851.0) in found
-
-
-def test_a_coroutine_that_a_thread_hands_to_the_servers_own_loop_is_no_slice_there_but_a_mark():
-    rows = [
-        REQUEST,
-        {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 5},
-        {"kind": "step", "id": 9, "parent": 1, "begin": 300, "end": 400},
-        {"kind": "to_loop", "id": 3, "parent": 1, "name": "other\tcoro", "thread": THREAD, "ran_on": LOOP, "begin": 10,
-         "running": 40, "done": 800, "end": 850},
-    ]  # fmt: skip
-    assert ("begins coro", LOOP, 40.0, 41.0) in spans(traced(rows))
-    assert not any(name == "coro" for name, *_ in spans(traced(rows)))
+    on_the_loop = [(name, begin, end) for name, thread, begin, end in found if thread == OTHER]
+    assert on_the_loop[:2] == [("begins view v", 40.0, 41.0), ("view v", 42.0, 50.0)]
 
 
 def test_spans_without_an_end_are_closed_where_the_worker_was_last_heard_of_and_marked():
     rows = [
         REQUEST | {"end": None},
-        {"kind": "step", "id": 2, "parent": 1, "begin": 2, "end": 30},
-        hop(id=3, parent=1, done=None, end=None),
-        {"kind": "view", "id": 4, "parent": 3, "name": "v", "thread": THREAD, "begin": 130, "end": None},
-        {"kind": "tick", "begin": 400, "end": 500, "request": 0},
+        span("step", 2, 1, 2, 30),
+        hop(3, done=None, end=None),
+        span("view", 4, 3, 130, None, name="v", thread=THREAD),
+        TICK | {"begin": 400, "end": 500},
     ]
     run = traced(rows)
-    assert (f"request_started signal ({UNFINISHED})", THREAD, 120.0, 500.0) in spans(run)
+    assert (f"{SIGNAL} ({UNFINISHED})", THREAD, 120.0, 500.0) in spans(run)
     assert (f"view v ({UNFINISHED})", THREAD, 130.0, 500.0) in spans(run)
     (request, *_) = of_phase(run, "b")
     assert request["args"][UNFINISHED] is True
     assert {ns(e["ts"]) for e in of_phase(run, "e") if UNFINISHED in e["name"]} == {500 * US}
-    assert "".join(e["ph"] for e in trace_events(run) if e["ph"] in "stf") == "sf"  # there, and not back
+    assert "".join(e["ph"] for e in events_of(run) if e["ph"] in "stf") == "sf"  # there, and not back
 
 
-def test_a_call_that_was_given_up_while_its_thread_went_on_breaks_no_rule():
-    run = traced([REQUEST, hop(id=2, parent=1, done=None, end=150), hop(300, id=3, parent=1)])
-    assert any(UNFINISHED in name for name, *_ in spans(run))
-
-
-def test_rows_that_were_lost_break_no_rule():
-    run = traced([hop(id=7, parent=5), {"kind": "step", "id": 8, "parent": 4, "begin": 2, "end": 30}])
-    assert ("step", LOOP, 2.0, 30.0) in spans(run)
+def test_a_call_that_was_given_up_while_its_thread_went_on_counts_as_long_as_the_call():
+    run = traced([REQUEST, hop(2, done=None, end=150), hop(3, 300)])
+    assert (f"{SIGNAL} ({UNFINISHED})", THREAD, 120.0, 150.0) in spans(run)
 
 
 def test_how_late_the_event_loop_was_is_a_counter_and_looks_at_it_are_instants():
-    rows = [
-        {"kind": "tick", "begin": 100, "end": 101, "request": 0},
-        {"kind": "tick", "begin": 200, "end": 50_200, "request": 0},
-        {"kind": "stack", "begin": 200, "end": 30_000, "name": "a.py:1 run\nb.py:41 block", "request": 0},
-        {"kind": "tick", "begin": 60_000, "end": None, "request": 0},
-        {"kind": "tick", "begin": 61_000, "end": 70_000, "request": 0},
-    ]
-    run = traced(rows)
+    ticks = [(100, 101), (200, 50_200), (60_000, None), (61_000, 70_000)]
+    look = {"kind": "stack", "begin": 200, "end": 30_000, "name": "a.py:1 run\nb.py:41 block", "request": 0}
+    run = traced([*(TICK | {"begin": due, "end": ran} for due, ran in ticks), look])
     assert [event["args"]["ms"] for event in of_phase(run, "C")] == [0.001, 50.0, 10.0, 9.0]
-    (look,) = of_phase(run, "i")
-    assert look["name"] == "overdue: b.py:41 block"
-    assert look["args"]["stack"].splitlines()[0] == "a.py:1 run"
+    (seen,) = of_phase(run, "i")
+    assert seen["name"] == "overdue: b.py:41 block"
+    assert seen["args"]["stack"].splitlines()[0] == "a.py:1 run"
 
 
 def test_clients_are_a_process_with_an_async_event_for_each_request_and_its_parts():
+    never = {"sent": 0, "first_byte": 0, "done": START + 7 * MS, "status": 0, "error": 1, "user": -1}
     rows = [
         {"planned": START + 5 * MS, "sent": START + 6 * MS, "first_byte": START + 8 * MS, "done": START + 9 * MS},
-        {
-            "planned": START + 6 * MS,
-            "sent": 0,
-            "first_byte": 0,
-            "done": START + 7 * MS,
-            "status": 0,
-            "error": 1,
-            "user": -1,
-        },
+        {"planned": START + 6 * MS} | never,
         {"planned": START - 4 * MS, "sent": START - 4 * MS, "first_byte": START - 3 * MS, "done": START - 2 * MS},
     ]
-    events = trace_events(made(rows, path="/a/"))
-    check(events)
-    found = [(e["name"], ns(e["ts"]) // MS, e["id"]) for e in events if e["ph"] == "b"]
-    assert sorted(found, key=lambda one: one[2]) == [
-        ("/a/", 0, "1:0"),
-        ("waits", 0, "1:0"),
-        ("answer", 1, "1:0"),
-        ("/a/", 9, "1:1"),
-        ("late", 9, "1:1"),
-        ("waits", 10, "1:1"),
-        ("answer", 12, "1:1"),
-        ("/a/", 10, "1:2"),
-        ("late", 10, "1:2"),
+    begun = [event for event in events_of(made(rows, path="/a/")) if event["ph"] == "b"]
+    found = [(event["id"], event["name"], ns(event["ts"]) // MS) for event in begun]
+    assert sorted(found, key=lambda one: one[0]) == [
+        ("1:0", "/a/", 0),
+        ("1:0", "waits", 0),
+        ("1:0", "answer", 1),
+        ("1:1", "/a/", 9),
+        ("1:1", "late", 9),
+        ("1:1", "waits", 10),
+        ("1:1", "answer", 12),
+        ("1:2", "/a/", 10),
+        ("1:2", "late", 10),
     ]
-    (failed,) = [e for e in events if e["ph"] == "b" and "error" in e["args"]]
+    (failed,) = [event for event in begun if "error" in event["args"]]
     assert failed["args"]["warmup"] is False
 
 
-def test_clients_beside_are_another_process():
-    main = traced([REQUEST])
+def test_clients_beside_are_another_process_and_all_begins_with_the_first_request_planned():
     other = made([{"planned": START - 50 * US, "done": START + MS}], load="2 requests/s")
-    run = Run(main.samples, main.thread_samples, main.about, main.trace, {"/other/": other})
-    events = trace_events(run)
-    check(events)
-    titles = {e["args"]["name"] for e in events if e["name"] == "process_name"}
+    events = events_of(dataclasses.replace(traced([REQUEST], on_loop=0), beside={"/other/": other}))
+    titles = {event["args"]["name"] for event in events if event["name"] == "process_name"}
     assert titles == {"clients, 1 user", "clients beside, 2 requests/s", f"worker {PID}"}
-    assert min(ns(e["ts"]) for e in events if e["ph"] == "b") == 0
-    assert [ns(e["ts"]) for e in events if e["ph"] == "X"] == [51 * US]  # after the first that was planned
+    assert min(ns(event["ts"]) for event in events if event["ph"] == "b") == 0
+    assert [ns(event["ts"]) for event in events if event["ph"] == "X"] == [51 * US]
 
 
 def test_a_worker_with_the_number_of_the_clients_process_is_not_mixed_up_with_them():
-    run = traced([REQUEST | {"pid": 1, "thread": 1}])
-    events = trace_events(run)
-    check(events)
-    assert len({e["pid"] for e in events if e["name"] == "process_name"}) == 2
+    events = events_of(traced([REQUEST | {"pid": 1, "thread": 1}]))
+    assert len({event["pid"] for event in events if event["name"] == "process_name"}) == 2
 
 
 def test_what_was_written_down_before_the_first_request_was_planned_is_left_out():
-    run = traced([REQUEST | {"begin": -500, "end": -100}, {"kind": "tick", "begin": -100, "end": 3, "request": 0}])
+    run = traced([REQUEST | {"begin": -500, "end": -100}, TICK | {"begin": -100, "end": 3}], on_loop=0)
     assert len(of_phase(run, "X")) == len(of_phase(run, "C")) == 0
 
 
 def test_a_run_without_probe_or_requests_is_a_trace_too(tmp_path):
     for run in (made([{}]), made([])):
-        trace = json.loads(write_trace(run, tmp_path / "one.json").read_text())
+        trace = json.loads(run.save_chrome_trace(tmp_path / "one.json").read_text())
         check(trace["traceEvents"])
         assert trace["displayTimeUnit"] == "ms"
 
@@ -370,7 +331,7 @@ def test_a_trace_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     target.write_text("before")
     monkeypatch.setattr(os, "fsync", lambda descriptor: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_trace(made([{}]), target)
+        made([{}]).save_chrome_trace(target)
     assert target.read_text() == "before"
     assert os.listdir(tmp_path) == ["one.json"]
 
@@ -404,9 +365,9 @@ def written(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(written(), st.sampled_from([None, {"interface": "asgi"}]))
-def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, configuration):
-    check(trace_events(traced(rows, configuration=configuration)))
+@given(written(), st.integers(0, 1))
+def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, on_loop):
+    events_of(traced(rows, on_loop=on_loop))
 
 
 @pytest.mark.parametrize(

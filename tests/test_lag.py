@@ -27,14 +27,14 @@ import uvloop
 
 import requestlab as lab
 from requestlab.trace.blocking import COLUMNS as COLUMNS_OF_BLOCKS
-from requestlab.trace.blocking import blocks, lag_summary, place_of
+from requestlab.trace.blocking import blocks, lag_summary
 from requestlab.trace.reader import TraceReader
 from requestlab.trace.trace import COLUMNS, Trace
-from requestlab.worker import heartbeat
+from requestlab.worker import heartbeat, probe
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.recorder import Recorder
-from requestlab.worker.schema import KINDS
-from requestlab.worker.watchdog import IN_CALL, IN_LOCK, IN_LOOP, short_path
+from requestlab.worker.schema import IN_CALL, IN_LOCK, IN_LOOP, KINDS
+from requestlab.worker.stack import short_path
 from tests.blocking_app import BlockingServer, blocking_server
 
 LOOPS = ("asyncio", "uvloop")
@@ -410,8 +410,8 @@ def open_timers() -> int:
 
 
 async def beat_for(recorder: Recorder, seconds: float) -> None:
-    heartbeat.start(recorder)
-    heartbeat.start(recorder)
+    probe.start(recorder)
+    probe.start(recorder)
     await asyncio.sleep(seconds)
 
 
@@ -450,7 +450,7 @@ def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, mon
     monkeypatch.setattr(heartbeat, "MAX_ROWS", 10)
 
     async def block() -> None:
-        heartbeat.start(recorder)
+        probe.start(recorder)
         await asyncio.sleep(0.05)
         time.sleep(0.3)
         await asyncio.sleep(0.05)
@@ -468,16 +468,16 @@ def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, mon
 def test_a_forked_child_writes_nothing(tmp_path):
     script = """
 import asyncio, os, sys, time
-from requestlab.worker import heartbeat
+from requestlab.worker import heartbeat, probe
 from requestlab.worker.recorder import Recorder
 
 async def main():
-    heartbeat.start(Recorder(sys.argv[1], "ticks", 4096))
+    probe.start(Recorder(sys.argv[1], "ticks", 4096))
     await asyncio.sleep(0.05)
     child = os.fork()
     if not child:
-        for one in list(heartbeat._beating.values()):
-            one.timer.times = lambda: 1
+        for one in list(probe._beating.values()):
+            one.timer.heard = lambda: 1
             one.thread = -1
             one.beat()
         os._exit(0)

@@ -24,7 +24,7 @@ from requestlab.load.open_loop import schedule
 from requestlab.load.plan import COLUMNS, Plan
 from requestlab.load.pool import Outcome
 from requestlab.measurement import validity
-from requestlab.system.clocks import Alarm
+from requestlab.worker.timerfd import Alarm
 from tests.known_server import known_server
 from tests.load_process import run_plan
 

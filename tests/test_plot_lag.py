@@ -20,8 +20,7 @@ from requestlab.plots.inputs import gather
 from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
-from requestlab.worker.schema import STACK, TICK
-from requestlab.worker.watchdog import IN_CALL
+from requestlab.worker.schema import IN_CALL, STACK, TICK
 from tests.test_plots import MS, START, assert_legible, made, words_of
 
 EVERY_MS = EVERY_NS / MS

@@ -14,11 +14,9 @@ import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement import timeline as scenes
-from requestlab.measurement.timeline import named, scene
-from requestlab.plots.sheet import Picture
+from requestlab.measurement.timeline import Block, named, scene
 from requestlab.plots.marks import spread
 from requestlab.plots.timeline import STATES, timeline
-from requestlab.trace import activity
 from requestlab.trace.activity import (
     ON_LOOP,
     ON_THREAD,
@@ -31,8 +29,8 @@ from requestlab.trace.activity import (
     painted,
 )
 from tests.made_trace import Notes, mixed_request, run_inside
+from tests.test_plots import drawn_texts, words_of
 
-DRAW = Text.draw
 WORKERS = lab.ASYNC.replace(workers=2)
 
 
@@ -78,22 +76,21 @@ def told(bars):
     ]
 
 
-def words_of(picture):
-    return [text.get_text() for text in picture.figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+def texts(picture, start):
+    """What is written in a figure that begins so, on one line."""
+    return [text.replace("\n", " ") for text in words_of(picture) if text.startswith(start)]
 
 
-def boxes(picture, state):
+def shapes(picture, state, of_others=False):
     """The boxes of a state in the panel, as (from, to), the small ones made wide enough to be seen."""
-    panel = picture.figure.axes[0]
-    found = [
-        patch for patch in panel.findobj(PathPatch) if patch.get_gid() in (STATES[state].name, f"{STATES[state].name} of others")
-    ]
+    name = STATES[state].name + " of others" * of_others
+    found = [patch for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_gid() == name]
     corners = [patch.get_path().vertices.reshape(-1, 5, 2)[:, :4, 0] for patch in found]
-    return (
-        np.concatenate([np.column_stack([c.min(axis=1), c.max(axis=1)]) for c in corners])
-        if corners
-        else np.empty((0, 2))
-    )
+    return [(float(c.min()), float(c.max())) for some in corners for c in some]
+
+
+def longest(picture, state, of_others=False):
+    return max((end - begin for begin, end in shapes(picture, state, of_others)), default=0)
 
 
 def title_of(run, **how):
@@ -130,14 +127,8 @@ def test_loop_and_thread_have_a_lane_each():
 def test_an_async_view_runs_in_slices_and_pauses_between():
     drawn = scene(one_async())
     (client,), (loop,) = drawn.clients, drawn.tracks
-    assert told(loop.bars) == [
-        (1, 2, ON_LOOP),
-        (2, 3, VIEW_ON_LOOP),
-        (3, 4, ON_LOOP),
-        (25, 26, ON_LOOP),
-        (26, 28, VIEW_ON_LOOP),
-        (28, 30, ON_LOOP),
-    ]
+    first = [(1, 2, ON_LOOP), (2, 3, VIEW_ON_LOOP), (3, 4, ON_LOOP)]
+    assert told(loop.bars) == [*first, (25, 26, ON_LOOP), (26, 28, VIEW_ON_LOOP), (28, 30, ON_LOOP)]
     assert (4, 25, PAUSED) in told(client.bars)
 
 
@@ -217,11 +208,12 @@ def test_whatever_was_written_down_draws(rows):
         times = {"running": begin + 1, "done": begin + 2} if kind < 8 else {}
         notes.row(kinds[kind % 7], begin, begin + 3 if ended else None, **cells, **times)
     notes.tick(0, 1)
-    drawn = scene(run_inside(lab.MIXED, [{"number": number} for number in (1, 2, 3)], notes))
+    run = run_inside(lab.MIXED, [{"number": number} for number in (1, 2, 3)], notes)
+    drawn = scene(run)
     assert len(drawn.clients) == 3
     for track in drawn.tracks:
         assert (track.bars.begin[1:] >= track.bars.end[:-1]).all()
-    names(drawn)
+    assert all(drawn.begin <= piece.at <= drawn.end for piece in scene(run, requests=1).pieces)
 
 
 # Edges
@@ -235,12 +227,12 @@ def test_what_never_ended_is_drawn_as_far_as_the_record_goes_and_marked():
     other.row("request", 1, 40)
     lost = {"pid": 0, "thread": 0, "on_loop": -1, "number": 0, "status": 0, "error": 2, "done": 50}
     run = run_inside(lab.SYNC.replace(workers=2), [lost, {"pid": 8, "done": 41}], notes, other)
-    drawn = scene(run)
-    assert [track.ended for track in drawn.tracks] == [2, None]
+    assert [track.ended for track in scene(run).tracks] == [2, None]
     picture = timeline(run)
-    said = " ".join(words_of(picture)).replace("\n", " ")
-    assert "✕ in a lane: the record breaks off" in said
-    assert "✕ at the end of a request: it failed" in said
+    assert texts(picture, "Some requests left no trace")[0].endswith(
+        "✕ in a lane: the record breaks off within something that never ended, as when a worker is killed. "
+        "✕ at the end of a request: it failed."
+    )
     assert "(1 of 2 requests failed)" in picture.alt
 
 
@@ -250,10 +242,9 @@ def test_a_crossing_whose_worker_was_killed_has_no_way_back():
     notes.row("to_thread", 2, parent=whole, running=3, ran_on=100, name="view\tview shop.views.page")
     notes.row("to_thread", 4, parent=whole, name="view\tview shop.views.page")
     notes.tick(20, 21)
-    drawn = scene(run_inside(lab.MIXED, [{"done": 30}], notes))
-    assert told(drawn.threads[0].bars) == [(2, 3, WAITS), (3, 21, ON_THREAD)]
-    assert [name.text for name in names(drawn)] == ["view page", "view page"]  # no price without an end
-    timeline(run_inside(lab.MIXED, [{"done": 30}], notes))
+    run = run_inside(lab.MIXED, [{"done": 30}], notes)
+    assert told(scene(run).threads[0].bars) == [(2, 3, WAITS), (3, 21, ON_THREAD)]
+    assert words_of(timeline(run)).count("view page") >= 2  # no price without an end
 
 
 def test_untraced_requests_are_plain_and_counted():
@@ -261,9 +252,9 @@ def test_untraced_requests_are_plain_and_counted():
     mixed_request(notes)
     run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 7}, {"number": 0, "done": 8}], notes)
     assert [set(client.bars.state) & {UNTRACED} for client in scene(run).clients] == [set(), {UNTRACED}, {UNTRACED}]
-    assert "2 requests without a trace (not sampled, or no answer): plain grey" in words_of(timeline(run))
+    assert texts(timeline(run), "2 requests without a trace (not sampled, or no answer): plain grey")
     only = run_inside(lab.MIXED, [{"number": 5}], notes)
-    assert title_of(only) == "One request under mixed: it cannot be followed into the server."
+    assert title_of(only) == "No trace of 1 request under mixed."
 
 
 def test_where_requests_left_no_trace_nothing_is_called_idle():
@@ -271,16 +262,12 @@ def test_where_requests_left_no_trace_nothing_is_called_idle():
     mixed_request(notes)
     notes.tick(6, 20)
     run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 40}], notes)
-    said = " ".join(words_of(timeline(run))).replace("\n", " ")
-    assert "idle" not in said
-    assert "not in Django" not in said
-    assert "what ran for them is missing from the lanes" in said
-    assert title_of(run).startswith(
-        "The event loop was late by up to 14 ms; of 2 requests under mixed, 1 that was traced hopped twice"
-    )
+    picture = timeline(run)
+    assert not {"idle", "not in Django"} & set(words_of(picture))
+    assert texts(picture, "Late: the loop's heartbeat was overdue by more than 2 ms. Some requests left no trace")
+    assert picture.alt.startswith("The event loop was late by up to 14 ms; one of 2 requests under mixed hopped twice")
     lost = dataclasses.replace(one_async(), trace=dataclasses.replace(one_async().trace, lost=5))
-    assert "idle" in words_of(timeline(one_async()))
-    assert "idle" not in words_of(timeline(lost))
+    assert ["idle" in words_of(timeline(each)) for each in (one_async(), lost)] == [True, False]
 
 
 def test_requests_of_two_workers_with_one_number_are_told_apart():
@@ -320,98 +307,115 @@ def test_a_request_that_was_never_sent_is_only_planned():
 # The loop's lateness
 
 
-def test_ticks_that_were_overdue_are_marked_and_their_length_is_written():
-    run = one_async([(1, 1.1), (2, 24), (4, 24), (6, 24), (26, 27)])
+@pytest.mark.parametrize(
+    ("ticks", "late", "late_ms"),
+    [
+        ([(1, 1.1), (2, 24), (4, 24), (6, 24), (26, 27)], [[2, 24]], [22]),
+        ([(2, 14), (12, 23)], [[2, 23]], [12]),  # one after another: one stretch, as late as the latest of them
+        ([(1, 1), (10, None), (30, None)], [[10, 30]], [20]),  # a tick that never ran: to the end of the record
+        ([], [], []),
+    ],
+)
+def test_ticks_that_were_overdue_are_one_stretch_and_its_length_is_written(ticks, late, late_ms):
+    run = one_async(ticks)
     (loop,) = scene(run).tracks
-    assert loop.late.tolist() == [[2, 24]]
-    assert loop.late_ms.tolist() == [22]
-    picture = timeline(run)
-    assert "late by 22 ms" in words_of(picture)
-    assert picture.alt == (
-        "The event loop was late by up to 22 ms; one request under async stayed on the event loop; "
-        "its view ran for 3.0 of 31 ms."
-    )
-
-
-def test_late_ticks_one_after_another_are_one_stretch_as_late_as_the_latest_of_them():
-    (loop,) = scene(one_async([(2, 14), (12, 23)])).tracks
-    assert loop.late.tolist() == [[2, 23]]
-    assert loop.late_ms.tolist() == [12]
-    assert "late by 12 ms" in words_of(timeline(one_async([(2, 14), (12, 23)])))
-
-
-def test_a_tick_that_never_ran_is_late_to_the_end_of_the_record():
-    (loop,) = scene(one_async([(1, 1), (10, None), (30, None)])).tracks
-    assert loop.late.tolist() == [[10, 30]]
-
-
-def test_a_loop_without_ticks_is_not_late():
-    picture = timeline(one_async())
-    assert not any("late" in text.lower() for text in words_of(picture))
+    assert (loop.late.tolist(), loop.late_ms.tolist()) == (late, late_ms)
+    assert texts(timeline(run), "late by") == [f"late by {ms} ms" for ms in late_ms]
 
 
 def test_idle_is_written_only_where_the_loop_was_neither_busy_nor_late():
+    (loop,) = scene(one_async([(3.5, 25.5)])).tracks
+    assert loop.blank(0, 31, late=True) == (4, 25)
+    assert loop.blank(0, 31, late=False) in ((0, 1), (30, 31))
+    assert scene(one_async()).tracks[0].blank(0, 31, late=False) == (4, 25)
+    assert "not in Django" in words_of(timeline(one_async([(3.5, 25.5)])))
     assert "idle" in words_of(timeline(one_async()))
-    stuck = timeline(one_async([(3.5, 25.5)]))
-    assert "idle" not in words_of(stuck)
-    assert "not in Django" in words_of(stuck)
 
 
-# The finding in words
+# The finding
 
 
-def test_the_title_counts_the_hops_of_one_request():
-    assert title_of(one_mixed()) == (
-        "One request under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms."
-    )
+def test_the_finding_of_one_request():
+    drawn = scene(one_mixed())
+    assert (len(drawn.hops), drawn.used, drawn.took, drawn.waited(VIEW_ON_THREAD)) == (2, (1, 1), 6, 1)
+    assert drawn.waited(QUEUED, WAITS) == pytest.approx(1.9)
+    assert drawn.stuck is None
 
 
-def test_the_title_of_one_request_without_hops_says_where_it_stayed():
-    assert title_of(one_async()) == ("One request under async stayed on the event loop; its view ran for 3.0 of 31 ms.")
-    assert title_of(one_after_another(1)) == (
-        "One request under sync ran on one thread from beginning to end; its view ran for 6.0 of 9.5 ms."
-    )
-
-
-def test_the_title_of_many_tells_of_queues_and_of_late_loops():
-    assert title_of(one_after_another(3)) == (
-        "3 requests under sync took turns on 1 thread; the typical one spent 12 of its 20 ms waiting for its turn."
-    )
-    notes = Notes()
-    mixed_request(notes, 1)
-    mixed_request(notes, 2, thread=101)
-    notes.tick(1, 13)
-    run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
-    assert title_of(run) == (
-        "The event loop was late by up to 12 ms; 2 requests under mixed hopped 4 times between the event loop and 2 threads."
-    )
-
-
-def test_the_title_says_of_which_requests_it_speaks():
-    run = many_mixed(20, users=1, apart=5)
-    assert title_of(run, requests=3).startswith("The first 3 of 20 requests under mixed hopped 6 times")
-    assert title_of(run, requests=slice(5, 6)).startswith("One of 20 requests under mixed hopped twice")
-    assert title_of(run, requests=1).startswith("The first of 20 requests under mixed hopped twice")
-    assert title_of(run, span_ms=(1e5, 2e5)) == "No request of mixed in this stretch of time."
-
-
-def test_the_picture_carries_machine_versions_and_units():
-    picture = timeline(one_mixed())
-    said = words_of(picture)
-    assert "ms since the first request was planned" in said
-    assert any("Django 6.0" in text for text in said)
-    assert any(text.startswith("■ mixed") for text in said)
-    assert isinstance(picture, Picture)
-
-
-def test_a_loop_that_was_hardly_late_is_no_finding():
+def two_late(until):
+    """Two requests that hop twice each, beside a loop whose tick that was due after 1 ms ran so late."""
     notes = Notes()
     for number in (1, 2):
         mixed_request(notes, number, thread=100 + number)
-    notes.tick(1, 4)
-    run = run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
-    assert title_of(run) == "2 requests under mixed hopped 4 times between the event loop and 2 threads."
-    assert "late by 3.0 ms" in words_of(timeline(run))
+    notes.tick(1, until)
+    return run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
+
+
+@pytest.mark.parametrize(
+    ("run", "how", "title"),
+    [
+        (
+            one_mixed(),
+            {},
+            "One request under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms.",
+        ),
+        (one_async(), {}, "One request under async stayed on the event loop; its view ran for 3.0 of 31 ms."),
+        (one_after_another(1), {}, "One request under sync stayed on 1 thread; its view ran for 6.0 of 9.5 ms."),
+        (
+            one_after_another(3),
+            {},
+            "3 requests under sync took turns on 1 thread; the typical one spent 12 of its 20 ms waiting for its turn.",
+        ),
+        (two_late(4), {}, "2 requests under mixed hopped 4 times between the event loop and 2 threads."),
+        (
+            two_late(13),
+            {},
+            "The event loop was late by up to 12 ms; 2 requests under mixed hopped 4 times between the event loop and 2 threads.",
+        ),
+        (
+            many_mixed(20, users=1, apart=5),
+            {"requests": 3},
+            "The first 3 of 20 requests under mixed hopped 6 times between the event loop and 1 thread.",
+        ),
+        (
+            many_mixed(20, users=1, apart=5),
+            {"requests": slice(5, 6)},
+            "One of 20 requests under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms.",
+        ),
+        (many_mixed(20, users=1, apart=5), {"span_ms": (1e5, 2e5)}, "No request of mixed in this stretch of time."),
+    ],
+)
+def test_the_title(run, how, title):
+    assert title_of(run, **how) == title
+
+
+def test_a_picture_in_words():
+    said = [text.replace("\n", " ") for text in words_of(timeline(one_mixed()))]
+    assert said == [
+        "/, 1 user · capacity: no limit of its own",
+        "■ mixed",
+        "the client: 1 request",
+        "its view",
+        "Django",
+        "idle",
+        "view page",
+        "event loop",
+        "thread 1",
+        "SessionMiddleware.process_request  +200\N{NO-BREAK SPACE}µs",
+        "view page  +200\N{NO-BREAK SPACE}µs",
+        "ms since the first request was planned",
+        "view",
+        "Django and middleware",
+        "waits for a thread or the loop",
+        "on its way, or queued",
+        "One request under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms",
+        "+: the hop, there and back, with any wait in line. Blank: nothing of Django ran; the server's own work is not recorded. "
+        "On a thread, a sleeping view looks like one that computes.",
+        "a processor, 2 cores · Linux 6.1 · Python 3.13.0 · Django 6.0 · asgiref 3.13 · uvicorn 0.54 on asyncio",
+    ]
+
+
+# Late loops
 
 
 def blocked(visitors=4, name="shop.views.block", begin=10, end=60, slices=1, other=100, rows=()):
@@ -441,6 +445,7 @@ def blocked(visitors=4, name="shop.views.block", begin=10, end=60, slices=1, oth
 
 
 def test_the_title_leads_with_a_late_loop_the_view_it_was_busy_with_and_who_waited_for_it():
+    assert scene(blocked()).stuck == Block(48, "busy with the view block", 3, False)
     assert title_of(blocked()) == (
         "The event loop was late by up to 48 ms, busy with the view block: 3 of 4 requests under async waited for it."
     )
@@ -450,11 +455,8 @@ def test_the_title_leads_with_a_late_loop_the_view_it_was_busy_with_and_who_wait
     assert "block: 2 of these 2 requests under async waited" in title_of(blocked(), requests=slice(1, 3))
 
 
-def test_a_view_that_many_requests_ran_for_most_of_the_time_is_named():
-    assert "busy with the view burn: 3 of 4 requests" in title_of(blocked(name="shop.views.burn", slices=10))
-
-
-def test_a_view_that_was_not_most_of_the_late_stretch_is_not_named():
+def test_a_view_is_named_where_it_ran_for_most_of_the_late_stretch_in_however_many_requests():
+    assert scene(blocked(name="shop.views.burn", slices=10)).stuck == Block(48, "busy with the view burn", 3, False)
     notes = Notes()
     whole = notes.row("request", 5, 60)
     view = notes.row("view", 6, 12, parent=whole, name="shop.views.page")
@@ -463,7 +465,7 @@ def test_a_view_that_was_not_most_of_the_late_stretch_is_not_named():
     notes.tick(4, 4)
     notes.tick(6, 60)
     run = run_inside(lab.ASYNC, [{"planned": 4, "done": 61}, {"planned": 20, "done": 72, "number": 2}], notes)
-    assert title_of(run) == "The event loop was late by up to 54 ms: 1 of 2 requests under async waited for it."
+    assert scene(run).stuck == Block(54, "", 1, False)
 
 
 def test_who_awaited_something_to_the_end_of_the_late_stretch_may_have_waited_for_the_loop():
@@ -474,8 +476,9 @@ def test_who_awaited_something_to_the_end_of_the_late_stretch_may_have_waited_fo
     notes.row("request", 66, 67, request=2)
     notes.tick(4, 4)
     notes.tick(8, 65)
-    rows = [{"planned": 4, "done": 71}, {"planned": 20, "done": 68, "number": 2}]
-    assert "at least 1 of 2 requests under async waited for it" in title_of(run_inside(lab.ASYNC, rows, notes))
+    run = run_inside(lab.ASYNC, [{"planned": 4, "done": 71}, {"planned": 20, "done": 68, "number": 2}], notes)
+    assert scene(run).stuck == Block(57, "", 1, True)
+    assert "at least 1 of 2 requests under async waited for it" in title_of(run)
 
 
 def test_who_goes_on_while_the_heartbeat_is_overdue_had_waited_for_its_turn():
@@ -516,25 +519,13 @@ def test_of_several_loops_the_title_says_that_one_was_late():
 # Loads beside
 
 
-def longest(picture, name):
-    """How many ms the longest box of that name is."""
-    found = [patch for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_gid() == name]
-    corners = np.concatenate([patch.get_path().vertices.reshape(-1, 5, 2)[:, :4, 0] for patch in found])
-    return float(np.ptp(corners, axis=1).max())
-
-
 def test_what_ran_for_the_load_beside_is_solid_and_its_view_is_named():
     picture = timeline(blocked(), requests=2)
-    said = words_of(picture)
-    assert longest(picture, "view on the loop") == pytest.approx(50)
-    assert longest(picture, "view on the loop of others") < 1
-    assert "view block" in said
-    assert any("what ran for its other requests is pale" in text for text in said)
-
-
-def test_the_line_below_the_label_says_what_was_beside():
-    (said,) = (text for text in words_of(timeline(blocked())) if "beside" in text)
-    assert " · beside /async/block/?ms=50, 2 requests/s · capacity: " in said
+    assert longest(picture, VIEW_ON_LOOP) == pytest.approx(50)
+    assert longest(picture, VIEW_ON_LOOP, of_others=True) < 1
+    assert "view block" in words_of(picture)
+    assert texts(picture, "drawn: 2 of the run's 4 requests; what ran for its other requests is pale")
+    assert texts(picture, "/, 1 user · beside /async/block/?ms=50, 2 requests/s · capacity: ")
 
 
 @pytest.mark.parametrize("figure", [lab.plots.ecdf, lab.plots.lag])
@@ -544,13 +535,12 @@ def test_other_figures_say_so_too(figure):
 
 def test_a_long_stretch_of_another_request_of_the_run_is_named_and_pale():
     run = blocked(rows=[{"planned": 9, "done": 61, "number": 100, "on_loop": 1}])
-    run = dataclasses.replace(run, beside={})
-    picture = timeline(run, requests=slice(2, 4))
+    picture = timeline(dataclasses.replace(run, beside={}), requests=slice(2, 4))
     (name,) = (text for text in picture.figure.findobj(Text) if text.get_text() == "view block")
     assert name.get_color() != "white"
-    assert longest(picture, "view on the loop of others") > 40
-    assert longest(picture, "view on the loop") < 1
-    assert any("what ran for others is pale" in text for text in words_of(picture))
+    assert longest(picture, VIEW_ON_LOOP, of_others=True) > 40
+    assert longest(picture, VIEW_ON_LOOP) < 1
+    assert texts(picture, "drawn: 2 of the run's 5 requests; what ran for others is pale")
 
 
 def test_a_thread_that_the_load_beside_was_on_has_a_lane():
@@ -570,45 +560,45 @@ def test_a_thread_that_the_load_beside_was_on_has_a_lane():
 
 
 def test_the_pieces_of_one_request_are_named_with_what_the_hop_cost():
-    found = names(scene(one_mixed()))
-    nbsp = "\N{NO-BREAK SPACE}"
-    assert [(name.text, name.view) for name in found] == [
-        (f"SessionMiddleware.process_request  +200{nbsp}µs", False),
-        (f"view page  +200{nbsp}µs", True),
+    found = scene(one_mixed()).pieces
+    assert [(piece.name, piece.view) for piece in found] == [
+        ("SessionMiddleware.process_request", False),
+        ("view page", True),
     ]
-    assert [name.at for name in found] == pytest.approx([1.75, 3.1])  # the middle of what ran there
-    assert {name.text for name in found} <= set(words_of(timeline(one_mixed())))
+    assert [piece.at for piece in found] == pytest.approx([1.75, 3.1])  # the middle of what ran there
+    assert [piece.cost_us for piece in found] == pytest.approx([200, 200])
+    assert scene(many_mixed(2)).pieces == []
 
 
-def test_a_layer_that_hands_on_to_the_loop_is_named_where_it_began():
+def test_a_layer_that_hands_on_to_the_loop_is_named_where_it_ran_first():
     notes = Notes()
     whole = notes.row("request", 0, 20)
     layer = notes.hop("middleware\tOld", 1, 100, parent=whole, there=0.5, ran=10)
     notes.row("to_loop", 2, 11, running=3, done=10, ran_on=7, thread=100, parent=layer, name="other\tinner")
-    assert [name.at for name in names(scene(run_inside(lab.MIXED, [{"done": 21}], notes)))] == pytest.approx([1.5, 3])
+    found = scene(run_inside(lab.MIXED, [{"done": 21}], notes)).pieces
+    assert [(piece.at, piece.on_loop) for piece in found] == [(pytest.approx(1.75), False), (pytest.approx(6.5), True)]
 
 
-def test_a_view_of_many_stretches_is_named_once():
+def names(run):
+    return [(piece.name, piece.at) for piece in scene(run).pieces]
+
+
+def test_a_view_goes_on_after_it_has_awaited_something_and_is_named_once_where_that_is_often():
+    assert names(one_async()) == [("view nap", 2.5), ("view nap goes on", 27)]
     notes = Notes()
     whole = notes.row("request", 0, 20)
     view = notes.row("view", 1, 19, parent=whole, name="shop.views.hop")
     for begin in range(1, 19, 3):
         notes.row("step", begin, begin + 1, parent=view)
-    assert [name.text for name in names(scene(run_inside(lab.ASYNC, [{"done": 21}], notes)))] == ["view hop"]
+    assert names(run_inside(lab.ASYNC, [{"done": 21}], notes)) == [("view hop", 1.5)]
 
 
-def test_pieces_of_several_requests_are_not_named():
-    assert names(scene(many_mixed(2))) == []
-
-
-def test_stretches_of_an_async_view_and_layers_under_wsgi_are_named():
-    assert [name.text for name in names(scene(one_async()))] == ["view nap", "view nap goes on"]
+def test_where_nothing_crosses_layers_are_named_before_what_is_inside_them():
     notes = Notes()
     whole = notes.row("request", 1, 9)
     layer = notes.row("middleware", 2, 8, parent=whole, name="SessionMiddleware")
     notes.row("view", 4, 6, parent=layer, name="shop.views.page")
-    found = names(scene(run_inside(lab.SYNC, [{}], notes)))
-    assert [(name.text, name.at) for name in found] == [("SessionMiddleware", 3), ("view page", 5)]
+    assert names(run_inside(lab.SYNC, [{}], notes)) == [("SessionMiddleware", 3), ("view page", 5)]
 
 
 @pytest.mark.parametrize(
@@ -625,38 +615,30 @@ def test_names_lose_their_module(name, expected):
     assert named(name) == expected
 
 
-@given(st.lists(st.floats(0, 8), max_size=30))
-def test_labels_keep_apart_and_stay_in_order(wanted):
-    places = spread(np.sort(np.array(wanted)), 0.2, 0.1, 8.0)
-    assert (np.diff(places) >= 0.2 - 1e-9).all()
-    assert len(places) == len(wanted)
-    assert not len(places) or places[0] >= 0.1 - 1e-9
-    assert not len(places) or places[-1] <= 8.0 + 1e-9
-
-
-@given(st.lists(st.integers(0, 40), max_size=20, unique=True))
-def test_labels_with_room_point_straight_down(wanted):
-    straight = np.sort(np.array(wanted, dtype=float))
-    assert spread(straight, 0.2, -1, 1000).tolist() == pytest.approx(straight.tolist())
-
-
 def test_no_name_leaves_the_paper():
     notes = Notes()
     for i in range(12):
-        notes.hop(f"middleware\t{'A' * 30}Middleware.process_request", 1 + 0.01 * i, 100, there=0.001, ran=0.001)
-    picture = timeline(run_inside(lab.MIXED, [{"done": 100}], notes))
-    places = []
+        name = f"middleware\t{'A' * 30}{i}Middleware.process_request"
+        notes.hop(name, 1 + 0.01 * i, 100, there=0.001, ran=0.001, parent=0)
+    notes.row("request", 0, 99)
+    slanted = [
+        box for text, box in drawn_texts(timeline(run_inside(lab.MIXED, [{"done": 100}], notes))) if text.get_rotation()
+    ]
+    assert len(slanted) == 12
+    assert min(box.x0 for box in slanted) >= 0
 
-    def noting(self, renderer):
-        DRAW(self, renderer)
-        if self.get_rotation() and self.get_text():
-            places.append(self.get_window_extent(renderer).x0 / renderer.width)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", noting)
-        picture._repr_html_()
-    assert len(places) == 12
-    assert min(places) >= 0
+@given(st.lists(st.floats(0, 8), max_size=30))
+def test_labels_keep_apart_and_stay_in_order(wanted):
+    places = np.array(spread(sorted(wanted), 0.2, 0.1, 8.0))
+    assert len(places) == len(wanted)
+    assert (np.diff(places) >= 0.2 - 1e-9).all()
+    assert not len(places) or (places[0] >= 0.1 - 1e-9 and places[-1] <= 8.0 + 1e-9)
+
+
+@given(st.lists(st.integers(0, 40), max_size=20, unique=True))
+def test_labels_with_room_are_where_they_want_to_be(wanted):
+    assert spread(sorted(wanted), 0.2, -1, 1000) == pytest.approx(sorted(wanted))
 
 
 # What is drawn
@@ -664,37 +646,24 @@ def test_no_name_leaves_the_paper():
 
 def test_what_ran_and_what_waited_is_drawn_where_it_was():
     picture = timeline(one_mixed())
-    assert boxes(picture, VIEW_ON_THREAD) == pytest.approx(
-        np.array([[2.6, 3.6], [2.6, 3.6]])
-    )  # the client's row, the thread's
-    waits = boxes(picture, WAITS)
-    assert len(waits) == 8
-    assert boxes(picture, ON_LOOP)[-1] == pytest.approx([3.7, 5.0])
-    hatched = [patch for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_hatch()]
-    assert {patch.get_gid() for patch in hatched} == {STATES[QUEUED].name, STATES[WAITS].name}
+    assert shapes(picture, VIEW_ON_THREAD) == [pytest.approx((2.6, 3.6))] * 2  # the client's row, the thread's
+    assert len(shapes(picture, WAITS)) == 8
+    assert shapes(picture, ON_LOOP)[-1] == pytest.approx((3.7, 5.0))
+    hatched = [patch.get_gid() for patch in picture.figure.axes[0].findobj(PathPatch) if patch.get_hatch()]
+    assert set(hatched) == {STATES[QUEUED].name, STATES[WAITS].name}
 
 
-def test_a_line_leads_there_and_one_back_for_each_hop_of_a_few_requests():
-    def lines(picture):
-        found = [one for one in picture.figure.axes[0].collections if isinstance(one, LineCollection)]
-        return sum(len(one.get_segments()) for one in found if one.get_zorder() == 1.5)
-
-    assert lines(timeline(one_mixed())) == 4
-    assert lines(timeline(many_mixed(3))) == 12
-    assert lines(timeline(many_mixed(30))) == 0
+@pytest.mark.parametrize(("requests", "lines"), [(1, 4), (3, 12), (30, 0)])
+def test_a_line_leads_there_and_one_back_for_each_hop_of_a_few_requests(requests, lines):
+    found = [one for one in timeline(many_mixed(requests)).figure.axes[0].collections if one.get_zorder() == 1.5]
+    assert sum(len(one.get_segments()) for one in found if isinstance(one, LineCollection)) == lines
 
 
-def test_what_ran_for_other_requests_is_pale():
-    run = many_mixed(20, users=1, apart=1)
-    picture = timeline(run, requests=slice(5, 6))
-    gids = {patch.get_gid() for patch in picture.figure.axes[0].findobj(PathPatch)}
-    assert {"view on a thread", "view on a thread of others", "on the loop of others"} <= gids
-    assert any("what ran for others is pale" in text for text in words_of(picture))
-
-
-def test_threads_of_other_requests_have_no_lane():
-    assert len(scene(many_mixed(8)).threads) == 8
-    assert len(scene(many_mixed(8), requests=2).threads) == 2
+def test_what_ran_for_other_requests_is_pale_and_their_threads_have_no_lane():
+    picture = timeline(many_mixed(20, users=1, apart=1), requests=slice(5, 6))
+    for state, of_others in ((VIEW_ON_THREAD, False), (VIEW_ON_THREAD, True), (ON_LOOP, True)):
+        assert shapes(picture, state, of_others)
+    assert (len(scene(many_mixed(8)).threads), len(scene(many_mixed(8), requests=2).threads)) == (8, 2)
 
 
 @pytest.mark.parametrize("number", [1, 3, 30, 300])
@@ -705,19 +674,18 @@ def test_as_many_requests_as_there_are_fit_on_a_page(number):
 
 
 def test_what_is_left_out_is_counted():
-    drawn = scene(many_mixed(300))
-    assert len(drawn.clients) == scenes.MAX_ROWS
-    assert len(drawn.threads) == scenes.MAX_THREADS
-    assert "and 150 more requests and 240 more threads, not drawn for want of room" in words_of(
-        timeline(many_mixed(300))
-    )
-    assert "hopped 600 times between the event loop and 300 threads" in title_of(many_mixed(300))
+    run = many_mixed(300)
+    drawn = scene(run)
+    assert (len(drawn.clients), drawn.hidden_requests) == (scenes.MAX_ROWS, 150)
+    assert (len(drawn.threads), drawn.hidden_threads) == (scenes.MAX_THREADS, 240)
+    assert "and 150 more requests and 240 more threads, not drawn for want of room" in words_of(timeline(run))
+    assert "hopped 600 times between the event loop and 300 threads" in title_of(run)
 
 
 def test_of_a_long_run_the_first_requests_are_drawn():
-    run = many_mixed(scenes.MAX_REQUESTS + 1, users=2, apart=3)
-    assert scene(run).chosen == scenes.A_FEW
-    assert scene(run).end < 3 * scenes.A_FEW + 10
+    drawn = scene(many_mixed(scenes.MAX_REQUESTS + 1, users=2, apart=3))
+    assert drawn.chosen == scenes.A_FEW
+    assert drawn.end < 3 * scenes.A_FEW + 10
     assert scene(many_mixed(scenes.MAX_REQUESTS, users=2, apart=3)).chosen == scenes.MAX_REQUESTS
 
 
@@ -730,12 +698,8 @@ def test_a_window_shows_the_requests_that_were_under_way_in_it():
     assert scene(run, span_ms=12).chosen == 3
     later = scene(run, requests=slice(10, 12), span_ms=7)
     assert (later.begin, later.end, later.chosen) == (50, 57, 2)
-
-
-def test_a_request_that_reached_the_application_after_the_window_was_traced_nonetheless():
-    run = many_mixed(20, users=1, apart=5)
-    drawn = scene(run, span_ms=(50, 50.5))
-    assert drawn.untraced == 0
+    # a request that reached the application after the window was traced nonetheless
+    assert scene(run, span_ms=(50, 50.5)).untraced == 0
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 2.5, "3", slice("a", "b"), slice(1000, 1001)])
@@ -765,13 +729,6 @@ def test_a_run_without_requests_draws_its_idle_loop():
     picture._repr_html_()
 
 
-def test_spans_count_from_the_first_request_planned():
-    run = many_mixed(2, apart=5)
-    spans = activity.in_ms(run.trace, run.zero_ns)
-    assert spans["begin"].min() == 1
-    assert timeline_names.cost_us(spans[spans["kind"] == "to_thread"]).tolist() == pytest.approx([200] * 4)
-
-
 # A real server
 
 
@@ -779,11 +736,10 @@ def test_a_real_request_under_mixed_hops_and_each_hop_is_named():
     with lab.serve(lab.MIXED, probe=True) as server:
         run = lab.measure(server, "/sync/page/", lab.closed(1, each=1))
     drawn = scene(run)
-    assert len(drawn.loops) == 1
-    assert drawn.untraced == 0
-    said = [name.text for name in names(drawn)]
-    assert any(text.startswith("SessionMiddleware.process_request") for text in said)
-    assert sum(text.startswith("view page") for text in said) == 1
+    assert (len(drawn.loops), drawn.untraced) == (1, 0)
+    said = [piece.name for piece in drawn.pieces]
+    assert "SessionMiddleware.process_request" in said
+    assert said.count("view page") == 1
     assert len(said) == len(drawn.hops)
     assert "between the event loop and" in title_of(run)
 
@@ -794,4 +750,3 @@ def test_a_real_request_under_sync_stays_on_its_thread():
     (thread,) = scene(run).tracks
     assert not thread.on_loop
     assert (thread.bars.of(VIEW_ON_THREAD).ms >= 20).sum() == 3
-    assert "took turns on 1 thread" in title_of(run)

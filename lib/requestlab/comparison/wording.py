@@ -132,7 +132,8 @@ def remark(one: Finding, notes: Sequence[str]) -> str:
         return f"{CANNOT_TELL}: see note{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)} below"
     if one.control and ratio.interval.known:
         return f"{CANNOT_TELL}, as it should be"
-    return f"{CANNOT_TELL}: {reason(ratio).partition(',')[0]}"
+    why = reason(ratio).partition(",")[0] if ratio.interval.known else reason(ratio)
+    return f"{CANNOT_TELL}: {why}"
 
 
 def title(findings: Sequence[Finding], baseline: str, load: str = "", several: bool = False) -> str:

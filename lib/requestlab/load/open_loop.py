@@ -15,7 +15,7 @@ from itertools import accumulate, takewhile
 from requestlab.load.connection import TIMEOUT, Connection
 from requestlab.load.loop import LoadLoop
 from requestlab.load.plan import Plan
-from requestlab.system.clocks import Alarm
+from requestlab.worker.timerfd import Alarm
 
 
 def schedule(plan: Plan) -> list[int]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from requestlab.serving.configuration import Configuration
+from requestlab.serving.servers import SERVERS
 from requestlab.serving.upstream.statistics import UpstreamUse
+from requestlab.system import wording
 from requestlab.system.machine import Cores, Machine
 
 
@@ -75,3 +77,31 @@ class RunFacts:
     upstream: UpstreamUse | None
     upstream_cpu_ns: int | None
     upstream_wait_ns: int | None
+
+    @property
+    def asked(self) -> str:
+        """What was asked for, in words: path and load, and the loads that were beside it on the same server."""
+        return "; ".join([f"{self.path}, {self.load}", *(f"beside {path}, {load}" for path, load in self.beside.items())])
+
+    @property
+    def at_once(self) -> str:
+        """How many requests the configuration can have in hand at once, in words."""
+        if self.configuration is None:
+            return "unknown"
+        return "no limit of its own" if self.capacity is None else f"{wording.counted(self.capacity, 'request')} at once"
+
+    @property
+    def served_by(self) -> str:
+        """Server, versions and event loop: `uvicorn 0.54.0 on asyncio`."""
+        row = SERVERS.get(self.configuration.server) if self.configuration else None
+        if self.configuration is None or row is None:
+            return "server unknown"
+        versions = self.machine.versions
+        packages = " and ".join(f"{name} {versions.get(name)}" for name in row.packages if name in _SERVERS)
+        if row.interface == "wsgi":
+            return f"{packages} ({row.name}), no event loop"
+        loop = self.configuration.loop or "asyncio"
+        return f"{packages or row.name} on {loop} {versions.get(loop, '')}".rstrip()
+
+
+_SERVERS = ("gunicorn", "uvicorn", "uvicorn-worker")

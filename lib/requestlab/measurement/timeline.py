@@ -487,15 +487,20 @@ class Scene:
         used = {key for key in came if key[1]}
         return len(used & self.loop_keys), len(used - self.loop_keys)
 
+    @property
+    def traced(self) -> list[Client]:
+        """The clients whose requests were traced."""
+        return [client for client in self.clients if len(client.bars) and UNTRACED not in client.bars.state]
+
     def waited(self, *states: int) -> float:
         """How many ms the typical traced request was in one of the states, the median."""
-        waits = [client.bars.of(*states).ms.sum() for client in self.clients if len(client.bars)]
+        waits = [client.bars.of(*states).ms.sum() for client in self.traced]
         return float(np.median(waits)) if waits else 0.0
 
     @property
     def took(self) -> float:
         """How many ms the typical traced request took, from planned to answered, the median."""
-        times = [client.done - client.planned for client in self.clients if len(client.bars)]
+        times = [client.done - client.planned for client in self.traced]
         return float(np.median(times)) if times else 0.0
 
 

@@ -11,28 +11,26 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
-from requestlab.comparison.wording import circumstances_of
+from requestlab.comparison.wording import circumstances_of, found
 from requestlab.errors import ConfigurationError
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, checked, first_runs, gather, small_print
-from requestlab.plots.marks import Floats, Labels, name_curves, name_ticks, number, prediction, tie
-from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, lines
+from requestlab.plots.marks import Curve, Floats, name_ticks, named_panel, number, prediction
+from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
 from requestlab.system import wording
 from requestlab.system.wording import times
 
 Formula = Callable[[float], float]
 """Answers per second that are expected at a share of waiting, in percent."""
 
-_LEFT_IN, _RIGHT_IN, _BESIDE_IN, _MIN_IN = 0.85, 3.4, 3.05, 3.6
+_LEFT_IN, _RIGHT_IN, _BESIDE_IN, _MIN_IN, _PREDICTION_IN = 0.85, 3.4, 3.05, 3.6, 0.19
 _MAX_NOTES = 4
 _MARGIN = 4.0
 
 
 @style.applied()
 def crossover(
-    results: Mapping[float, Comparison],
-    expected: Mapping[str, Formula] | None = None,
-    predicted: float | None = None,
+    results: Mapping[float, Comparison], expected: Mapping[str, Formula] | None = None, predicted: float | None = None
 ) -> Picture:
     """Draw the throughput of each contender against the share of waiting in a request, each round a point.
 
@@ -46,20 +44,17 @@ def crossover(
     by_share = _by_share(results)
     curves = _curves(by_share, expected)
     guess = checked(predicted, "a share of waiting in percent")
-    ranked = sorted(curves, key=lambda curve: -curve.middles[-1])
-    blocks = [_block(curve) for curve in ranked]
+    named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.middles[-1])]
 
     others = [f"{curve.label} {curve.finding}" for curve in curves[1:]]
     sheet = Sheet(f"Against {curves[0].label}, by the share of waiting: {wording.joined(others)}")
-    sheet.space(0.1)
-    axes = sheet.panel(max(_MIN_IN, sum(map(height_in, blocks))), _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
+    sheet.space(_PREDICTION_IN * (guess is not None))
+    axes = named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, AXIS_IN)
     _set_axes(axes, curves, guess)
     for curve in curves:
         _draw(axes, curve)
-    for curve, height in zip(ranked, name_curves(axes, blocks), strict=True):
-        tie(axes, (float(curve.shares[-1]), float(curve.middles[-1])), height, curve.contender.look.colour)
     if guess is not None:
-        _draw_prediction(axes, curves, guess)
+        prediction(axes, guess, f"your prediction: faster from {guess:g} % on")
     sheet.explain(*_explained(curves))
     told = circumstances_of({_percent(share): result for share, result in by_share.items()})
     return sheet.picture(small_print([curve.contender for curve in curves], True), list(told.items()))
@@ -118,26 +113,35 @@ def _percent(share: float) -> str:
 
 def _curves(by_share: Mapping[float, Comparison], expected: Mapping[str, Formula] | None) -> list[CrossoverCurve]:
     """Return the contenders over the shares, the baseline first."""
-    results = list(by_share.values())
+    results, formulas = list(by_share.values()), dict(expected or {})
     first, *others = labels = results[0].labels
+    for label, formula in formulas.items():
+        if label not in labels or not callable(formula):
+            raise ConfigurationError(
+                f"expected has {label!r}: {formula!r}; it maps contenders ({', '.join(labels)}) to functions of a share of "
+                "waiting in percent, which return answers per second"
+            )
     runs = {label: run for one in results for label, run in first_runs(one).items()}
     if set(runs) != set(labels):
         raise ConfigurationError("crossover() has nothing to draw: no slice of some contender was measured")
-    formulas = _formulas(expected, labels)
-    found = []
+    drawn = []
     for contender in gather([{label: runs[label] for label in labels}], "crossover"):
         label = contender.label
         rounds = [one.figures("throughput")[label].to_numpy(np.float64) for one in results]
         known = [each[np.isfinite(each) & (each > 0)] for each in rounds]
         ratios = [one.ratio(label, first) if label in others else None for one in results]
-        found.append(CrossoverCurve(contender, np.array(list(by_share)), known, ratios, formulas.get(label)))
-    return found
+        drawn.append(CrossoverCurve(contender, np.array(list(by_share)), known, ratios, formulas.get(label)))
+    return drawn
 
 
 def _by_share(results: object) -> dict[float, Comparison]:
     """Return the comparisons in the order of their shares; ConfigurationError for what cannot be drawn."""
     given = dict(results) if isinstance(results, Mapping) else {}
-    if not given or not all(_is_share(share) and isinstance(one, Comparison) for share, one in given.items()):
+    shares = [share for share in given if isinstance(share, numbers.Real) and not isinstance(share, bool)]
+    known = all(isinstance(one, Comparison) for one in given.values()) and all(
+        0 <= float(share) <= 100 for share in shares
+    )
+    if not given or not known or len(shares) < len(given):
         raise ConfigurationError(
             "crossover() takes a mapping of shares of waiting, in percent, to comparisons of compare(), such as "
             f"{{0: result, 90: another}}, not {results!r}"
@@ -149,37 +153,15 @@ def _by_share(results: object) -> dict[float, Comparison]:
     return {float(share): given[share] for share in sorted(given)}
 
 
-def _is_share(share: object) -> bool:
-    return isinstance(share, numbers.Real) and not isinstance(share, bool) and 0 <= float(share) <= 100
-
-
-def _formulas(expected: Mapping[str, Formula] | None, labels: Sequence[str]) -> dict[str, Formula]:
-    formulas = dict(expected or {})
-    for label, formula in formulas.items():
-        if label not in labels or not callable(formula):
-            raise ConfigurationError(
-                f"expected has {label!r}: {formula!r}; it maps contenders ({', '.join(labels)}) to functions of a share of "
-                "waiting in percent, which return answers per second"
-            )
-    return formulas
-
-
 # In words
 
 
-def _block(curve: CrossoverCurve) -> list[Line]:
-    """Return what stands beside a curve: whose it is, its ratios, how many requests it can hold."""
-    look = curve.contender.look
-    ratios = [
-        f"{share}: {times(ratio.value)} times ({times(ratio.low)} to {times(ratio.high)})"
-        for share, ratio in curve.judged
-        if ratio.interval.known
-    ]
-    return [
-        *lines(f"{look.glyph} {curve.label}", _BESIDE_IN, style.HEADING_PT, look.ink, bold=True),
-        *lines(ratios, _BESIDE_IN),
-        *lines(f"capacity: {curve.contender.capacity}", _BESIDE_IN, color=style.GREY),
-    ]
+def _named(curve: CrossoverCurve) -> Curve:
+    """Return what stands beside a curve: its ratios, and how many requests it can have in hand."""
+    contender, end = curve.contender, (float(curve.shares[-1]), float(curve.middles[-1]))
+    ratios = [f"{share}: {found(ratio)}" for share, ratio in curve.judged if ratio.interval.known]
+    block = contender.block(_BESIDE_IN, ratios, [contender.circumstances[-1]], f"{contender.look.glyph} {curve.label}")
+    return Curve(block, contender.look.colour, lambda height: end)
 
 
 def _explained(curves: Sequence[CrossoverCurve]) -> Iterator[str]:
@@ -220,11 +202,3 @@ def _draw(axes: Axes, curve: CrossoverCurve) -> None:
     if curve.formula:
         fine = np.linspace(curve.shares[0], curve.shares[-1], 200)
         axes.plot(fine, curve.expected(fine), color=look.colour, linestyle=style.DOTTED, linewidth=1.5, zorder=2)
-
-
-def _draw_prediction(axes: Axes, curves: Sequence[CrossoverCurve], guess: float) -> None:
-    prediction(axes, guess)
-    labels = Labels(axes)
-    for curve in curves:
-        labels.avoid(curve.shares, curve.middles)
-    labels.put(f"your prediction: faster from {guess:g} % on", (guess, axes.get_ylim()[1]))

@@ -1,8 +1,7 @@
-"""What a figure is asked to show: runs with their labels and looks, the reader's predictions, percentiles, the small print."""
+"""What a figure is asked to show: runs with their labels and looks, the reader's predictions, the small print."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,8 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
 from requestlab.measurement.validity import TAIL
 from requestlab.plots import style
+from requestlab.plots.sheet import Line, lines
 from requestlab.plots.style import SeriesStyle, looks
-from requestlab.serving.servers import SERVERS
 from requestlab.system import checks, wording
 
 Runs = Run | Mapping[str, Run]
@@ -26,8 +25,6 @@ Predicted = float | Mapping[str, float | None] | None
 """A reader's prediction: for all runs, for each label, or none."""
 
 PERCENTILES = (50, 95, 99)
-
-_SERVERS_OWN = ("gunicorn", "uvicorn", "uvicorn-worker")
 
 
 @dataclass(frozen=True)
@@ -42,58 +39,18 @@ class Contender:
     def heading(self) -> str:
         """Marker and label, and a word of warning for a run that is suspect or invalid."""
         validity = self.run.summary["validity"]
-        caveat = "" if validity == "valid" else f" ({validity})"
-        return f"{self.look.glyph} {self.label}{caveat}"
-
-    @property
-    def failed(self) -> int:
-        """Requests that failed or were answered with a status of 400 or above."""
-        return int(self.run.failed.sum())
+        return f"{self.look.glyph} {self.label}{'' if validity == 'valid' else f' ({validity})'}"
 
     @property
     def failures(self) -> str:
-        """How many failed, in words to go behind the label; empty if none did."""
-        total = len(self.run.requests)
-        return f" ({self.failed:,} of {wording.counted(total, 'request')} failed)" if self.failed else ""
+        """How many requests failed, in words to go behind the label; empty if none did."""
+        failed, total = int(self.run.failed.sum()), len(self.run.requests)
+        return f" ({failed:,} of {wording.counted(total, 'request')} failed)" if failed else ""
 
     @property
     def circumstances(self) -> list[str]:
-        """What was asked for, and how many requests the configuration can hold in hand at once."""
-        return [*self.asked, f"capacity: {self.capacity}"]
-
-    @property
-    def asked(self) -> list[str]:
-        """The load, and the loads that were beside it on the same server."""
-        about = self.run.about
-        others = (f"beside {path}, {load}" for path, load in about.beside.items())
-        return [f"{about.path}, {about.load}", *others]
-
-    @property
-    def capacity(self) -> str:
-        """How many requests the configuration can hold in hand at once, in words."""
-        if self.run.about.configuration is None:
-            return "unknown"
-        most = self.run.about.capacity
-        return "no limit of its own" if most is None else f"{wording.counted(most, 'request')} at once"
-
-    @property
-    def served_by(self) -> str:
-        """Server, versions and event loop: `uvicorn 0.54.0 on asyncio`."""
-        configuration = self.run.about.configuration
-        row = SERVERS.get(configuration.server) if configuration else None
-        if configuration is None or row is None:
-            return "server unknown"
-        versions = self.run.about.machine.versions
-        packages = " and ".join(f"{name} {versions.get(name)}" for name in row.packages if name in _SERVERS_OWN)
-        if row.interface == "wsgi":
-            return f"{packages} ({row.name}), no event loop"
-        loop = configuration.loop or "asyncio"
-        return f"{packages or row.name} on {loop} {versions.get(loop, '')}".rstrip()
-
-    @property
-    def open_loop(self) -> bool:
-        """Whether its load was an open loop: only there, a request may be sent later than it was planned."""
-        return self.run.about.rate is not None
+        """What was asked for, and how many requests the configuration can have in hand at once."""
+        return [self.run.about.asked, f"capacity: {self.run.about.at_once}"]
 
     @property
     def marked(self) -> list[int]:
@@ -105,42 +62,41 @@ class Contender:
         """Return a percentile of the response time in ms, as the run's summary has it."""
         return float(np.percentile(self.run.response_ms, q))
 
+    def block(
+        self, most_in: float, said: Iterable[str] = (), notes: Iterable[str] = (), heading: str = ""
+    ) -> list[Line]:
+        """Return the lines that name it in a figure: a heading, what it came to, and in grey what else is to be known."""
+        return [
+            *lines(heading or self.heading, most_in, style.HEADING_PT, self.look.ink, bold=True),
+            *lines(said, most_in),
+            *lines(notes, most_in, color=style.GREY),
+        ]
+
 
 def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[Contender]:
     """Return the contenders of a figure called `figure`; ConfigurationError for anything that is not a run."""
-    labelled = list(_labelled(runs))
-    wrong = [repr(run) for _, run in labelled if not isinstance(run, Run)]
-    if wrong or not labelled:
+    mapping = runs[0] if len(runs) == 1 and isinstance(runs[0], Mapping) else None
+    given: list[Any] = list(runs if mapping is None else mapping.values())
+    wrong = [repr(run) for run in given if not isinstance(run, Run)]
+    if wrong or not given:
         what = wrong[0] if wrong else "nothing"
         raise ConfigurationError(f"{figure}() takes runs of measure(), or one mapping of labels to runs, not {what}")
-    if most is not None and len(labelled) > most:
-        raise ConfigurationError(f"{figure}() shows at most {most} runs side by side, not {len(labelled)}")
-    labels = _told_apart(labelled)
-    faces = looks([(_name(run), run.label) for _, run in labelled])
-    return [Contender(label, run, face) for label, (_, run), face in zip(labels, labelled, faces, strict=True)]
+    if most is not None and len(given) > most:
+        raise ConfigurationError(f"{figure}() shows at most {most} runs side by side, not {len(given)}")
+    labels = _told_apart([run.label for run in given] if mapping is None else list(map(str, mapping)), given)
+    named = [run.about.configuration.name if run.about.configuration else run.label for run in given]
+    faces = looks(list(zip(named, [run.label for run in given], strict=True)))
+    return [Contender(*parts) for parts in zip(labels, given, faces, strict=True)]
 
 
-def _labelled(runs: Sequence[Any]) -> list[tuple[str, Any]]:
-    if len(runs) == 1 and isinstance(runs[0], Mapping):
-        return [(str(label), run) for label, run in runs[0].items()]
-    return [(run.label if isinstance(run, Run) else "", run) for run in runs]
-
-
-def _told_apart(labelled: Sequence[tuple[str, Run]]) -> list[str]:
+def _told_apart(labels: Sequence[str], runs: Sequence[Run]) -> list[str]:
     """Add the path to labels that occur twice, and a number to those that are still alike."""
-    times = Counter(label for label, _ in labelled)
-    longer = [label if times[label] == 1 else f"{label}, {run.about.path}" for label, run in labelled]
-    seen: Counter[str] = Counter()
-    told = []
-    for label in longer:
-        seen[label] += 1
-        told.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
-    return told
-
-
-def _name(run: Run) -> str:
-    configuration = run.about.configuration
-    return configuration.name if configuration else run.label
+    longer = [
+        label if labels.count(label) == 1 else f"{label}, {run.about.path}"
+        for label, run in zip(labels, runs, strict=True)
+    ]
+    seen = [longer[: i + 1].count(label) for i, label in enumerate(longer)]
+    return [label if times == 1 else f"{label} #{times}" for label, times in zip(longer, seen, strict=True)]
 
 
 def first_runs(result: Comparison) -> dict[str, Run]:
@@ -206,26 +162,26 @@ def small_print(contenders: Sequence[Contender], circumstances: bool = False, as
     The second line is left out where the figure states the `circumstances` beside each run. `asked` are the loads in other words
     than those of the runs.
     """
-    machines = list(dict.fromkeys(contender.run.about.machine.caption for contender in contenders))
+    about = {contender.label: contender.run.about for contender in contenders}
+    machines = list(dict.fromkeys(one.machine.caption for one in about.values()))
     if len(machines) > 1:
         machines[0] = f"These runs come from different machines or versions: {machines[0]}"
-    served = each_or_all({contender.label: contender.served_by for contender in contenders}, ": ")
-    capacities = each_or_all({contender.label: contender.capacity for contender in contenders})
-    asked = asked or each_or_all({contender.label: ", ".join(contender.asked) for contender in contenders})
-    stated = [] if circumstances else [f"capacity: {capacities} · asked: {asked}"]
-    return [" · ".join([*machines, served]), *stated]
+    served = each_or_all({label: one.served_by for label, one in about.items()}, ": ")
+    capacity = each_or_all({label: one.at_once for label, one in about.items()})
+    asked = asked or each_or_all({label: one.asked for label, one in about.items()})
+    return [" · ".join([*machines, served]), *([] if circumstances else [f"capacity: {capacity} · asked: {asked}"])]
 
 
 def details(contenders: Iterable[Contender]) -> list[tuple[str, str]]:
     """Return how each run was measured, for the table that stays with the figure."""
-    rows = []
-    for contender in contenders:
-        about, total = contender.run.about, len(contender.run.requests)
-        told = [
-            f"{wording.counted(total, 'request')} over {wording.counted(contender.run.connections, 'connection')}",
-            f"{about.seconds:g} s after {about.warmup:g} s of warm-up, seed {about.seed}",
-            f"asked: {', '.join(contender.asked)}; capacity: {contender.capacity}; {contender.served_by}",
-            *contender.run.summary["reasons"],
-        ]
-        rows.append((contender.label, "; ".join(told)))
-    return rows
+    return [(contender.label, "; ".join(_measured(contender.run))) for contender in contenders]
+
+
+def _measured(run: Run) -> list[str]:
+    about, total = run.about, wording.counted(len(run.requests), "request")
+    return [
+        f"{total} over {wording.counted(run.connections, 'connection')}",
+        f"{about.seconds:g} s after {about.warmup:g} s of warm-up, seed {about.seed}",
+        f"asked: {about.asked}; capacity: {about.at_once}; {about.served_by}",
+        *run.summary["reasons"],
+    ]

@@ -248,7 +248,7 @@ def _rows(contender: Contender, found: LagFinding, expected: float | None, span:
         said = f"{loop.name}: {verdict(loop)}" if len(found.loops) > 1 else verdict(loop)
         above = [
             *lines(contender.heading, INNER_IN, style.HEADING_PT, contender.look.ink, bold=True),
-            *lines(" · ".join(contender.asked), INNER_IN, color=style.GREY),
+            *lines(contender.run.about.asked, INNER_IN, color=style.GREY),
         ]
         heading = [*(above if loop is shown[0] else []), *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
         rows.append(Row(contender, loop, heading, expected, span, loop is shown[-1]))

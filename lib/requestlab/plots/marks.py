@@ -1,13 +1,13 @@
 """Marks that figures are composed of, and the moves that keep their labels apart.
 
 Rows and lanes lie in axes whose y is in inches downward (`downward`): `bars` fills stretches of a lane, `estimate` is a row with
-a point and an interval. Curves are named at their ends: by blocks of text (`name_curves`) or by single lines (`name_levels`),
+a point and an interval. Curves are named at their ends: by blocks of text (`named_panel`) or by single lines (`name_levels`),
 tied to what they name. `Labels` places what stands inside a panel. A reader's prediction is a dashed line (`prediction`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,16 +21,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from requestlab.comparison.intervals import Interval
 from requestlab.plots import style
-from requestlab.plots.sheet import POINTS_PER_INCH, Line, fitting, height_in, size_in, width_in, write_beside
+from requestlab.plots.sheet import (
+    BESIDE_IN,
+    POINTS_PER_INCH,
+    Line,
+    Sheet,
+    fitting,
+    height_in,
+    size_in,
+    width_in,
+    write_beside,
+)
 from requestlab.plots.style import SeriesStyle
 
 Floats = NDArray[np.float64]
 
-BESIDE_IN = 0.16
+_MIDDLE_IN = 0.16  # from the top of a block of text to the middle of its first line
 _AWAY_PT, _LINE = 4.0, 1.25
 _AWAYS_PT = range(4, 46, 2)
 _LOW, _OTHER_SIDE, _ON_A_LINE, _ON_A_LABEL = 3, 12, 8, 1000
 """What speaks against a place for a label, in points that it would rather be further away."""
+
+_PAPER = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"}
+"""What lies behind words that may stand on lines."""
 
 
 # Axes
@@ -47,8 +60,8 @@ def number(axis: Axis, most: int = 8) -> None:
     """Number an axis whose scale and limits are set, in round steps: at most so many where it is linear."""
     low, high = sorted(axis.get_view_interval())
     if axis.get_scale() == "log" and high > 4 * low:
-        subs = (1, 2, 3, 5, 7) if high < 50 * low else (1, 2, 5) if high < 500 * low else (1,)
-        axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+        subs = (((1, 1.5, 2, 3, 5, 7), 12), ((1, 2, 3, 5, 7), 50), ((1, 2, 5), 500), ((1,), np.inf))
+        axis.set_major_locator(LogLocator(subs=next(some for some, span in subs if high < span * low), numticks=12))
     else:
         axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
     axis.set_minor_locator(NullLocator())
@@ -135,7 +148,7 @@ def _draw_interval(axes: Axes, found: Interval, y: float, colour: str, alpha: fl
     shown = (max(found.low, low), min(found.high, high))
     axes.plot(shown, (y, y), color=colour, linewidth=3.2, alpha=alpha, zorder=3)
     for at, beyond, arrow in zip(shown, (found.low < low, found.high > high), "<>", strict=True):
-        cap: dict[str, Any] = {"color": colour, "ms": 8, "markeredgewidth": 2, "zorder": 3, "clip_on": not beyond}
+        cap: dict[str, Any] = {"color": colour, "ms": 6, "markeredgewidth": 2, "zorder": 3, "clip_on": not beyond}
         axes.plot([at], [y], arrow if beyond else "|", **cap)
 
 
@@ -180,14 +193,14 @@ def prediction(
     The line goes from end to end of the axes, or over a `span` of the other axis (the first end is the upper one); `cross` marks a
     place on it. For a value of x, `words` stand above the line, `above_in` inches up, and within the panel.
     """
-    line: dict[str, Any] = {"color": color, "linestyle": style.DASHED, "linewidth": 1.3, "clip_on": span is None}
+    line: dict[str, Any] = {"color": color, "linestyle": style.DASHED, "linewidth": 1.3}
     if axis == "y":
         axes.axhline(value, **line, zorder=3)
         return
     if span is None:
         axes.axvline(value, **line, zorder=1.5)
     else:
-        axes.plot([value] * 2, span, **line, zorder=5)
+        axes.plot([value] * 2, span, **line, zorder=5, clip_on=False)
     if cross is not None:
         axes.plot([value], [cross], "x", color=color, ms=7, markeredgewidth=1.8, zorder=5)
     if words:
@@ -195,8 +208,8 @@ def prediction(
         left_in = float(np.clip(x_in(axes, value) - wide_in / 2, 0, max(0, size_in(axes)[0] - wide_in)))
         at, coords = ((0, 1), "axes fraction") if span is None else ((0, span[0]), ("axes fraction", "data"))
         offset = (left_in * POINTS_PER_INCH, above_in * POINTS_PER_INCH + 3)
-        font = Line(words, color=color).font
-        axes.annotate(words, at, offset, coords, "offset points", va="bottom", annotation_clip=False, **font)
+        how: dict[str, Any] = Line(words, color=color).font | {"va": "bottom", "bbox": _PAPER, "annotation_clip": False}
+        axes.annotate(words, at, offset, coords, "offset points", **how)
 
 
 # Names beside a panel
@@ -231,17 +244,33 @@ def tie(axes: Axes, at: tuple[float, float], height: float, colour: str) -> None
     axes.annotate("", at, (beside, height), "data", "axes fraction", arrowprops=thin, annotation_clip=False)
 
 
-def name_curves(axes: Axes, blocks: Sequence[Sequence[Line]]) -> list[float]:
-    """Write blocks of text beside the axes, evenly spread, and return the height of each one's first line, a share of theirs."""
-    panel_in = size_in(axes)[1]
-    gap_in = (panel_in - sum(map(height_in, blocks))) / (len(blocks) + 1)
-    heights = []
-    top_in = panel_in - gap_in
-    for block in blocks:
-        write_beside(axes, block, top_in / panel_in, BESIDE_IN)
-        heights.append((top_in - 0.2) / panel_in)
-        top_in -= height_in(block) + gap_in
-    return heights
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A block of text that names a curve beside its panel, tied to it at a point of the data.
+
+    `at` returns the point for the height at which the text is, a share of that of the panel; None: there is no curve.
+    """
+
+    block: Sequence[Line]
+    colour: str
+    at: Callable[[float], tuple[float, float] | None]
+
+
+def named_panel(
+    sheet: Sheet, least_in: float, curves: Sequence[Curve], left_in: float, right_in: float, below_in: float
+) -> Axes:
+    """Return a new panel with the blocks of its curves, evenly spread, to its right: so high that there is room for them."""
+    high_in = max(least_in, sum(height_in(curve.block) for curve in curves))
+    axes = sheet.panel(high_in, left_in, right_in, below_in=below_in)
+    gap_in = (high_in - sum(height_in(curve.block) for curve in curves)) / (len(curves) + 1)
+    top_in = high_in - gap_in
+    for curve in curves:
+        write_beside(axes, curve.block, top_in / high_in)
+        height = (top_in - _MIDDLE_IN - 0.03) / high_in
+        if (point := curve.at(height)) is not None:
+            tie(axes, point, height, curve.colour)
+        top_in -= height_in(curve.block) + gap_in
+    return axes
 
 
 @dataclass(frozen=True)
@@ -258,16 +287,11 @@ def name_levels(axes: Axes, levels: Iterable[Level], most_in: float, apart_in: f
     """Write names of at most so many inches beside the axes."""
     ranked = sorted(levels, key=lambda level: level.y)
     panel_in = size_in(axes)[1]
-    wanted = [y_in(axes, level.y) for level in ranked]
-    for level, at_in in zip(ranked, spread(wanted, apart_in, 0.0, panel_in), strict=True):
-        height = at_in / panel_in
+    places = spread([y_in(axes, level.y) for level in ranked], apart_in, 0.0, panel_in)
+    for level, height in zip(ranked, (place / panel_in for place in places), strict=True):
         if level.x is not None:
             tie(axes, (level.x, level.y), height, level.color)
-        text, offset = fitting(level.text, most_in), (BESIDE_IN * POINTS_PER_INCH, 0)
-        font = Line(text, color=level.color).font
-        axes.annotate(
-            text, (1, height), offset, "axes fraction", "offset points", va="center", annotation_clip=False, **font
-        )
+        write_beside(axes, [Line(fitting(level.text, most_in), color=level.color)], height + _MIDDLE_IN / panel_in)
 
 
 # Labels inside a panel
@@ -322,24 +346,24 @@ class Labels:
         if optional and _meet(box, self._taken).any():
             return False
         self._taken = np.vstack([self._taken, box])
-        paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"}
-        how: Mapping[str, Any] = Line(text, color=color, bold=bold).font | {"linespacing": 1.1, "bbox": paper}
+        how: Mapping[str, Any] = Line(text, color=color, bold=bold).font | {"linespacing": 1.1, "bbox": _PAPER}
         place = (float(corner[0]), float(corner[1]))
         self._axes.annotate(text, (0, 0), place, "axes fraction", "offset points", va="bottom", **how)
         return True
 
     def _best(self, point: Floats, size: Floats, to_the_left: bool) -> Floats:
         """Return the lower left corner where a label is least in the way, within the panel if the text fits at all."""
-        most = np.maximum(np.array(size_in(self._axes)) * POINTS_PER_INCH - size, 0)
-        sides = [float(np.clip(side, 0, most[0])) for side in (point[0] + _AWAY_PT, point[0] - size[0] - _AWAY_PT)]
-        preferred, other = reversed(sides) if to_the_left else sides
-        choices = []
-        for away in _AWAYS_PT:
-            for bottom, low in ((point[1] + away, 0), (point[1] - away - size[1], _LOW)):
-                if 1 <= bottom <= most[1]:
-                    choices += [(away + low, [preferred, bottom]), (away + low + _OTHER_SIDE, [other, bottom])]
-        choices = choices or [(0, [preferred, float(np.clip(point[1], 0, most[1]))])]
-        return np.array(min(choices, key=lambda choice: choice[0] + self._crowding(np.array(choice[1]), size))[1])
+        room = np.maximum(np.array(size_in(self._axes)) * POINTS_PER_INCH - size, 0)
+        sides = np.clip([point[0] + _AWAY_PT, point[0] - size[0] - _AWAY_PT], 0, room[0])
+        choices = [
+            (away + low + other * _OTHER_SIDE, np.array([side, bottom]))
+            for away in _AWAYS_PT
+            for low, bottom in ((0, point[1] + away), (_LOW, point[1] - away - size[1]))
+            for other, side in enumerate(sides[::-1] if to_the_left else sides)
+            if 1 <= bottom <= room[1]
+        ]
+        nowhere = np.array([sides[int(to_the_left)], np.clip(point[1], 0, room[1])])
+        return min(choices, key=lambda choice: choice[0] + self._crowding(choice[1], size), default=(0, nowhere))[1]
 
     def _crowding(self, corner: Floats, size: Floats) -> float:
         """Return how much a place is in the way: of other labels above all, then of pieces of lines."""

@@ -14,29 +14,20 @@ from matplotlib.axes import Axes
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.ramp import GROWTH, Ramp
 from requestlab.measurement.validity import TAIL
-from requestlab.plots import style
-from requestlab.plots.inputs import (
-    Contender,
-    Guess,
-    Predicted,
-    details,
-    gather,
-    guesses,
-    predictions,
-    small_print,
-)
+from requestlab.plots import inputs, style
+from requestlab.plots.inputs import Contender, Guess, Predicted
 from requestlab.plots.marks import (
+    Curve,
     Floats,
     Labels,
     Level,
-    name_curves,
     name_levels,
     name_ticks,
+    named_panel,
     number,
     prediction,
-    tie,
 )
-from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, lines
+from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
 from requestlab.system import wording
 
 Ramps = Ramp | Mapping[str, Ramp]
@@ -65,24 +56,19 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     """
     curves = _curves(ramps)
     contenders = [curve.contender for curve in curves]
-    guessed = guesses(contenders, predictions(predicted, contenders, "a number of requests per second"))
-    ranked = sorted(curves, key=lambda curve: -curve.last[1])
-    blocks = [_block(curve) for curve in ranked]
+    expected = inputs.predictions(predicted, contenders, "a number of requests per second")
+    named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.last[1])]
 
     sheet = Sheet(finding(curves))
-    sheet.space(0.1)
-    upper = sheet.panel(max(_MIN_IN, sum(map(height_in, blocks))), _LEFT_IN, _RIGHT_IN, below_in=_BETWEEN_IN)
+    upper = named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, _BETWEEN_IN)
     lower = sheet.panel(max(_TIMES_IN, 0.2 * len(_PERCENTILES) * len(curves)), _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
     for axes in (upper, lower):
         _set_load(axes, curves, labelled=axes is lower)
-    _draw_throughput(upper, curves, guessed)
-    for curve, height in zip(ranked, name_curves(upper, blocks), strict=True):
-        tie(upper, curve.last, height, curve.contender.look.colour)
+    _draw_throughput(upper, curves, inputs.guesses(contenders, expected))
     _draw_times(lower, curves)
     sheet.explain(*_explained(curves))
-    return sheet.picture(
-        small_print(contenders, circumstances=True), details(run for curve in curves for run in curve.runs)
-    )
+    runs = [run for curve in curves for run in curve.runs]
+    return sheet.picture(inputs.small_print(contenders, circumstances=True), inputs.details(runs))
 
 
 # What there is to be drawn
@@ -146,20 +132,14 @@ class RampCurve:
         peak, turn, most = _rate(self.ramp.peak), self.turn, float(self.steps.max())
         if not self.ramp.peak:
             return "answered nothing"
-        if self.open:
-            if turn is None:
-                return f"falls behind {self.at(self.steps.min())} (peak {peak})"
-            more = f", not with more (peak {peak})"
-            return (
-                f"keeps up with {self.at(turn)}{more}" if turn < most else f"keeps up with the highest, {self.at(turn)}"
-            )
-        if len(self.steps) == 1:
-            return f"{peak} at {self.at(most)}"
-        return (
-            f"still grows at {self.at(most)} ({peak})"
-            if turn is None
-            else f"stops growing at {self.at(turn)} (peak {peak})"
-        )
+        if self.open and turn is None:
+            return f"falls behind {self.at(self.steps.min())} (peak {peak})"
+        if turn is not None and self.open:
+            highest = f"the highest, {self.at(most)}"
+            return f"keeps up with {highest if turn == most else f'{self.at(turn)}, not with more (peak {peak})'}"
+        if turn is not None:
+            return f"stops growing at {self.at(turn)} (peak {peak})"
+        return f"{peak} at {self.at(most)}" if len(self.steps) == 1 else f"still grows at {self.at(most)} ({peak})"
 
     def at(self, step: float) -> str:
         """Return a step in words: `1 user`, `200 requests/s`."""
@@ -174,11 +154,8 @@ def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
     """Return the ramps of a figure with labels and looks; ConfigurationError for anything else, and for unlike loads."""
     mapping = ramps[0] if len(ramps) == 1 and isinstance(ramps[0], Mapping) else None
     given = list(ramps if mapping is None else mapping.values())
-    wrong = [
-        "an empty one" if isinstance(one, Ramp) else repr(one)
-        for one in given
-        if not (isinstance(one, Ramp) and len(one))
-    ]
+    wrong = ["an empty one" if isinstance(one, Ramp) and not len(one) else repr(one) for one in given]
+    wrong = [what for what, one in zip(wrong, given, strict=True) if not (isinstance(one, Ramp) and len(one))]
     if wrong or not given:
         raise ConfigurationError(
             f"ramp() takes ramps, as measure() returns them for a list of users or rates, not {[*wrong, 'nothing'][0]}; or one "
@@ -187,7 +164,7 @@ def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
     if len({one.unit for one in given}) > 1:
         raise ConfigurationError("ramp() draws either users or requests/s on one axis, and these ramps have both")
     firsts = [one.runs[0] for one in given]
-    found = gather([dict(zip(mapping, firsts, strict=True))] if mapping else firsts, "ramp")
+    found = inputs.gather([dict(zip(mapping, firsts, strict=True))] if mapping else firsts, "ramp")
     return [RampCurve(contender, one) for contender, one in zip(found, given, strict=True)]
 
 
@@ -204,18 +181,14 @@ def finding(curves: Sequence[RampCurve]) -> str:
     return f"{what}: of {len(curves)} peaks, the highest is {most}; the lowest is {least}"
 
 
-def _block(curve: RampCurve) -> list[Line]:
-    """Return what stands beside a curve: whose it is, what it came to, what speaks against it, what was asked for."""
-    contender = curve.contender
+def _named(curve: RampCurve) -> Curve:
+    """Return what stands beside a curve: what it came to, what speaks against it, what was asked for."""
+    contender, end = curve.contender, curve.last
     caveats = [f"crossed: {', '.join(curve.at(curve.steps[i]) for i in curve.doubted)}"] if curve.doubted else []
     span = " to ".join(dict.fromkeys(f"{step:,g}" for step in (curve.steps.min(), curve.steps.max())))
-    asked = f"{contender.run.about.path}, {span} {curve.ramp.unit}"
-    heading = f"{contender.look.glyph} {curve.label}"
-    return [
-        *lines(heading, _BESIDE_IN, style.HEADING_PT, contender.look.ink, bold=True),
-        *lines(curve.finding, _BESIDE_IN),
-        *lines([*caveats, asked, f"capacity: {contender.capacity}"], _BESIDE_IN, color=style.GREY),
-    ]
+    notes = [*caveats, f"{contender.run.about.path}, {span} {curve.ramp.unit}", contender.circumstances[-1]]
+    block = contender.block(_BESIDE_IN, [curve.finding], notes, f"{contender.look.glyph} {curve.label}")
+    return Curve(block, contender.look.colour, lambda height: end)
 
 
 def _explained(curves: Sequence[RampCurve]) -> Iterator[str]:

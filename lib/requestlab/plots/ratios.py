@@ -16,24 +16,12 @@ from requestlab.comparison.comparison import ALIKE, CANNOT_TELL, METRICS, Compar
 from requestlab.comparison.intervals import CONFIDENCE
 from requestlab.comparison.wording import PHRASES, Finding
 from requestlab.errors import ConfigurationError
-from requestlab.plots import style
-from requestlab.plots.inputs import Contender, Predicted, first_runs, gather, predicted_for, small_print
-from requestlab.plots.marks import Floats, downward, estimate, number, prediction
-from requestlab.plots.sheet import (
-    MARGIN_IN,
-    Line,
-    Picture,
-    Sheet,
-    height_in,
-    lines,
-    size_in,
-    width_in,
-    write_above,
-    write_at,
-)
+from requestlab.plots import inputs, marks, sheet, style
+from requestlab.plots.inputs import Contender, Predicted
+from requestlab.plots.marks import Floats
+from requestlab.plots.sheet import MARGIN_IN, Line, Picture, Sheet
 from requestlab.plots.style import SeriesStyle
-from requestlab.system.wording import number as written
-from requestlab.system.wording import times
+from requestlab.system.wording import number, times
 
 NOBODYS = SeriesStyle(style.NOBODY, "o", filled=False)
 """The look of the control, and of a contender of which nothing was measured."""
@@ -76,12 +64,12 @@ def ratios(
     plan = _plan(given, every, names)
 
     load = wording.common_load(next(iter(given.results.values())))
-    sheet = Sheet(wording.title([row.finding for row in rows[names[0]]], given.baseline, load, given.several))
+    page = Sheet(wording.title([row.finding for row in rows[names[0]]], given.baseline, load, given.several))
     for name in names:
-        _draw_panel(sheet, name, rows[name], plan, last=name == names[-1])
-    sheet.explain(*_explained(given, plan.notes))
+        _draw_panel(page, name, rows[name], plan, last=name == names[-1])
+    page.explain(*_explained(given, plan.notes))
     told = wording.circumstances_of(given.results)
-    return sheet.picture(small_print(given.contenders, asked=told["asked"]), list(told.items()))
+    return page.picture(inputs.small_print(given.contenders, asked=told["asked"]), list(told.items()))
 
 
 # What there is to be drawn
@@ -113,8 +101,8 @@ class Cases:
     @property
     def contenders(self) -> list[Contender]:
         """Each contender of which anything was measured, with its looks; the control is none."""
-        first = {label: run for result in self.results.values() for label, run in first_runs(result).items()}
-        return gather([first], "ratios") if first else []
+        first = {label: run for result in self.results.values() for label, run in inputs.first_runs(result).items()}
+        return inputs.gather([first], "ratios") if first else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +160,7 @@ def _chosen(metrics: object) -> list[str]:
 def _rows(given: Cases, metric: str, predicted: Predicted) -> Iterator[Row]:
     """Yield the rows of one metric: case by case, first the contenders, then the control."""
     known = [*given.labels, *(given.results if given.several else ())]
-    guesses = predicted_for(predicted, known, "a ratio of throughputs", noun="contender", positive=True)
+    guesses = inputs.predicted_for(predicted, known, "a ratio of throughputs", noun="contender", positive=True)
     looks = {contender.label: contender.look for contender in given.contenders}
     for case, result in given.results.items():
         for label in [label for label in given.labels if label in result.labels]:
@@ -214,9 +202,9 @@ class Plan:
     def texts(self, row: Row, begins: bool) -> list[list[Line]]:
         """Return what stands before a row, where it `begins` a case the name of that, and what stands behind it."""
         finding = row.finding
-        case = lines(finding.case, self.case_in, style.TEXT_PT, bold=True) if begins and finding.case else []
+        case = sheet.lines(finding.case, self.case_in, style.TEXT_PT, bold=True) if begins and finding.case else []
         label_in = self.label_in - _APART_IN
-        label = lines(row.label, label_in, style.TEXT_PT, row.ink, bold=not finding.control)
+        label = sheet.lines(row.label, label_in, style.TEXT_PT, row.ink, bold=not finding.control)
         return [case, label, self._beside(row)]
 
     def _beside(self, row: Row) -> list[Line]:
@@ -224,21 +212,21 @@ class Plan:
         ratio, most_in = row.finding.ratio, _BESIDE_IN - _APART_IN
         decided = ratio.verdict != CANNOT_TELL
         said = f"{wording.found(ratio)}, {wording.verdict(ratio)}" if decided else wording.found(ratio)
-        guess = [] if row.predicted is None else [f"your prediction: {written(row.predicted)} ×"]
+        guess = [] if row.predicted is None else [f"your prediction: {number(row.predicted)} ×"]
         return [
-            *lines(said, most_in, style.TEXT_PT, row.ink, decided),
-            *lines(wording.remark(row.finding, self.notes), most_in, color=style.GREY),
-            *lines(guess, most_in),
+            *sheet.lines(said, most_in, style.TEXT_PT, row.ink, decided),
+            *sheet.lines(wording.remark(row.finding, self.notes), most_in, color=style.GREY),
+            *sheet.lines(guess, most_in),
         ]
 
 
 def _plan(given: Cases, rows: Sequence[Row], metrics: Sequence[str]) -> Plan:
     """Make the columns wide enough for all labels, as far as there is room, and for the headings above them."""
     notes = list(dict.fromkeys(caveat for row in rows for caveat in row.finding.ratio.caveats))
-    case_in = max(min(width_in(row.finding.case, style.TEXT_PT, True), _MAX_CASE_IN) for row in rows)
-    label_in = max(min(width_in(row.label, style.TEXT_PT, True), _MAX_LABEL_IN) for row in rows) + _APART_IN
+    case_in = max(min(sheet.width_in(row.finding.case, style.TEXT_PT, True), _MAX_CASE_IN) for row in rows)
+    label_in = max(min(sheet.width_in(row.label, style.TEXT_PT, True), _MAX_LABEL_IN) for row in rows) + _APART_IN
     case_in += _APART_IN if case_in else 0
-    headings_in = max(width_in(PHRASES[metric].heading, _HEADING_PT, True) + _APART_IN for metric in metrics)
+    headings_in = max(sheet.width_in(PHRASES[metric].heading, _HEADING_PT, True) + _APART_IN for metric in metrics)
     return Plan(given.baseline, notes, case_in, max(label_in, headings_in - case_in), *_limits(rows))
 
 
@@ -259,14 +247,14 @@ def _limits(rows: Sequence[Row]) -> tuple[float, float]:
 # Drawing
 
 
-def _draw_panel(sheet: Sheet, metric: str, rows: Sequence[Row], plan: Plan, last: bool) -> None:
+def _draw_panel(page: Sheet, metric: str, rows: Sequence[Row], plan: Plan, last: bool) -> None:
     """Draw the rows of one metric below each other; the last panel, and a high one, has its axis numbered."""
     cases = [row.finding.case for row in rows]
     begins = [i == 0 or case != cases[i - 1] for i, case in enumerate(cases)]
     texts = [plan.texts(row, first) for row, first in zip(rows, begins, strict=True)]
     gaps = [_BETWEEN_CASES_IN if first and i else 0.0 for i, first in enumerate(begins)]
     bottoms = np.cumsum(
-        [gap + max(_MIN_ROW_IN, *map(height_in, some)) for gap, some in zip(gaps, texts, strict=True)]
+        [gap + max(_MIN_ROW_IN, *map(sheet.height_in, some)) for gap, some in zip(gaps, texts, strict=True)]
     ).tolist()
     tops = [before + gap for before, gap in zip([0.0, *bottoms], gaps, strict=False)]
 
@@ -274,26 +262,26 @@ def _draw_panel(sheet: Sheet, metric: str, rows: Sequence[Row], plan: Plan, last
     left_in = MARGIN_IN + plan.left_in
     heading = [Line(PHRASES[metric].heading, _HEADING_PT, bold=True)]
     below_in = _FOOT_IN if labelled else _BETWEEN_PANELS_IN
-    axes = sheet.panel(bottoms[-1], left_in, MARGIN_IN + _BESIDE_IN, above=heading, below_in=below_in)
+    axes = page.panel(bottoms[-1], left_in, MARGIN_IN + _BESIDE_IN, above=heading, below_in=below_in)
     _set_axes(axes, metric, plan, bottoms[-1], labelled)
     for row, some, gap, top, bottom in zip(rows, texts, gaps, tops, bottoms, strict=True):
         if gap:
             axes.axhline(top - gap / 2, color="#BBBBBB", linewidth=0.7, zorder=0.7)
         middle = (top + bottom) / 2
         ratio = row.finding.ratio
-        estimate(axes, middle, ratio.interval, row.each, row.look, doubtful=bool(ratio.caveats))
+        marks.estimate(axes, middle, ratio.interval, row.each, row.look, doubtful=bool(ratio.caveats))
         if row.predicted is not None:
-            prediction(axes, row.predicted, span=(top, bottom), cross=middle)
-        for block, x_in in zip(some, (-plan.left_in, -plan.label_in, size_in(axes)[0] + _APART_IN), strict=True):
-            write_at(axes, block, middle, x_in)
+            marks.prediction(axes, row.predicted, span=(top, bottom), cross=middle)
+        for block, x_in in zip(some, (-plan.left_in, -plan.label_in, sheet.size_in(axes)[0] + _APART_IN), strict=True):
+            sheet.write_at(axes, block, middle, x_in)
 
 
 def _set_axes(axes: Axes, metric: str, plan: Plan, high_in: float, labelled: bool) -> None:
     """Set the axis, logarithmic around 1; show which side is faster, and the band in which two equal processes may lie."""
-    downward(axes, high_in)
+    marks.downward(axes, high_in)
     axes.set_xscale("log")
     axes.set_xlim(plan.low, plan.high)
-    number(axes.xaxis, 9)
+    marks.number(axes.xaxis, 9)
     axes.tick_params(labelbottom=labelled, length=3 if labelled else 0)
     axes.grid(axis="x", linewidth=0.6, color=style.PALE)
     faster = (1, plan.high) if METRICS[metric] > 0 else (plan.low, 1)
@@ -301,12 +289,12 @@ def _set_axes(axes: Axes, metric: str, plan: Plan, high_in: float, labelled: boo
     axes.axvspan(1 / (1 + ALIKE), 1 + ALIKE, color="#000000", alpha=0.12, linewidth=0, zorder=0.6)
     axes.axvline(1, color=style.INK, linewidth=0.9, zorder=1)
     less, more = f"◀ {PHRASES[metric].less}", f"{PHRASES[metric].more} ▶"
-    panel_in = size_in(axes)[0]
-    write_above(axes, [Line(less, style.TEXT_PT)])
-    write_above(axes, [Line(more, style.TEXT_PT)], width_in(more, style.TEXT_PT) - panel_in)
+    panel_in = sheet.size_in(axes)[0]
+    sheet.write_above(axes, [Line(less, style.TEXT_PT)])
+    sheet.write_above(axes, [Line(more, style.TEXT_PT)], sheet.width_in(more, style.TEXT_PT) - panel_in)
     if labelled:
         same = f"the same as {plan.baseline}"
-        same = same if width_in(same) < 2 * _MIN_SHARE * panel_in else "the same"
+        same = same if sheet.width_in(same) < 2 * _MIN_SHARE * panel_in else "the same"
         axes.annotate(same, (1, 0), (0, -17), ("data", "axes fraction"), "offset points", ha="center", va="top")
 
 

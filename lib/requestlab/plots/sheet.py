@@ -44,8 +44,11 @@ TICKS_IN, AXIS_IN = 0.26, 0.5
 POINTS_PER_INCH = 72.0
 SUFFIXES = (".png", ".svg", ".pdf")
 
+BESIDE_IN = 0.16
+"""How far from a panel the words to its right begin."""
+
 _LINE = 1.3  # of the size of the text
-_BELOW_HEADING_IN = 0.11
+_GAP_IN = 0.08  # between a panel and the words above it
 _HINTING = 1.02  # how much wider text may get when its letters are fitted to the pixels of an image
 _COLOURS = 256
 _CSS_PIXELS_PER_INCH = 96
@@ -69,32 +72,25 @@ def wrapped(text: str, most_in: float, points: float = style.NOTE_PT, bold: bool
 
     A number is kept with its unit, and so is whatever a no-break space holds together.
     """
-    lines = [""]
+    found = [""]
     for word in re.split(r"(?:(?<!\d)[ \n]+|[ \n]+(?!(?:ms|µs|s|%)(?:\W|$)))", text.strip()):
-        longer = f"{lines[-1]} {word}".strip()
+        longer = f"{found[-1]} {word}".strip()
         if width_in(longer, points, bold) <= most_in:
-            lines[-1] = longer
+            found[-1] = longer
             continue
-        *full, rest = _pieces(word, most_in, points, bold)
-        lines += [*full, rest]
-    return [line for line in lines if line]
-
-
-def _pieces(word: str, most_in: float, points: float, bold: bool) -> list[str]:
-    pieces = [""]
-    for letter in word:
-        if pieces[-1] and width_in(pieces[-1] + letter, points, bold) > most_in:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
+        found.append("")
+        for letter in word:
+            if found[-1] and width_in(found[-1] + letter, points, bold) > most_in:
+                found.append("")
+            found[-1] += letter
+    return [line for line in found if line]
 
 
 def fitting(text: str, most_in: float, points: float = style.NOTE_PT, bold: bool = False) -> str:
     """Cut off the end of a text that is wider than `most_in` inches."""
-    cut = text
-    while width_in(cut, points, bold) > most_in and len(cut) > 2:
-        cut = f"{cut.rstrip('…')[:-1]}…"
-    return cut
+    while width_in(text, points, bold) > most_in and len(text) > 2:
+        text = f"{text.rstrip('…')[:-1]}…"
+    return text
 
 
 @dataclass(frozen=True)
@@ -111,13 +107,14 @@ class Line:
         """Arguments for matplotlib's texts."""
         return {"fontsize": self.points, "color": self.color, "weight": "bold" if self.bold else "normal"}
 
+    @property
+    def high_in(self) -> float:
+        """How much room it takes, in inches."""
+        return 1.4 * self.points / POINTS_PER_INCH
+
 
 def lines(
-    text: str | Iterable[str],
-    most_in: float,
-    points: float = style.NOTE_PT,
-    color: str = style.INK,
-    bold: bool = False,
+    text: str | Iterable[str], most_in: float, points: float = style.NOTE_PT, color: str = style.INK, bold: bool = False
 ) -> list[Line]:
     """Break a text, or several, into lines that are at most `most_in` inches wide."""
     texts = [text] if isinstance(text, str) else text
@@ -126,85 +123,30 @@ def lines(
 
 def height_in(block: Sequence[Line]) -> float:
     """Return how much room the lines need, in inches; nothing for none."""
-    return _BELOW_HEADING_IN + sum(map(_line_in, block)) if block else 0.0
-
-
-def _line_in(line: Line) -> float:
-    return 1.4 * line.points / POINTS_PER_INCH
+    return _GAP_IN + sum(line.high_in for line in block) if block else 0.0
 
 
 def write_above(axes: Axes, block: Sequence[Line], left_in: float = 0.0) -> None:
-    """Write the lines above the axes, the last one lowest, beginning `left_in` inches left of them."""
-    up_in = _BELOW_HEADING_IN
-    for line in reversed(block):
-        _annotate(axes, line, (0, 1), (-left_in, up_in), va="baseline")
-        up_in += _line_in(line)
+    """Write the lines above the axes, beginning `left_in` inches left of them."""
+    _write(axes, block, (0, 1), "axes fraction", -left_in, height_in(block))
 
 
-def write_beside(axes: Axes, block: Sequence[Line], top: float, right_in: float = 0.16) -> None:
+def write_beside(axes: Axes, block: Sequence[Line], top: float) -> None:
     """Write the lines to the right of the axes, from `top`, a share of their height, downward."""
-    down_in = _BELOW_HEADING_IN
-    for line in block:
-        _annotate(axes, line, (1, top), (right_in, -down_in), va="top")
-        down_in += _line_in(line)
+    _write(axes, block, (1, top), "axes fraction", BESIDE_IN, -_GAP_IN)
 
 
 def write_at(axes: Axes, block: Sequence[Line], y: float, x_in: float) -> None:
     """Write the lines, their middle at `y` of the data, from `x_in` inches right of the axes' left edge (negative: left of it)."""
-    up_in = sum(map(_line_in, block)) / 2
+    _write(axes, block, (0, y), ("axes fraction", "data"), x_in, sum(line.high_in for line in block) / 2)
+
+
+def _write(axes: Axes, block: Sequence[Line], at: tuple[float, float], coords: Any, x_in: float, up_in: float) -> None:
+    """Write lines downward, from so many inches right of a point and above it."""
     for line in block:
-        up_in -= _line_in(line)
-        at = (x_in, up_in + 0.3 * line.points / POINTS_PER_INCH)
-        _annotate(axes, line, (0, y), at, ("axes fraction", "data"), va="baseline")
-
-
-def _annotate(
-    axes: Axes,
-    line: Line,
-    at: tuple[float, float],
-    offset_in: tuple[float, float],
-    coords: Any = "axes fraction",
-    **how: Any,
-) -> None:
-    points = (offset_in[0] * POINTS_PER_INCH, offset_in[1] * POINTS_PER_INCH)
-    axes.annotate(line.text, at, points, coords, "offset points", annotation_clip=False, **line.font, **how)
-
-
-# The key
-
-Faces = Sequence[Mapping[str, Any]]
-"""The patches of one entry of a key, side by side: what `matplotlib.patches.Rectangle` takes."""
-
-Entries = Sequence[tuple[str, Faces]]
-"""What a key explains: texts, each with the patches that it explains; without any, the text is bold."""
-
-
-def key_rows(entries: Entries, most_in: float, swatch_in: float = 0.22) -> list[list[tuple[float, str, Faces]]]:
-    """Return the entries in rows of at most so many inches, each with where it begins."""
-    rows: list[list[tuple[float, str, Faces]]] = [[]]
-    x = 0.0
-    for text, faces in entries:
-        wide = swatch_in * len(faces) + 0.08 + width_in(text, style.TEXT_PT, bold=not faces) + 0.22
-        if x + wide - 0.22 > most_in and rows[-1]:
-            rows.append([])
-            x = 0.0
-        rows[-1].append((x, text, faces))
-        x += wide
-    return rows
-
-
-def write_key(axes: Axes, entries: Entries, y: float, left_in: float = 0.0, swatch_in: float = 0.22) -> None:
-    """Write a key of one row into or below axes whose y is in inches, from `left_in` inches right of their left edge."""
-    wide = size_in(axes)[0]
-    across = axes.get_yaxis_transform()
-    for x, text, faces in key_rows(entries, np.inf, swatch_in)[0]:
-        x += left_in
-        for i, face in enumerate(faces):
-            corner, width = ((x + i * swatch_in) / wide, y - 0.07), swatch_in / wide
-            axes.add_artist(Rectangle(corner, width, 0.14, transform=across, clip_on=False, **face))
-        x += swatch_in * len(faces) + 0.08 * bool(faces)
-        font = Line(text, style.TEXT_PT, bold=not faces).font
-        axes.text(x / wide, y, text, va="center_baseline", transform=across, clip_on=False, **font)
+        up_in -= line.high_in
+        place = (x_in * POINTS_PER_INCH, up_in * POINTS_PER_INCH + 0.3 * line.points)
+        axes.annotate(line.text, at, place, coords, "offset points", va="baseline", annotation_clip=False, **line.font)
 
 
 def size_in(axes: Axes) -> tuple[float, float]:
@@ -212,6 +154,29 @@ def size_in(axes: Axes) -> tuple[float, float]:
     figure = axes.get_figure(root=True)
     assert figure is not None
     return float(axes.bbox.width / figure.dpi), float(axes.bbox.height / figure.dpi)
+
+
+# The key
+
+Entries = Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
+"""What a key explains: texts, each with its patches, side by side (what `matplotlib.patches.Rectangle` takes); a text without
+any is bold."""
+
+
+def write_key(axes: Axes, entries: Entries, y: float, left_in: float = 0.0, swatch_in: float = 0.22) -> None:
+    """Write a key of one row into or below axes whose y is in inches, from `left_in` inches right of their left edge."""
+    wide, across = size_in(axes)[0], axes.get_yaxis_transform()
+    x = left_in
+    for text, faces in entries:
+        for i, face in enumerate(faces):
+            corner = ((x + i * swatch_in) / wide, y - 0.07)
+            axes.add_artist(Rectangle(corner, swatch_in / wide, 0.14, transform=across, clip_on=False, **face))
+        write_at(axes, [Line(text, style.TEXT_PT, bold=not faces)], y, x + swatch_in * len(faces) + 0.08 * bool(faces))
+        x += _entry_in(text, len(faces), swatch_in)
+
+
+def _entry_in(text: str, faces: int, swatch_in: float = 0.22) -> float:
+    return swatch_in * faces + 0.08 * bool(faces) + width_in(text, style.TEXT_PT, bold=not faces) + 0.22
 
 
 # The sheet
@@ -227,6 +192,7 @@ class Sheet:
         self._texts: list[tuple[Text, float]] = []
         self._end_in = 0.08
         self.write([title], style.TITLE_PT, bold=True)
+        self.space(0.06)
 
     def space(self, high_in: float) -> None:
         """Leave room."""
@@ -259,12 +225,7 @@ class Sheet:
         return axes
 
     def panels(
-        self,
-        high_in: float,
-        columns: Sequence[tuple[float, float]],
-        *,
-        above_in: float = 0.0,
-        below_in: float = 0.0,
+        self, high_in: float, columns: Sequence[tuple[float, float]], *, above_in: float = 0.0, below_in: float = 0.0
     ) -> list[Axes]:
         """Return axes side by side: each column is how far it begins from the sheet's left edge, and how wide it is."""
         top_in = self._end_in + above_in
@@ -276,12 +237,14 @@ class Sheet:
 
     def key(self, entries: Entries) -> None:
         """Explain what patches mean, in as many rows as are needed."""
-        rows = key_rows(entries, INNER_IN)
-        axes = self.panel(0.24 * len(rows))
+        ends = np.cumsum([_entry_in(text, len(faces)) for text, faces in entries])
+        fits = max(1, int((ends <= INNER_IN + 0.22).sum()))
+        axes = self.panel(0.24)
         axes.set_axis_off()
-        axes.set_ylim(0.24 * len(rows), 0)
-        for i, row in enumerate(rows):
-            write_key(axes, [(text, faces) for _, text, faces in row], 0.24 * i + 0.12)
+        axes.set_ylim(0.24, 0)
+        write_key(axes, entries[:fits], 0.12)
+        if entries[fits:]:
+            self.key(entries[fits:])
 
     def explain(self, *texts: str) -> None:
         """Say how the figure is to be read, and what speaks against it: a paragraph for each text that is not empty."""

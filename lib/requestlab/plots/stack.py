@@ -138,7 +138,10 @@ def _draw(axes: Axes, bar: Bar, top: float, shades: Mapping[str, str], guess: fl
     if bar.whole.known:
         whole += f" ({bar.whole.low:.3g} to {bar.whole.high:.3g})"
     named = [
-        (f"{name} {'−' * (step < 0)}{wording.ms(abs(step))} ms", [{"facecolor": shades[name], "edgecolor": style.GREY}])
+        (
+            f"{name} {'−' * (step < 0)}{wording.ms(abs(step))} ms",
+            [{"facecolor": shades[name], "edgecolor": style.GREY, "linewidth": 0.5}],
+        )
         for name, step in zip(bar.layers, bar.steps.tolist(), strict=True)
     ]
     write_key(axes, [*named, (whole, [])], bottom + 0.06 + _NAMES_IN / 2, MARGIN_IN - _LEFT_IN, swatch_in=0.14)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from requestlab.measurement.record import answered
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
 from requestlab.plots.marks import Floats, bars, downward, number, prediction
-from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, lines, write_beside
+from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, write_beside
 from requestlab.system import wording
 
 MAX_RUNS, MAX_STREAMS = 8, 5
@@ -21,6 +20,39 @@ MAX_RUNS, MAX_STREAMS = 8, 5
 
 _LEFT_IN, _RIGHT_IN, _BESIDE_IN = 0.3, 3.2, 2.9
 _BAR_IN, _APART_IN, _MIN_IN = 0.13, 0.16, 0.62
+_READ = (
+    f"Each bar is one stream, from sent to its last byte; of each run the first {MAX_STREAMS} at most. Hatched: nothing of the "
+    "body had come. Solid: it was arriving. Thick mark: the head, with its status, had come."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """The streams of one run: when head, first byte and last byte came, in ms after the request was sent."""
+
+    contender: Contender
+    head: Floats
+    first: Floats
+    last: Floats
+    guess: float | None
+
+    @property
+    def share(self) -> str:
+        """The median time to the first byte of the body as a share of the whole, in percent."""
+        return f"{float(np.median(self.first / self.last)):.0%}".replace("%", " %")
+
+    @property
+    def block(self) -> list[Line]:
+        """What stands beside it."""
+        first, last = (wording.ms(float(np.median(times))) for times in (self.first, self.last))
+        guess = [] if self.guess is None else [f"your prediction: {wording.number(self.guess)} %"]
+        said = [f"medians: first byte {first} ms, last {last} ms", *guess]
+        count = f"{wording.counted(len(self.last), 'stream')} of {self.contender.run.about.path}"
+        return self.contender.block(_BESIDE_IN, said, [count], f"{self.contender.heading}: {self.share}")
+
+    @property
+    def high_in(self) -> float:
+        return max(_MIN_IN, height_in(self.block), _BAR_IN * len(self.last[:MAX_STREAMS])) + _APART_IN
 
 
 @style.applied()
@@ -36,71 +68,21 @@ def streams(*runs: Runs, predicted: Predicted = None) -> Picture:
     contenders = gather(runs, "streams", MAX_RUNS)
     expected = predictions(predicted, contenders, "a share in percent, 0 to 100")
     lanes = [_lane(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
-    panel_in = sum(lane.high_in for lane in lanes)
+    found = wording.joined([f"{lane.share} ({lane.contender.label})" for lane in lanes])
+    bottoms = np.cumsum([lane.high_in for lane in lanes]).tolist()
 
-    sheet = Sheet(finding(lanes))
-    sheet.space(0.1)
-    axes = sheet.panel(panel_in, _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
-    downward(axes, panel_in)
-    axes.set_xlim(0, 1.03 * max(float(lane.last[: lane.shown].max()) for lane in lanes))
+    sheet = Sheet(f"The first byte of the body came after so much of the time: {found}")
+    axes = sheet.panel(bottoms[-1], _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
+    downward(axes, bottoms[-1])
+    axes.set_xlim(0, 1.03 * max(float(lane.last[:MAX_STREAMS].max()) for lane in lanes))
     number(axes.xaxis)
     axes.grid(axis="x", linewidth=0.6, color=style.PALE)
     axes.set_xlabel("ms after the request was sent", labelpad=3)
-    top = 0.0
-    for lane in lanes:
-        _draw(axes, lane, top)
-        write_beside(axes, lane.block, 1 - (top + _APART_IN / 4) / panel_in)
-        top += lane.high_in
-    sheet.explain(
-        f"Each bar is one stream, from sent to its last byte; of each run the first {MAX_STREAMS} at most. Hatched: nothing of "
-        "the body had come. Solid: it was arriving. Thick mark: the head, with its status, had come."
-        + (" Dashed: your prediction." if any(lane.guess is not None for lane in lanes) else "")
-    )
+    for lane, top, bottom in zip(lanes, [0.0, *bottoms], bottoms, strict=False):
+        _draw(axes, lane, top, bottom)
+        write_beside(axes, lane.block, 1 - (top + _APART_IN / 4) / bottoms[-1])
+    sheet.explain(_READ + (" Dashed: your prediction." if any(lane.guess is not None for lane in lanes) else ""))
     return sheet.picture(small_print(contenders), details(contenders))
-
-
-def finding(lanes: Sequence[Lane]) -> str:
-    """Say after which share of the time the first byte of the body came."""
-    found = wording.joined([f"{lane.share:.0f} % ({lane.contender.label})" for lane in lanes])
-    return f"The first byte of the body came after so much of the time: {found}"
-
-
-@dataclass(frozen=True, eq=False)
-class Lane:
-    """The streams of one run: when head, first byte and last byte came, in ms after the request was sent."""
-
-    contender: Contender
-    head: Floats
-    first: Floats
-    last: Floats
-    guess: float | None
-
-    @property
-    def share(self) -> float:
-        """The median time to the first byte of the body as a share of the whole, in percent."""
-        return float(np.median(self.first / self.last)) * 100
-
-    @property
-    def shown(self) -> int:
-        """How many of the streams are drawn."""
-        return min(len(self.last), MAX_STREAMS)
-
-    @property
-    def block(self) -> list[Line]:
-        """What stands beside it."""
-        c = self.contender
-        first, last = (wording.ms(float(np.median(times))) for times in (self.first, self.last))
-        guess = [] if self.guess is None else [f"your prediction: {wording.number(self.guess)} %"]
-        count = f"{wording.counted(len(self.last), 'stream')} of {c.run.about.path}"
-        return [
-            *lines(f"{c.heading}: {self.share:.0f} %", _BESIDE_IN, style.HEADING_PT, c.look.ink, bold=True),
-            *lines([f"medians: first byte {first} ms, last {last} ms", *guess], _BESIDE_IN),
-            *lines(count, _BESIDE_IN, color=style.GREY),
-        ]
-
-    @property
-    def high_in(self) -> float:
-        return max(_MIN_IN, height_in(self.block), self.shown * _BAR_IN) + _APART_IN
 
 
 def _lane(contender: Contender, guess: float | None) -> Lane:
@@ -109,15 +91,15 @@ def _lane(contender: Contender, guess: float | None) -> Lane:
     if not len(good):
         raise ConfigurationError(f"streams(): no answer with a body came under {contender.label}")
     head, first, last = (
-        ((good[name] - good["sent"]) / 1e6).to_numpy(dtype=np.float64) for name in ("first_byte", "first_body", "done")
+        ((good[name] - good["sent"]) / 1e6).to_numpy(np.float64) for name in ("first_byte", "first_body", "done")
     )
     return Lane(contender, head, first, last, guess)
 
 
-def _draw(axes: Axes, lane: Lane, top: float) -> None:
-    colour, bottom = lane.contender.look.colour, top + lane.high_in
-    head, first, last = (times[: lane.shown] for times in (lane.head, lane.first, lane.last))
-    middle = (top + bottom - lane.shown * _BAR_IN) / 2 + (np.arange(lane.shown) + 0.5) * _BAR_IN
+def _draw(axes: Axes, lane: Lane, top: float, bottom: float) -> None:
+    colour = lane.contender.look.colour
+    head, first, last = (times[:MAX_STREAMS] for times in (lane.head, lane.first, lane.last))
+    middle = (top + bottom) / 2 + (np.arange(len(last)) - (len(last) - 1) / 2) * _BAR_IN
     upper, lower = middle - 0.36 * _BAR_IN, middle + 0.36 * _BAR_IN
     how = {"edgecolor": colour, "linewidth": 0.8}
     bars(axes, 0.0, first, upper, lower, facecolor="white", hatch="///", **how)

@@ -70,25 +70,9 @@ class SeriesStyle:
 
 _GLYPHS = {"o": "●○", "s": "■□", "^": "▲△", "D": "◆◇", "v": "▼▽", "<": "◀◁", ">": "▶▷"}
 _NAMED = {"sync": ("#0072B2", "o"), "mixed": ("#D55E00", "s"), "async": ("#009E73", "^")}
-_OTHERS = (
-    ("#CC79A7", "D"),
-    ("#56B4E9", "v"),
-    ("#000000", "<"),
-    ("#CC79A7", ">"),
-    ("#56B4E9", "D"),
-    ("#000000", "v"),
-)
-_LONG, _SHORT, _MIXED = (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))
-_VARIANTS = (
-    ("-", True),
-    (_LONG, False),
-    (_SHORT, False),
-    (_MIXED, False),
-    ("-", False),
-    (_LONG, True),
-    (_SHORT, True),
-    (_MIXED, True),
-)
+_OTHERS = (("#CC79A7", "D"), ("#56B4E9", "v"), ("#000000", "<"), ("#CC79A7", ">"), ("#56B4E9", "D"), ("#000000", "v"))
+_LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+_VARIANTS = [*((line, line == "-") for line in _LINES), *((line, line != "-") for line in _LINES)]
 
 
 def looks(contenders: Sequence[tuple[str, str]]) -> list[SeriesStyle]:

@@ -25,7 +25,7 @@ from requestlab.serving.servers import BACKLOG
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from requestlab.system.progress import Progress
-from requestlab.worker import environment, request_count
+from requestlab.worker import environment, ready
 
 START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
@@ -122,7 +122,7 @@ class Server:
     @property
     def counts(self) -> dict[int, int]:
         """How many requests have reached the application in each worker so far, by pid; empty for the null server."""
-        return request_count.read(self.directory)
+        return ready.request_counts(self.directory)
 
     def is_itself(self) -> bool | None:
         """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""

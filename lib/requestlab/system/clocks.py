@@ -1,14 +1,12 @@
-"""What Linux can tell about time: who used how much of which core, and an alarm that is late by microseconds only."""
+"""What Linux can tell about time: who used how much of which core, and who waited for one."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections.abc import Sequence
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def waited_for_a_core_ns(pid: int | str = "self") -> int | None:
@@ -65,45 +63,3 @@ def throttled_ns() -> int | None:
             return next(int(line.split()[1]) * 1_000 for line in statistics if line.startswith("throttled_usec"))
     except (OSError, StopIteration):
         return None
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
-
-
-class _Setting(ctypes.Structure):
-    _fields_ = [("interval", _Timespec), ("at", _Timespec)]
-
-
-class Alarm:
-    """A timer that becomes readable at a time of CLOCK_MONOTONIC: see timerfd_create(2).
-
-    The timeouts of epoll and of event loops are rounded to whole milliseconds, which is too coarse for a schedule of a
-    thousand requests per second. Python has had this call since 3.13 only.
-    """
-
-    _ABSOLUTE = 1
-
-    def __init__(self) -> None:
-        self._fd: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def set(self, at_ns: int) -> None:
-        """Ring at that time, at once if it has passed."""
-        setting = _Setting(at=_Timespec(*divmod(max(at_ns, 1), 1_000_000_000)))
-        if _libc.timerfd_settime(self._fd, self._ABSOLUTE, ctypes.byref(setting), None) != 0:
-            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
-
-    def heard(self) -> None:
-        """Stop being readable."""
-        try:
-            os.read(self._fd, 8)
-        except BlockingIOError:
-            pass
-
-    def close(self) -> None:
-        os.close(self._fd)

@@ -16,9 +16,10 @@ import pandas as pd
 
 from requestlab.trace import activity
 from requestlab.trace.activity import Floats
+from requestlab.trace.culprit import MOSTLY, NOWHERE, Place, who_took_most, who_was_seen_most
 from requestlab.trace.trace import Trace
 from requestlab.worker.heartbeat import EVERY_NS
-from requestlab.worker.watchdog import IN_CALL, IN_LOOP
+from requestlab.worker.schema import IN_CALL, IN_LOOP, OWN, UNKNOWN
 
 COLUMNS = ("pid", "thread", "begin", "end", "ms", "late_ms", "cause", "where", "function", "view", "looks")
 CAUSES = ("blocking code", "blocking call", "GIL held elsewhere", "not scheduled", "unknown")
@@ -29,9 +30,6 @@ LATE_MS = 2.0
 PART = 0.25
 """Share of a block that code, a call or the GIL must account for to be its cause, though the system may have made it longer. It
 must also be long enough to make the loop late by itself."""
-
-MOSTLY = 0.5
-"""Share of a block that a view must fill to be named for it, or other threads, if the loop's waited for a core."""
 
 STILL = 0.2
 """Share of a block that other threads must have computed for the GIL to be what the loop waited for. They wait for a core, too;
@@ -44,17 +42,19 @@ ALIKE = 3
 """So many looks at one and the same line say that it waits for a lock of its own: with the GIL it would have moved on."""
 
 _FILLED = 0.8  # the share of a block that a step must last to say when it began
-_MACHINERY = ("asgiref", "django", "gunicorn", "requestlab", "uvicorn", "uvicorn_worker", "uvloop")
 
 
 @dataclass(frozen=True)
 class StackSample:
-    """What the watchdog saw: the thread it looked at, its stack, what the kernel said of it, and when (ns)."""
+    """What a thread was seen in: its stack, what it waited for (`worker.schema.STATES`), and when. By then it had used so much
+    CPU time, and waited so long for a core (ns)."""
 
     thread: int
     stack: str
     state: int
     seen: int
+    cpu: int = 0
+    waited: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,16 @@ class Block:
         """How long it lasted."""
         return max(self.beat.ran - self.begin, 1)
 
+    @property
+    def own(self) -> int:
+        """For how much of it the loop's thread computed, in ns."""
+        return min(self.beat.own, self.ns)
+
+    @property
+    def rest(self) -> int:
+        """For how much of it that thread neither computed nor waited for a core, in ns."""
+        return max(self.ns - self.own - self.beat.delayed, 0)
+
     def overlap(self, spans: pd.DataFrame) -> Floats:
         """Return for how much of it, in ns, each of these spans was under way."""
         begin, end = (spans[name].to_numpy(np.float64) for name in ("begin", "until"))
@@ -120,7 +130,7 @@ def blocks(trace: Trace) -> pd.DataFrame:
     """Return one row for each stretch in which an event loop was blocked, in the order of beginning.
 
     `pid`, `thread` (the loop's), `begin`, `end` (ns), `ms` (its length), `late_ms` (how late its first tick ran), `cause`,
-    `where` (`file:line`), `function`, `view`, `looks` (how often the watchdog saw the stack). Shorter stretches than about
+    `where` (`file:line`), `function`, `view`, `looks` (how often the stack was seen). Shorter stretches than about
     2 ms do not show (`LATE_MS`); the length is right to about 1 ms. The causes:
 
     blocking code       the loop's thread itself computed for most of the time
@@ -132,9 +142,11 @@ def blocks(trace: Trace) -> pd.DataFrame:
 
     The system makes blocks of the first three kinds longer where other programs want its cores, and is not blamed for them.
 
-    `where` is the innermost line of the application, and where there is none, of an installed package, that most looks saw. A
-    computation of less than about 8 ms ends before the watchdog gets the GIL; the view is then still known from the spans of
-    traced requests, and the place is the one most often seen in other blocks of that cause and view. Empty where there is none.
+    `function` is the innermost one of the application, and where there is none, of an installed package, that is known to have
+    taken most of the block; `where` is the line in it that was seen most often. Of code, that is the CPU time, of a call, the
+    time in which the thread slept: for what the system adds, nobody is to blame. Where none is known for certain, as in most
+    blocks of less than 4 ms, `where` is empty, and `function` is the view, which the spans of traced requests tell. Empty
+    where there is none.
     """
     spans, looks = activity.read(trace), _looks(trace)
     rows = []
@@ -144,7 +156,7 @@ def blocks(trace: Trace) -> pd.DataFrame:
         views = own[(own["kind"] == "view") & (own["thread"] != thread)]
         for block in _blocks_of(list(_beats(ticks)), steps, looks.get((pid, thread), {}), thread):
             rows.append({"pid": pid, "thread": thread} | _row(block, views))
-    table = pd.DataFrame(_with_places(rows), columns=list(COLUMNS)).astype({"ms": float, "late_ms": float})
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"ms": float, "late_ms": float})
     return table.sort_values("begin", kind="stable").reset_index(drop=True)
 
 
@@ -207,7 +219,7 @@ def _is_late(beat: Beat, floor: float) -> bool:
 def _looks(trace: Trace) -> dict[tuple[int, int], dict[int, list[StackSample]]]:
     """Return the looks by process and loop, and by when the tick was due that was missing."""
     found: dict[tuple[int, int], dict[int, list[StackSample]]] = {}
-    columns = ("pid", "loop", "due", "thread", "stack", "state", "seen")
+    columns = ("pid", "loop", "due", "thread", "stack", "state", "seen", "cpu", "waited")
     for pid, loop, due, *look in zip(*(trace.looks[name].tolist() for name in columns), strict=True):
         found.setdefault((pid, loop), {}).setdefault(due, []).append(StackSample(*look))
     return found
@@ -224,9 +236,13 @@ def _blocks_of(
             first, last = np.searchsorted(steps["begin"], (beat.before, beat.ran))
             over = steps.iloc[first:last]
             seen = looks.get(beat.first, ())
-            own = [look for look in seen if look.thread == thread and look.seen <= beat.ran]
+            own = sorted((look for look in seen if look.thread == thread and look.seen <= beat.ran), key=_when)
             busy_threads = [look for look in seen if look.thread != thread]
             yield Block(beat, _begin(beat, floor, over), own, busy_threads, over)
+
+
+def _when(look: StackSample) -> int:
+    return look.seen
 
 
 def _begin(beat: Beat, floor: float, steps: pd.DataFrame | None) -> int:
@@ -254,29 +270,37 @@ def _row(block: Block, views: pd.DataFrame) -> dict[str, Any]:
     """Return what there is to say of a block; `views` are those that ran on other threads of the process."""
     cause = cause_of(block)
     if cause == "GIL held elsewhere":
-        place, view = _most_seen(block.busy_threads), _view_beside(block, views)
+        place, view = _place_beside(block), _view_beside(block, views)
     else:
-        place, view = _most_seen(_fitting_looks(block)), _view_on(block)
+        place, view = _place_on(block, cause), _view_on(block)
     beat = block.beat
     times = {"begin": block.begin, "end": beat.ran, "ms": block.ns / 1e6, "late_ms": beat.late / 1e6}
-    found = {"cause": cause, "where": place[0], "function": place[1], "view": view, "looks": len(block.looks)}
+    found = {
+        "cause": cause,
+        "where": place[0],
+        "function": place[1] or view.rpartition(".")[2],
+        "view": view,
+        "looks": len(block.looks),
+    }
     return times | found
 
 
 def cause_of(block: Block) -> str:
     """Return one of `CAUSES`, by who used the time and what was seen."""
-    beat, inside = block.beat, [look for look in block.looks if look.stack != IN_LOOP]
+    beat, watched = block.beat, [look for look in block.looks if look.state != OWN]
+    inside = [look for look in watched if look.stack != IN_LOOP]
     if beat.before >= beat.first:
         return "unknown"
-    own = min(beat.own, block.ns)
-    rest = max(block.ns - own - beat.delayed, 0)
+    own, rest = block.own, block.rest
     if own >= rest and _matters(own, block):
         return "blocking code"
     if _matters(rest, block):
         if any(look.state == IN_CALL for look in inside):
             return "blocking call"
         if beat.others >= max(WATCHING_NS, STILL * block.ns):
-            same_line = len(inside) >= ALIKE and len({look.stack for look in block.looks}) == 1
+            if beat.others >= MOSTLY * block.ns and any(_waits_for_a_thread(look.stack) for look in inside):
+                return "GIL held elsewhere"
+            same_line = len(inside) >= ALIKE and len({look.stack for look in watched}) == 1
             return "blocking call" if same_line else "GIL held elsewhere"
         if inside or (own < rest and block.filled_by(block.steps)):
             return "blocking call"
@@ -289,19 +313,31 @@ def _matters(part: int, block: Block) -> bool:
     return part >= max(LATE_MS * 1e6, PART * block.ns)
 
 
+def _waits_for_a_thread(stack: str) -> bool:
+    """Return whether a stack is within the start or the end of a thread, for which that other thread needs the GIL."""
+    return any(
+        where.startswith("lib/python") and "/threading.py:" in where and name.rpartition(".")[2] in ("start", "join")
+        for where, _, name in (line.rpartition(" ") for line in stack.split("\n"))
+    )
+
+
 # Where
 
 
-def _fitting_looks(block: Block) -> Sequence[StackSample]:
-    """Return the looks at the step that took most of the block, if one did: others came when it was over.
+def _place_on(block: Block, cause: str) -> Place:
+    """Return line and function that held up the loop, judged by what the cause is about."""
+    if cause == "blocking code":
+        return who_took_most([(look.cpu, look.stack) for look in block.looks], block.own)
+    if cause == "blocking call":
+        # How long a thread has waited for a core, the kernel says only when the wait is over.
+        asleep = [look for look in block.looks if look.state != UNKNOWN]
+        return who_took_most([(look.seen - look.cpu - look.waited, look.stack) for look in asleep], block.rest)
+    return NOWHERE
 
-    Steps lie inside each other. Where one of a view took most of the block, that is meant, and not the request around it.
-    """
-    for steps in (block.view_steps, block.steps):
-        if block.filled_by(steps):
-            longest = block.longest(steps)
-            return [look for look in block.looks if longest["begin"] <= look.seen <= longest["until"]]
-    return block.looks
+
+def _place_beside(block: Block) -> Place:
+    """Return line and function of threads that computed meanwhile: not where one had gone on to wait in a call."""
+    return who_was_seen_most([look.stack for look in block.busy_threads if look.state != IN_CALL])
 
 
 def _view_on(block: Block) -> str:
@@ -321,50 +357,3 @@ def _most_under_way(block: Block, views: pd.DataFrame) -> str:
     """Return the name of the views that were under way for the longest, taken together; empty where for little of the block."""
     shares = pd.Series(block.overlap(views)).groupby(views["view"].to_numpy(), sort=False).sum()
     return str(shares.idxmax()) if len(shares) and shares.max() >= MOSTLY * block.ns else ""
-
-
-def _most_seen(looks: Sequence[StackSample]) -> tuple[str, str]:
-    """Return `file:line` and function that the looks saw most often."""
-    seen = [place for place in (place_of(look.stack) for look in looks) if place[0]]
-    if not seen:
-        return "", ""
-    function = Counter(function for _, function in seen).most_common(1)[0][0]
-    return Counter(place for place in seen if place[1] == function).most_common(1)[0][0]
-
-
-def place_of(stack: str) -> tuple[str, str]:
-    """Return `file:line` and function of the innermost call of the application, or else of an installed package."""
-    lines = [] if stack == IN_LOOP else stack.split("\n")[::-1]
-    for wanted in (_is_own, _is_library, _is_installed):
-        for line in lines:
-            where, _, function = line.rpartition(" ")
-            if wanted(where):
-                return where, function.rpartition("<locals>.")[2]
-    return "", ""
-
-
-def _is_own(where: str) -> bool:
-    return not where.startswith(("lib/python", "site-packages/", "requestlab/", "<"))
-
-
-def _is_library(where: str) -> bool:
-    return _is_installed(where) and where.split("/")[1] not in _MACHINERY
-
-
-def _is_installed(where: str) -> bool:
-    return where.startswith("site-packages/") and not where.startswith("site-packages/requestlab/")
-
-
-def _with_places(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows; those with a view and no place get the one that most others of that cause and view have, or the view's
-    name as the function."""
-    seen: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
-    for row in rows:
-        if row["where"] and row["view"]:
-            seen.setdefault((row["cause"], row["view"]), Counter())[row["where"], row["function"]] += 1
-    for row in rows:
-        if row["view"] and not row["where"]:
-            others = seen.get((row["cause"], row["view"]))
-            usual = others.most_common(1)[0][0] if others else ("", row["view"].rpartition(".")[2])
-            row["where"], row["function"] = usual
-    return list(rows)

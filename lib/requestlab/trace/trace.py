@@ -80,13 +80,15 @@ class Trace:
 
     @cached_property
     def looks(self) -> pd.DataFrame:
-        """One row a look of the watchdog while a tick was overdue: `pid`, `loop` (the thread of the event loop), `thread` (the one
+        """One row a look at a thread while a tick was overdue: `pid`, `loop` (the thread of the event loop), `thread` (the one
         that was looked at: the loop's, or the one that computed most meanwhile), `due`, `seen` (ns), `stack` (innermost last),
-        `state` (what the kernel said that it waits for, see `worker.schema.ROW_COLUMNS`)."""
+        `state` (what it waited for, see `worker.schema.STATES`), `cpu` and `waited` (CPU time so far of that thread, and its
+        waiting for a core, in ns)."""
         table = self._table(("stack",))
-        table = table.rename(columns={"begin": "due", "end": "seen", "name": "stack", "value": "state"})
+        columns = {"begin": "due", "end": "seen", "name": "stack", "value": "state", "running": "cpu", "done": "waited"}
+        table = table.rename(columns=columns)
         table["loop"] = table["ran_on"].where(table["ran_on"] > 0, table["thread"])
-        return table[["pid", "loop", "thread", "due", "seen", "stack", "state"]]
+        return table[["pid", "loop", "thread", "due", "seen", "stack", "state", "cpu", "waited"]]
 
     @property
     def stacks(self) -> pd.DataFrame:

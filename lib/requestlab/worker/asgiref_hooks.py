@@ -14,7 +14,7 @@ from typing import Any
 
 from requestlab.worker.recorder import Recorder
 from requestlab.worker.schema import TO_LOOP, TO_THREAD
-from requestlab.worker.spans import CURRENT_SPAN, DONE, END, RUNNING, Place
+from requestlab.worker.spans import CURRENT_SPAN, DONE, END, RUNNING, Span
 
 NAME = "requestlab_name"
 """The attribute by which the probe's own wrappers say what they wrap: origin, tab, name."""
@@ -41,32 +41,32 @@ def _record_sync_to_async(crossing: Any, recorder: Recorder, names: Names) -> No
 
     # A coroutine function, as asgiref's is: Django asks that of methods that `sync_to_async` decorates.
     async def recorded(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        place = CURRENT_SPAN.get()
-        if place is None:
+        span = CURRENT_SPAN.get()
+        if span is None:
             return await call(self, *args, **kwargs)
-        request, parent = place
+        request, parent = span
         row = recorder.row(TO_THREAD, names.of(self.func), request, parent, get_native_id(), perf_counter_ns())
-        here = (request, row)
-        CURRENT_SPAN.set(here)
+        own = (request, row)
+        CURRENT_SPAN.set(own)
         once = object.__new__(type(self))  # of this one call: others may be under way
         once.__dict__.update(self.__dict__)
-        once.func = functools.partial(run, self.func, here)
+        once.func = functools.partial(run, self.func, own)
         try:
             return await call(once, *args, **kwargs)
         finally:
             recorder.put(row, END, perf_counter_ns())
-            CURRENT_SPAN.set(place)
+            CURRENT_SPAN.set(span)
 
-    def run(func: Callable[..., Any], here: Place, /, *args: Any, **kwargs: Any) -> Any:  # on the thread
-        row, around = here[1], CURRENT_SPAN.get()
-        if around is not here:  # the caller gave asgiref another context than its own
-            CURRENT_SPAN.set(here)
+    def run(func: Callable[..., Any], own: Span, /, *args: Any, **kwargs: Any) -> Any:  # on the thread
+        row, around = own[1], CURRENT_SPAN.get()
+        if around is not own:  # the caller gave asgiref another context than its own
+            CURRENT_SPAN.set(own)
         recorder.put(row, RUNNING, perf_counter_ns(), get_native_id())
         try:
             return func(*args, **kwargs)
         finally:
             recorder.put(row, DONE, perf_counter_ns())
-            if around is not here:
+            if around is not own:
                 CURRENT_SPAN.set(around)
 
     crossing.__call__ = recorded
@@ -76,23 +76,23 @@ def _record_async_to_sync(crossing: Any, recorder: Recorder, names: Names) -> No
     call, wrap = crossing.__call__, crossing.main_wrap
 
     def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        place = CURRENT_SPAN.get()
-        if place is None:
+        span = CURRENT_SPAN.get()
+        if span is None:
             return call(self, *args, **kwargs)
-        request, parent = place
+        request, parent = span
         row = recorder.row(TO_LOOP, names.of(self.awaitable), request, parent, get_native_id(), perf_counter_ns())
         CURRENT_SPAN.set((request, row))
         try:
             return call(self, *args, **kwargs)
         finally:
             recorder.put(row, END, perf_counter_ns())
-            CURRENT_SPAN.set(place)
+            CURRENT_SPAN.set(span)
 
     async def run(awaitable: Any) -> Any:  # by now asgiref has brought the caller's context along
-        place = CURRENT_SPAN.get()
-        if place is None:
+        span = CURRENT_SPAN.get()
+        if span is None:
             return await awaitable
-        row = place[1]
+        row = span[1]
         recorder.put(row, RUNNING, perf_counter_ns(), get_native_id())
         try:
             return await awaitable

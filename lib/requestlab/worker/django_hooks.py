@@ -66,7 +66,7 @@ def _wrap_views(base: Any, recorder: Recorder) -> None:
     def wrapped(view: Any) -> Any:
         name = view_name(view)
         if iscoroutinefunction(view):
-            inner = spanning_async(recorder, VIEW, name, view, slices=True)
+            inner = spanning_async(recorder, VIEW, name, view, steps=True)
 
             @functools.wraps(view)
             async def noting(request: Any, /, *args: Any, **kwargs: Any) -> Any:

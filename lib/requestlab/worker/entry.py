@@ -13,8 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from requestlab.worker import environment, lifeline
-from requestlab.worker.ready import READY_PATH, answer
-from requestlab.worker.request_count import RequestCount
+from requestlab.worker.ready import READY_PATH, RequestCount, answer
 
 
 def load(target: str) -> Any:

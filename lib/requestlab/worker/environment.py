@@ -10,7 +10,7 @@ PROBE = "REQUESTLAB_PROBE"
 """The share of requests to trace, `1.0` or `0.1`, or `WITHIN_BUDGET`; a header on each answer has its number. Empty: no probe."""
 
 WITHIN_BUDGET = "budget"
-"""As many requests as `probe.served.Budget` can afford."""
+"""As many requests as `wrappers.Budget` can afford."""
 
 SWITCH_INTERVAL_MS = "REQUESTLAB_SWITCH_INTERVAL_MS"
 """How long a thread may keep the GIL when another wants it; empty: as long as Python has it."""
@@ -22,4 +22,4 @@ NONCE = "REQUESTLAB_NONCE"
 """What only this run's workers can answer with."""
 
 DIRECTORY = "REQUESTLAB_DIRECTORY"
-"""The run's own directory, where each worker keeps its count of requests."""
+"""The run's own directory, where each worker keeps its request count."""

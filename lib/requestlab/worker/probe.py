@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import weakref
 from typing import Any
 
 from requestlab.worker import asgiref_hooks, django_hooks, environment, wrappers
+from requestlab.worker.heartbeat import Heartbeat
 from requestlab.worker.recorder import SPANS, TICKS, Recorder
+from requestlab.worker.watchdog import Watchdog
+
+_beating: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Heartbeat] = weakref.WeakKeyDictionary()
 
 
 class Probe:
@@ -28,7 +35,26 @@ class Probe:
         """Return the application with the probe around it."""
         if interface == "wsgi":
             return wrappers.wrap_wsgi(application, self._numbers, self._spans)
-        from requestlab.worker import heartbeat
-
         ticks = Recorder(self._directory, TICKS)
-        return wrappers.wrap_asgi(application, self._numbers, self._spans, lambda: heartbeat.start(ticks))
+        return wrappers.wrap_asgi(application, self._numbers, self._spans, lambda: start(ticks))
+
+
+def start(recorder: Recorder) -> None:
+    """Have the running event loop beat, and a watchdog look after it; nothing happens where it does already.
+
+    Resources: one thread, three timers and three file descriptors, given back when the loop is closed. The loop may be stopped,
+    run again and closed at any time. A forked child does not write.
+    """
+    loop = asyncio.get_running_loop()
+    if loop in _beating:
+        return
+    if not _beating:
+        os.register_at_fork(after_in_child=_fall_silent)
+    _beating[loop] = heartbeat = Heartbeat(loop, recorder)
+    loop.add_reader(heartbeat.timer, heartbeat.beat)
+    Watchdog(heartbeat, recorder).start()
+
+
+def _fall_silent() -> None:
+    for heartbeat in list(_beating.values()):
+        heartbeat.silent = True

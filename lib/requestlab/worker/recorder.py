@@ -31,11 +31,12 @@ _TOO_MANY = "other\t(too many names)"
 class Recorder:
     """Writes rows of one sort, `spans` or `ticks`, into `directory`; made once in each worker, used by all its threads.
 
-    `last` is the id of a row written lately, `timing_steps` the number of the request whose slice is being written on the event loop at this moment, 0 for none.
+    `last` is the id of a row written lately, `in_step_of` the number of the request of which a step runs on the event loop at
+    this moment, 0 for none.
     """
 
     def __init__(self, directory: str, sort: str, capacity: int | None = None) -> None:
-        self.timing_steps = self.last = 0
+        self.in_step_of = self.last = 0
         self._capacity = capacity or CAPACITY[sort]
         self._ids = itertools.count(1)
         self._names: dict[str, int] = {}
@@ -44,7 +45,7 @@ class Recorder:
         with open(stem, "w+b") as file:
             file.truncate(self._capacity * ROW.size)
             self._bytes = mmap.mmap(file.fileno(), self._capacity * ROW.size)
-        self._cells = memoryview(self._bytes).cast("q")
+        self._values = memoryview(self._bytes).cast("q")
         self._names_file = os.open(f"{stem}.names", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         self.name("")  # the number 0, of rows without a name
 
@@ -78,7 +79,7 @@ class Recorder:
         ran_on: int = 0,
         value: int = 0,
     ) -> int:
-        """Write a row and return its id; see `probe.cells`."""
+        """Write a row and return its id; see `schema.ROW_COLUMNS`."""
         self.last = number = next(self._ids)
         ROW.pack_into(
             self._bytes,
@@ -98,17 +99,17 @@ class Recorder:
         )
         return number
 
-    def slice(self, request: int, parent: int, thread: int, begin: int) -> None:
-        """Write a slice that ends now; there are so many of them that each is written once only."""
+    def step(self, request: int, parent: int, thread: int, begin: int) -> None:
+        """Write a step that ends now; there are so many of them that each is written once only."""
         number, end = next(self._ids), perf_counter_ns()
         at = number % self._capacity * ROW.size
         ROW.pack_into(self._bytes, at, number, STEP, 0, request, parent, thread, begin, 0, 0, end, 0, 0)
 
-    def put(self, row: int, cell: int, value: int, ran_on: int = 0) -> None:
-        """Write one cell of a row, and the thread that its function ran on; nothing where the ring has moved on."""
+    def put(self, row: int, column: int, value: int, ran_on: int = 0) -> None:
+        """Write one value of a row, and the thread that its function ran on; nothing where the ring has moved on."""
         at = row % self._capacity * WIDTH
-        cells = self._cells
-        if cells[at] == row:
-            cells[at + cell] = value
+        values = self._values
+        if values[at] == row:
+            values[at + column] = value
             if ran_on:
-                cells[at + RAN_ON] = ran_on
+                values[at + RAN_ON] = ran_on

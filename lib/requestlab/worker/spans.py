@@ -1,7 +1,7 @@
-"""Spans within a request: where in it the calling code is, and wrappers that write down when something began and ended.
+"""Spans within a request: which one the calling code is in, and wrappers that write down when one began and ended.
 
-The place is a context variable, which asyncio's tasks inherit and which asgiref carries along into the threads that it calls.
-Where it is not set, nothing is written: the code belongs to no request, or to one that is not traced.
+The current span is a context variable, which asyncio's tasks inherit and which asgiref carries along into the threads that it
+calls. Where it is not set, nothing is written: the code belongs to no request, or to one that is not traced.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from requestlab.worker.schema import ROW_COLUMNS
 BEGIN, RUNNING, DONE, END = (ROW_COLUMNS.index(name) for name in ("begin", "running", "done", "end"))
 VALUE = ROW_COLUMNS.index("value")
 
-Place = tuple[int, int]
-"""The number of the request, and the id of the span within which the code runs."""
+Span = tuple[int, int]
+"""The number of the request, and the id of the row of the span within which the code runs."""
 
-CURRENT_SPAN: ContextVar[Place | None] = ContextVar("requestlab_place", default=None)
+CURRENT_SPAN: ContextVar[Span | None] = ContextVar("requestlab_span", default=None)
 
 
 class TimedSteps:
-    """Awaits `coroutine`, and writes a row for each stretch in which it ran without a pause, as slices of the span `parent`.
+    """Awaits `coroutine`, and writes a row for each stretch in which it ran without a pause, as a step of the span `parent`.
 
-    What can be awaited but is no coroutine, such as a task, runs by itself: it is awaited without slices.
+    What can be awaited but is no coroutine, such as a task, runs by itself: it is awaited without steps.
     """
 
     __slots__ = ("_coroutine", "_parent", "_recorder", "_request")
@@ -45,15 +45,15 @@ class TimedSteps:
         thread = get_native_id()  # a coroutine stays with its event loop
         step, value = coroutine.send, None
         while True:
-            around, recorder.timing_steps = recorder.timing_steps, request
+            around, recorder.in_step_of = recorder.in_step_of, request
             begin = perf_counter_ns()
             try:
                 awaited = step(value)
             except StopIteration as stop:
                 return stop.value
             finally:
-                recorder.slice(request, parent, thread, begin)
-                recorder.timing_steps = around
+                recorder.step(request, parent, thread, begin)
+                recorder.in_step_of = around
             try:
                 value = yield awaited
                 step = coroutine.send
@@ -69,64 +69,64 @@ def spanning(recorder: Recorder, kind: int, name: str, function: Callable[..., A
     number = recorder.name(name)
 
     def spanned(*args: Any, **kwargs: Any) -> Any:
-        place = CURRENT_SPAN.get()
-        if place is None:
+        span = CURRENT_SPAN.get()
+        if span is None:
             return function(*args, **kwargs)
-        request, parent = place
+        request, parent = span
         row = recorder.row(kind, number, request, parent, get_native_id(), perf_counter_ns())
         CURRENT_SPAN.set((request, row))
         try:
             return function(*args, **kwargs)
         finally:
             recorder.put(row, END, perf_counter_ns())
-            CURRENT_SPAN.set(place)
+            CURRENT_SPAN.set(span)
 
     return spanned
 
 
 def spanning_async(
-    recorder: Recorder, kind: int, name: str, function: Callable[..., Any], slices: bool = False
+    recorder: Recorder, kind: int, name: str, function: Callable[..., Any], steps: bool = False
 ) -> Callable[..., Any]:
-    """Return a function that awaits the async `function` within a span; with `slices`, these are written too.
+    """Return a function that awaits the async `function` within a span; with `steps`, these are written too.
 
     It is no coroutine function itself, only marked as one: a layer of `await` more costs every request, traced or not.
     """
     number = recorder.name(name)
 
     def spanned(*args: Any, **kwargs: Any) -> Any:
-        place = CURRENT_SPAN.get()
-        return function(*args, **kwargs) if place is None else trace(place, *args, **kwargs)
+        span = CURRENT_SPAN.get()
+        return function(*args, **kwargs) if span is None else trace(span, *args, **kwargs)
 
-    async def trace(place: Place, /, *args: Any, **kwargs: Any) -> Any:
-        request, parent = place
+    async def trace(span: Span, /, *args: Any, **kwargs: Any) -> Any:
+        request, parent = span
         row = recorder.row(kind, number, request, parent, get_native_id(), perf_counter_ns())
         CURRENT_SPAN.set((request, row))
         try:
             awaitable = function(*args, **kwargs)
-            return await (TimedSteps(recorder, awaitable, request, row) if slices else awaitable)
+            return await (TimedSteps(recorder, awaitable, request, row) if steps else awaitable)
         finally:
             recorder.put(row, END, perf_counter_ns())
-            CURRENT_SPAN.set(place)
+            CURRENT_SPAN.set(span)
 
     return _marked(spanned)
 
 
 def timing_steps(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that awaits the async `function` in slices of the span around it.
+    """Return a function that awaits the async `function` in steps of the span around it.
 
-    Where it is awaited by what is sliced already, its slices would be the same: it needs its own only as a task of its own.
+    Where it is awaited within a step of that request already, its own would be the same: it needs them only as a task of its own.
     """
 
-    def sliced(*args: Any, **kwargs: Any) -> Any:
-        place = CURRENT_SPAN.get()
-        if place is None or recorder.timing_steps == place[0]:
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        span = CURRENT_SPAN.get()
+        if span is None or recorder.in_step_of == span[0]:
             return function(*args, **kwargs)
-        return wrapped(place, *args, **kwargs)
+        return wrapped(span, *args, **kwargs)
 
-    async def wrapped(place: Place, /, *args: Any, **kwargs: Any) -> Any:
-        return await TimedSteps(recorder, function(*args, **kwargs), *place)
+    async def wrapped(span: Span, /, *args: Any, **kwargs: Any) -> Any:
+        return await TimedSteps(recorder, function(*args, **kwargs), *span)
 
-    return sliced
+    return timed
 
 
 def _marked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,8 +28,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from requestlab.serving.upstream.store import Full, Store
-from requestlab.system.clocks import Alarm
 from requestlab.worker.ready import READY_PATH, answer
+from requestlab.worker.timerfd import Alarm
 
 MAX_MS = 10_000
 MAX_AT_ONCE = 10_000

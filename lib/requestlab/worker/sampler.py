@@ -1,0 +1,124 @@
+"""The event loop's own thread notes where it is, while a beat is overdue, without waiting for anybody.
+
+A watching thread needs the GIL to look, and gets it when a short computation is over: it would name what ran after that. A
+signal comes to the loop's thread itself. Python runs the handler between two instructions of whatever the thread computes,
+so what the handler sees is what runs at that moment. (faulthandler's handler, in C, could look between instructions too. But
+that walks frames that are being made, and crashed Python 3.11 to 3.13 within seconds.)
+
+A call of a function in C is not interrupted. The handler runs as soon as it has returned, and often can tell that the caller
+was in it for all the time since the signal came.
+
+Where the thread sleeps in a system call, the kernel restarts it (SA_RESTART), or Python does (PEP 475). The few that neither
+restarts, such as poll(2) in a library, return EINTR, as they do for every other signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import sys
+import threading
+import weakref
+from time import perf_counter_ns, thread_time_ns
+from types import FrameType
+from typing import NamedTuple
+
+from requestlab.worker.schema import OWN
+from requestlab.worker.stack import Stack, stack_of
+from requestlab.worker.timerfd import SignalTimer, Waiting
+
+SIGNAL = signal.SIGURG
+"""Hardly a program uses it, and where there is no handler any more, as when Python ends, the kernel ignores it."""
+
+FIRST_NS = 500_000
+"""How late a beat may be before the first sample."""
+
+AGAIN_NS = 500_000
+"""The next one follows after so long, or after an eighth of the time the beat is overdue: so long blocks are not made longer."""
+
+_RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+
+class Sample(NamedTuple):
+    """What a thread was in, and when; `state` is one of `schema.STATES`. By then it had used `cpu` ns of CPU time, and had been
+    ready to run without a core for `waited` ns."""
+
+    at: int
+    cpu: int
+    waited: int
+    stack: Stack
+    state: int
+
+
+class Sampler:
+    """Samples the thread that makes it while its event loop is late; only the main thread, since no other gets signals.
+
+    `samples` are those taken since `watch()` was last called, `depth` is the number of Python frames below any callback of the
+    loop. Nothing is sampled where the project uses the signal itself. Resources: a timer of the kernel, until `close()`.
+    """
+
+    def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop]) -> None:
+        self.samples: list[Sample] = []
+        self.depth = 0
+        self._loop, self._due, self._next = loop, 0, 0
+        self._last = Sample(0, 0, 0, (), OWN)
+        self._waiting = Waiting(threading.get_native_id())
+        self._timer: SignalTimer | None = None
+        if threading.current_thread() is threading.main_thread() and _is_free():
+            signal.signal(SIGNAL, self._sample)
+            signal.siginterrupt(SIGNAL, False)
+            self._timer = SignalTimer(SIGNAL, threading.get_native_id())
+
+    def watch(self, due: int, ran: int, cpu: int, waited: int) -> None:
+        """Forget all samples; take new ones from shortly after `due` on, until this is called again. The other numbers are those
+        of the beat that has just run."""
+        self._due, self.samples = due, []
+        self._last = Sample(ran, cpu, waited, (), OWN)
+        self._sample_at(due + FIRST_NS)
+
+    def close(self) -> None:
+        self._waiting.close()
+        if self._timer is not None:
+            self._timer.close()
+
+    def _sample_at(self, at: int) -> None:
+        self._next = at
+        if self._timer is not None:
+            self._timer.set(at)
+
+    def _sample(self, _: int, frame: FrameType | None) -> None:
+        now, asked, loop = perf_counter_ns(), self._next, asyncio._get_running_loop()
+        if now < asked or frame is None or loop is None or loop is not self._loop():
+            return
+        sample = Sample(now, thread_time_ns(), self._waiting.so_far_ns(), stack_of(frame, self.depth), OWN)
+        if _began_before_the_signal(frame):
+            self.samples.append(_at_the_signal(asked, self._last, sample))
+        self.samples.append(sample)
+        self._last = sample
+        self._sample_at(now + max(AGAIN_NS, (now - self._due) // 8))
+
+
+def _at_the_signal(asked: int, before: Sample, after: Sample) -> Sample:
+    """Return what a sample at the time of the signal would have been. Of the CPU time used since the sample `before` it counts as
+    much as there can have been: the function that `after` saw is not to be held to account for that."""
+    cpu = min(before.cpu + asked - before.at, after.cpu)
+    return after._replace(at=asked, cpu=cpu, waited=before.waited)
+
+
+def _is_free() -> bool:
+    """Return whether nobody uses the signal, or only a sampler of another loop of this thread does."""
+    handler = signal.getsignal(SIGNAL)
+    return handler == signal.SIG_DFL or isinstance(getattr(handler, "__self__", None), Sampler)
+
+
+def _began_before_the_signal(frame: FrameType) -> bool:
+    """Return whether the function of `frame` had been called when the signal came, so has not ended since.
+
+    Python looks for signals at the beginning of each function. One that is past its beginning, when the handler runs, began
+    before the signal. Coroutines and generators are not told when they go on, nor are some functions of Python 3.10.
+    """
+    code = frame.f_code
+    if sys.version_info < (3, 11) or code.co_flags & _RESUMABLE:
+        return False
+    return frame.f_lineno != code.co_firstlineno  # that is the line of the instruction that looks for signals
