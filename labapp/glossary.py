@@ -15,10 +15,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     ("lag", "How late the event loop runs a callback that was due."),
     ("blocking call", "A call that keeps its thread until it is done, whoever else may want that thread."),
-    (
-        "thread-sensitive",
-        "ToolResult of sync code that must always run in the same thread, as database connections demand.",
-    ),
+    ("thread-sensitive", "Said of sync code that must always run in the same thread, as database connections demand."),
     ("keep-alive", "One connection that carries many requests, one after another."),
     ("throughput", "Requests answered per second."),
     ("latency", "How long one request takes, from the moment it should have been sent."),

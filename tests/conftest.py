@@ -115,6 +115,8 @@ def served() -> Iterator[Callable[..., Server]]:
 
     yield get
     for server in servers.values():
+        server.begin_to_stop()
+    for server in servers.values():
         server.stop()
 
 

@@ -23,11 +23,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from requestlab import cli
+from requestlab.cli import measure, serve, targets
 from requestlab.cli.options import configuration, serving_options
 from requestlab.cli.targets import DEFAULT_PATH
 from requestlab.errors import ConfigurationError
 from requestlab.load import target
-from requestlab.measurement import measure
+from requestlab.measurement import measure as measuring
 from requestlab.measurement.run import load_run
 from requestlab.notebooks import jupyter
 from requestlab.serving.applications import APPLICATIONS, MIDDLEWARE, PARTS
@@ -131,17 +132,26 @@ def test_help_imports_nothing_slow():
         "requestlab.measurement.measure",
         "requestlab.serving.server",
     }
-    code = f"import sys, requestlab.cli; print(sorted({slow!r} & set(sys.modules)))"
+    code = f"import sys; from requestlab import cli; cli.commands(['--help'], standalone_mode=False); print(sorted({slow!r} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.endswith("[]\n")
+    assert [line.split()[0] for line in said.partition("Commands:\n")[2].splitlines()[:-1]] == list(cli.COMMANDS)
+
+
+def test_serving_needs_no_tables_of_figures():
+    code = (
+        "import sys, requestlab.cli.serve; print(sorted({'numpy', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_each_field_of_a_configuration_is_an_option_of_serve_and_of_measure():
     fields = {field.name for field in dataclasses.fields(Configuration)} - {"name"} | set(PARTS)
-    for command in (cli.serve.serve, cli.measure.measure):
+    for command in (serve.serve, measure.measure):
         assert fields <= {parameter.name for parameter in command.params}
 
 
-@pytest.mark.parametrize("command", [cli.serve.serve, cli.measure.measure])
+@pytest.mark.parametrize("command", [serve.serve, measure.measure])
 def test_the_choices_are_those_of_the_tables(command):
     choices = {parameter.name: getattr(parameter.type, "choices", None) for parameter in command.params}
     assert choices["server"] == tuple(SERVERS)
@@ -248,13 +258,15 @@ def test_an_open_loop_tells_planned_sent_and_late_requests_and_both_times():
     asked = ("--rate", "200", "--arrivals", "poisson", "--seed", "7", "--seconds", "0.5")
     rows = rows_of(requestlab("measure", "async", *asked).stdout)
     planned = int(re.fullmatch(r"(\d+) requests", rows["planned"])[1])  # type: ignore[index]
-    assert 50 < planned < 200
+    assert planned > 50
     assert re.fullmatch(rf"{planned}, \d+ of them more than 1 ms late, 99% within [\d.]+ ms", rows["sent"])
     for name in ("p50", "p95", "p99"):
         assert re.fullmatch(r"[\d,.]+ ms response, [\d,.]+ ms service", rows[name])
     told = strict(requestlab("measure", "async", *asked, "--json").stdout)
     assert (told["rate"], told["arrivals"], told["seed"]) == (200, "poisson", 7)
-    assert told["planned"] == pytest.approx(planned, abs=20)
+    assert told["planned"] == pytest.approx(
+        200 * told["seconds"], rel=0.4
+    )  # the seed's own, a machine's delay included
     assert told["service_p50"] <= told["p50"]
     assert told["late_p99"] >= 0
 
@@ -505,7 +517,8 @@ def test_a_server_that_does_not_start_is_one_message_with_the_end_of_its_log():
 @pytest.fixture
 def elsewhere(monkeypatch):
     """Makes this machine's loopback count as another machine, so that no test loads a real one."""
-    monkeypatch.setattr(target, "on_this_machine", lambda host: False)
+    for module in (target, targets):
+        monkeypatch.setattr(module, "on_this_machine", lambda host: False)
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -521,7 +534,7 @@ def test_another_machine_is_left_alone_unless_remote_is_said():
 def test_load_on_another_machine_is_announced_before_it_starts():
     said_before: list[str] = []
     with tiny_server(answering(ANSWER)) as server:
-        original = measure.measure
+        original = measuring.measure
 
         def watched(*arguments: Any, **more: Any) -> Any:
             said_before.append(sys.stderr.buffer.getvalue().decode())  # type: ignore[attr-defined]
@@ -529,7 +542,7 @@ def test_load_on_another_machine_is_announced_before_it_starts():
             return original(*arguments, **more)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(measure, "measure", watched)
+            patch.setattr(measuring, "measure", watched)
             address = server.url.replace("127.0.0.1", "localhost")
             result = requestlab("measure", address, "--remote", "--users", "3", *SHORT)
         assert server.accepted == 3

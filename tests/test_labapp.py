@@ -134,49 +134,23 @@ def settings_with(monkeypatch, **changes: str) -> SimpleNamespace:
 # Views
 
 
+ANSWERS = {
+    "page/ wait/ wait/?ms=1 burn/ burn/?ms=0.5 wait_and_burn/?wait=1&burn=0.5 wait_and_burn/?wait=0&burn=0 block/ block/?ms=0.5": 200,
+    "hop/ hop/?n=0 hop/?n=3&sensitive=0 hop/?n=3&sensitive=1 stream/ stream/?n=0 stream/?n=3&ms=0&size=7 download/?size=7 rows/?n=0": 200,
+    "wait/?ms=no burn/?ms=-1 wait_and_burn/?wait=no wait_and_burn/?burn=-1 block/?ms=no hop/?n=few hop/?sensitive=2": 400,
+    "stream/?n=few stream/?ms=-1 stream/?size=65537 download/?size=-1 rows/?n=51 rows/?do=nothing": 400,
+    "upload/": 405,
+    "nowhere/": 404,
+}
+
+
 @pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("page/", 200),
-        ("wait/", 200),
-        ("wait/?ms=1", 200),
-        ("wait/?ms=no", 400),
-        ("burn/", 200),
-        ("burn/?ms=0.5", 200),
-        ("burn/?ms=-1", 400),
-        ("wait_and_burn/?wait=1&burn=0.5", 200),
-        ("wait_and_burn/?wait=0&burn=0", 200),
-        ("wait_and_burn/?wait=no", 400),
-        ("wait_and_burn/?burn=-1", 400),
-        ("block/", 200),
-        ("block/?ms=0.5", 200),
-        ("block/?ms=no", 400),
-        ("hop/", 200),
-        ("hop/?n=0", 200),
-        ("hop/?n=3&sensitive=0", 200),
-        ("hop/?n=3&sensitive=1", 200),
-        ("hop/?n=few", 400),
-        ("hop/?sensitive=2", 400),
-        ("stream/", 200),
-        ("stream/?n=0", 200),
-        ("stream/?n=3&ms=0&size=7", 200),
-        ("stream/?n=few", 400),
-        ("stream/?ms=-1", 400),
-        ("stream/?size=65537", 400),
-        ("download/?size=7", 200),
-        ("download/?size=-1", 400),
-        ("upload/", 405),
-        ("rows/?n=0", 200),
-        ("rows/?n=51", 400),
-        ("rows/?do=nothing", 400),
-        ("nowhere/", 404),
-    ],
-)
-def test_twins_give_the_same_answer(ask, interface, path, status):
-    sync, twin = (ask(f"/{mode}/{path}", interface=interface) for mode in MODES)
-    assert (sync.status, sync.body, sync.headers) == (twin.status, twin.body, twin.headers)
-    assert sync.status == status
+@pytest.mark.parametrize(("paths", "status"), ANSWERS.items(), ids=ANSWERS.values())
+def test_twins_give_the_same_answer(ask, interface, paths, status):
+    for path in paths.split():
+        sync, twin = (ask(f"/{mode}/{path}", interface=interface) for mode in MODES)
+        assert (sync.status, sync.body, sync.headers) == (twin.status, twin.body, twin.headers), path
+        assert sync.status == status, path
 
 
 def test_the_page_lists_the_glossary_and_is_the_same_under_every_stack(apps):
@@ -188,10 +162,22 @@ def test_the_page_lists_the_glossary_and_is_the_same_under_every_stack(apps):
 
 @pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize("mode", MODES)
-def test_wait_takes_at_least_the_time_asked_for(startproject, mode, interface):
-    answer = startproject(f"/{mode}/wait/?ms=30.5", interface=interface)
-    assert answer.wall_ms >= 30.5
-    assert answer.body == "Waited 30.5 ms.\n"
+@pytest.mark.parametrize(
+    ("path", "wall_ms", "cpu_ms", "body"),
+    [
+        ("wait/?ms=30.5", 30.5, 0, "Waited 30.5 ms."),
+        ("block/?ms=30.5", 30.5, 0, "Blocked for 30.5 ms."),
+        ("burn/?ms=60.5", 0, 60.5, "Burned 60.5 ms of CPU."),
+        ("wait_and_burn/?wait=40.5&burn=20", 60.5, 20, "Waited 40.5 ms, then burned 20.0 ms of CPU."),
+        ("stream/?n=4&ms=10.5&size=7", 3 * 10.5, 0, "." * 28),
+    ],
+)
+def test_a_view_takes_at_least_what_it_was_asked_for(startproject, mode, interface, path, wall_ms, cpu_ms, body):
+    answer = startproject(f"/{mode}/{path}", interface=interface)
+    assert answer.wall_ms >= wall_ms
+    assert answer.process_cpu_ms >= cpu_ms
+    assert answer.body.rstrip("\n") == body
+    assert ("content-length" in answer.headers) is not path.startswith("stream")
 
 
 def test_async_waits_overlap(startproject):
@@ -199,32 +185,29 @@ def test_async_waits_overlap(startproject):
     assert answer.wall_ms < 20 * 100
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("mode", MODES)
-def test_block_takes_at_least_the_time_asked_for(startproject, mode, interface):
-    answer = startproject(f"/{mode}/block/?ms=30.5", interface=interface)
-    assert answer.wall_ms >= 30.5
-    assert answer.body == "Blocked for 30.5 ms.\n"
-
-
 def test_async_blocks_come_one_after_another_and_sync_blocks_beside_each_other(startproject):
     assert startproject("/async/block/?ms=100", interface="asgi", times=10).wall_ms >= 10 * 100
     assert startproject("/sync/block/?ms=100", interface="asgi", times=10).wall_ms < 10 * 100
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("query", "sentence"),
+    ("path", "body"),
     [
-        ("", f"Hopped {parameters.HOPS_DEFAULT} times."),
-        ("?n=0", "Hopped 0 times."),
-        ("?n=1", "Hopped 1 time."),
-        ("?n=7&sensitive=0", "Hopped 7 times."),
+        ("hop/", f"Hopped {parameters.HOPS_DEFAULT} times."),
+        ("hop/?n=0", "Hopped 0 times."),
+        ("hop/?n=1", "Hopped 1 time."),
+        ("hop/?n=7&sensitive=0", "Hopped 7 times."),
+        (f"hop/?n={parameters.HOPS_MAX}", f"Hopped {parameters.HOPS_MAX} times."),
+        ("wait/", f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms."),
+        ("burn/", f"Burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU."),
+        ("block/", f"Blocked for {float(parameters.BLOCK_DEFAULT_MS)} ms."),
+        ("stream/?ms=0", "." * parameters.PARTS_DEFAULT * parameters.PART_DEFAULT_BYTES),
+        ("stream/?n=0", ""),
     ],
 )
-def test_hop_says_how_often(ask, mode, interface, query, sentence):
-    assert ask(f"/{mode}/hop/{query}", interface=interface).body == f"{sentence}\n"
+def test_a_view_says_what_it_did_and_without_parameters_the_defaults_hold(startproject, mode, path, body):
+    assert startproject(f"/{mode}/{path}", interface="asgi").body.rstrip("\n") == body
 
 
 def test_hop_calls_as_often_as_it_says():
@@ -250,29 +233,15 @@ print(calls == [("SyncToAsync", True)] * 3 + [("SyncToAsync", False)] * 2 + [("A
     assert python(code).stdout.startswith("True")
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("mode", MODES)
-def test_stream_sends_so_many_parts_and_takes_at_least_the_time_between_them(ask, mode, interface):
-    answer = ask(f"/{mode}/stream/?n=4&ms=10.5&size=7", interface=interface)
-    assert answer.body == "." * 28
-    assert answer.wall_ms >= 3 * 10.5
-    assert "content-length" not in answer.headers
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_download_is_one_answer_of_so_many_bytes_within_a_bound(startproject, mode):
     answer = startproject(f"/{mode}/download/?size=100000")
     assert answer.body == "." * 100_000
     assert answer.headers["content-length"] == "100000"
-    refused = startproject(f"/{mode}/download/?size={parameters.DOWNLOAD_MAX_BYTES + 1}")
-    assert refused.status == 400
-    assert refused.body.startswith(f"size must be a whole number from 0 to {parameters.DOWNLOAD_MAX_BYTES}")
 
 
-def test_a_stream_of_one_part_has_no_pause_and_one_of_none_is_empty(startproject):
+def test_a_stream_of_one_part_has_no_pause(startproject):
     assert startproject("/sync/stream/?n=1&ms=2000").wall_ms < 2_000
-    assert startproject("/sync/stream/?n=0").body == ""
-    assert startproject("/sync/stream/?ms=0").body == "." * parameters.PARTS_DEFAULT * parameters.PART_DEFAULT_BYTES
 
 
 ITERATORS = """
@@ -306,19 +275,18 @@ def test_django_warns_of_an_iterator_of_the_other_mode_and_consumes_it():
 
 @pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("size", [0, 1, 200_000, 3_000_000])
-def test_upload_says_how_much_came_and_its_checksum_whatever_the_stack(ask, mode, interface, size):
-    body = "0123456789"[: size % 10 or 10] * (size // 10 or size)
-    answer = ask(f"/{mode}/upload/", interface=interface, method="POST", body=body)
-    assert answer.status == 200
-    assert answer.body == f"Received {len(body)} bytes, checksum {crc32(body.encode())}.\n"
+def test_upload_says_how_much_came_and_its_checksum_whatever_the_stack(ask, mode, interface):
+    for body in ("", "0", "0123456789" * 20_000, "0123456789" * 300_000):
+        answer = ask(f"/{mode}/upload/", interface=interface, method="POST", body=body)
+        assert answer.status == 200
+        assert answer.body == f"Received {len(body)} bytes, checksum {crc32(body.encode())}.\n"
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_upload_takes_nothing_but_a_post(ask, mode, method):
-    answer = ask(f"/{mode}/upload/", method=method)
-    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+def test_upload_takes_nothing_but_a_post(ask, mode):
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+        answer = ask(f"/{mode}/upload/", method=method)
+        assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
 def test_streams_and_uploads_keep_to_wsgi():
@@ -351,14 +319,6 @@ def test_burning_uses_at_least_that_much_cpu_of_its_thread(ms):
     assert time.thread_time_ns() - start_ns >= ms * 1_000_000
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("mode", MODES)
-def test_burn_uses_at_least_the_cpu_asked_for(startproject, mode, interface):
-    answer = startproject(f"/{mode}/burn/?ms=60.5", interface=interface)
-    assert answer.process_cpu_ms >= 60.5
-    assert answer.body == "Burned 60.5 ms of CPU.\n"
-
-
 def test_async_burn_burns_on_the_event_loop_and_sync_burn_beside_it(startproject):
     on_the_loop = startproject("/async/burn/?ms=200", interface="asgi")
     beside_it = startproject("/sync/burn/?ms=200", interface="asgi")
@@ -366,128 +326,74 @@ def test_async_burn_burns_on_the_event_loop_and_sync_burn_beside_it(startproject
     assert beside_it.calling_thread_cpu_ms < beside_it.process_cpu_ms / 2
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("mode", MODES)
-def test_work_waits_and_burns(startproject, mode, interface):
-    answer = startproject(f"/{mode}/wait_and_burn/?wait=40.5&burn=20", interface=interface)
-    assert answer.wall_ms >= 40.5 + 20
-    assert answer.process_cpu_ms >= 20
-    assert answer.body == "Waited 40.5 ms, then burned 20.0 ms of CPU.\n"
-
-
 def test_async_work_overlaps_its_waiting_and_not_its_computing(startproject):
     assert startproject("/async/wait_and_burn/?wait=100&burn=1", interface="asgi", times=20).wall_ms < 20 * 100
     assert startproject("/async/wait_and_burn/?wait=0&burn=20", interface="asgi", times=10).wall_ms >= 10 * 20
 
 
-def test_without_ms_the_defaults_hold(startproject):
-    assert startproject("/sync/wait/").body == f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms.\n"
-    assert startproject("/sync/burn/").body == f"Burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
-    both = (
-        f"Waited {float(parameters.WAIT_DEFAULT_MS)} ms, then burned {float(parameters.BURN_DEFAULT_MS)} ms of CPU.\n"
-    )
-    assert startproject("/sync/wait_and_burn/").body == both
-    assert startproject("/sync/block/").body == f"Blocked for {float(parameters.BLOCK_DEFAULT_MS)} ms.\n"
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_answer_what_is_for_reading_and_refuse_other_methods(apps, view):
+    for mode in MODES:
+        assert {apps[stack](f"/{mode}/{view}/", method="HEAD").status for stack in STACKS} == {200}
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            answer = apps["none"](f"/{mode}/{view}/", method=method)
+            assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_views_refuse_methods_that_are_not_for_reading(apps, mode, method):
-    for view in VIEWS:
-        answer = apps["none"](f"/{mode}/{view}/", method=method)
-        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
-
-
-@pytest.mark.parametrize(("method", "status"), [("POST", 403), ("OPTIONS", 405)])
-def test_csrf_middleware_refuses_a_post_before_the_view_does(startproject, method, status):
-    assert startproject("/sync/page/", method=method).status == status
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_views_answer_head(ask, mode):
-    for view in VIEWS:
-        assert ask(f"/{mode}/{view}/", method="HEAD").status == 200
+def test_csrf_middleware_refuses_a_post_before_the_view_does(startproject):
+    answers = {method: startproject("/sync/page/", method=method).status for method in ("POST", "OPTIONS")}
+    assert answers == {"POST": 403, "OPTIONS": 405}
 
 
 def test_no_view_opens_the_database_but_those_that_ask_it(ask):
-    for interface in INTERFACES:
-        for mode in MODES:
-            for view in (*VIEWS, "rows/?n=0&together=1", "rows/?n=few"):
-                answer = ask(f"/{mode}/{view}{'' if '/' in view else '/'}", interface=interface)
+    for view in (*(f"{view}/" for view in VIEWS), "rows/?n=0&together=1", "rows/?n=few"):
+        for interface in INTERFACES:
+            for mode in MODES:
+                answer = ask(f"/{mode}/{view}", interface=interface)
                 assert (answer.status, answer.connections_opened) == (400 if "few" in view else 200, 0)
 
 
 # Bounds
 
 BOUNDS = {"wait": parameters.WAIT_MAX_MS, "burn": parameters.BURN_MAX_MS, "block": parameters.BLOCK_MAX_MS}
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("view", BOUNDS)
-@pytest.mark.parametrize(
-    "given", ["", "soon", "1,5", "nan", "inf", "-inf", "-1", "-0.001", "1e999", "{most}.001", "0x10"]
-)
-def test_bad_ms_is_a_400_that_names_the_bound_and_what_was_given(startproject, mode, view, given):
-    given = given.format(most=BOUNDS[view])
-    answer = startproject(f"/{mode}/{view}/?ms={given}")
-    assert answer.status == 400
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert answer.body == f"ms must be a number from 0 to {BOUNDS[view]}; this request gave '{given}'.\n"
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("name", "most"), [("wait", parameters.WAIT_MAX_MS), ("burn", parameters.BURN_MAX_MS)])
-def test_a_bad_part_of_work_is_a_400_that_names_it(startproject, mode, name, most):
-    answer = startproject(f"/{mode}/wait_and_burn/?{name}={most}.5")
-    assert answer.status == 400
-    assert answer.body == f"{name} must be a number from 0 to {most}; this request gave '{most}.5'.\n"
-
-
-@pytest.mark.parametrize("view", BOUNDS)
-def test_the_bounds_themselves_are_allowed(startproject, view):
-    assert startproject(f"/sync/{view}/?ms=0").status == 200
-    if view != "wait":  # waiting for its bound would take ten seconds
-        assert startproject(f"/sync/{view}/?ms={BOUNDS[view]}").status == 200
+NO_NUMBERS = ["", "soon", "1,5", "nan", "inf", "-inf", "-1", "-0.001", "1e999", "{most}.001", "0x10"]
+NO_WHOLE_NUMBERS = ["", "few", "-1", "1.0", "nan", "1e2", "0x10", "{most}1", "9" * 5_000]
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    "given", ["", "few", "-1", "1.0", "nan", "1e2", "0x10", str(parameters.HOPS_MAX + 1), "9" * 5_000]
+    ("view", "name", "kind", "most", "bad"),
+    [
+        *[(view, "ms", "a number", most, NO_NUMBERS) for view, most in BOUNDS.items()],
+        *[("wait_and_burn", view, "a number", BOUNDS[view], ["{most}.5"]) for view in ("wait", "burn")],
+        ("stream", "ms", "a number", parameters.PAUSE_MAX_MS, NO_NUMBERS),
+        ("stream", "n", "a whole number", parameters.PARTS_MAX, NO_WHOLE_NUMBERS),
+        ("stream", "size", "a whole number", parameters.PART_MAX_BYTES, NO_WHOLE_NUMBERS),
+        ("download", "size", "a whole number", parameters.DOWNLOAD_MAX_BYTES, NO_WHOLE_NUMBERS),
+        ("hop", "n", "a whole number", parameters.HOPS_MAX, NO_WHOLE_NUMBERS),
+    ],
 )
-def test_bad_n_is_a_400_that_names_the_bound_and_what_was_given(startproject, mode, given):
-    answer = startproject(f"/{mode}/hop/?n={given}")
-    assert answer.status == 400
-    assert answer.body.startswith(
-        f"n must be a whole number from 0 to {parameters.HOPS_MAX}; this request gave '{given[:40]}'"
-    )
+def test_a_bad_parameter_is_a_400_that_names_the_bound_and_what_was_given(
+    startproject, mode, view, name, kind, most, bad
+):
+    for text in (template.format(most=most) for template in bad):
+        answer = startproject(f"/{mode}/{view}/?{name}={text}")
+        assert (answer.status, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+        assert answer.body.startswith(f"{name} must be {kind} from 0 to {most}; this request gave '{text[:40]}'")
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("given", ["", "2", "-1", "yes", "True", "01", "1 "])
-def test_bad_sensitive_is_a_400_that_says_what_it_may_be(startproject, mode, given):
-    answer = startproject(f"/{mode}/hop/?sensitive={given}")
-    assert (answer.status, answer.body) == (400, f"sensitive must be 0 or 1; this request gave '{given}'.\n")
+def test_bad_sensitive_is_a_400_that_says_what_it_may_be(startproject, mode):
+    for text in ("", "2", "-1", "yes", "True", "01", "1 "):
+        answer = startproject(f"/{mode}/hop/?sensitive={text}")
+        assert (answer.status, answer.body) == (400, f"sensitive must be 0 or 1; this request gave '{text}'.\n")
 
 
-def test_as_many_hops_as_are_allowed_are_made(startproject):
-    most = parameters.HOPS_MAX
-    for mode in MODES:
-        assert startproject(f"/{mode}/hop/?n={most}", interface="asgi").body == f"Hopped {most} times.\n"
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("name", "most"), [("n", parameters.PARTS_MAX), ("size", parameters.PART_MAX_BYTES)])
-@pytest.mark.parametrize("given", ["", "few", "-1", "1.0", "{most}1", "0x10"])
-def test_a_stream_names_the_bound_and_what_was_given(startproject, mode, name, most, given):
-    given = given.format(most=most)
-    answer = startproject(f"/{mode}/stream/?{name}={given}")
-    assert answer.status == 400
-    assert answer.body == f"{name} must be a whole number from 0 to {most}; this request gave '{given}'.\n"
-
-
-def test_a_pause_between_parts_has_a_bound_too(startproject):
-    answer = startproject(f"/sync/stream/?ms={parameters.PAUSE_MAX_MS + 1}")
-    assert answer.body == "ms must be a number from 0 to 2000; this request gave '2001'.\n"
+@pytest.mark.parametrize(("view", "most"), BOUNDS.items())
+def test_the_bounds_themselves_are_allowed(view, most):
+    """Asked of the function: the view would take ten seconds."""
+    asked = getattr(parameters, f"{view}_ms")
+    assert [asked(SimpleNamespace(GET={"ms": text})) for text in ("0", str(most), f"{most}.0")] == [0, most, most]
 
 
 def test_what_was_given_is_escaped_and_cut_short_in_the_400(startproject):
@@ -577,19 +483,15 @@ def test_no_two_processes_share_a_secret_key_unless_they_are_given_one():
 
 @pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize(
-    ("host", "status"),
+    ("hosts", "status"),
     [
-        ("127.0.0.1", 200),
-        ("127.0.0.1:8000", 200),
-        ("localhost", 200),
-        ("[::1]:8000", 200),
-        ("lab.example", 400),
-        ("127.0.0.1.lab.example", 400),
-        ("testserver", 400),
+        (["127.0.0.1", "127.0.0.1:8000", "localhost", "[::1]:8000"], 200),
+        (["lab.example", "127.0.0.1.lab.example", "testserver"], 400),
     ],
 )
-def test_only_names_of_this_machine_are_served(startproject, interface, host, status):
-    assert startproject("/sync/page/", interface=interface, host=host).status == status
+def test_only_names_of_this_machine_are_served(startproject, interface, hosts, status):
+    answers = [startproject("/sync/page/", interface=interface, host=host).status for host in hosts]
+    assert answers == [status] * len(hosts)
 
 
 def test_without_middleware_django_does_not_check_the_host(apps):
@@ -680,10 +582,7 @@ def test_a_layer_is_of_its_kind_whatever_it_wraps(kind):
     assert [iscoroutinefunction(layer) for layer in made] == [False, True, kind == "coroutine"]
 
 
-@pytest.mark.parametrize(
-    "stack",
-    ["sync", "async", "hybrid", "hybrid,sync,async,hybrid", "async,startproject,sync", "sync,async,startproject"],
-)
+@pytest.mark.parametrize("stack", ["hybrid,sync,async,hybrid", "async,startproject,sync", "sync,async,startproject"])
 def test_every_stack_passes_requests_on_under_both_interfaces(stack):
     with app_in_its_own_process(stack) as ask:
         for interface in INTERFACES:

@@ -20,7 +20,7 @@ from requestlab.plots.inputs import gather
 from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
-from requestlab.worker.schema import IN_CALL, STACK, TICK
+from requestlab.worker.schema import IN_CALL, OWN, STACK, TICK
 from tests.test_plots import MS, START, assert_legible, made, words_of
 
 EVERY_MS = EVERY_NS / MS
@@ -63,8 +63,10 @@ def _beat(pid, held_up, ends_ms, rows, names):
                 spent[grows] += ran - before
             if place:
                 names.append(place)
-                look = {"kind": STACK, "name": len(names) - 1, "value": IN_CALL if cause == "blocking call" else 0}
-                rows += [_row(pid, due, due + (ran - due) * part, **look) for part in (0.3, 0.6)]
+                look = {"kind": STACK, "name": len(names) - 1, "value": IN_CALL if cause == "blocking call" else OWN}
+                for at in (due + (ran - due) * part for part in (0.1, 0.9)):
+                    cpu = spent["own"] - (ran - at) * (grows == "own")
+                    rows.append(_row(pid, due, at, running=round(cpu * MS), **look))
         before = ran
         while due <= ran:
             cpu, process = round(spent["own"] * MS), round((spent["own"] + spent["others"]) * MS)

@@ -1,7 +1,7 @@
 """The command line: `requestlab lab | doctor | serve | measure | compare | report | claims`.
 
-Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error. What
-is slow to import is imported by the command that needs it.
+Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error. Commands
+are imported when they are asked for: some need what is slow to import.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import io
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
-from requestlab.cli import claims, compare, doctor, lab, measure, report, serve
 from requestlab.errors import LabError
+from requestlab.system import machine
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -42,8 +43,38 @@ def _leave(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)  # as an exception, so that servers are stopped on the way out
 
 
+COMMANDS = {
+    "lab": "Open JupyterLab on the notebooks.",
+    "doctor": "Look at this machine, and at what it can tell today.",
+    "serve": "Run one configuration until Ctrl-C.",
+    "measure": "Put one load on one target, and say how it fared.",
+    "compare": "Say how many times as fast as the first target others are.",
+    "report": "Execute notebooks and write one page.",
+    "claims": "List the claims on trial, or their verdicts.",
+}
+"""Each is the function of that name in a module of that name, which is imported where the command is asked for."""
+
+_ANYWHERE = ("lab", "claims")
+
+
 class _Commands(click.Group):
-    """Turns what a user can act on into one message and an exit status; a traceback is left for defects."""
+    """Finds commands, and turns what a user can act on into one message and an exit status; a traceback is left for defects."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        if name not in _ANYWHERE:
+            machine.require_linux()
+        command: click.Command = getattr(import_module(f"requestlab.cli.{name}"), name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them from the table: nothing need be imported for that."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -64,7 +95,3 @@ class _Commands(click.Group):
 @click.version_option(package_name="requestlab")
 def commands() -> None:
     """Measure what a Django request costs under WSGI and ASGI, on this machine."""
-
-
-for _command in (lab.lab, doctor.doctor, serve.serve, measure.measure, compare.compare, report.report, claims.claims):
-    commands.add_command(_command)

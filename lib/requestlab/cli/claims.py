@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from requestlab.claims.ledger import Contradiction, Ledger, contradictions, read_all
+from requestlab.claims.statement import statements
 from requestlab.cli.options import json_option
 from requestlab.cli.tables import print_json, print_table
 from requestlab.system.wording import counted
-
-if TYPE_CHECKING:
-    from requestlab.claims.ledger import Contradiction, Ledger
 
 _TOLD = ("id", "question", "notebook", "kind", "sentence", "asked", "source", "url")
 
@@ -34,8 +32,6 @@ def claims(folders: tuple[Path, ...], agree: bool, as_json: bool) -> None:
     if not folders:
         _print_claims(as_json)
         return
-    from requestlab.claims.ledger import contradictions, read_all
-
     found = read_all(folders)
     opposite = contradictions(found) if agree else []
     if as_json:
@@ -49,8 +45,6 @@ def claims(folders: tuple[Path, ...], agree: bool, as_json: bool) -> None:
 
 
 def _print_claims(as_json: bool) -> None:
-    from requestlab.claims.statement import statements
-
     if as_json:
         told = [{name: getattr(one, name) for name in _TOLD} | {"rule": one.words} for one in statements()]
         print_json({"claims": told})

@@ -6,7 +6,7 @@ import math
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,13 +22,17 @@ from requestlab.cli.options import (
 )
 from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import Contender, announce, check_path, contenders
+from requestlab.comparison import compare as comparing
+from requestlab.comparison import wording
+from requestlab.comparison.compare import MAX_BUDGET_S, MAX_ROUNDS, MAX_WIDTH
+from requestlab.comparison.comparison import METRICS, Comparison, Ratio
+from requestlab.comparison.intervals import CONFIDENCE
+from requestlab.errors import LabError
 from requestlab.load.loads import Closed, Load, Steps
+from requestlab.load.target import Target, find_target
+from requestlab.measurement.measure import Settings, check
 from requestlab.system.values import to_plain
 from requestlab.system.wording import figure
-
-if TYPE_CHECKING:
-    from requestlab.comparison.comparison import Comparison, Ratio
-    from requestlab.load.target import Target
 
 ROUNDS = 8
 HEADS = (
@@ -91,24 +95,18 @@ def compare(
     All are alive at once and are measured once in each round, in an order left to chance. Exits with 0 where the comparison
     ran, also where it cannot tell; with 1 where slices are invalid or nothing could be compared.
     """
-    from requestlab.system.machine import require_linux
-
-    require_linux()
-    from requestlab.comparison import compare
-    from requestlab.measurement import measure
-
     field, seed = contenders(targets, path), options["seed"]
     if len(field) < 2 and not options["control"]:
         raise click.UsageError("there is one target; give two or more, or --control to compare it with itself")
     load, settings = load_of(options), settings_of(options)
     assert not isinstance(load, Steps)
-    slice_s = measure.Settings(**settings).warmup_of(load) + settings["seconds"]
-    measure.check(load, measure.Settings(**settings))
+    slice_s = Settings(**settings).warmup_of(load) + settings["seconds"]
+    check(load, Settings(**settings))
     _check_limits(rounds, options["budget"], options["width"])
     _check_figure(file)
     wanted = rounds or _rounds_in(options["budget"], load, slice_s * (len(field) + options["control"]))
     _look_at(field.values(), remote, f"{load}, in {wanted} rounds of {settings['seconds']:g} s each")
-    result = compare.compare(
+    result = comparing.compare(
         {label: one.target for label, one in field.items()},
         {label: one.path for label, one in field.items()},
         load,
@@ -126,8 +124,6 @@ def compare(
 
 def _check_limits(rounds: int | None, budget: float | None, width: float | None) -> None:
     """Refuse what `compare` would, before a server is started or anything is announced."""
-    from requestlab.comparison.compare import MAX_BUDGET_S, MAX_ROUNDS, MAX_WIDTH
-
     limits = (("rounds", rounds, MAX_ROUNDS), ("budget", budget, MAX_BUDGET_S), ("width", width, MAX_WIDTH))
     for option, value, most in limits:
         if value is not None and not 0 < value <= most:
@@ -136,8 +132,6 @@ def _check_limits(rounds: int | None, budget: float | None, width: float | None)
 
 def _rounds_in(budget: float | None, load: Load, round_s: float) -> int:
     """Return as many rounds as can fit into the budget at the very most; it is the budget that ends them."""
-    from requestlab.comparison.compare import MAX_ROUNDS
-
     if budget is None:
         return ROUNDS
     if isinstance(load, Closed) and load.each is not None:
@@ -156,8 +150,6 @@ def _check_figure(file: Path | None) -> None:
 
 def _look_at(field: Iterable[Contender], remote: bool, what: str) -> None:
     """Refuse addresses and paths that cannot work, announce load on other machines, and see that somebody is there."""
-    from requestlab.load.target import find_target
-
     found = []
     for one in field:
         if isinstance(one.target, str):
@@ -166,7 +158,7 @@ def _look_at(field: Iterable[Contender], remote: bool, what: str) -> None:
             check_path(one.path)
     for address, target in found:
         if remote:
-            announce(address, target.path, what)
+            announce(target, what)
         _knock(address, target)
 
 
@@ -183,7 +175,6 @@ def _draw(result: Comparison, file: Path | None) -> str:
     """Save the figure where that was asked for; return what went wrong."""
     if file is None:
         return ""
-    from requestlab.errors import LabError
     from requestlab.plots.ratios import ratios
 
     try:
@@ -196,8 +187,6 @@ def _draw(result: Comparison, file: Path | None) -> str:
 def why_not(result: Comparison) -> str:
     """Return why the figures are not the comparison that was wanted, or nothing: slices are invalid, none count, or a server
     has ended, which may have been between two slices."""
-    from requestlab.comparison import wording
-
     found = []
     for label in result.all_labels:
         runs = result.runs(label)
@@ -216,8 +205,6 @@ def why_not(result: Comparison) -> str:
 
 def _print(result: Comparison, file: Path | None, as_json: bool) -> None:
     """Print what was found; `file` is where a figure of it is."""
-    from requestlab.comparison import wording
-
     if as_json:
         print_json({**_facts(result), "figure": file and str(file)})
         return
@@ -232,8 +219,6 @@ def _print(result: Comparison, file: Path | None, as_json: bool) -> None:
 
 def _ratios(result: Comparison, label: str) -> list[Ratio]:
     """Return the ratios of a contender to the baseline, one for each metric."""
-    from requestlab.comparison.comparison import METRICS
-
     return [result.ratio(label, result.labels[0], metric) for metric in METRICS]
 
 
@@ -247,9 +232,6 @@ def _cells(result: Comparison, label: str) -> list[str]:
 
 
 def _rows(result: Comparison, file: Path | None) -> Iterator[tuple[str, str]]:
-    from requestlab.comparison import wording
-    from requestlab.comparison.intervals import CONFIDENCE
-
     told = wording.circumstances(result)
     told["rounds"] += f", intervals at {CONFIDENCE:.0%}; above are medians of rounds"
     del told["connections"]  # they stand in the table above
@@ -302,6 +284,4 @@ def _contender(result: Comparison, label: str) -> dict[str, Any]:
 
 def _middles(result: Comparison, label: str) -> dict[str, float]:
     """Return the median over the rounds of each metric."""
-    from requestlab.comparison.comparison import METRICS
-
     return {metric: float(result.figures(metric)[label].median()) for metric in METRICS}

@@ -11,23 +11,28 @@ import statistics
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import psutil
 
 from requestlab.cli.options import json_option
 from requestlab.cli.tables import print_json, print_table
+from requestlab.comparison import resolution
+from requestlab.comparison.resolution import BUDGET_S, Resolution
 from requestlab.load.loads import MAX_USERS, closed
+from requestlab.measurement.measure import measure
+from requestlab.measurement.run import Run
+from requestlab.measurement.validity import TAIL
 from requestlab.serving.applications import Bare
 from requestlab.serving.configuration import NULL, UPSTREAM, Configuration
+from requestlab.serving.server import serve
+from requestlab.system import limits, machine
+from requestlab.system.limits import SLOWING, Limits
+from requestlab.system.machine import Machine
+from requestlab.system.progress import Progress
 from requestlab.system.values import to_plain
 from requestlab.system.wording import figure, gigabytes, percent
-
-if TYPE_CHECKING:
-    from requestlab.comparison.resolution import Resolution
-    from requestlab.measurement.run import Run
-    from requestlab.system.limits import Limits
-    from requestlab.system.machine import Machine
 
 USERS = (1, 10, 50)
 ROUNDS = 3
@@ -113,9 +118,6 @@ def doctor(as_json: bool) -> None:
     against itself (A/A), from which follows how small a difference a comparison of 60 s can tell. Takes some twenty-five seconds.
     Exits with 1 where the self-test of keep-alive connections fails.
     """
-    from requestlab.system.machine import require_linux
-
-    require_linux()
     found = examine()
     if as_json:
         derived = {"floor": found.floor, "trapped": found.trapped, "upstream_ceiling": found.upstream_ceiling}
@@ -136,11 +138,6 @@ def examine() -> Examination:
 
     Resources: three servers at a time and the load process for the time of the call.
     """
-    import psutil
-
-    from requestlab.comparison import resolution
-    from requestlab.system import limits, machine
-
     around, facts = limits.limits(), machine.facts()
     before = psutil.cpu_times()
     slices, keep_alive, upstream = _measure_all()
@@ -162,11 +159,6 @@ def _measure_all() -> tuple[dict[int, list[Run]], list[Run], list[Run]]:
 
     Return the slices of the null server by number of users, those of the self-test, and those of the upstream.
     """
-    from requestlab.comparison.resolution import BUDGET_S
-    from requestlab.measurement.measure import measure
-    from requestlab.serving.server import serve
-    from requestlab.system.progress import Progress
-
     slices: dict[int, list[Run]] = {users: [] for users in USERS}
     keep_alive: list[Run] = []
     behind: list[Run] = []
@@ -188,8 +180,6 @@ def _measure_all() -> tuple[dict[int, list[Run]], list[Run], list[Run]]:
 
 
 def _load_client(users: int, runs: list[Run]) -> LoadClient:
-    from requestlab.measurement.validity import TAIL
-
     rates = [run.summary["throughput"] for run in runs]
     middle = statistics.median(rates)
     enough = sum(len(run.response_ms) for run in runs) >= 100 * TAIL
@@ -220,8 +210,6 @@ def _steal(before: Any, after: Any) -> float:
 
 def about_the_machine(facts: Machine, around: Limits) -> Iterator[str]:
     """Yield one sentence for each thing that will make figures worse; `facts` are those of `machine.facts`."""
-    from requestlab.system.limits import SLOWING
-
     cores = facts.usable_cores
     if cores == 1:
         yield "one core only: load and server share it, and each slows the other down"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from requestlab.notebooks import jupyter
+
 _MORE = "requestlab.more"
 
 
@@ -23,6 +25,4 @@ class _PassingOn(click.Command):
 @click.pass_context
 def lab(context: click.Context, folder: Path | None) -> None:
     """Open JupyterLab on FOLDER: the notebooks, unless said otherwise. Ctrl-C ends it."""
-    from requestlab.notebooks import jupyter
-
     jupyter.start(folder, context.meta[_MORE])

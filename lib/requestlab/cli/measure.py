@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -23,12 +23,14 @@ from requestlab.cli.options import (
 from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import DEFAULT_PATH, announce, check_path, split
 from requestlab.load.loads import Load, Steps
+from requestlab.load.target import find_target
+from requestlab.measurement import measure as measuring
+from requestlab.measurement.ramp import Ramp
+from requestlab.measurement.run import Run
+from requestlab.measurement.validity import LATE_MS
 from requestlab.serving.configuration import NAMED
+from requestlab.serving.server import serve
 from requestlab.system.wording import figure, percent
-
-if TYPE_CHECKING:
-    from requestlab.measurement.ramp import Ramp
-    from requestlab.measurement.run import Run
 
 _ASKED = ("label", "url", "path", "load", "users", "each", "rate", "arrivals", "seed", "keep_alive", "expect")
 
@@ -55,9 +57,6 @@ def measure(target: str, path: str | None, save: Path | None, remote: bool, as_j
 
     Exits with 1 where a run is invalid: where nothing was answered, say.
     """
-    from requestlab.system.machine import require_linux
-
-    require_linux()
     if options["seed"] is not None and options["arrivals"] != "poisson":
         raise click.UsageError("--seed is for --arrivals poisson; all other loads leave nothing to chance")
     load, settings = load_of(options), settings_of(options)
@@ -78,31 +77,26 @@ def measure(target: str, path: str | None, save: Path | None, remote: bool, as_j
 def _measure_configuration(
     name: str, path: str | None, options: dict[str, Any], load: Load | Steps, settings: dict[str, Any]
 ) -> Run | Ramp:
-    from requestlab.measurement import measure
-    from requestlab.serving.server import serve
-
     wanted, path = configuration(name, options), path or DEFAULT_PATH[name]
     check_path(path)
-    measure.check(load, measure.Settings(**settings))  # before a server is started for nothing
+    measuring.check(load, measuring.Settings(**settings))  # before a server is started for nothing
     with serve(wanted) as server:
-        return measure.measure(server, path, load, **settings)
+        return measuring.measure(server, path, load, **settings)
 
 
 def _measure_address(
     target: str, path: str | None, options: dict[str, Any], load: Load | Steps, settings: dict[str, Any], remote: bool
 ) -> Run | Ramp:
-    from requestlab.measurement import measure
-
     base, path = split(target, path)
     if taken := next(iter(given(options)), None):
         raise click.UsageError(
             f"--{taken.replace('_', '-')} is for a configuration ({', '.join(NAMED)}), which the lab serves itself"
         )
-    measure.check(load, measure.Settings(**settings))  # before anything is announced
+    measuring.check(load, measuring.Settings(**settings))  # before anything is announced
     if remote:
         each = " each" if isinstance(load, Steps) else ""
-        announce(base, path, f"{load}, for {settings['seconds']:g} s{each} and the warm-up before")
-    return measure.measure(base, path, load, remote=remote, **settings)
+        announce(find_target(base, path, remote), f"{load}, for {settings['seconds']:g} s{each} and the warm-up before")
+    return measuring.measure(base, path, load, remote=remote, **settings)
 
 
 def _save(found: Run | Ramp, save: Path | None) -> str:
@@ -117,8 +111,6 @@ def _save(found: Run | Ramp, save: Path | None) -> str:
 
 def _print(found: Run | Ramp, save: Path | None, as_json: bool) -> None:
     """Print what was found; `save` is where a run was saved."""
-    from requestlab.measurement.run import Run
-
     if not isinstance(found, Run):
         _print_ramp(found, as_json)
     elif as_json:
@@ -129,8 +121,6 @@ def _print(found: Run | Ramp, save: Path | None, as_json: bool) -> None:
 
 def _why_invalid(found: Run | Ramp) -> str:
     """Return why figures are not to be believed at all, or nothing."""
-    from requestlab.measurement.run import Run
-
     if isinstance(found, Run):
         return f"the run is invalid: {why(found)}" if found.summary["validity"] == "invalid" else ""
     steps = zip(found.steps, found, strict=True)
@@ -154,8 +144,6 @@ def _print_ramp(ramp: Ramp, as_json: bool) -> None:
         facts = {"label": ramp.label, "url": about.url, "path": about.path, "unit": ramp.unit}
         print_json({**facts, "steps": [_facts(run) for run in ramp], "machine": about.machine})
         return
-    from requestlab.measurement.validity import LATE_MS
-
     print_table([("ramp", f"{ramp.label}, {about.path}, {ramp.runs[0].seconds:.3g} s each")])
     late = [] if ramp.unit == "users" else [f"late > {LATE_MS:g} ms", "late p99 ms"]
     heads = [ramp.unit, "answers/s", "p50 ms", "p95 ms", "p99 ms", "errors", *late, "server CPU ms", "validity"]
@@ -217,8 +205,6 @@ def _rows(run: Run, save: Path | None) -> Iterator[tuple[str, str]]:
 
 def _planned(run: Run) -> Iterator[tuple[str, str]]:
     """An open loop has a schedule: tell what became of it."""
-    from requestlab.measurement.validity import LATE_MS
-
     summary = run.summary
     yield "planned", f"{len(run.requests):,} requests"
     late = f"{summary['late']:,} of them more than {LATE_MS:g} ms late, 99% within {figure(summary['late_p99'])} ms"

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from requestlab.cli.options import json_option
 from requestlab.cli.tables import print_json, print_table
-
-if TYPE_CHECKING:
-    from requestlab.notebooks.report import Report
+from requestlab.notebooks import jupyter
+from requestlab.notebooks.report import PAGE, Report, find_notebooks, make_report
 
 DEFAULT_FOLDER = "report"
 
@@ -45,12 +43,6 @@ def report(notebooks: tuple[str, ...], full: bool, output: Path, figures: Path |
     NOTEBOOK is a lesson such as 02-the-forum-test, its number, or a path; all lessons, unless said otherwise. Exits with 1
     where one was not executed to its end; the page shows why.
     """
-    from requestlab.system.machine import require_linux
-
-    require_linux()
-    from requestlab.notebooks import jupyter
-    from requestlab.notebooks.report import find_notebooks, make_report
-
     paths = find_notebooks(notebooks, jupyter.where(None))
     with _progress() as tick:
         made = make_report(paths, output, quick=not full, figures=figures, tick=tick)
@@ -84,15 +76,12 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 
 def _print(made: Report, as_json: bool) -> None:
-    from requestlab.notebooks.report import PAGE
-    from requestlab.system.values import to_plain
-
     page = made.folder / PAGE
     if as_json:
         notebooks = [{"name": one.name, "seconds": one.seconds, "error": one.error} for one in made.executed]
         verdicts = [verdict for one in made.ledgers for verdict in one.verdicts]
         figures = [{"path": str(one.path), "lesson": one.lesson, "alt": one.alt} for one in made.figures]
-        told = {"page": str(page), "machine": to_plain(made.machine), "notebooks": notebooks, "verdicts": verdicts}
+        told = {"page": str(page), "machine": made.machine, "notebooks": notebooks, "verdicts": verdicts}
         print_json(told | {"figures": figures})
         return
     print_table([(one.name, one.error or f"{one.seconds:.0f} s") for one in made.executed])

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from requestlab.cli.options import configuration, json_option, serving_options
 from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import DEFAULT_PATH
+from requestlab.serving import server as serving
 from requestlab.serving import servers
 from requestlab.serving.configuration import NAMED
-
-if TYPE_CHECKING:
-    from requestlab.serving.server import Server
+from requestlab.serving.server import Server
 
 _LOOK_S = 0.1
 
@@ -32,12 +31,7 @@ def serve(name: str, as_json: bool, **options: Any) -> None:
 
     Exits with 1 where the server ends by itself.
     """
-    from requestlab.system.machine import require_linux
-
-    require_linux()
-    from requestlab.serving.server import serve
-
-    with serve(configuration(name, options)) as server:
+    with serving.serve(configuration(name, options)) as server:
         _print_server(server, as_json)
         while server.alive:
             time.sleep(_LOOK_S)

@@ -20,6 +20,7 @@ import click
 
 from requestlab.cli.options import Share
 from requestlab.errors import ConfigurationError
+from requestlab.load.target import Target, find_target, on_this_machine
 from requestlab.serving.applications import LabApp
 from requestlab.serving.configuration import NAMED, Configuration
 
@@ -158,21 +159,11 @@ def _parsed(address: str) -> SplitResult:
 
 def check_path(path: str) -> None:
     """Raise ConfigurationError for a path that cannot be asked for, before a server is started for it."""
-    from requestlab.load.target import find_target
-
     find_target("http://127.0.0.1:1", path)
 
 
-def announce(base: str, path: str, what: str) -> None:
+def announce(found: Target, what: str) -> None:
     """Say what is about to happen to another machine; Ctrl-C stops it."""
-    import httpx
-
-    from requestlab.load.target import on_this_machine, resolve
-
-    try:
-        url = httpx.URL(base + path)
-    except httpx.InvalidURL:
-        return  # measure() will say so
-    address = resolve(url)[1][0]
+    address = found.address[0]
     if not on_this_machine(address):
-        click.echo(f"About to load another machine, {url.host} ({address}): {what}. Ctrl-C stops it.", err=True)
+        click.echo(f"About to load another machine, {found.url.host} ({address}): {what}. Ctrl-C stops it.", err=True)
