@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from requestlab.claims.ledger import FILE, LEDGER_VARIABLE
-from requestlab.claims.statement import claims
+from requestlab.claims.statement import statements
 from requestlab.serving import applications
 from requestlab.system.quick import QUICK_VARIABLE
 
@@ -63,7 +63,7 @@ def test_a_lesson_runs_from_a_fresh_kernel_in_any_directory_and_judges_its_claim
     assert len(pictures) >= 2
     assert list(folder.iterdir()) == []
     judged = {verdict.claim.id for one in ledger.read(ledger) for verdict in one.verdicts}
-    assert judged == {claim.id for claim in claims() if claim.notebook == path.stem}
+    assert judged == {claim.id for claim in statements() if claim.notebook == path.stem}
 
 
 @pytest.mark.skipif(GUESSING, reason="run on the older Python, once")
