@@ -25,8 +25,8 @@ from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
 from requestlab.comparison.wording import PHRASES, sentence
 from requestlab.load import target
-from requestlab.serving.applications import PARTS
 from requestlab.measurement import validity
+from requestlab.serving.applications import PARTS
 from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
 from tests.made_runs import COMPARED
 from tests.test_cli import GONE_S, HANG_S, as_process, left_of, requestlab, running, strict, wait_for
