@@ -67,7 +67,33 @@ def burn_for_a_moment() -> None:
         sum(range(100))
 
 
-WAYS = {f"/{way.__name__}": way for way in (sleep_here, burn_here, hog_the_gil, sleep_beside_a_hog, wait_for_a_lock)}
+def call_c_that_computes(ms: float) -> None:
+    """Nothing of Python's runs meanwhile, so nobody can look."""
+    zeros, end = [0] * 500_000, time.thread_time() + ms / 1000
+    while time.thread_time() < end:
+        zeros.count(1)
+
+
+def start_threads_beside_a_hog(ms: float) -> None:
+    """Each start and each end of a thread waits until that has had the GIL."""
+    hog_the_gil(ms)
+    end = time.perf_counter() + ms / 1000
+    while time.perf_counter() < end:
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+
+BLOCKS = (
+    sleep_here,
+    burn_here,
+    hog_the_gil,
+    sleep_beside_a_hog,
+    wait_for_a_lock,
+    call_c_that_computes,
+    start_threads_beside_a_hog,
+)
+WAYS = {f"/{way.__name__}": way for way in BLOCKS}
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -88,8 +114,7 @@ def probed() -> Any:
     """Return the application as the lab serves it; uvicorn calls this in the server's process."""
     from requestlab.worker.probe import Probe
 
-    if interval_ms := os.environ.get(SWITCH_INTERVAL_MS):
-        sys.setswitchinterval(float(interval_ms) / 1000)
+    sys.setswitchinterval(float(os.environ[SWITCH_INTERVAL_MS]) / 1000)
     return Probe(os.environ[DIRECTORY], 1.0).wrap(application, "asgi")
 
 
@@ -107,24 +132,14 @@ class BlockingServer:
 
 
 @contextmanager
-def blocking_server(loop: str, directory: Path) -> Iterator[BlockingServer]:
+def blocking_server(loop: str, directory: Path, switch_interval_ms: float = 5) -> Iterator[BlockingServer]:
     """Run the application under uvicorn, in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "--factory",
-            "tests.blocking_app:probed",
-            "--loop",
-            loop,
-            "--interface",
-            "asgi3",
-        ]
+        options = f"--loop {loop} --interface asgi3 --fd {listener.fileno()} --lifespan off --log-level warning"
         process = subprocess.Popen(
-            [*command, "--fd", str(listener.fileno()), "--lifespan", "off", "--log-level", "warning"],
+            [sys.executable, "-m", "uvicorn", "--factory", "tests.blocking_app:probed", *options.split()],
             pass_fds=[listener.fileno()],
-            env=os.environ | {DIRECTORY: str(directory)},
+            env=os.environ | {DIRECTORY: str(directory), SWITCH_INTERVAL_MS: str(switch_interval_ms)},
             cwd=Path(__file__).parent.parent,
         )
         server = BlockingServer(process.pid, f"http://127.0.0.1:{listener.getsockname()[1]}", directory)

@@ -469,7 +469,13 @@ def test_verdicts_are_written_as_strict_json_and_come_back(tmp_path, monkeypatch
 def test_a_line_as_the_first_version_of_the_format_wrote_it_is_read(tmp_path):
     finding = {"name": "", "value": 60.0, "low": 60.0, "high": None, "unit": "threads", "rounds": 0}
     finding |= {"verdict": REFUTED, "reason": "a reason", "taken": ""}
-    line = {"format": 2, "claim": "everything-in-one-thread", "verdict": REFUTED, "reason": "a reason", "rule": "a rule"}
+    line = {
+        "format": 2,
+        "claim": "everything-in-one-thread",
+        "verdict": REFUTED,
+        "reason": "a reason",
+        "rule": "a rule",
+    }
     line |= {"note": "µ", "findings": [finding], "machine": to_plain(MACHINE)}
     line |= {"time": "2026-11-28T16:34:57+00:00", "quick": True}
     (tmp_path / FILE).write_text(json.dumps(line, ensure_ascii=False) + "\n")

@@ -14,7 +14,7 @@ from requestlab.plots.inputs import gather
 from requestlab.trace.requests import minus, steps, waiting_us
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.schema import KINDS
-from tests.test_plots import START, assert_legible, drawn_texts, made, words_of
+from tests.pictures import START, assert_legible, drawn_texts, made, words_of
 
 LOOP, THREAD = 70, 71
 

@@ -387,13 +387,13 @@ def test_what_asgiref_wraps_is_still_seen_to_be_async(recorder):
 
 
 def test_arguments_may_be_called_whatever_the_probe_calls_its_own(recorder):
-    taken = {"place": 1, "func": 2, "here": 3, "recorder": 4, "crossing": 5}
+    taken = {"span": 1, "func": 2, "own": 3, "recorder": 4, "crossing": 5}
 
     async def view(**kwargs):
         return kwargs
 
     crossing = recorded_crossing(recorder)(dict)
-    for function in (crossing, spanning_async(recorder, STEP, "view", view, slices=True), timing_steps(recorder, view)):
+    for function in (crossing, spanning_async(recorder, STEP, "view", view, steps=True), timing_steps(recorder, view)):
         assert within_a_request(recorder, lambda function=function: function(**taken))[0] == taken
 
 
@@ -446,7 +446,7 @@ def test_a_cancelled_coroutine_is_told_and_may_go_on(recorder):
     result, inside = within_a_request(recorder, cancelling)
     assert (result, said) == ("went on", ["cancelled"])
     assert list(inside.spans["kind"].astype(str)) == ["request", "step", "step", "step"]
-    assert recorder.timing_steps == 0
+    assert recorder.in_step_of == 0
 
 
 def test_a_crossing_that_its_caller_did_not_wait_for_has_no_cost():

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import resource
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
 from requestlab.errors import ConfigurationError
 from requestlab.load.connection import LEFT, TIMEOUT
-from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Steps, closed
-from requestlab.load.plan import COLUMNS, Mark, Plan
-from requestlab.load.pool import Job, LoadProcessPool, Outcome, run_jobs
+from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Open, Steps, closed
+from requestlab.load.plan import COLUMNS, LoadReport, Plan
+from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.load.target import Target, find_target
 from requestlab.measurement.facts import CoreUse, RunFacts
 from requestlab.measurement.ramp import Ramp
 from requestlab.measurement.run import Run
 from requestlab.serving.server import Server
 from requestlab.serving.upstream import statistics
-from requestlab.system import machine
+from requestlab.serving.upstream.statistics import UpstreamUse
+from requestlab.system import checks, machine
 from requestlab.system.progress import Progress
 from requestlab.trace.reader import TraceReader
-from requestlab.trace.trace import NOTHING, Trace
 
 MAX_SECONDS = 600.0
 MAX_TIMEOUT = 120.0
@@ -33,6 +32,8 @@ WARMUP_S = 0.25
 MAX_SETTLING_S = 30.0
 MAX_BESIDE = 8
 CLIENTS = ("lab", "httpx")
+
+_ERROR = COLUMNS.index("error")
 
 SPARE_DESCRIPTORS = 50
 """Files that the load process has open besides its connections, with room to spare."""
@@ -60,38 +61,20 @@ class Settings:
         return 0.0 if _is_fixed(load) else WARMUP_S
 
 
-_NOT_ITS_OWN: dict[str, Any] = {"counts": {}, "server_cpu_ns": None}
-"""What is known of a server only for all of its loads together is told with the first of them."""
+class _Options(TypedDict, total=False):
+    seconds: float
+    warmup: float | None
+    timeout: float
+    remote: bool
+    expect: str | None
+    client: str
+    beside: Mapping[str, AnyLoad] | None
 
 
 @overload
-def measure(
-    target: Server | str,
-    path: str = "/",
-    load: AnyLoad | None = None,
-    *,
-    seconds: float = 2.0,
-    warmup: float | None = None,
-    timeout: float = 10.0,
-    remote: bool = False,
-    expect: str | None = None,
-    client: str = "lab",
-    beside: Mapping[str, AnyLoad] | None = None,
-) -> Run: ...
+def measure(target: Server | str, path: str = "/", load: AnyLoad | None = None, **options: Unpack[_Options]) -> Run: ...
 @overload
-def measure(
-    target: Server | str,
-    path: str,
-    load: Steps,
-    *,
-    seconds: float = 2.0,
-    warmup: float | None = None,
-    timeout: float = 10.0,
-    remote: bool = False,
-    expect: str | None = None,
-    client: str = "lab",
-    beside: Mapping[str, AnyLoad] | None = None,
-) -> Ramp: ...
+def measure(target: Server | str, path: str, load: Steps, **options: Unpack[_Options]) -> Ramp: ...
 def measure(
     target: Server | str,
     path: str = "/",
@@ -119,7 +102,8 @@ def measure(
 
     `beside` maps other paths to loads that are put on the same target at the same time, each by a process of its own, as long
     as the warm-up and the measured stretch last; one of a fixed number of requests begins with the stretch. What is judged is
-    `load`; the others' requests are in `Run.beside`. Clients that misbehave (`silent()`, `slow_senders()`, …) go there. The server's CPU time cannot be told apart then: `cpu_per_request` is NaN.
+    `load`; the others' requests are in `Run.beside`. Clients that misbehave (`silent()`, `slow_senders()`, …) go there. The
+    server's CPU time cannot be told apart then: `cpu_per_request` is NaN.
 
     >>> run = measure(server, "/async/wait/?ms=1", open(rate=200), beside={"/async/block/?ms=90": open(rate=2)})
 
@@ -133,177 +117,73 @@ def measure(
     settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect, client=client)
     check(load, settings)
     check_beside(beside, load, settings)
-    target_of = find_target(target, path, remote)
+    at = find_target(target, path, remote)
     settings = replace(settings, beside=targets_beside(target, beside, remote))
-    if isinstance(load, Steps):
-        expected = sum(_expected_s(step, settings) or 0 for step in load.loads)
-        with LoadProcessPool() as pool, Progress(f"{target_of.label} {path}, {load}", expected or None) as progress:
-            return Ramp(tuple(measure_slice(target_of, step, settings, pool, progress.tick) for step in load.loads))
-    with (
-        LoadProcessPool() as pool,
-        Progress(f"{target_of.label} {path}, {load}", _expected_s(load, settings)) as progress,
-    ):
-        return measure_slice(target_of, load, settings, pool, progress.tick)
+    timed = [one for one in _steps(load) if not _is_fixed(one)]
+    expected = sum(settings.warmup_of(one) + settings.seconds for one in timed) or None
+    with LoadProcessPool() as pool, Progress(f"{at.label} {path}, {load}", expected) as progress:
+        runs = [measure_slice(at, one, settings, pool, progress.tick) for one in _steps(load)]
+    return Ramp(tuple(runs)) if isinstance(load, Steps) else runs[0]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One of the loads of a slice."""
+    """One of the loads of a slice, and what its load process is told to do."""
 
     target: Target
     load: AnyLoad
     settings: Settings
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What is known of the server for all of its loads together, see `RunFacts`."""
+
+    ended: bool
+    nonce: bool | None
+    counts: Mapping[int, int]
+    upstream: UpstreamUse | None
 
 
 def measure_slice(
     at: Target, load: AnyLoad, settings: Settings, pool: LoadProcessPool, tick: Callable[[], None] = lambda: None
 ) -> Run:
-    """Take one slice, with the load processes of that pool; its loads and settings have been checked."""
+    """Measure one slice, with the load processes of that pool; its loads and settings have been checked."""
     server = at.server
-    beside = (_Part(*one, _settings_beside(one[1], load, settings)) for one in settings.beside)
-    parts = [_Part(at, load, settings), *beside]
-    upstream = server.configuration.upstream if server else ""
-    known = statistics.ask(upstream, "POST") if upstream else None
-    plans = [_plan(part, known["pid"] if known else 0) for part in parts]
-    jobs = [
-        Job(plan, part.target.path, plans[0].warmup_s - plan.warmup_s) for part, plan in zip(parts, plans, strict=True)
-    ]
-    watched = server.pids if server and server.configuration.probe else ()
-    before = server.counts if server else {}
-    with TraceReader(server.directory if server and server.configuration.probe else None) as recording:
-        outcomes = run_jobs(jobs, watched, tick, pool)
-        inside = recording.read()
-    if server and any(
-        np.isin(outcome.samples[:, COLUMNS.index("error")], (TIMEOUT, LEFT)).any() for outcome in outcomes
-    ):
-        server.settle(
-            MAX_SETTLING_S, tick
-        )  # or the next run would begin behind the requests that this one has given up
-    common = _about_server(at) | {"counts": _counted(before, server.counts if server else {})}
-    common["upstream"] = statistics.difference(upstream, known, statistics.ask(upstream)) if upstream else None
-    first, *others = (
-        _about(part, plan, outcome)
-        | {"beside": {other.target.path: str(other.load) for other in parts if other is not part}}
-        for part, plan, outcome in zip(parts, plans, outcomes, strict=True)
+    probed = server is not None and server.configuration.probe
+    url = server.configuration.upstream if server else ""
+    upstream = statistics.ask(url, "POST") if url else None
+    parts = list(_parts(at, load, settings, upstream["pid"] if upstream else 0))
+    jobs = [Job(part.plan, part.target.path, parts[0].plan.warmup_s - part.plan.warmup_s) for part in parts]
+    counts = server.counts if server else {}
+    with TraceReader(server.directory if server and probed else None) as reader:
+        outcomes = run_jobs(jobs, server.pids if server and probed else (), tick, pool)
+        trace = reader.read()
+    if server and any(np.isin(outcome.samples[:, _ERROR], (TIMEOUT, LEFT)).any() for outcome in outcomes):
+        server.settle(MAX_SETTLING_S, tick)  # or the next run would begin behind the requests that this one gave up
+    served = _Served(
+        ended=server is not None and not server.alive,
+        nonce=server.is_itself() if server and server.alive else None,
+        counts=_counted(counts, server.counts if server else {}),
+        upstream=statistics.difference(url, upstream, statistics.ask(url)) if url else None,
     )
-    runs = {
-        about["path"]: _run(outcome, common | about | _NOT_ITS_OWN)
-        for about, outcome in zip(others, outcomes[1:], strict=True)
-    }
-    return _run(outcomes[0], common | first, inside, runs)
+    facts = [_facts(part, outcome.report, served, parts) for part, outcome in zip(parts, outcomes, strict=True)]
+    runs = [Run(outcome.samples, outcome.thread_samples, about) for outcome, about in zip(outcomes, facts, strict=True)]
+    return replace(runs[0], trace=trace, beside={run.about.path: run for run in runs[1:]})
 
 
-def _settings_beside(load: AnyLoad, main: AnyLoad, settings: Settings) -> Settings:
-    """Return those of a load beside another: it takes as long; one of a fixed number of requests has no warm-up."""
-    warmup = None if _is_fixed(load) else settings.warmup_of(main)
-    return replace(settings, warmup=warmup, expect=None, client="lab")
+def _parts(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Iterator[_Part]:
+    """Yield the load that is judged, and those beside it; these take as long, one of a fixed number of requests without a
+    warm-up. `upstream` is the pid of what the server calls, or 0."""
+    yield _Part(at, load, settings, _plan(at, load, settings, upstream))
+    for target, other in settings.beside:
+        warmup = None if _is_fixed(other) else settings.warmup_of(load)
+        own = replace(settings, warmup=warmup, expect=None, client="lab")
+        yield _Part(target, other, own, _plan(target, other, own, upstream))
 
 
-def _about_server(at: Target) -> dict[str, Any]:
-    server = at.server
-    return {
-        "label": at.label,
-        "configuration": server.configuration.without_password() if server else None,
-        "capacity": server.configuration.capacity if server else None,
-        "cores": server.cores if server else None,
-        "server_ended": server is not None and not server.alive,
-        "nonce": server.is_itself() if server and server.alive else None,
-        "machine": machine.facts(),
-    }
-
-
-def _about(part: _Part, plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    load, settings = part.load, part.settings
-    return {
-        "url": str(part.target.url),
-        "path": part.target.path,
-        "load": str(load) if settings.client == "lab" else f"{load}, with stock httpx",
-        **{
-            name: getattr(plan, name)
-            for name in ("users", "each", "rate", "arrivals", "seed", "connections", "client", "misbehaving")
-        },
-        "keep_alive": plan.keep_alive,
-        "expect": settings.expect,
-        "seconds": settings.seconds,
-        "warmup": plan.warmup_s,
-        "timeout": settings.timeout,
-        "pids": plan.pids,
-        "started": outcome.report.started,
-        "held_back": outcome.report.held_back,
-        **_stretch(outcome.report.marks, plan),
-    }
-
-
-def check(load: object, settings: Settings) -> None:
-    """Raise ConfigurationError for arguments of measure() that cannot work."""
-    if not isinstance(load, AnyLoad | Steps):
-        raise ConfigurationError(f"load={load!r}: expected a load such as requestlab.closed(users=10)")
-    _between("seconds", settings.seconds, 0.01, MAX_SECONDS)
-    _between("timeout", settings.timeout, 0.01, MAX_TIMEOUT)
-    if settings.warmup is not None:
-        _between("warmup", settings.warmup, 0.0, MAX_SECONDS)
-    if settings.expect is not None and (not isinstance(settings.expect, str) or not settings.expect):
-        raise ConfigurationError(f"expect={settings.expect!r}: expected a text that each answer holds, or None")
-    if settings.client not in CLIENTS:
-        raise ConfigurationError(f"client={settings.client!r} is not known; expected one of: {', '.join(CLIENTS)}")
-    for step in load.loads if isinstance(load, Steps) else (load,):
-        _check_one(step, settings)
-
-
-def check_beside(beside: object, load: AnyLoad | Steps, settings: Settings) -> None:
-    """Raise ConfigurationError for loads beside `load` that cannot work."""
-    if beside is None:
-        return
-    if not isinstance(beside, Mapping) or not all(isinstance(one, AnyLoad) for one in beside.values()):
-        raise ConfigurationError(
-            f"beside={beside!r}: expected a mapping of paths to loads, such as {{'/sync/page/': requestlab.open(rate=2)}}"
-        )
-    if len(beside) > MAX_BESIDE:
-        raise ConfigurationError(f"beside={beside!r}: expected at most {MAX_BESIDE} loads, each takes a process")
-    fixed = [_is_fixed(step) for step in (load.loads if isinstance(load, Steps) else (load,))]
-    for one in beside.values():
-        if any(fixed) and not _is_fixed(one):
-            raise ConfigurationError(
-                f"{load} end when they are answered, and {one} beside them would not; leave out each, or give it to both"
-            )
-        _check_one(one, replace(settings, warmup=None, client="lab"))
-
-
-def targets_beside(
-    target: Server | str, beside: Mapping[str, AnyLoad] | None, remote: bool = False
-) -> tuple[Beside, ...]:
-    """Return where each load beside another leads, and that load; raises as `aim` does."""
-    return tuple((find_target(target, path, remote), load) for path, load in (beside or {}).items())
-
-
-def _is_fixed(load: AnyLoad) -> bool:
-    return isinstance(load, Closed) and load.each is not None
-
-
-def _check_one(load: AnyLoad, settings: Settings) -> None:
-    if isinstance(load, Closed):
-        most_users = _most_connections()
-        if load.users > most_users:
-            raise ConfigurationError(
-                f"{load.users} users need as many open files; this system allows {most_users} users"
-            )
-        if load.each is not None and settings.warmup:
-            raise ConfigurationError("a load of a fixed number of requests has no warm-up; leave out warmup or each")
-    elif isinstance(load, Misbehaving):
-        if load.clients > _most_connections():
-            raise ConfigurationError(
-                f"{load} need as many open files; this system allows {_most_connections()} of them"
-            )
-    elif load.rate * settings.seconds > MAX_REQUESTS:
-        raise ConfigurationError(
-            f"{load} for {settings.seconds:g} s are more than {MAX_REQUESTS:,} requests; ask for less"
-        )
-    if settings.client == "httpx" and (not isinstance(load, Closed) or not load.keep_alive):
-        raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
-
-
-def _plan(part: _Part, upstream: int = 0) -> Plan:
-    at, load, settings = part.target, part.load, part.settings
+def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
     server = at.server
     cores = server.cores if server else machine.split_cores()
     if isinstance(load, Closed):
@@ -332,63 +212,139 @@ def _plan(part: _Part, upstream: int = 0) -> Plan:
     )
 
 
-def _run(
-    outcome: Outcome, about: dict[str, Any], trace: Trace = NOTHING, beside: Mapping[str, Run] | None = None
-) -> Run:
-    return Run(outcome.samples, outcome.thread_samples, RunFacts(**about), trace, beside or {})
+def _facts(part: _Part, report: LoadReport, served: _Served, parts: Sequence[_Part]) -> RunFacts:
+    """Return what is known of one load. What is known only for all of them together is told with the first."""
+    target, plan, server, first_of_all = part.target, part.plan, part.target.server, part is parts[0]
+    first, last = report.marks
+    cpu_ns = [_between(*pair) for pair in zip(first.server_cpu_ns, last.server_cpu_ns, strict=True)]
+    known_ns = [ns for ns in cpu_ns if ns is not None]
+    return RunFacts(
+        label=parts[0].target.label,
+        url=str(target.url),
+        path=target.path,
+        load=str(part.load) if plan.client == "lab" else f"{part.load}, with stock httpx",
+        beside={other.target.path: str(other.load) for other in parts if other is not part},
+        machine=machine.facts(),
+        configuration=server.configuration.without_password() if server else None,
+        capacity=server.configuration.capacity if server else None,
+        cores=server.cores if server else None,
+        pids=plan.pids,
+        users=plan.users,
+        each=plan.each,
+        rate=plan.rate,
+        arrivals=plan.arrivals,
+        seed=plan.seed,
+        connections=plan.connections,
+        keep_alive=plan.keep_alive,
+        client=plan.client,
+        misbehaving=plan.misbehaving,
+        expect=part.settings.expect,
+        seconds=plan.seconds,
+        warmup=plan.warmup_s,
+        timeout=plan.timeout_s,
+        start=first.time_ns,
+        end=last.time_ns,
+        started=report.started,
+        held_back=report.held_back,
+        counts=served.counts if first_of_all else {},
+        nonce=served.nonce,
+        server_ended=served.ended,
+        worker_ended=len(known_ns) < len(cpu_ns),
+        generator_cpu_ns=last.generator_cpu_ns - first.generator_cpu_ns,
+        generator_wait_ns=last.generator_wait_ns - first.generator_wait_ns,
+        server_cpu_ns=sum(known_ns) if first_of_all and cpu_ns and len(known_ns) == len(cpu_ns) else None,
+        cores_watched=len(plan.cores),
+        cores_shared=plan.core is None,
+        cores_ns=use_of_cores(first.cores_ns, last.cores_ns),
+        pressure_ns=_between(first.pressure_ns, last.pressure_ns),
+        throttled_ns=_between(first.throttled_ns, last.throttled_ns),
+        upstream=served.upstream,
+        upstream_cpu_ns=_between(first.upstream_cpu_ns, last.upstream_cpu_ns),
+        upstream_wait_ns=_between(first.upstream_wait_ns, last.upstream_wait_ns),
+    )
 
 
-def _expected_s(load: AnyLoad, settings: Settings) -> float | None:
-    if isinstance(load, Closed) and load.each is not None:
-        return None
-    return settings.warmup_of(load) + settings.seconds
+def _between(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
+
+
+def _counted(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
+    """Return how many requests each worker has counted in between."""
+    return {pid: count - before.get(pid, 0) for pid, count in after.items()}
+
+
+def use_of_cores(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> CoreUse:
+    """Return how long the cores were busy and idle in between, all together, and what was stolen of the one that lost most."""
+    spent = [{what: after[core][what] - used[what] for what in used} for core, used in before.items() if core in after]
+    busy, idle = (sum(core[what] for core in spent) for what in ("busy", "idle"))
+    return CoreUse(busy, idle, steal=max((core["steal"] for core in spent), default=0))
+
+
+# What cannot work
+
+
+def check(load: object, settings: Settings) -> None:
+    """Raise ConfigurationError for arguments of measure() that cannot work."""
+    if not isinstance(load, AnyLoad | Steps):
+        raise checks.wrong("load", load, "a load such as requestlab.closed(users=10)")
+    checks.number("seconds", settings.seconds, 0.01, MAX_SECONDS, kind="seconds")
+    checks.number("timeout", settings.timeout, 0.01, MAX_TIMEOUT, kind="seconds")
+    if settings.warmup is not None:
+        checks.number("warmup", settings.warmup, 0.0, MAX_SECONDS, kind="seconds")
+    if settings.expect is not None:
+        checks.text("expect", settings.expect, "a text that each answer holds, or None")
+    checks.one_of("client", settings.client, CLIENTS)
+    for step in _steps(load):
+        _check_one(step, settings)
+
+
+def check_beside(beside: object, load: AnyLoad | Steps, settings: Settings) -> None:
+    """Raise ConfigurationError for loads beside `load` that cannot work."""
+    if beside is None:
+        return
+    if not isinstance(beside, Mapping) or not all(isinstance(one, AnyLoad) for one in beside.values()):
+        expected = "a mapping of paths to loads, such as {'/sync/page/': requestlab.open(rate=2)}"
+        raise checks.wrong("beside", beside, expected)
+    if len(beside) > MAX_BESIDE:
+        raise checks.wrong("beside", beside, f"at most {MAX_BESIDE} loads, each takes a process")
+    for one in beside.values():
+        if any(map(_is_fixed, _steps(load))) and not _is_fixed(one):
+            raise ConfigurationError(
+                f"{load} end when they are answered, and {one} beside them would not; leave out each, or give it to both"
+            )
+        _check_one(one, replace(settings, warmup=None, client="lab"))
+
+
+def _check_one(load: AnyLoad, settings: Settings) -> None:
+    most = _most_connections()
+    if isinstance(load, Closed) and load.users > most:
+        raise ConfigurationError(f"{load.users} users need as many open files; this system allows {most} users")
+    if _is_fixed(load) and settings.warmup:
+        raise ConfigurationError("a load of a fixed number of requests has no warm-up; leave out warmup or each")
+    if isinstance(load, Misbehaving) and load.clients > most:
+        raise ConfigurationError(f"{load} need as many open files; this system allows {most} of them")
+    if isinstance(load, Open) and load.rate * settings.seconds > MAX_REQUESTS:
+        what = f"{load} for {settings.seconds:g} s"
+        raise ConfigurationError(f"{what} are more than {MAX_REQUESTS:,} requests; ask for less")
+    if settings.client == "httpx" and (not isinstance(load, Closed) or not load.keep_alive):
+        raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
+
+
+def targets_beside(
+    target: Server | str, beside: Mapping[str, AnyLoad] | None, remote: bool = False
+) -> tuple[Beside, ...]:
+    """Return where each load beside another leads, and that load; raises as `find_target` does."""
+    return tuple((find_target(target, path, remote), load) for path, load in (beside or {}).items())
+
+
+def _steps(load: AnyLoad | Steps) -> tuple[AnyLoad, ...]:
+    return load.loads if isinstance(load, Steps) else (load,)
+
+
+def _is_fixed(load: AnyLoad) -> bool:
+    return isinstance(load, Closed) and load.each is not None
 
 
 def _most_connections() -> int:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return MAX_USERS if most == resource.RLIM_INFINITY else most - SPARE_DESCRIPTORS
-
-
-def _between(name: str, value: object, least: float, most: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not least <= value <= most:  # type: ignore[arg-type,operator]
-        raise ConfigurationError(f"{name}={value!r}: expected seconds from {least:g} to {most:g}")
-
-
-def _counted(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
-    """Return how many requests each worker has counted in between."""
-    return {pid: count - before.get(pid, 0) for pid, count in after.items()}
-
-
-_BETWEEN = ("pressure_ns", "throttled_ns", "upstream_cpu_ns", "upstream_wait_ns")
-
-
-def _between_marks(marks: Sequence[Mark], name: str) -> int | None:
-    first, last = (getattr(mark, name) for mark in marks)
-    return None if first is None or last is None else int(last - first)
-
-
-def _use_of_cores(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> CoreUse:
-    """Return how long the cores were busy and idle in between, all together, and what was stolen of the one that lost most."""
-    spent = [{what: after[core][what] - used[what] for what in used} for core, used in before.items() if core in after]
-    together = {what: sum(core[what] for core in spent) for what in ("busy", "idle")}
-    return CoreUse(**together, steal=max((core["steal"] for core in spent), default=0))
-
-
-def _stretch(marks: Sequence[Mark], plan: Plan) -> dict[str, Any]:
-    first, last = marks
-    pairs = zip(first.server_cpu_ns, last.server_cpu_ns, strict=True)
-    spent = [None if before is None or after is None else after - before for before, after in pairs]
-    known = [one for one in spent if one is not None]
-    return {
-        "start": first.time_ns,
-        "end": last.time_ns,
-        "generator_cpu_ns": last.generator_cpu_ns - first.generator_cpu_ns,
-        "generator_wait_ns": last.generator_wait_ns - first.generator_wait_ns,
-        "worker_ended": len(known) < len(spent),
-        "server_cpu_ns": sum(known) if spent and len(known) == len(spent) else None,
-        "cores_watched": len(plan.cores),
-        "cores_shared": plan.core is None,
-        "cores_ns": _use_of_cores(first.cores_ns, last.cores_ns),
-        **{name: _between_marks(marks, name) for name in _BETWEEN},
-    }

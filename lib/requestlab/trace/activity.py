@@ -281,6 +281,12 @@ def _painted(rows: pd.DataFrame) -> Bars:
     )
 
 
+def over(*layers: Bars) -> Bars:
+    """Return bars painted over one another, the last on top."""
+    parts = [(bars.begin, bars.end, bars.state, bars.owner) for bars in layers]
+    return painted(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
 def stacked(start: Floats, end: Floats) -> Integers:
     """Return a row for each bar, the lowest that is free, so that no two bars overlap; `start` must be sorted."""
     busy: list[tuple[float, int]] = []

@@ -7,7 +7,7 @@ named only if looks in a row prove that it took most of the block.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from requestlab.worker.schema import IN_LOOP
@@ -57,8 +57,8 @@ def who_was_seen_most(stacks: Sequence[str]) -> Place:
 def _who_took_most(looks: Sequence[Look], whole: int) -> Place:
     unseen = whole - (looks[-1][0] - looks[0][0])
     for function in _innermost_first(looks):
-        if _taken_by(function, looks, all) >= MOSTLY * whole:
-            may_have = (_taken_by(other, looks, any) + unseen for other in _called_by(function, looks))
+        if _taken_by(function, looks) >= MOSTLY * whole:
+            may_have = (_taken_by(other, looks, share=0.5) + unseen for other in _called_by(function, looks))
             if max(may_have, default=0) >= MOSTLY * whole:
                 return NOWHERE
             lines = Counter(calls[function] for _, calls in looks if function in calls)
@@ -74,12 +74,11 @@ def _innermost_first(looks: Sequence[Look]) -> list[Place]:
     return sorted(depth, key=lambda function: -depth[function])
 
 
-def _taken_by(function: Place, looks: Sequence[Look], judge: Callable[[Iterable[bool]], bool]) -> int:
-    """Return how much was taken between two looks in a row of which both (`all`) or at least one (`any`) saw a function."""
+def _taken_by(function: Place, looks: Sequence[Look], share: float = 0) -> float:
+    """Return how much was taken between two looks in a row that both saw a function, and that share of it where one did."""
     return sum(
-        after - before
+        (after - before) * (0, share, 1)[(function in first) + (function in second)]
         for (before, first), (after, second) in pairwise(looks)
-        if judge((function in first, function in second))
     )
 
 
