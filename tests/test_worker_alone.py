@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
@@ -25,9 +24,6 @@ from requestlab.worker.ready import READY_PATH, request_counts
 
 LIBRARY = Path(requestlab.__file__).parent
 WORKER = LIBRARY / "worker"
-HOOKED = {"django", "asgiref", "uvicorn_worker"}
-"""What the worker may import where it is installed."""
-
 PROJECT = """
 import time
 from django.conf import settings
@@ -49,16 +45,6 @@ async def sleep(request):
 urlpatterns = [path("page/", page), path("sleep/", sleep)]
 wsgi, asgi = get_wsgi_application(), get_asgi_application()
 """
-
-
-def test_the_worker_imports_the_standard_library_only():
-    for path in WORKER.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 10))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                known = name.split(".")[0] in sys.stdlib_module_names | HOOKED
-                assert known or name.startswith("requestlab.worker"), (path.name, name)
 
 
 def pythons() -> list[str]:

@@ -38,9 +38,8 @@ def _wrap_middleware(base: Any, recorder: Recorder) -> None:
     convert = base.convert_exception_to_response
 
     def converted(get_response: Any) -> Any:
-        if isinstance(
-            getattr(get_response, "__self__", None), base.BaseHandler
-        ):  # the end of the chain, which calls the view
+        owner = getattr(get_response, "__self__", None)
+        if isinstance(owner, base.BaseHandler):  # the end of the chain, which calls the view
             return convert(get_response)
         name = layer_name(get_response)
         wrap = spanning_async if iscoroutinefunction(get_response) else spanning

@@ -59,9 +59,8 @@ class Recorder:
             return self.name(_TOO_MANY)
         with self._lock:
             if text not in self._names:
-                os.write(
-                    self._names_file, f"{json.dumps(text)}\n".encode()
-                )  # a line of its own, before a row points to it
+                # A line of its own, before a row points to it.
+                os.write(self._names_file, f"{json.dumps(text)}\n".encode())
                 self._names[text] = len(self._names)
             return self._names[text]
 
@@ -81,21 +80,9 @@ class Recorder:
     ) -> int:
         """Write a row and return its id; see `schema.ROW_COLUMNS`."""
         self.last = number = next(self._ids)
+        at = number % self._capacity * ROW.size
         ROW.pack_into(
-            self._bytes,
-            number % self._capacity * ROW.size,
-            number,
-            kind,
-            name,
-            request,
-            parent,
-            thread,
-            begin,
-            running,
-            done,
-            end,
-            ran_on,
-            value,
+            self._bytes, at, number, kind, name, request, parent, thread, begin, running, done, end, ran_on, value
         )
         return number
 
