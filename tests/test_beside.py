@@ -36,6 +36,7 @@ def beside(run: Run, other: Run, path: str = "/other/") -> Run:
     return Run(run.samples, run.thread_samples, about, beside={path: other})
 
 
+@pytest.mark.measuring
 def test_victims_wait_for_culprits_and_the_server_counts_them_all(server):
     run = lab.measure(
         server, "/async/wait/?ms=1", lab.open(rate=100), seconds=1, beside={"/async/burn/?ms=60": lab.open(rate=4)}
@@ -62,6 +63,7 @@ def test_nobody_is_counted_where_nothing_runs_beside(server):
     assert not math.isnan(run.summary["cpu_per_request"])
 
 
+@pytest.mark.measuring
 def test_loads_begin_and_end_together(server):
     load, other = lab.closed(1), lab.closed(2)
     run = lab.measure(server, "/async/wait/?ms=5", load, seconds=0.6, warmup=0.3, beside={"/async/page/": other})
@@ -147,6 +149,7 @@ def test_a_load_without_an_end_cannot_stand_beside_one_that_ends_by_itself(serve
         lab.measure(server, "/async/page/", lab.closed(1, each=1), beside={"/async/page/": lab.closed(1)})
 
 
+@pytest.mark.measuring
 def test_an_interrupt_ends_all_loads_within_half_a_second_and_leaves_nothing():
     code = (
         "import requestlab as lab, time\n"
@@ -163,6 +166,7 @@ def test_an_interrupt_ends_all_loads_within_half_a_second_and_leaves_nothing():
     assert left_after(2.0, besides=before_all) == []
 
 
+@pytest.mark.measuring
 def test_an_interrupt_while_load_processes_start_leaves_nothing():
     code = (
         "import requestlab as lab, time\n"
@@ -298,6 +302,7 @@ def test_the_load_processes_of_all_loads_are_not_taken_for_somebody_elses_on_sha
     assert "other processes" not in " ".join(run.summary["reasons"])
 
 
+@pytest.mark.measuring
 def test_contenders_are_compared_with_a_load_beside_each_of_them():
     with lab.serve(lab.SYNC) as sync, lab.serve(lab.ASYNC) as other:
         result = lab.compare(

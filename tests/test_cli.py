@@ -258,15 +258,13 @@ def test_an_open_loop_tells_planned_sent_and_late_requests_and_both_times():
     asked = ("--rate", "200", "--arrivals", "poisson", "--seed", "7", "--seconds", "0.5")
     rows = rows_of(requestlab("measure", "async", *asked).stdout)
     planned = int(re.fullmatch(r"(\d+) requests", rows["planned"])[1])  # type: ignore[index]
-    assert planned > 50
+    assert 50 < planned < 210  # in the stretch of 0.5 s, or in the warm-up of 0.25 s and still under way
     assert re.fullmatch(rf"{planned}, \d+ of them more than 1 ms late, 99% within [\d.]+ ms", rows["sent"])
     for name in ("p50", "p95", "p99"):
         assert re.fullmatch(r"[\d,.]+ ms response, [\d,.]+ ms service", rows[name])
     told = strict(requestlab("measure", "async", *asked, "--json").stdout)
     assert (told["rate"], told["arrivals"], told["seed"]) == (200, "poisson", 7)
-    assert told["planned"] == pytest.approx(
-        200 * told["seconds"], rel=0.4
-    )  # the seed's own, a machine's delay included
+    assert 50 < told["planned"] < 210
     assert told["service_p50"] <= told["p50"]
     assert told["late_p99"] >= 0
 
@@ -376,22 +374,20 @@ def test_a_run_that_cannot_be_saved_is_reported_all_the_same():
 # measure: what goes wrong
 
 
-def test_where_nothing_listens_the_run_is_all_errors_and_says_so():
-    done = requestlab("measure", "http://127.0.0.1:1/", "--json", *SHORT)
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["http://127.0.0.1:1/", *SHORT], r"\d+ × connection refused"),
+        (["sync", "/nowhere/", "--each", "4"], "4 × status 404"),
+    ],
+)
+def test_where_nothing_is_answered_the_run_is_all_errors_invalid_and_says_of_what_kind(arguments, kind):
+    done = requestlab("measure", *arguments, "--json")
     told = strict(done.stdout)
     assert done.exit_code == 1
     assert told["errors"] > 0
     assert (told["throughput"], told["p50"], told["validity"]) == (0, None, "invalid")
-    assert re.fullmatch(
-        r"Error: the run is invalid: no request was answered .* \(\d+ × connection refused\)\n", done.stderr
-    )
-
-
-def test_where_every_answer_is_a_404_the_run_is_invalid_and_the_table_names_the_status():
-    done = requestlab("measure", "sync", "/nowhere/", "--each", "4")
-    assert done.exit_code == 1
-    assert "4 × status 404" in done.stdout
-    assert "4 × status 404" in done.stderr
+    assert re.fullmatch(rf"Error: the run is invalid: no request was answered .* \({kind}\)\n", done.stderr)
 
 
 def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0():
@@ -522,12 +518,18 @@ def elsewhere(monkeypatch):
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_another_machine_is_left_alone_unless_remote_is_said():
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (SHORT, "127.0.0.1 is not this machine; load on others needs remote=True (--remote)"),
+        (("--remote", "--seconds", "0"), "seconds=0.0: expected seconds from 0.01 to 600"),
+    ],
+)
+def test_another_machine_is_left_alone_unless_remote_is_said_of_a_load_that_can_work(options, message):
     with tiny_server(answering(ANSWER)) as server:
-        result = requestlab("measure", server.url, *SHORT)
+        result = requestlab("measure", server.url, *options)
         assert server.accepted == 0
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: 127.0.0.1 is not this machine; load on others needs remote=True (--remote)\n"
+    assert (result.exit_code, result.output) == (1, f"Error: {message}\n")
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -549,14 +551,6 @@ def test_load_on_another_machine_is_announced_before_it_starts():
     assert result.exit_code == 0
     expected = "About to load another machine, localhost (127.0.0.1): 3 users, for 0.2 s and the warm-up before."
     assert said_before == [f"{expected} Ctrl-C stops it.\n"]
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_load_that_cannot_work_is_refused_and_not_announced():
-    with tiny_server(answering(ANSWER)) as server:
-        result = requestlab("measure", server.url, "--remote", "--seconds", "0")
-        assert server.accepted == 0
-    assert (result.exit_code, result.output) == (1, "Error: seconds=0.0: expected seconds from 0.01 to 600\n")
 
 
 def test_load_on_this_machine_is_not_announced():

@@ -514,12 +514,6 @@ def test_paths_and_loads_go_by_label_and_the_control_has_those_of_the_baseline(s
     assert sorted(order(result)[0]) == ["a", "a again", "b"]
 
 
-def test_it_stops_when_the_rounds_that_were_wanted_are_complete(slices, address):
-    result = lab.compare({"a": address, "b": address}, rounds=5)
-    assert result.complete == 5
-    assert result.about.stopped == "5 rounds were wanted"
-
-
 def test_it_stops_when_every_interval_is_narrow_but_not_before_six_rounds(slices, address):
     result = lab.compare({"a": address, "b": address}, rounds=50, width=0.05)
     assert result.complete == compare.MIN_ROUNDS_BY_WIDTH == 6
@@ -637,6 +631,7 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validity, "outside", lambda run: "")
 
 
+@pytest.mark.measuring
 def test_a_contender_that_is_slower_by_three_milliseconds_in_ten_is_called_slower_each_time():
     with known_server("delay", 10) as quick, known_server("delay", 13) as late:
         for _ in range(2):
@@ -717,6 +712,7 @@ def test_an_interrupt_ends_a_comparison_and_leaves_nothing_within_two_seconds():
     assert left_after(2.0) == []
 
 
+@pytest.mark.measuring
 def test_of_twenty_real_comparisons_of_a_thing_with_itself_no_more_than_stated_call_a_winner():
     """Five pairs of processes, so that what makes two processes differ for good has its part in it."""
     called = []

@@ -71,6 +71,7 @@ def test_a_reset_is_a_row():
     assert list(run.requests["error"]) == ["connection reset"] * 6
 
 
+@pytest.mark.measuring
 def test_a_server_that_is_not_there_is_a_row_for_every_attempt_and_no_flood():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening

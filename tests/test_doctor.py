@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 import os
 import re
 import resource
 import socket
-import subprocess
 import sys
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 import psutil
 import pytest
-from click.testing import CliRunner
 
-from requestlab import cli
 from requestlab.cli import doctor
 from requestlab.cli.doctor import (
     Examination,
@@ -37,6 +33,7 @@ from requestlab.system import limits, machine
 from requestlab.system.limits import SLOWING, Limits
 from requestlab.system.values import to_plain
 from tests.made_runs import MACHINE
+from tests.test_cli import requestlab, strict
 
 QUIET = Limits(
     memory=16 * 10**9,
@@ -56,20 +53,15 @@ ABLE = Resolution(60.0, 0.052, Interval(1.01, 0.97, 1.05, 8), differed=False, no
 NAN = Interval(math.nan, math.nan, math.nan, 0)
 
 
-def refuse(constant: str) -> NoReturn:
-    raise AssertionError(f"{constant} is not JSON")
-
-
 # What it finds here
 
 
 @pytest.fixture(scope="module")
 def told() -> dict[str, Any]:
-    command = [sys.executable, "-m", "requestlab.cli", "doctor", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = requestlab("doctor", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
-    result: dict[str, Any] = json.loads(done.stdout, parse_constant=refuse)
+    result: dict[str, Any] = strict(done.stdout)
     return result
 
 
@@ -82,23 +74,27 @@ def test_the_load_client_is_measured_with_one_ten_and_fifty_users(told):
         assert row["spread"] >= 0
 
 
+@pytest.mark.measuring
 def test_one_of_many_users_waits_longer_than_one_alone(told):
     one, _, fifty = told["load_client"]
     assert fifty["p50"] > one["p50"]
     assert told["floor"] == one
 
 
+@pytest.mark.measuring
 def test_the_generator_and_the_time_it_takes_agree(told):
     for row in told["load_client"]:
         cpu_of_all_s = row["throughput"] * row["generator_cpu_per_request"] / 1000
         assert cpu_of_all_s == pytest.approx(row["generator_share"], rel=0.5)
 
 
+@pytest.mark.measuring
 def test_two_small_writes_on_a_kept_alive_connection_are_not_trapped(told):
     assert 0 < told["keep_alive_p50"] < doctor.TRAP_MS
     assert told["trapped"] is False
 
 
+@pytest.mark.measuring
 def test_the_upstream_could_serve_far_more_than_any_django_asks_of_it(told):
     assert told["upstream_ceiling"] == pytest.approx(1_000 / told["upstream_cpu_per_request"])
     assert told["upstream_ceiling"] > 5_000
@@ -159,8 +155,8 @@ def test_a_listener_without_tcp_nodelay_fails_the_self_test(monkeypatch):
         return socket.create_server(("127.0.0.1", 0), backlog=100)
 
     monkeypatch.setattr(server, "_listen", slow_listener)
-    result = CliRunner().invoke(cli.commands, ["doctor", "--json"])
-    found = json.loads(result.stdout)
+    result = requestlab("doctor", "--json")
+    found = strict(result.stdout)
     assert result.exit_code == 1
     assert found["trapped"] is True
     assert found["keep_alive_p50"] > 1.5 * doctor.TRAP_MS
@@ -267,42 +263,36 @@ def groups(monkeypatch, tmp_path):
     return tmp_path / "tree"
 
 
-def test_without_control_groups_there_is_no_limit(groups):
+@pytest.mark.parametrize(
+    ("files", "cpu", "memory"),
+    [
+        ({}, None, None),
+        (  # the tightest on the way up counts
+            {"pod/cpu.max": "150000 100000", "pod/memory.max": "1000000000", "pod/lab/cpu.max": "max 100000"}
+            | {"pod/lab/memory.max": "500000000"},
+            1.5,
+            500_000_000,
+        ),
+        (  # version 1 of control groups
+            {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}
+            | {"memory/memory.limit_in_bytes": "700000000"},
+            0.5,
+            700_000_000,
+        ),
+        (  # no quota, and a limit beyond the memory there is
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}
+            | {"memory/memory.limit_in_bytes": "9223372036854771712"},
+            None,
+            None,
+        ),
+    ],
+)
+def test_limits_of_control_groups_are_found_in_both_their_versions(groups, files, cpu, memory):
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(f"{text}\n")
     around = limits.limits()
-    assert (around.cpu_limit, around.memory_limit) == (None, None)
-
-
-def test_the_tightest_limit_on_the_way_up_counts(groups):
-    (groups / "pod" / "cpu.max").write_text("150000 100000\n")
-    (groups / "pod" / "memory.max").write_text("1000000000\n")
-    (groups / "pod" / "lab" / "cpu.max").write_text("max 100000\n")
-    (groups / "pod" / "lab" / "memory.max").write_text("500000000\n")
-    around = limits.limits()
-    assert (around.cpu_limit, around.memory_limit) == (1.5, 500_000_000)
-
-
-def test_limits_of_the_first_version_of_control_groups_count_too(groups):
-    for folder, name, text in (
-        ("cpu", "cpu.cfs_quota_us", "50000\n"),
-        ("cpu", "cpu.cfs_period_us", "100000\n"),
-        ("memory", "memory.limit_in_bytes", "700000000\n"),
-    ):
-        (groups / folder).mkdir(exist_ok=True)
-        (groups / folder / name).write_text(text)
-    around = limits.limits()
-    assert (around.cpu_limit, around.memory_limit) == (0.5, 700_000_000)
-
-
-def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups):
-    for folder, name, text in (
-        ("cpu", "cpu.cfs_quota_us", "-1\n"),
-        ("cpu", "cpu.cfs_period_us", "100000\n"),
-        ("memory", "memory.limit_in_bytes", "9223372036854771712\n"),
-    ):
-        (groups / folder).mkdir(exist_ok=True)
-        (groups / folder / name).write_text(text)
-    around = limits.limits()
-    assert (around.cpu_limit, around.memory_limit) == (None, None)
+    assert (around.cpu_limit, around.memory_limit) == (cpu, memory)
 
 
 # How it is shown
@@ -310,7 +300,7 @@ def test_a_quota_of_minus_one_and_a_limit_beyond_the_memory_are_no_limits(groups
 
 def shown(monkeypatch, found: Examination, *options: str) -> Any:
     monkeypatch.setattr(doctor, "examine", lambda: found)
-    return CliRunner().invoke(cli.commands, ["doctor", *options])
+    return requestlab("doctor", *options)
 
 
 def examined(**changes: Any) -> Examination:
@@ -346,7 +336,7 @@ def test_where_nothing_is_known_of_the_resolution_the_report_says_why(monkeypatc
     result = shown(monkeypatch, examined(resolution=unable))
     line = "resolution: today nothing can be said about differences that can be told in 60 s: 1 of 8 rounds count\n"
     assert line in result.stdout
-    told = json.loads(shown(monkeypatch, examined(resolution=unable), "--json").stdout, parse_constant=refuse)
+    told = strict(shown(monkeypatch, examined(resolution=unable), "--json").stdout)
     assert (told["resolution"]["difference"], told["resolution"]["why"]) == (None, "1 of 8 rounds count")
 
 
@@ -354,7 +344,7 @@ def test_a_figure_without_evidence_is_a_dash_and_in_json_null(monkeypatch):
     silent = unsteady(p99=math.nan)
     table = shown(monkeypatch, examined(load_client=silent)).stdout
     assert re.search(r"^ +50 +10,000 +5 +– +0\.05 ", table, re.MULTILINE)
-    told = json.loads(shown(monkeypatch, examined(load_client=silent), "--json").stdout, parse_constant=refuse)
+    told = strict(shown(monkeypatch, examined(load_client=silent), "--json").stdout)
     assert told["load_client"][2]["p99"] is None
 
 

@@ -17,6 +17,7 @@ def stopped(server):
     return [psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in server.pids]
 
 
+@pytest.mark.measuring
 def test_what_is_due_during_a_freeze_waits_in_an_open_loop_and_hardly_anything_in_a_closed_one(server):
     slow = {}
     for load in (lab.closed(users=2), lab.open(rate=200)):

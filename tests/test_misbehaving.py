@@ -107,6 +107,7 @@ def test_silent_clients_connect_send_nothing_and_stay_to_the_end():
     assert (run.summary["validity"], run.summary["reasons"], run.summary["errors"]) == ("valid", [], 0)
 
 
+@pytest.mark.measuring
 def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
     def thank(connection: socket.socket, seen: Seen) -> None:
         if len(seen.data.partition(b"\r\n\r\n")[2]) == 2_000:
@@ -134,6 +135,7 @@ def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
     assert run.about.started == len(run.samples) == len(seen)
 
 
+@pytest.mark.measuring
 def test_who_sends_at_once_lets_nobody_wait_for_the_body():
     """Not for the next look at the client, and not for the acknowledgement of the head, which takes 40 ms."""
 
@@ -165,6 +167,7 @@ def test_a_slow_sender_of_a_head_sends_a_head_of_that_size_slowly_and_is_answere
     assert stays(run)[0] >= 0.25
 
 
+@pytest.mark.measuring
 def test_a_head_that_is_not_complete_is_never_answered():
     with watching() as (server, seen):
         run = measured(server, lab.slow_senders(1, head=True, per_s=100))
@@ -173,6 +176,7 @@ def test_a_head_that_is_not_complete_is_never_answered():
     assert list(run.requests["error"]) == ["left"]
 
 
+@pytest.mark.measuring
 def test_slow_readers_read_no_faster_than_they_say_and_the_system_hides_it_not():
     sent: list[int] = []
 
@@ -191,6 +195,7 @@ def test_slow_readers_read_no_faster_than_they_say_and_the_system_hides_it_not()
     assert sum(sent) < LARGE / 2  # the server could not get rid of more than the system's buffers hold
 
 
+@pytest.mark.measuring
 def test_slow_readers_read_as_fast_as_they_say():
     def large(connection: socket.socket) -> None:
         while read_request(connection):
@@ -201,6 +206,7 @@ def test_slow_readers_read_as_fast_as_they_say():
     assert 0.5 * 2e6 * SECONDS <= run.requests["size"][0] <= 2e6 * stays(run)[0]
 
 
+@pytest.mark.measuring
 def test_a_slow_reader_that_has_read_the_answer_asks_again_on_the_same_connection():
     with tiny_server(answering(OK)) as server:
         run = measured(server, lab.slow_readers(1, per_s=500))
@@ -236,6 +242,7 @@ def test_an_idle_client_that_the_server_closes_does_not_come_again(said):
     assert (run.requests["done"] < run.about.end).all()
 
 
+@pytest.mark.measuring
 def test_who_disconnects_is_seen_to_leave_half_way_and_comes_again():
     with watching() as (server, seen):
         run = measured(server, lab.disconnecting(2, after_ms=100))
@@ -260,6 +267,7 @@ def test_who_disconnects_while_the_answer_arrives_resets_the_connection():
     assert set(run.requests["status"]) == {200}
 
 
+@pytest.mark.measuring
 def test_who_is_answered_before_it_leaves_waits_until_then():
     with tiny_server(answering(OK)) as server:
         run = measured(server, lab.disconnecting(1, after_ms=100))
@@ -268,6 +276,7 @@ def test_who_is_answered_before_it_leaves_waits_until_then():
     assert (run.requests["planned"].diff().dropna() / 1e6 >= 100).all()
 
 
+@pytest.mark.measuring
 @pytest.mark.parametrize("load", [lab.silent(2), lab.slow_senders(2, per_s=10), lab.slow_readers(2, per_s=100)])
 def test_who_is_closed_out_comes_again_a_tenth_of_a_second_later(load):
     with tiny_server(lambda connection: None) as server:
@@ -298,6 +307,7 @@ def server():
         yield server
 
 
+@pytest.mark.measuring
 def test_victims_are_judged_and_those_beside_them_are_rows_of_their_own(server):
     others = {
         "/sync/page/": lab.silent(2),
@@ -333,6 +343,7 @@ def test_a_run_beside_clients_that_misbehave_is_saved_with_them(server, tmp_path
     assert loaded.summary["reasons"] == run.summary["reasons"]
 
 
+@pytest.mark.measuring
 def test_contenders_are_compared_beside_clients_that_misbehave(server):
     with lab.serve(lab.SYNC) as sync:
         result = lab.compare(
@@ -428,6 +439,7 @@ def test_the_words_for_how_a_request_ended_keep_their_places_in_saved_runs():
 # Their end.
 
 
+@pytest.mark.measuring
 def test_an_interrupt_ends_them_within_half_a_second_and_closes_their_connections():
     code = (
         "import requestlab as lab, socket, time\n"
@@ -444,6 +456,7 @@ def test_an_interrupt_ends_them_within_half_a_second_and_closes_their_connection
     assert left_after(2.0, besides=before_all) == []
 
 
+@pytest.mark.measuring
 def test_as_many_as_are_allowed_come_and_go_in_time():
     with watching() as (server, seen):
         with LoadProcessPool() as pool:

@@ -107,6 +107,7 @@ def test_nothing_is_sent_before_it_is_due_and_what_is_late_is_counted():
     assert run.response_ms - run.service_ms == pytest.approx(late_ms[timed].to_numpy())
 
 
+@pytest.mark.measuring
 def test_the_schedule_is_kept_better_than_a_timer_of_whole_milliseconds_would():
     """Every other request is due half a millisecond after a whole one; such a timer would be 0.5 ms late, each time."""
     late_ms = []
@@ -124,6 +125,7 @@ def test_a_stretch_without_visitors_lasts_as_long_as_any_other():
     assert last.time_ns - first.time_ns >= 0.99 * 0.4e9
 
 
+@pytest.mark.measuring
 def test_a_connection_that_is_free_is_used_again_and_a_new_one_opened_where_none_is():
     with known_server("delay", 100) as known:
         run = lab.measure(known.url, "/", lab.open(100), seconds=1, warmup=0)
@@ -135,6 +137,7 @@ def test_a_connection_that_is_free_is_used_again_and_a_new_one_opened_where_none
     assert one_each.summary["errors"] == 0
 
 
+@pytest.mark.measuring
 def test_who_takes_longer_than_the_schedule_has_more_under_way_and_is_said_to_fall_behind():
     """A server of one worker that takes 20 ms and is asked for twice as much as it can give."""
     with lab.serve(lab.SYNC) as server:
@@ -148,6 +151,7 @@ def test_who_takes_longer_than_the_schedule_has_more_under_way_and_is_said_to_fa
 # What cannot be sent.
 
 
+@pytest.mark.measuring
 def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
     with known_server("delay", 40) as known:
         outcome = run_plan(plan(known.address, connections=1, rate=50.0))
@@ -177,6 +181,7 @@ def test_a_request_that_was_never_sent_is_a_row_all_the_same():
     assert (rows["done"] - rows["planned"] < 2e9).all()
 
 
+@pytest.mark.measuring
 def test_a_request_that_is_overdue_is_not_sent_any_more():
     with known_server("delay", 5_000) as known:
         outcome = run_plan(plan(known.address, connections=1, rate=200.0, timeout_s=0.2))
@@ -213,6 +218,7 @@ def vanishing(after_s: float) -> Iterator[tuple[str, int]]:
     end.join()
 
 
+@pytest.mark.measuring
 def test_thousands_that_wait_for_a_connection_to_a_server_that_vanishes_are_refused_one_by_one():
     with vanishing(after_s=0.8) as address:
         outcome = run_plan(plan(address, connections=3, rate=4_000.0, seconds=1.0))

@@ -12,7 +12,7 @@ from requestlab.comparison.call_costs import call_costs as measured
 from requestlab.errors import ConfigurationError
 from requestlab.plots.call_costs import call_costs, finding
 from tests.made_runs import COSTED
-from tests.test_plots import assert_legible, words_of
+from tests.pictures import assert_legible, words_of
 
 COSTS = {
     "call": (0.02, "nothing(), a plain call"),

@@ -14,7 +14,7 @@ from requestlab.plots.inputs import gather
 from requestlab.trace.requests import minus, steps, waiting_us
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.schema import KINDS
-from tests.test_plots import START, assert_legible, drawn_texts, made, words_of
+from tests.pictures import START, assert_legible, drawn_texts, made, words_of
 
 LOOP, THREAD = 70, 71
 
@@ -130,10 +130,11 @@ def bars(axes, **wanted):
 
 
 WRITTEN = """
-/sync/page/, 1 users; 1 request traced; one cell below is one crossing | ■ mixed | your prediction: 1
+■ mixed | /sync/page/, 1 users; 1 request traced; one cell below is one crossing | your prediction: 1
 1 signal | 2 middleware | 1 view | 1 close | 5 crossings per request | 70 µs each, in the median
+the only request
 2.0 ms in the application; 5 crossings cost 390 µs, 20% of its time; the view's own code ran for 400 µs, 20%
-the only request | request GET /sync/page/ | request_started signal | 40 + 30 | = 70 | SessionMiddleware
+request GET /sync/page/ | request_started signal | 40 + 30 | = 70 | SessionMiddleware
 SessionMiddleware.process_request | 40 + 30 | = 70 | view labapp.sync_views.page | 50 + 60 | = 110
 SessionMiddleware.process_response | 40 + 30 | = 70 | response.close | 40 + 30 | = 70 | there + back | = cost, µs
 µs since the request reached the application | runs on a thread | runs on the event loop | waits for a thread

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,8 +9,7 @@ import pytest
 import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.plots import crossover
-from tests.test_plot_ratios import THREADS, compared, said, two
-from tests.test_plots import assert_legible, words_of
+from tests.pictures import GTHREAD, assert_legible, compared, said, two, words_of
 
 
 def of_share(share, *, noise=0.01, **kwargs):
@@ -37,21 +37,15 @@ EXPECTED = {"sync": formula(1), "async": formula(20)}
 # The finding in words
 
 
-def test_the_title_says_where_each_contender_is_slower_and_where_it_is_faster():
-    alt = crossover(by_share()).alt.replace("\N{NO-BREAK SPACE}", " ")
-    assert alt.startswith(
-        "Against sync, by the share of waiting: asgi is slower at 0 %, faster at 50 % and 90 % (up to "
-    )
-    assert "; async is slower at 0 %, faster at 50 % and 90 % (up to " in alt
-
-
-def test_where_no_winner_can_be_told_the_title_says_so():
-    assert "async is not told apart at 10" in crossover(by_share(10)).alt
-
-
-def test_the_alternative_text_and_the_figure_say_the_same():
+def test_the_title_and_the_alternative_text_say_where_each_contender_is_slower_and_where_it_is_faster():
     picture = crossover(by_share())
+    expected = (
+        r"Against sync, by the share of waiting: asgi is slower at 0 %, faster at 50 % and 90 % \(up to 3\.\d\d times\); "
+        r"async is slower at 0 %, faster at 50 % and 90 % \(up to 4\.\d\d times\)\."
+    )
+    assert re.fullmatch(expected, picture.alt)
     assert picture.alt.removesuffix(".") in said(picture)
+    assert "async is not told apart at 10 %" in crossover(by_share(10)).alt
 
 
 # What is drawn
@@ -115,7 +109,7 @@ def test_what_speaks_against_a_verdict_is_written_below():
         lambda: crossover({share: two(noise=0.3) for share in (0, 50)}),
         lambda: crossover(
             {
-                share: compared({"a long name " * 5: (lab.SYNC, {}), "another" * 9: (THREADS, {"per_s": 900})})
+                share: compared({"a long name " * 5: (lab.SYNC, {}), "another" * 9: (GTHREAD, {"per_s": 900})})
                 for share in (0, 50)
             }
         ),
@@ -134,20 +128,15 @@ def test_what_is_not_comparisons_by_share_is_refused(wrong):
         crossover(wrong)
 
 
-def test_comparisons_of_other_contenders_do_not_make_one_figure():
-    with pytest.raises(ConfigurationError, match="the same contenders"):
-        crossover({0: two(), 50: of_share(50)})
-    with pytest.raises(ConfigurationError, match="needs two contenders"):
-        crossover({0: compared({"sync": (lab.SYNC, {})}, control="sync again")})
-
-
-@pytest.mark.parametrize("expected", [{"nobody": math.sqrt}, {"sync": 100}])
-def test_a_formula_is_a_function_for_a_contender(expected):
-    with pytest.raises(ConfigurationError, match="it maps contenders"):
-        crossover(by_share(), expected)
-
-
-@pytest.mark.parametrize("predicted", ["1", -1, float("nan")])
-def test_a_prediction_that_is_no_number_is_refused(predicted):
-    with pytest.raises(ConfigurationError, match="predicted"):
-        crossover(by_share(), predicted=predicted)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (({0: two(), 50: of_share(50)},), "the same contenders"),
+        (({0: compared({"sync": (lab.SYNC, {})}, control="sync again")},), "needs two contenders"),
+        *(((by_share(), wrong), "it maps contenders") for wrong in ({"nobody": math.sqrt}, {"sync": 100})),
+        *(((by_share(), None, wrong), "predicted") for wrong in ("1", -1, float("nan"))),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_what_was_expected(arguments, words):
+    with pytest.raises(ConfigurationError, match=words):
+        crossover(*arguments)

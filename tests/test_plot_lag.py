@@ -9,19 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
-from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.lag import Block, Loop, culprits, loops
+from requestlab.measurement.lag import Block, Loop, culprits, finding, loops
 from requestlab.plots import style
-from requestlab.plots.inputs import gather
 from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.schema import IN_CALL, OWN, STACK, TICK
-from tests.test_plots import MS, START, assert_legible, made, words_of
+from tests.made_runs import MS
+from tests.pictures import START, assert_legible, made, words_of
 
 EVERY_MS = EVERY_NS / MS
 FLOOR_MS = 0.08
@@ -79,13 +78,8 @@ def _row(pid, begin, end, **cells):
     return dict.fromkeys(COLUMNS, 0) | {"pid": pid, "thread": pid} | times | cells
 
 
-def loops_of(run):
-    [contender] = gather([run], "lag")
-    return loops(run, contender.label)
-
-
-def told(picture):
-    return " ".join(words_of(picture)).replace("\n", " ")
+def said(picture):
+    return " | ".join(words_of(picture)).replace("\n", " ")
 
 
 def towers(axes):
@@ -99,77 +93,101 @@ def level_lines(axes):
     return {round(float(line.get_ydata()[0]), 3): line for line in level}
 
 
-# The finding in words
+def dots(axes):
+    (line,) = [line for line in axes.lines if line.get_marker() == "."]
+    return line.get_xdata(), line.get_ydata()
 
 
-def test_a_loop_that_was_never_held_up_has_no_problem():
-    picture = lag(measured())
-    assert picture.alt == "The event loop was never held up: no callback would have waited longer than 0.08 ms."
-    said = told(picture)
-    assert "Nothing to do" in said
-    assert "No problem: median 0.08 ms (limit 10 ms), maximum 0.08 ms (limit 100 ms)" in said
-    assert "Shaded" not in said
+# The finding
 
-
-def test_the_title_names_how_often_how_long_and_who():
-    picture = lag(measured((200, 120, CALL), (400, 301, CALL)))
-    finding = "The event loop was blocked twice for up to 302 ms by a blocking call in block (labapp/async_views.py:41)"
-    assert picture.alt == f"{finding}."
-    assert finding in told(picture).replace("\N{NO-BREAK SPACE}", " ")
+SIX_MS = [(i * 10 + 5, 6, HOG) for i in range(95)]
+FIFTY_MS = [(i * 62 + 5, 50, CODE) for i in range(15)]
 
 
 @pytest.mark.parametrize(
-    ("cause", "found", "advised"),
+    ("stalls", "reached", "much", "causes"),
     [
-        (CALL, "blocked once for 151 ms by a blocking call in block (labapp/async_views.py:41)", "async twin"),
-        (CODE, "blocked once for 15", "another process"),
-        (HOG, "held up once for 15", "leave the loop's code alone"),
-        (SYSTEM, "by the operating system, which gave it no core", "quieter machine"),
+        ([], (False, False), False, []),
+        ([(400, 7, CODE)], (False, False), False, ["blocking code"]),
+        ([(400, 150, CALL)], (False, True), True, ["blocking call"]),
+        (FIFTY_MS, (True, False), True, ["blocking code"]),  # many short blocks are a problem by their median
+        (SIX_MS, (False, False), True, ["GIL held elsewhere"]),
+        ([(400, 300, CALL), (100, 5, SYSTEM)], (False, True), True, ["blocking call"]),  # trifles do not matter
+        ([(400, 300, CALL), (100, 80, CODE)], (False, True), True, ["blocking call", "blocking code"]),
     ],
 )
-def test_each_cause_has_its_words_and_its_advice(cause, found, advised):
-    picture = lag(measured((400, 150, cause)))
-    assert found in picture.alt
-    assert advised in told(picture)
+def test_the_finding(stalls, reached, much, causes):
+    found = finding(measured(*stalls), "async")
+    assert found.worst.too_late == reached
+    assert (found.troubled, found.much) == (any(reached), much)
+    assert [culprit.cause for culprit in found.weighty] == causes
 
 
-def test_a_short_block_is_told_and_is_no_problem():
-    picture = lag(measured((400, 7, CODE)))
-    assert picture.alt.startswith("The event loop was blocked once for ")
-    assert picture.alt.endswith("by burn_cpu (labapp/work.py:16): no problem.")
-
-
-def test_trifles_are_not_in_the_title_but_other_culprits_of_weight_are():
-    assert "otherwise" not in lag(measured((100, 5, SYSTEM), (400, 300, CALL))).alt
-    assert "; once for 8" in lag(measured((100, 80, CODE), (400, 300, CALL))).alt
-
-
-def test_many_short_blocks_are_a_problem_by_their_median():
-    run = measured(*((i * 62 + 5, 50, CODE) for i in range(15)))
-    assert loops_of(run)[0].too_late == (True, False)
-    assert "A problem: median" in told(lag(run))
-
-
-def test_a_loop_held_up_for_long_below_the_limits_is_not_called_healthy():
-    said = told(lag(measured(*((i * 10 + 5, 6, HOG) for i in range(95)))))
-    assert "Below the limits" in said
-    assert "No problem" not in said
-    assert "move the computation of the other thread" in said
+@pytest.mark.parametrize(
+    ("stalls", "title", "advised"),
+    [
+        (
+            [],
+            "never held up: no callback would have waited longer than 0.08 ms.",
+            "Nothing to do: no limit is reached.",
+        ),
+        (
+            [(400, 151, CALL)],
+            "blocked once for 152 ms by a blocking call in block (labapp/async_views.py:41).",
+            "async twin",
+        ),
+        (
+            [(400, 7, CODE)],
+            "blocked once for 8.9 ms by code that computed in burn_cpu (labapp/work.py:16): no problem.",
+            "Nothing to do",
+        ),
+        (
+            [(400, 301, CODE), (100, 80, CALL)],
+            "labapp/work.py:16); once for 81 ms otherwise.",
+            "compute in another process",
+        ),
+        (
+            SIX_MS,
+            "by another thread that held the GIL.",
+            "% of the time something held up the loop. What to do: leave the loop",
+        ),
+        (
+            [(400, 150, HOG)],
+            "held up once for 151 ms by another thread that held the GIL.",
+            "What to do: leave the loop",
+        ),
+        ([(400, 150, SYSTEM)], "by the operating system, which gave it no core.", "quieter machine"),
+    ],
+)
+def test_each_cause_has_its_words_and_its_advice(stalls, title, advised):
+    picture = lag(measured(*stalls))
+    assert picture.alt.startswith("The event loop was ")
+    assert picture.alt.endswith(title)
+    assert advised in said(picture)
 
 
 def test_of_several_runs_the_title_has_the_longest_stop_of_each():
     picture = lag({"sleeps": measured((400, 150, CALL)), "awaits": measured()})
     assert picture.alt == (
-        "How long the event loop was held up at most: 151 ms under sleeps (blocking call in block, labapp/async_views.py:41); "
-        "never under awaits."
+        "How long the event loop was held up at most: 151 ms under sleeps by a blocking call in block "
+        "(labapp/async_views.py:41), never under awaits."
     )
-    assert "What to do under sleeps" in told(picture)
+    assert "What to do under sleeps: await" in said(picture)
 
 
-def test_the_limits_are_stated_with_their_reason():
-    said = told(lag(measured()))
-    assert "Limits as in Clinic.js Doctor: a median of 10 ms, for" in said
-    assert "a maximum of 100 ms, for" in said
+def test_a_picture_in_words():
+    words, explained = said(lag(measured((200, 120, CALL), (400, 301, CALL)), predicted=300)).split(" | A dot is ")
+    assert words == (
+        "▲ async (suspect) | /async/block/, 5 users | A problem: maximum 301 ms (limit 100 ms); held up for 42% of the time | "
+        "block (labapp/async_views.py:41) blocking call: twice, up to 302 ms | ms since the first request was planned | "
+        "how late, in ms (log.) | 0.1 | 1 | 10 | 100 | p50 0.08 ms | p99 291 ms | max 301 ms | idle floor: 0.08 ms | "
+        "limit of the median: 10 ms | limit of the maximum: 100 ms | your prediction: 300 ms | "
+        "for so much of the time, a callback would have waited no longer | 50 % | 99 % | "
+        "The event loop was blocked twice for up to 302 ms by a blocking call in block (labapp/async_views.py:41) | "
+        "What to do: await the call's async twin (asyncio.sleep for time.sleep, an async client), or hand it to a thread with "
+        "sync_to_async."
+    )
+    assert "a median of 10 ms, for then nobody is served for so long" in explained
 
 
 # What is drawn
@@ -177,49 +195,51 @@ def test_the_limits_are_stated_with_their_reason():
 
 def test_every_tick_is_drawn_where_it_was_due_as_late_as_it_ran():
     axes, _ = lag(measured((400, 50, CALL))).figure.axes
-    dots = next(line for line in axes.lines if line.get_marker() == ".")
-    time, late = dots.get_xdata(), dots.get_ydata()
+    time, late = dots(axes)
     assert np.diff(time).tolist() == [pytest.approx(EVERY_MS)] * (len(time) - 1)
-    assert late[(time < 398) | (time > 452)].tolist() == pytest.approx(
-        [FLOOR_MS] * int(((time < 398) | (time > 452)).sum())
-    )
+    assert late[(time < 398) | (time > 452)] == pytest.approx(FLOOR_MS)
     assert late.max() == pytest.approx(50)
     assert axes.get_yscale() == "log"
     low, high = axes.get_ylim()
     assert low < FLOOR_MS < late.max() < high
 
 
-def test_a_block_is_shaded_from_begin_to_end_as_high_as_it_was_long():
-    axes, _ = lag(measured((400, 300, CALL))).figure.axes
-    [(begin, end, height)] = towers(axes)
-    assert begin == pytest.approx(400, abs=EVERY_MS)
-    assert end == pytest.approx(700, abs=0.1)
-    assert height == pytest.approx(300, abs=EVERY_MS)
+@pytest.mark.parametrize(("cause", "hatched"), [(CALL, True), (CODE, False)])
+def test_a_block_is_shaded_as_long_and_high_as_it_was_and_hatched_where_it_waited(cause, hatched):
+    axes, _ = lag(measured((400, 300, cause))).figure.axes
+    assert towers(axes) == [
+        (pytest.approx(400, abs=EVERY_MS), pytest.approx(700, abs=0.1), pytest.approx(300, abs=EVERY_MS))
+    ]
+    [tower] = [patch for patch in axes.patches if type(patch) is Polygon]
+    assert bool(tower.get_hatch()) is hatched
+    assert style.EVENT_LOOP.lower() in {to_hex(tower.get_facecolor()), to_hex(tower.get_edgecolor())}
 
 
-def test_the_culprit_is_named_beside_its_longest_block():
-    picture = lag(measured((100, 40, CODE), (300, 90, CODE), (600, 200, CALL)))
-    axes, _ = picture.figure.axes
-    labels = [text.get_text() for text in axes.texts]
-    assert any(text.startswith("block, labapp/async_views.py:41\nblocking call: 20") for text in labels)
-    assert any(text.startswith("burn_cpu, labapp/work.py:16\nblocking code: twice, up to 9") for text in labels)
+def test_culprits_are_named_beside_their_longest_blocks():
+    axes, _ = lag(measured((100, 40, CODE), (300, 90, CODE), (600, 200, CALL))).figure.axes
+    assert [text.get_text() for text in axes.texts][-2:] == [
+        "block (labapp/async_views.py:41)\nblocking call: 201 ms",
+        "burn_cpu (labapp/work.py:16)\nblocking code: twice, up to 92 ms",
+    ]
     tips = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "v")
     assert tips == [pytest.approx(300, abs=EVERY_MS), pytest.approx(600, abs=EVERY_MS)]
 
 
-def test_what_waits_is_hatched_and_what_computes_is_solid():
-    for cause, hatched in ((CALL, True), (CODE, False)):
-        [tower] = [patch for patch in lag(measured((400, 100, cause))).figure.axes[0].patches if type(patch) is Polygon]
-        assert bool(tower.get_hatch()) is hatched
-        assert style.EVENT_LOOP.lower() in {to_hex(tower.get_facecolor()), to_hex(tower.get_edgecolor())}
+def test_limits_floor_and_prediction_are_lines_in_both_panels():
+    for axes in lag(measured(), predicted=300).figure.axes:
+        levels = level_lines(axes)
+        assert {10.0, 100.0, FLOOR_MS, 300.0} <= set(levels)
+        assert levels[300.0].get_color() == style.INK
+        assert axes.get_ylim()[1] > 300
+    assert not any("prediction" in text for text in words_of(lag(measured())))
 
 
-def test_limits_and_floor_are_lines_with_words_in_both_panels():
-    picture = lag(measured())
-    for axes in picture.figure.axes:
-        assert {10.0, 100.0, FLOOR_MS} <= set(level_lines(axes))
-    said = words_of(picture)
-    assert {"limit of the median: 10 ms", "limit of the maximum: 100 ms", "idle floor: 0.08 ms"} <= set(said)
+def test_a_prediction_is_drawn_where_it_belongs_and_one_of_nothing_at_the_bottom():
+    one, _, other, _ = lag({"one": measured(), "other": measured()}, predicted={"other": 5}).figure.axes
+    assert (5.0 in level_lines(one), 5.0 in level_lines(other)) == (False, True)
+    picture = lag(measured(), predicted=0)
+    assert LOWEST_MS in level_lines(picture.figure.axes[0])
+    assert "your prediction: 0 ms" in words_of(picture)
 
 
 def test_the_sorted_lateness_gives_missed_ticks_their_weight():
@@ -227,103 +247,64 @@ def test_the_sorted_lateness_gives_missed_ticks_their_weight():
     _, axes = lag(run).figure.axes
     curve = next(line for line in axes.lines if line.get_drawstyle() == "steps-pre")
     share, late = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())
-    assert share[0] == 0
-    assert share[-1] == pytest.approx(100)
+    assert (share[0], share[-1]) == (0, pytest.approx(100))
     assert float(share[late < 1].max()) == pytest.approx(60, abs=1)
-    marked = [line for line in axes.lines if line.get_marker() == "^"]
-    [loop] = loops_of(run)
-    assert list(marked[0].get_ydata()) == [loop.percentile(50), loop.percentile(99), loop.max_ms]
-    assert any(text.startswith("p99 ") and "max 400 ms" in text for text in words_of(lag(run)))
+    marked = [float(line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "^"]
+    [loop] = loops(run, "async")
+    assert marked == [loop.percentile(50), loop.percentile(99), loop.max_ms]
 
 
 def test_each_worker_has_a_row_and_a_verdict_of_its_own():
-    run = measured(workers=[[(300, 200, CALL)], [], [(500, 30, CODE)]], configuration=lab.ASYNC.replace(workers=3))
-    picture = lag(run)
+    picture = lag(
+        measured(workers=[[(300, 200, CALL)], [], [(500, 30, CODE)]], configuration=lab.ASYNC.replace(workers=3))
+    )
     assert picture.alt.startswith("1 of 3 event loops was blocked once for 20")
     assert len(picture.figure.axes) == 6
-    said = told(picture)
-    assert "Worker 1: a problem: maximum 2" in said
-    assert "Worker 2: no problem" in said
+    assert "Worker 1: a problem: maximum 2" in said(picture)
+    assert "Worker 2: no problem: median 0.08 ms (limit 10 ms), maximum 0.08 ms (limit 100 ms)" in said(picture)
     assert len({axes.get_ylim() for axes in picture.figure.axes}) == 1
-
-
-def test_workers_that_were_all_held_up_by_one_thing_are_all():
-    run = measured(workers=[[(300, 200, CALL)]] * 2, configuration=lab.ASYNC.replace(workers=2))
-    assert lag(run).alt.startswith("All 2 event loops were blocked twice for up to 20")
+    alike = measured(workers=[[(300, 200, CALL)]] * 2, configuration=lab.ASYNC.replace(workers=2))
+    assert lag(alike).alt.startswith("All 2 event loops were blocked twice for up to 20")
 
 
 def test_of_too_many_workers_the_latest_are_drawn_and_the_others_counted():
     workers = [[(300, 10 * number, CALL)] if number else [] for number in range(MAX_ROWS + 2)]
-    picture = lag(measured(workers=workers, configuration=lab.ASYNC.replace(workers=len(workers))))
-    said = told(picture)
+    picture = lag(measured(workers=workers, configuration=lab.ASYNC.replace(workers=len(workers)), lost=1234))
     assert len(picture.figure.axes) == 2 * MAX_ROWS
-    assert "2 more event loops that were less late are not drawn" in said
-    assert "Worker 1:" not in said
-    assert f"Worker {MAX_ROWS + 2}:" in said
+    assert "2 more event loops that were less late are not drawn" in said(picture)
+    assert ["Worker 1:" in said(picture), f"Worker {MAX_ROWS + 2}:" in said(picture)] == [False, True]
+    assert "1,234 rows of the probe were lost" in said(picture)
+    both = lag(
+        {name: measured(workers=[[]] * 4, configuration=lab.ASYNC.replace(workers=4)) for name in ("one", "other")}
+    )
+    assert len(both.figure.axes) == 2 * MAX_ROWS  # shared among the runs, those of a mapping too
 
 
 def test_of_thousands_of_ticks_no_peak_is_lost():
     run = measured((4321, 37, CALL), ends_ms=20_000)
-    about = replace(run.about, end=START + 20_000 * MS)
-    picture = lag(dataclasses.replace(run, about=about))
-    dots = next(line for line in picture.figure.axes[0].lines if line.get_marker() == ".")
-    assert len(dots.get_xdata()) < 5000
-    assert max(dots.get_ydata()) == pytest.approx(37, abs=EVERY_MS)
+    picture = lag(dataclasses.replace(run, about=replace(run.about, end=START + 20_000 * MS)))
+    time, late = dots(picture.figure.axes[0])
+    assert len(time) < 5000
+    assert max(late) == pytest.approx(37, abs=EVERY_MS)
 
 
-def test_a_prediction_is_drawn_and_named():
-    picture = lag(measured((400, 50, CALL)), predicted=300)
-    for axes in picture.figure.axes:
-        assert level_lines(axes)[300.0].get_color() == style.INK
-        assert axes.get_ylim()[1] > 300
-    assert "your prediction: 300 ms" in words_of(picture)
-    assert not any("prediction" in text for text in words_of(lag(measured())))
-
-
-def test_a_prediction_by_label_is_drawn_where_it_belongs():
-    picture = lag({"one": measured(), "other": measured()}, predicted={"other": 5})
-    one, _, other, _ = picture.figure.axes
-    assert (5.0 in level_lines(one), 5.0 in level_lines(other)) == (False, True)
-
-
-def test_a_prediction_of_nothing_is_drawn_at_the_bottom():
-    picture = lag(measured(), predicted=0)
-    assert LOWEST_MS in level_lines(picture.figure.axes[0])
-    assert "your prediction: 0 ms" in words_of(picture)
-
-
-def test_runs_have_their_configurations_colour_and_marker():
-    picture = lag(measured(), measured(configuration=lab.MIXED))
-    _, first, _, second = picture.figure.axes
-    for axes, face in ((first, style.looks([("async", "async")])[0]), (second, style.looks([("mixed", "mixed")])[0])):
-        assert any(line.get_marker() == face.marker and line.get_color() == face.colour for line in axes.lines)
-
-
-def test_rows_that_were_lost_are_told():
-    assert "1,234 rows of the probe were lost" in told(lag(measured(lost=1234)))
-
-
-def test_a_loop_that_never_came_back_was_at_least_so_late():
-    picture = lag(measured(ends_ms=600))
-    [loop] = loops_of(measured(ends_ms=600))
+def test_a_loop_that_never_came_back_was_at_least_so_late_unless_its_worker_ended():
+    run = measured(ends_ms=600)
+    [loop] = loops(run, "async")
     assert loop.pending.sum() == pytest.approx(200, abs=2)
     assert loop.max_ms == pytest.approx(400, abs=10)
-    assert "A problem: maximum over " in told(picture)
-    assert any(isinstance(line, Line2D) and line.get_marker() == "^" for line in picture.figure.axes[0].lines)
-
-
-def test_a_loop_whose_worker_ended_is_not_called_late_for_it():
-    run = measured(ends_ms=600)
-    [loop] = loops_of(dataclasses.replace(run, about=replace(run.about, worker_ended=True)))
-    assert not loop.pending.any()
-    assert loop.max_ms == pytest.approx(FLOOR_MS)
+    picture = lag(run)
+    assert "A problem: maximum over " in said(picture)
+    assert any(line.get_marker() == "^" for line in picture.figure.axes[0].lines)
+    [loop] = loops(dataclasses.replace(run, about=replace(run.about, worker_ended=True)), "async")
+    assert (loop.pending.any(), loop.max_ms) == (False, pytest.approx(FLOOR_MS))
 
 
 # Arithmetic
 
 
 def test_a_callback_due_at_a_random_moment_waits_half_of_a_block():
-    [loop] = loops_of(measured((300, 400, CALL)))
+    [loop] = loops(measured((300, 400, CALL)), "async")
     inside = (loop.time_ms >= 300) & (loop.time_ms < 700)
     assert loop.late_ms[inside].mean() == pytest.approx(200, abs=EVERY_MS)
     assert loop.held_up == pytest.approx(0.4, abs=0.01)
@@ -358,7 +339,7 @@ def test_blocks_whose_line_nobody_saw_join_those_in_the_same_view():
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(3, 200)), max_size=6))
 def test_whatever_held_the_loop_up_the_figure_can_be_told(stalls):
-    [loop] = loops_of(measured(*((begin, length, CALL) for begin, length in stalls)))
+    [loop] = loops(measured(*((begin, length, CALL) for begin, length in stalls)), "async")
     assert loop.percentile(50) <= loop.percentile(99) <= loop.max_ms
     assert 0 <= loop.held_up <= 1
     assert len(loop.time_ms) == pytest.approx(LASTS_MS / EVERY_MS, abs=2)
@@ -367,28 +348,25 @@ def test_whatever_held_the_loop_up_the_figure_can_be_told(stalls):
 # Wrong use
 
 
-def test_a_run_under_wsgi_has_no_loop():
-    with pytest.raises(
-        ConfigurationError, match="no event loop that could be late: gunicorn-sync speaks WSGI; measure one"
-    ):
-        lag(made(lab.SYNC, [{"number": 0}]))
+def nobody_knows():
+    run = made(lab.ASYNC, [{}])
+    return dataclasses.replace(run, about=replace(run.about, configuration=None))
 
 
-def test_a_run_without_the_probe_is_told_what_to_do():
-    with pytest.raises(ConfigurationError, match=r"no heartbeat ran on it; .*serve\(\.\.\., probe=True\)"):
-        lag(made(lab.ASYNC, [{"number": 0}], probe=False))
-    run = made(lab.ASYNC, [{"number": 0}])
-    with pytest.raises(ConfigurationError, match="no heartbeat"):
-        lag(dataclasses.replace(run, about=replace(run.about, configuration=None)))
-
-
-def test_what_is_no_run_is_refused():
-    with pytest.raises(ConfigurationError, match=r"lag\(\) takes runs"):
-        lag(3)
-    with pytest.raises(ConfigurationError, match="at most 3 runs"):
-        lag(*[measured()] * 4)
-    with pytest.raises(ConfigurationError, match="a lateness in ms"):
-        lag(measured(), predicted="much")
+@pytest.mark.parametrize(
+    ("runs", "how", "told"),
+    [
+        ([made(lab.SYNC, [{}])], {}, "no event loop that could be late: gunicorn-sync speaks WSGI; measure one"),
+        ([made(lab.ASYNC, [{}], probe=False)], {}, r"no heartbeat ran on it; .*serve\(\.\.\., probe=True\)"),
+        ([nobody_knows()], {}, "no heartbeat ran on it"),
+        ([3], {}, r"lag\(\) takes runs"),
+        ([measured()] * 4, {}, "at most 3 runs"),
+        ([measured()], {"predicted": "much"}, "a lateness in ms"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(runs, how, told):
+    with pytest.raises(ConfigurationError, match=told):
+        lag(*runs, **how)
 
 
 # Legibility

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
@@ -10,21 +8,18 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement.ramp import Ramp
 from requestlab.measurement.validity import TAIL
 from requestlab.plots import ramp
-from requestlab.plots.marks import spread
-from tests.test_plot_ratios import THREADS, slice_of
-from tests.test_plots import assert_legible, words_of
+from tests.pictures import GTHREAD, assert_legible, said, slice_of, words_of
 
 
 def ramp_of(configuration, steps, *, rates=False, **about):
     """A ramp of hand-made runs: steps are load -> what `slice_of` takes."""
-    runs = []
-    for load, takes in steps.items():
-        asked = (
-            {"users": None, "rate": load, "load": f"{load:,g} requests/s"} if rates else {"users": load, "rate": None}
-        )
-        each = {"users": load, "load": f"{load} users"} if not rates else {}
-        runs.append(slice_of(configuration, **{"each": 1 if not rates else None} | asked | each | takes | about))
-    return Ramp(tuple(runs))
+    asked = {
+        load: {"users": None, "rate": load, "load": f"{load:,g} requests/s", "each": None}
+        if rates
+        else {"users": load, "load": f"{load} users"}
+        for load in steps
+    }
+    return Ramp(tuple(slice_of(configuration, **asked[load] | takes | about) for load, takes in steps.items()))
 
 
 def saturating(configuration, most, loads=(1, 2, 5, 10, 20, 50, 100), alone_ms=5.0, **about):
@@ -47,10 +42,6 @@ def faulty():
     return ramp_of(lab.SYNC, steps | {5: {"per_s": 0}, 10: {"failed": 300}, 20: {"per_s": 900, "server_ended": True}})
 
 
-def said(picture):
-    return " ".join(text.replace("\n", " ") for text in words_of(picture))
-
-
 def crosses(axes):
     lines = [line for line in axes.lines if line.get_marker() == "x"]
     return sorted({float(x) for line in lines for x, y in zip(*line.get_data(), strict=True) if np.isfinite(y)})
@@ -59,41 +50,32 @@ def crosses(axes):
 # The finding in words
 
 
-def test_the_title_says_where_throughput_stops_growing():
-    picture = ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 20_000, loads=(1, 2, 5)))
-    finding = "sync stops growing at 5 users (peak 900 requests/s), async still grows at 5 users (1,000 requests/s)"
-    assert picture.alt == f"Throughput: {finding}."
-    assert finding in said(picture)
+TITLES = """\
+Throughput: sync stops growing at 5 users (peak 900 requests/s), async still grows at 5 users (1,000 requests/s).
+Throughput: sync stops growing at 1 user (peak 1,040 requests/s).
+Answers against the planned rate: sync keeps up with 400 requests/s, not with more (peak 420 requests/s); async keeps up with the highest, 800 requests/s.
+Answers against the planned rate: mixed falls behind 100 requests/s (peak 50 requests/s).
+Throughput: sync 400 requests/s at 10 users.
+Throughput: sync answered nothing.
+Throughput: sync stops growing at 2 users (peak 400 requests/s).
+Throughput: of 4 peaks, the highest is 600 requests/s under server 600; the lowest is 300 requests/s under server 300."""
 
 
-def test_growth_below_the_threshold_is_none():
-    flat = ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})
-    assert "stops growing at 1 user (peak 1,040 requests/s)" in ramp(flat).alt
-
-
-def test_an_open_loop_says_how_far_it_keeps_up():
-    picture = ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900), by_rate(lab.MIXED, 50))
-    assert "sync keeps up with 400 requests/s, not with more (peak 420 requests/s)" in picture.alt
-    assert "async keeps up with the highest, 800 requests/s" in picture.alt
-    assert "mixed falls behind 100 requests/s (peak 50 requests/s)" in picture.alt
-
-
-def test_one_step_and_no_answer_are_findings_too():
-    assert ramp(ramp_of(lab.SYNC, {10: {}})).alt == "Throughput: sync 400 requests/s at 10 users."
+def test_the_title_and_the_alternative_text_say_where_throughput_stops_growing():
     nothing = ramp(ramp_of(lab.SYNC, {1: {"per_s": 0}, 4: {"per_s": 0}}))
-    assert nothing.alt == "Throughput: sync answered nothing."
+    pictures = [
+        ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 20_000, loads=(1, 2, 5))),
+        ramp(ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})),  # 4 % more is no growth
+        ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900)),
+        ramp(by_rate(lab.MIXED, 50)),
+        ramp(ramp_of(lab.SYNC, {10: {}})),
+        nothing,
+        ramp(faulty()),  # an invalid step is no peak
+        ramp({f"server {most}": saturating(lab.SYNC, most, loads=(1, 20)) for most in (300, 400, 500, 600)}),
+    ]
+    assert "\n".join(picture.alt for picture in pictures) == TITLES
+    assert all(picture.alt.removesuffix(".") in said(picture) for picture in pictures)
     assert "no request was answered" in words_of(nothing)
-
-
-def test_of_many_ramps_the_title_names_the_highest_and_the_lowest():
-    peaks = {f"server {most}": saturating(lab.SYNC, most, loads=(1, 20)) for most in (300, 400, 500, 600)}
-    assert ramp(peaks).alt == (
-        "Throughput: of 4 peaks, the highest is 600 requests/s under server 600; the lowest is 300 requests/s under server 300."
-    )
-
-
-def test_an_invalid_step_is_no_peak():
-    assert "stops growing at 2 users (peak 400 requests/s)" in ramp(faulty()).alt
 
 
 # What is drawn
@@ -152,15 +134,6 @@ def test_predictions_of_the_peak_are_drawn():
     assert "prediction" not in said(ramp(saturating(lab.SYNC, 900)))
 
 
-def test_names_beside_a_panel_stand_apart_and_inside():
-    for wanted in ([0.0, 0.01, 0.02], [1.0, 1.0, 1.0], [0.2, 0.5, 0.9], []):
-        places = spread(wanted, 0.2, 0.0, 1.0)
-        assert len(places) == len(wanted)
-        assert all(after - before >= 0.2 - 1e-9 for before, after in pairwise(places))
-        assert all(0 <= place <= 1 for place in places)
-    assert spread([0.2, 0.5, 0.9], 0.2, 0.0, 1.0) == [0.2, 0.5, 0.9]
-
-
 @pytest.mark.parametrize(
     "picture",
     [
@@ -168,7 +141,7 @@ def test_names_beside_a_panel_stand_apart_and_inside():
         lambda: ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900), predicted={"sync": 500, "async": 510}),
         lambda: ramp(faulty(), saturating(lab.MIXED, 600)),
         lambda: ramp(
-            *(saturating(one, 900, alone_ms=ms) for ms, one in enumerate((lab.SYNC, lab.MIXED, lab.ASYNC, THREADS), 4)),
+            *(saturating(one, 900, alone_ms=ms) for ms, one in enumerate((lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD), 4)),
             saturating(lab.ASYNC.replace(workers=4, loop="uvloop", middleware="startproject"), 3000),
         ),
         lambda: ramp(
@@ -190,12 +163,9 @@ def test_what_is_not_a_ramp_is_refused(wrong):
         ramp(*wrong)
 
 
-def test_users_and_rates_do_not_share_an_axis():
+def test_unlike_loads_and_predictions_that_are_no_numbers_are_refused():
     with pytest.raises(ConfigurationError, match="either users or requests/s"):
         ramp(saturating(lab.SYNC, 900), by_rate(lab.SYNC, 420))
-
-
-@pytest.mark.parametrize("predicted", ["1", -1, float("nan"), {"nobody": 1}])
-def test_a_prediction_that_is_no_number_is_refused(predicted):
-    with pytest.raises(ConfigurationError, match="predicted"):
-        ramp(saturating(lab.SYNC, 900), predicted=predicted)
+    for wrong in ("1", -1, float("nan"), {"nobody": 1}):
+        with pytest.raises(ConfigurationError, match="predicted"):
+            ramp(saturating(lab.SYNC, 900), predicted=wrong)

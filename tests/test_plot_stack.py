@@ -5,8 +5,7 @@ import pytest
 import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.plots import stack
-from tests.test_plot_ratios import compared, said
-from tests.test_plots import assert_legible
+from tests.pictures import assert_legible, compared, said
 
 PATHS = {
     "sync": {"HTTP server": "sync bare", "Django": "sync"},
@@ -68,10 +67,10 @@ def test_nothing_overlaps_or_is_cut_off(paths):
         ({"result": None}, "takes a comparison"),
         ({"layers": {}}, "expected a mapping such as"),
         ({"layers": {"sync": "sync"}}, "expected a mapping such as"),
-        ({"layers": {"sync": {"all": "nobody"}}}, "the contenders are sync bare"),
+        ({"layers": {"sync": {"all": "nobody"}}}, "the contenders are sync bare, sync"),
         ({"metric": "p99"}, "cpu_per_request, p50"),
         ({"predicted": {"nobody": 3}}, "the bars are sync, asgi"),
-        ({"predicted": "much"}, "a number, or None"),
+        ({"predicted": "much"}, "a sum in ms, at least 0, or None"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_what_was_expected(change, words):

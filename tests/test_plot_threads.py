@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
+from matplotlib.patches import PathPatch
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.threads import MAX_BARS, MAX_ROWS, lanes
 from requestlab.plots import ecdf, style, threads
 from requestlab.trace.activity import stacked
-from tests.test_plots import (
+from tests.pictures import (
     GTHREAD,
     a_thread_each,
     assert_legible,
@@ -25,30 +26,60 @@ from tests.test_plots import (
 )
 
 
-def test_the_title_counts_threads_and_event_loops():
-    picture = threads(one_after_another(60), a_thread_each(60), on_one_loop(60))
-    finding = "60 requests at once: 1 thread under sync, 60 threads under mixed, 1 event loop under async"
-    assert picture.alt == f"{finding}."
-    assert finding in [text.replace("\n", " ") for text in words_of(picture)]
+def by_thread(configuration, *keys, **kwargs):
+    """A run of one request for each (pid, thread, whether that has an event loop)."""
+    rows = [{"pid": pid, "thread": thread, "on_loop": int(looping)} for pid, thread, looping in keys]
+    return made(configuration, rows, **kwargs)
 
 
-def test_threads_of_two_workers_count_apart_even_with_one_thread_id():
-    rows = [{"pid": pid, "thread": 99, "on_loop": 1} for pid in (7, 8)]
-    assert "2 event loops under async, workers=2" in threads(made(lab.ASYNC.replace(workers=2), rows)).alt
+def panels(picture):
+    """The axes of threads alive, and those of the lanes."""
+    axes = picture.figure.axes
+    return axes[: len(axes) // 2], axes[len(axes) // 2 :]
 
 
-def test_a_run_with_both_kinds_names_both():
-    rows = [{"thread": 1, "on_loop": 1}, {"thread": 2}, {"thread": 3}]
-    assert threads(made(lab.MIXED, rows)).alt == "3 requests at once: 1 event loop and 2 threads under mixed."
+@pytest.mark.parametrize(
+    ("run", "title"),
+    [
+        (one_after_another(1), "1 request: 1 thread under sync."),
+        (
+            by_thread(lab.ASYNC.replace(workers=2), (7, 99, True), (8, 99, True)),
+            "2 requests at once: 2 event loops under async, workers=2.",
+        ),
+        (
+            by_thread(lab.MIXED, (7, 1, True), (7, 2, False), (7, 3, False)),
+            "3 requests at once: 1 event loop and 2 threads under mixed.",
+        ),
+        (
+            made(lab.SYNC, [{}, {"planned": 10}, {"planned": 20}], users=2, each=None),
+            "2 users at once: 1 thread under sync.",
+        ),
+        (
+            by_thread(lab.MIXED, (7, 1, False), (7, 2, False), (7, 3, False), rate=200, each=None),
+            "200 requests/s: 3 threads under mixed.",
+        ),
+    ],
+)
+def test_the_title_tells_what_was_asked_and_what_ran_it(run, title):
+    assert threads(run).alt == title
 
 
-def test_one_request_is_not_at_once():
-    assert threads(one_after_another(1)).alt == "1 request: 1 thread under sync."
+def test_a_picture_in_words():
+    picture = threads(one_after_another(60), on_one_loop(60), predicted=1, of="alive")
+    assert " | ".join(words_of(picture)).replace("\n", " ") == (
+        "● sync | /sync/wait/, 60 users | capacity: 1 request at once | threads alive | peak 1 | your prediction: 1 | "
+        "▲ async | /async/wait/, 60 users | capacity: no limit of its own | threads alive | "
+        "peak 61, only 1 of them ran requests | your prediction: 1 | "
+        "1 thread ran 60 requests in 600 ms | thread 1 | ms since the first request was planned | "
+        "1 event loop ran 60 requests in 10 ms | event loop | ms since the first request was planned | "
+        "60 requests at once: 1 thread alive under sync, 61 threads alive under async | "
+        "A bar is one request, from sent to answered as the client saw it: the time it waited for its turn is part of it. "
+        "Mind that the time axes differ. | a processor, 2 cores · Linux 6.1 · Python 3.13.0 · Django 6.0 · asgiref 3.13 · "
+        "sync: gunicorn 27.0 (gunicorn-sync), no event loop · async: uvicorn 0.54 on asyncio"
+    )
 
 
-def test_a_load_without_a_fixed_number_is_told_by_its_users():
-    run = made(lab.SYNC, [{}, {"planned": 10}, {"planned": 20}], users=2, each=None)
-    assert threads(run).alt == "2 users at once: 1 thread under sync."
+# Lanes
 
 
 def test_there_is_a_lane_for_each_thread_in_order_of_first_use():
@@ -93,16 +124,15 @@ def test_requests_without_an_answer_have_a_lane_of_their_own():
     assert any("Hatched: it failed." in text for text in words_of(threads(run)))
 
 
-def test_event_loops_are_named_and_coloured_unlike_threads():
-    for run, name, colour in (
-        (a_thread_each(3), "thread 1", style.THREAD),
-        (on_one_loop(3), "event loop", style.EVENT_LOOP),
-    ):
-        picture = threads(run)
-        assert name in words_of(picture)
-        faces = {to_hex(face) for bars in picture.figure.axes[1].collections for face in bars.get_facecolor()}
-        assert to_hex(colour) in faces
-    assert style.THREAD != style.EVENT_LOOP
+@pytest.mark.parametrize(
+    ("run", "name", "colour"),
+    [(a_thread_each(3), "thread 1", style.THREAD), (on_one_loop(3), "event loop", style.EVENT_LOOP)],
+)
+def test_event_loops_are_named_and_coloured_unlike_threads(run, name, colour):
+    picture = threads(run)
+    _, (lower,) = panels(picture)
+    assert name in words_of(picture)
+    assert [to_hex(bars.get_facecolor()) for bars in lower.findobj(PathPatch)] == [to_hex(colour)] * len(lanes(run))
 
 
 def test_what_is_left_out_is_counted():
@@ -124,7 +154,7 @@ def test_of_thousands_of_requests_the_beginning_is_drawn_and_that_is_said():
 def test_runs_side_by_side_show_the_same_beginning():
     dense = made(lab.SYNC, [{"planned": i / 2} for i in range(3000)], users=5, each=None)
     sparse = made(lab.MIXED, [{"planned": 15 * i} for i in range(100)], users=5, each=None)
-    _, one, _, other = threads(dense, sparse).figure.axes
+    _, (one, other) = panels(threads(dense, sparse))
     assert one.get_xlim() == other.get_xlim() == threads(dense).figure.axes[1].get_xlim()
 
 
@@ -143,10 +173,7 @@ def test_the_peak_is_labelled_and_threads_that_ran_nothing_show():
     assert {"worker 1: peak 3", "worker 2: peak 5", "worker 1", "worker 2"} <= set(words_of(threads(two)))
 
 
-def test_an_open_loop_is_told_by_its_rate():
-    rows = [{"planned": i, "thread": i + 1} for i in range(3)]
-    run = made(lab.MIXED, rows, rate=200, each=None)
-    assert threads(run).alt == "200 requests/s: 3 threads under mixed."
+# Predictions
 
 
 def prediction_lines(axes):
@@ -157,35 +184,25 @@ def prediction_lines(axes):
 def test_a_prediction_of_threads_that_ran_stands_beside_their_count_and_nowhere_else():
     picture = threads(one_after_another(60), a_thread_each(60), predicted=1)
     assert words_of(picture).count("your prediction: 1") == 2
-    assert [prediction_lines(above) for above in picture.figure.axes[::2]] == [[], []]
+    assert [prediction_lines(upper) for upper in panels(picture)[0]] == [[], []]
 
 
-def test_of_threads_alive_the_title_gives_the_peaks():
-    picture = threads(a_thread_each(60), on_one_loop(60), predicted=1, of="alive")
-    assert picture.alt == "60 requests at once: 61 threads alive under mixed, 61 threads alive under async."
-    assert words_of(picture).count("your prediction: 1") == 2
-    with pytest.raises(ConfigurationError, match="expected one of: ran, alive"):
-        threads(a_thread_each(3), of="running")
+def test_a_prediction_of_threads_alive_is_drawn_where_it_belongs():
+    for guess, lines in ((40, [[40.0], [40.0]]), ({"mixed": 40, "sync": None}, [[], [40.0]])):
+        uppers, _ = panels(threads(one_after_another(3), a_thread_each(3), predicted=guess, of="alive"))
+        assert [prediction_lines(upper) for upper in uppers] == lines
+        assert uppers[0].get_ylim() == uppers[1].get_ylim()
+        assert uppers[0].get_ylim()[1] > 40
 
 
-def test_a_prediction_is_drawn_in_every_panel_of_threads_alive():
-    picture = threads(one_after_another(60), a_thread_each(60), predicted=1, of="alive")
-    for above in picture.figure.axes[::2]:
-        assert prediction_lines(above) == [1.0]
-        assert "your prediction: 1" in [text.get_text() for text in above.texts]
+# Wrong use
 
 
-def test_a_prediction_by_label_is_drawn_where_it_belongs():
-    picture = threads(one_after_another(3), a_thread_each(3), predicted={"mixed": 40, "sync": None}, of="alive")
-    sync, _, mixed, _ = picture.figure.axes
-    assert (prediction_lines(sync), prediction_lines(mixed)) == ([], [40.0])
-    assert mixed.get_ylim()[1] > 40
-    assert sync.get_ylim() == mixed.get_ylim()
-
-
-def test_more_columns_than_can_be_read_are_refused():
+def test_more_columns_than_can_be_read_and_other_counts_are_refused():
     with pytest.raises(ConfigurationError, match="at most 4"):
         threads(*[one_after_another(3)] * 5)
+    with pytest.raises(ConfigurationError, match="expected one of: ran, alive"):
+        threads(a_thread_each(3), of="running")
 
 
 def test_real_runs_show_who_ran_their_views(tmp_path):

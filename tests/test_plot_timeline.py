@@ -19,8 +19,6 @@ from requestlab.plots.marks import spread
 from requestlab.plots.timeline import STATES, timeline
 from requestlab.trace.activity import (
     ON_LOOP,
-    ON_THREAD,
-    PAUSED,
     QUEUED,
     UNTRACED,
     VIEW_ON_LOOP,
@@ -29,7 +27,7 @@ from requestlab.trace.activity import (
     painted,
 )
 from tests.made_trace import Notes, mixed_request, run_inside
-from tests.test_plots import drawn_texts, words_of
+from tests.pictures import drawn_texts, words_of
 
 WORKERS = lab.ASYNC.replace(workers=2)
 
@@ -70,10 +68,8 @@ def one_async(ticks=()):
 
 
 def told(bars):
-    return [
-        (round(begin, 6), round(end, 6), state)
-        for begin, end, state in zip(bars.begin, bars.end, bars.state, strict=True)
-    ]
+    rows = zip(bars.begin, bars.end, bars.state, strict=True)
+    return ", ".join(f"{begin:.4g}-{end:.4g} {STATES[state].name}" for begin, end, state in rows)
 
 
 def texts(picture, start):
@@ -101,40 +97,31 @@ def title_of(run, **how):
 
 
 def test_a_request_under_mixed_runs_waits_and_runs_elsewhere_in_turn():
-    (client,) = scene(one_mixed()).clients
-    assert told(client.bars) == [
-        (0.5, 1.0, QUEUED),
-        (1.0, 1.5, ON_LOOP),
-        (1.5, 1.6, WAITS),
-        (1.6, 1.9, ON_THREAD),
-        (1.9, 2.0, WAITS),
-        (2.0, 2.5, ON_LOOP),
-        (2.5, 2.6, WAITS),
-        (2.6, 3.6, VIEW_ON_THREAD),
-        (3.6, 3.7, WAITS),
-        (3.7, 5.0, ON_LOOP),
-        (5.0, 6.0, QUEUED),  # its answer is on the way
-    ]
-
-
-def test_loop_and_thread_have_a_lane_each():
-    loop, thread = scene(one_mixed()).tracks
+    drawn = scene(one_mixed())
+    (client,), (loop, thread) = drawn.clients, drawn.tracks
+    assert told(client.bars) == (
+        "0.5-1 queued, 1-1.5 on the loop, 1.5-1.6 waits, 1.6-1.9 on a thread, 1.9-2 waits, 2-2.5 on the loop, "
+        "2.5-2.6 waits, 2.6-3.6 view on a thread, 3.6-3.7 waits, 3.7-5 on the loop, 5-6 queued"
+    )
     assert (loop.name, loop.on_loop, thread.name, thread.on_loop) == ("event loop", True, "thread 1", False)
-    assert told(loop.bars) == [(1.0, 1.5, ON_LOOP), (2.0, 2.5, ON_LOOP), (3.7, 5.0, ON_LOOP)]
-    assert [state for *_, state in told(thread.bars)] == [WAITS, ON_THREAD, WAITS, WAITS, VIEW_ON_THREAD, WAITS]
+    assert told(loop.bars) == "1-1.5 on the loop, 2-2.5 on the loop, 3.7-5 on the loop"
+    assert told(thread.bars) == (
+        "1.5-1.6 waits, 1.6-1.9 on a thread, 1.9-2 waits, 2.5-2.6 waits, 2.6-3.6 view on a thread, 3.6-3.7 waits"
+    )
 
 
 def test_an_async_view_runs_in_slices_and_pauses_between():
     drawn = scene(one_async())
     (client,), (loop,) = drawn.clients, drawn.tracks
-    first = [(1, 2, ON_LOOP), (2, 3, VIEW_ON_LOOP), (3, 4, ON_LOOP)]
-    assert told(loop.bars) == [*first, (25, 26, ON_LOOP), (26, 28, VIEW_ON_LOOP), (28, 30, ON_LOOP)]
-    assert (4, 25, PAUSED) in told(client.bars)
+    assert told(loop.bars) == (
+        "1-2 on the loop, 2-3 view on the loop, 3-4 on the loop, 25-26 on the loop, 26-28 view on the loop, 28-30 on the loop"
+    )
+    assert "4-25 paused" in told(client.bars)
 
 
 def test_under_wsgi_request_and_view_run_on_one_thread():
     (thread,) = scene(one_after_another(1)).tracks
-    assert told(thread.bars) == [(1, 2, ON_THREAD), (2, 8, VIEW_ON_THREAD), (8, 9, ON_THREAD)]
+    assert told(thread.bars) == "1-2 on a thread, 2-8 view on a thread, 8-9 on a thread"
 
 
 def test_a_thread_waits_while_the_loop_runs_what_it_asked_for():
@@ -146,8 +133,8 @@ def test_a_thread_waits_while_the_loop_runs_what_it_asked_for():
     notes.row("view", 4, 10, parent=crossing, name="shop.views.nap", thread=50)
     notes.row("step", 4, 5, parent=3, thread=50)
     loop, thread = scene(run_inside(lab.SYNC, [{"done": 21}], notes)).tracks
-    assert told(loop.bars) == [(3, 4, ON_LOOP), (4, 5, VIEW_ON_LOOP), (10, 11, ON_LOOP)]
-    assert told(thread.bars) == [(1, 2, ON_THREAD), (2, 12, WAITS), (12, 20, ON_THREAD)]
+    assert told(loop.bars) == "3-4 on the loop, 4-5 view on the loop, 10-11 on the loop"
+    assert told(thread.bars) == "1-2 on a thread, 2-12 waits, 12-20 on a thread"
 
 
 def test_a_thread_that_waits_for_the_loop_may_run_something_else_meanwhile():
@@ -157,16 +144,10 @@ def test_a_thread_that_waits_for_the_loop_may_run_something_else_meanwhile():
     back = notes.row("to_loop", 2, 11, running=3, done=10, ran_on=7, thread=100, parent=first, name="other\tinner")
     notes.hop("view\tview shop.views.page", 4, 100, parent=back, there=0.5, ran=2)
     loop, thread = scene(run_inside(lab.MIXED, [{"done": 13}], notes)).tracks
-    assert told(loop.bars) == [(3, 4, ON_LOOP), (7, 10, ON_LOOP)]
-    assert told(thread.bars) == [
-        (1, 1.5, WAITS),
-        (1.5, 2, ON_THREAD),
-        (2, 4.5, WAITS),
-        (4.5, 6.5, ON_THREAD),
-        (6.5, 11, WAITS),
-        (11, 11.5, ON_THREAD),
-        (11.5, 12, WAITS),
-    ]
+    assert told(loop.bars) == "3-4 on the loop, 7-10 on the loop"
+    assert told(thread.bars) == (
+        "1-1.5 waits, 1.5-2 on a thread, 2-4.5 waits, 4.5-6.5 on a thread, 6.5-11 waits, 11-11.5 on a thread, 11.5-12 waits"
+    )
 
 
 def test_a_request_that_waits_for_a_thread_does_not_hide_who_runs_on_it():
@@ -174,8 +155,8 @@ def test_a_request_that_waits_for_a_thread_does_not_hide_who_runs_on_it():
     notes.hop("view\tone", 1, 100, request=1, parent=0, ran=10)
     notes.hop("view\ttwo", 2, 100, request=2, parent=0, there=9.5, ran=3)
     thread = scene(run_inside(lab.MIXED, [{"done": 30}, {"number": 2, "done": 30}], notes)).threads[0]
-    assert (1.1, 11.1, ON_THREAD) in told(thread.bars)
-    assert (11.5, 14.5, ON_THREAD) in told(thread.bars)
+    assert "1.1-11.1 on a thread" in told(thread.bars)
+    assert "11.5-14.5 on a thread" in told(thread.bars)
 
 
 def test_an_application_that_is_not_djangos_is_on_the_loop_from_beginning_to_end():
@@ -183,7 +164,7 @@ def test_an_application_that_is_not_djangos_is_on_the_loop_from_beginning_to_end
     notes.tick(0, 0)
     notes.row("request", 1, 9)
     (loop,) = scene(run_inside(lab.ASYNC, [{"on_loop": 1}], notes)).tracks
-    assert told(loop.bars) == [(1, 9, ON_LOOP)]
+    assert told(loop.bars) == "1-9 on the loop"
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10), st.integers(0, 7)), max_size=30))
@@ -243,7 +224,7 @@ def test_a_crossing_whose_worker_was_killed_has_no_way_back():
     notes.row("to_thread", 4, parent=whole, name="view\tview shop.views.page")
     notes.tick(20, 21)
     run = run_inside(lab.MIXED, [{"done": 30}], notes)
-    assert told(scene(run).threads[0].bars) == [(2, 3, WAITS), (3, 21, ON_THREAD)]
+    assert told(scene(run).threads[0].bars) == "2-3 waits, 3-21 on a thread"
     assert words_of(timeline(run)).count("view page") >= 2  # no price without an end
 
 
@@ -270,27 +251,21 @@ def test_where_requests_left_no_trace_nothing_is_called_idle():
     assert ["idle" in words_of(timeline(each)) for each in (one_async(), lost)] == [True, False]
 
 
-def test_requests_of_two_workers_with_one_number_are_told_apart():
-    first, second = Notes(7), Notes(8)
+def test_requests_of_two_workers_with_one_number_are_told_apart_and_an_idle_worker_has_a_lane():
+    first, second, third = Notes(7), Notes(8), Notes(9)
     mixed_request(first, at=1)
     mixed_request(second, at=11)
-    run = run_inside(WORKERS, [{"done": 6}, {"pid": 8, "done": 16}], first, second)
-    assert [client.bars.begin[1] for client in scene(run).clients] == pytest.approx([1, 11])
-    picture = timeline(run)
-    assert {"worker 1", "worker 2", "event loop", "thread 1"} <= set(words_of(picture))
-    assert "2 event loops and 2 threads" in picture.alt
-
-
-def test_workers_that_ran_nothing_show_their_idle_loop():
-    first, second = Notes(7), Notes(8)
-    mixed_request(first)
-    second.tick(1, 1)
-    drawn = scene(run_inside(WORKERS, [{"done": 6}], first, second))
-    assert [(track.worker, track.name, len(track.bars) > 0) for track in drawn.tracks] == [
-        (1, "event loop", True),
-        (1, "thread 1", True),
-        (2, "event loop", False),
+    third.tick(1, 1)
+    run = run_inside(WORKERS, [{"done": 6}, {"pid": 8, "done": 16}], first, second, third)
+    drawn = scene(run)
+    assert [client.bars.begin[1] for client in drawn.clients] == pytest.approx([1, 11])
+    assert [(track.worker, track.name) for track in drawn.tracks if len(track.bars)] == [
+        (worker, name) for worker in (1, 2) for name in ("event loop", "thread 1")
     ]
+    assert [(track.worker, track.name) for track in drawn.tracks if not len(track.bars)] == [(3, "event loop")]
+    picture = timeline(run)
+    assert {"worker 1", "worker 2", "worker 3", "event loop", "thread 1"} <= set(words_of(picture))
+    assert "2 event loops and 2 threads" in picture.alt
 
 
 def test_a_request_that_was_never_sent_is_only_planned():
@@ -351,14 +326,14 @@ def two_late(until):
     return run_inside(lab.MIXED, [{"done": 6}, {"number": 2, "done": 6}], notes)
 
 
+HOPPED = "hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms."
+TWENTY = many_mixed(20, users=1, apart=5)
+
+
 @pytest.mark.parametrize(
     ("run", "how", "title"),
     [
-        (
-            one_mixed(),
-            {},
-            "One request under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms.",
-        ),
+        (one_mixed(), {}, f"One request under mixed {HOPPED}"),
         (one_async(), {}, "One request under async stayed on the event loop; its view ran for 3.0 of 31 ms."),
         (one_after_another(1), {}, "One request under sync stayed on 1 thread; its view ran for 6.0 of 9.5 ms."),
         (
@@ -373,16 +348,12 @@ def two_late(until):
             "The event loop was late by up to 12 ms; 2 requests under mixed hopped 4 times between the event loop and 2 threads.",
         ),
         (
-            many_mixed(20, users=1, apart=5),
+            TWENTY,
             {"requests": 3},
             "The first 3 of 20 requests under mixed hopped 6 times between the event loop and 1 thread.",
         ),
-        (
-            many_mixed(20, users=1, apart=5),
-            {"requests": slice(5, 6)},
-            "One of 20 requests under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms.",
-        ),
-        (many_mixed(20, users=1, apart=5), {"span_ms": (1e5, 2e5)}, "No request of mixed in this stretch of time."),
+        (TWENTY, {"requests": slice(5, 6)}, f"One of 20 requests under mixed {HOPPED}"),
+        (TWENTY, {"span_ms": (1e5, 2e5)}, "No request under mixed in this stretch of time."),
     ],
 )
 def test_the_title(run, how, title):
@@ -390,29 +361,16 @@ def test_the_title(run, how, title):
 
 
 def test_a_picture_in_words():
-    said = [text.replace("\n", " ") for text in words_of(timeline(one_mixed()))]
-    assert said == [
-        "/, 1 user · capacity: no limit of its own",
-        "■ mixed",
-        "the client: 1 request",
-        "its view",
-        "Django",
-        "idle",
-        "view page",
-        "event loop",
-        "thread 1",
-        "SessionMiddleware.process_request  +200\N{NO-BREAK SPACE}µs",
-        "view page  +200\N{NO-BREAK SPACE}µs",
-        "ms since the first request was planned",
-        "view",
-        "Django and middleware",
-        "waits for a thread or the loop",
-        "on its way, or queued",
-        "One request under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms",
+    assert " | ".join(words_of(timeline(one_mixed()))).replace("\n", " ") == (
+        "■ mixed | /, 1 user · capacity: no limit of its own | the client: 1 request | its view | Django | idle | view page | "
+        "event loop | thread 1 | SessionMiddleware.process_request  +200\N{NO-BREAK SPACE}µs | view page  +200\N{NO-BREAK SPACE}µs | "
+        "ms since the first request was planned | view | Django and middleware | waits for a thread or the loop | "
+        "on its way, or queued | "
+        "One request under mixed hopped twice between the event loop and 1 thread; its view ran for 1.0 of 6.0 ms | "
         "+: the hop, there and back, with any wait in line. Blank: nothing of Django ran; the server's own work is not recorded. "
-        "On a thread, a sleeping view looks like one that computes.",
-        "a processor, 2 cores · Linux 6.1 · Python 3.13.0 · Django 6.0 · asgiref 3.13 · uvicorn 0.54 on asyncio",
-    ]
+        "On a thread, a sleeping view looks like one that computes. | "
+        "a processor, 2 cores · Linux 6.1 · Python 3.13.0 · Django 6.0 · asgiref 3.13 · uvicorn 0.54 on asyncio"
+    )
 
 
 # Late loops
@@ -525,7 +483,7 @@ def test_what_ran_for_the_load_beside_is_solid_and_its_view_is_named():
     assert longest(picture, VIEW_ON_LOOP, of_others=True) < 1
     assert "view block" in words_of(picture)
     assert texts(picture, "drawn: 2 of the run's 4 requests; what ran for its other requests is pale")
-    assert texts(picture, "/, 1 user · beside /async/block/?ms=50, 2 requests/s · capacity: ")
+    assert texts(picture, "/, 1 user; beside /async/block/?ms=50, 2 requests/s · capacity: ")
 
 
 @pytest.mark.parametrize("figure", [lab.plots.ecdf, lab.plots.lag])
@@ -601,18 +559,15 @@ def test_where_nothing_crosses_layers_are_named_before_what_is_inside_them():
     assert names(run_inside(lab.SYNC, [{}], notes)) == [("SessionMiddleware", 3), ("view page", 5)]
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("view labapp.sync_views.page", "view page"),
-        ("SessionMiddleware.process_request", "SessionMiddleware.process_request"),
-        ("project.middleware.audit.Audit.process_view", "Audit.process_view"),
-        ("request_started signal", "request_started signal"),
-        ("x" * 80, "x" * 47 + "…"),
-    ],
-)
-def test_names_lose_their_module(name, expected):
-    assert named(name) == expected
+def test_names_lose_their_module():
+    short = {
+        "view labapp.sync_views.page": "view page",
+        "SessionMiddleware.process_request": "SessionMiddleware.process_request",
+        "project.middleware.audit.Audit.process_view": "Audit.process_view",
+        "request_started signal": "request_started signal",
+        "x" * 80: "x" * 47 + "…",
+    }
+    assert {name: named(name) for name in short} == short
 
 
 def test_no_name_leaves_the_paper():
@@ -702,16 +657,14 @@ def test_a_window_shows_the_requests_that_were_under_way_in_it():
     assert scene(run, span_ms=(50, 50.5)).untraced == 0
 
 
-@pytest.mark.parametrize("wrong", [0, -1, True, 2.5, "3", slice("a", "b"), slice(1000, 1001)])
-def test_requests_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ConfigurationError, match="requests="):
-        timeline(one_mixed(), requests=wrong)
+NO_COUNTS = [0, -1, True, 2.5, "3", slice("a", "b"), slice(1000, 1001)]
+NO_SPANS = [0, -1, True, "5", (5, 5), (3, 1), (1, 2, 3), (1, None), float("nan"), float("inf")]
 
 
-@pytest.mark.parametrize("wrong", [0, -1, True, "5", (5, 5), (3, 1), (1, 2, 3), (1, None), float("nan"), float("inf")])
-def test_windows_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ConfigurationError, match="span_ms="):
-        timeline(one_mixed(), span_ms=wrong)
+@pytest.mark.parametrize(("name", "wrong"), [("requests", x) for x in NO_COUNTS] + [("span_ms", x) for x in NO_SPANS])
+def test_requests_and_windows_that_cannot_be_are_refused(name, wrong):
+    with pytest.raises(ConfigurationError, match=f"{name}="):
+        timeline(one_mixed(), **{name: wrong})
 
 
 def test_a_run_without_the_probe_says_how_to_get_one():
@@ -725,7 +678,7 @@ def test_a_run_without_requests_draws_its_idle_loop():
     notes = Notes()
     notes.tick(1, 1)
     picture = timeline(run_inside(lab.ASYNC, [], notes))
-    assert picture.alt == "No request of async in this stretch of time."
+    assert picture.alt == "No request under async in this stretch of time."
     picture._repr_html_()
 
 

@@ -8,129 +8,38 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import resources
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib import image
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from matplotlib.transforms import Affine2D
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.load.generator import COLUMNS
-from requestlab.measurement.facts import CoreUse
 from requestlab.measurement.run import Run
 from requestlab.measurement.validity import TAIL
-from requestlab.plots import Picture, ecdf, style, threads
-from tests.made_runs import ABOUT, MACHINE
-
-START = 5_000_000_000
-MS = 1_000_000
-GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
-
-
-def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="/sync/wait/", probe=True):
-    """A run of hand-made rows: dicts with times in ms from the start, the rest as in a good answer after 10 ms."""
-    filled = []
-    for user, row in enumerate(rows):
-        cells = {
-            "user": user,
-            "planned": 0,
-            "status": 200,
-            "error": 0,
-            "size": 5,
-            "body": 0,
-            "opened": 0,
-            "pid": 7,
-            "thread": 7,
-            "number": 0,
-        }
-        cells |= {"on_loop": 0 if probe else -1} | row
-        cells.setdefault("sent", cells["planned"])
-        cells.setdefault("done", cells["sent"] + 10)
-        cells["first_byte"] = cells["first_body"] = cells["done"]
-        for name in ("planned", "sent", "first_byte", "first_body", "done"):
-            cells[name] = START + round(cells[name] * MS)
-        filled.append([cells[name] for name in COLUMNS])
-    samples = np.array(filled, dtype=np.int64).reshape(-1, len(COLUMNS))
-    counted = np.array([[START + round(ms * MS), pid, count] for ms, pid, count in alive], dtype=np.int64).reshape(
-        -1, 3
-    )
-    users = users or max(1, len(filled))
-    about = {
-        "label": configuration.label,
-        "configuration": configuration.replace(probe=probe),
-        "capacity": configuration.capacity,
-        "path": path,
-        "load": f"{rate:g} requests/s" if rate else f"{users} users",
-        "users": None if rate else users,
-        "rate": rate,
-        "each": each,
-        "nonce": True,
-        "counts": {},
-        "started": len(filled),
-        "held_back": 0,
-        "connections": users,
-        "cores_shared": False,
-        "cores_watched": 1,
-        "cores_ns": CoreUse(busy=0, idle=1000 * MS, steal=0),
-        "pressure_ns": None,
-        "throttled_ns": None,
-        "pids": tuple(sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)})),
-        "start": START,
-        "end": START + 1000 * MS,
-        "generator_cpu_ns": 100 * MS,
-        "generator_wait_ns": 0,
-        "worker_ended": False,
-        "server_cpu_ns": 100 * MS,
-        "server_ended": False,
-        "machine": MACHINE,
-    }
-    return Run(samples, counted, replace(ABOUT, **about))
+from requestlab.plots import Picture, ecdf, marks, sheet, style, threads
+from tests.made_runs import MACHINE
+from tests.pictures import (
+    GTHREAD,
+    a_thread_each,
+    assert_legible,
+    made,
+    on_one_loop,
+    one_after_another,
+    said,
+    scheduled,
+    took,
+    words_of,
+)
 
 
-def one_after_another(number, configuration=lab.SYNC):
-    return made(configuration, [{"done": 10 + 10 * i} for i in range(number)], alive=[(-5, 7, 1), (5, 7, 1)])
-
-
-def a_thread_each(number, configuration=lab.MIXED):
-    return made(configuration, [{"thread": 10 + i} for i in range(number)], alive=[(-5, 7, 1), (5, 7, number + 1)])
-
-
-def on_one_loop(number, configuration=lab.ASYNC):
-    rows = [{"on_loop": 1} for _ in range(number)]
-    return made(configuration, rows, alive=[(-5, 7, 1), (5, 7, number + 1)], path="/async/wait/")
-
-
-def took(configuration, times_ms, **kwargs):
-    return made(configuration, [{"done": time} for time in times_ms], **kwargs)
-
-
-def words_of(picture):
-    return [text.get_text() for text in picture.figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-
-
-def drawn_texts(picture):
-    """Every text of the PNG, with its place as shares of the image; ticks beyond an axis's limits exist but are not drawn."""
-    drawn = []
-    original = Text.draw
-
-    def noting(self, renderer):
-        original(self, renderer)
-        if self.get_visible() and self.get_text().strip():
-            box = Text.get_window_extent(self, renderer)
-            drawn.append((self, box.transformed(Affine2D().scale(1 / renderer.width, 1 / renderer.height))))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", noting)
-        picture._repr_html_()
-    return drawn
-
-
-def marks(picture):
+def markers(picture):
     """What is marked by a configuration's marker: (x, y) of the data."""
     lines = [line for line in picture.figure.findobj(Line2D) if line.get_marker() in {"o", "s", "^"}]
     return [(float(x), float(y)) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
@@ -139,45 +48,40 @@ def marks(picture):
 # The finding in words
 
 
-def test_the_ecdf_title_tells_the_medians():
-    picture = ecdf(took(lab.SYNC, [1, 1.2, 9]), took(lab.MIXED, [3, 3.4, 1200]))
-    assert picture.alt == "Half of the requests took less than 1.2 ms under sync, 3.4 ms under mixed."
+TITLES = """\
+Half of the requests took less than 1.2 ms under sync, 3.4 ms under mixed.
+Half of the requests took less than 5.0 ms under sync, server=gunicorn-gthread, threads=4; 7.0 ms under sync.
+90 % of the requests took less than 10 ms under sync."""
 
 
-def test_labels_with_commas_are_parted_by_semicolons():
-    picture = ecdf(took(GTHREAD, [5]), took(lab.SYNC, [7]))
-    assert "5.0 ms under sync, server=gunicorn-gthread, threads=4; 7.0 ms under sync." in picture.alt
+def test_the_title_tells_a_percentile_of_each_run_and_is_the_alternative_text():
+    pictures = [
+        ecdf(took(lab.SYNC, [1, 1.2, 9]), took(lab.MIXED, [3, 3.4, 1200])),
+        ecdf(took(GTHREAD, [5]), took(lab.SYNC, [7])),
+        ecdf(took(lab.SYNC, range(1, 12)), finds=90),
+    ]
+    assert "\n".join(picture.alt for picture in pictures) == TITLES
+    assert all(picture.alt.removesuffix(".") in said(picture) for picture in pictures)
+    assert repr(pictures[2]) == "<Picture: 90 % of the requests took less than 10 ms under sync.>"
 
 
 def test_failed_requests_are_told():
     rows = [{"done": 4}, {"done": 6, "status": 500}, {"error": 1, "status": 0, "pid": 0, "thread": 0, "on_loop": -1}]
-    run = made(lab.SYNC, rows)
-    assert ecdf(run).alt == "Half of the answered requests took less than 4.0 ms under sync (2 of 3 requests failed)."
-    assert threads(run).alt == "3 requests at once: 1 thread under sync (2 of 3 requests failed)."
-    assert "● sync (suspect)" in words_of(ecdf(run))
-    assert "● sync (suspect)" in words_of(threads(run))
+    picture = ecdf(made(lab.SYNC, rows))
+    assert picture.alt == "Half of the answered requests took less than 4.0 ms under sync (2 of 3 requests failed)."
+    assert "● sync (suspect)" in words_of(picture)
 
 
 def test_runs_without_an_answer_say_so_and_draw():
     lost = {"error": 2, "status": 0, "pid": 0, "thread": 0, "on_loop": -1, "done": 0}
     for run in (made(lab.SYNC, [lost, lost]), made(lab.SYNC, [])):
-        assert "no thread under sync" in threads(run).alt
-        assert ecdf(run).alt.startswith("No request was answered under sync")
-        for picture in (threads(run), ecdf(run), threads(run, a_thread_each(3)), ecdf(run, a_thread_each(3))):
-            assert "no request was answered" in words_of(picture)
-            assert "● sync (invalid)" in words_of(picture)
+        for picture in (ecdf(run), ecdf(run, a_thread_each(3))):
+            assert "o request was answered under sync" in picture.alt
+            assert {"no request was answered", "● sync (invalid)"} <= set(words_of(picture))
             picture._repr_html_()
 
 
-def test_capacity_is_stated():
-    pictures = [show(one_after_another(2), on_one_loop(2), took(GTHREAD, [1, 2])) for show in (threads, ecdf)]
-    for picture in pictures:
-        assert {"capacity: 1 request at once", "capacity: 4 requests at once", "capacity: no limit of its own"} <= set(
-            words_of(picture)
-        )
-
-
-# Percentiles
+# Percentiles and curves
 
 
 @pytest.mark.parametrize(
@@ -187,29 +91,17 @@ def test_capacity_is_stated():
 def test_a_percentile_is_marked_only_where_enough_requests_lie_beyond(answers, expected):
     run = took(lab.SYNC, np.linspace(1, 100, answers))
     picture = ecdf(run)
-    assert [y for _, y in marks(picture)] == expected
-    for (x, _), name in zip(marks(picture), [f"p{q}" for q in expected], strict=True):
-        assert x == pytest.approx(run.summary[name])
+    assert markers(picture) == [(pytest.approx(run.summary[f"p{q}"]), q) for q in expected]
     missing = [f"p{q}" for q in (50, 95, 99) if q not in expected]
     assert (f"too few requests for {' and '.join(missing)}" in words_of(picture)) == bool(missing)
 
 
 def test_the_curve_is_the_share_that_took_no_longer():
-    picture = ecdf(took(lab.SYNC, [30, 10, 20, 40]))
-    curve = next(line for line in picture.figure.axes[0].lines if line.get_drawstyle() == "steps-post")
+    axes = ecdf(took(lab.SYNC, [30, 10, 20, 40])).figure.axes[0]
+    curve = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
     assert curve.get_xdata().tolist() == [10, 10, 20, 30, 40]
     assert curve.get_ydata().tolist() == [0, 25, 50, 75, 100]
-    assert picture.figure.axes[0].get_xscale() == "log"
-
-
-# Open loops
-
-
-def scheduled(**kwargs):
-    """An open loop in which every tenth request is sent 40 ms late and is answered 5 ms later."""
-    rows = [{"planned": i, "sent": i + (40 if i % 10 == 0 else 0)} for i in range(20 * TAIL)]
-    rows = [row | {"done": row["sent"] + 5} for row in rows]
-    return made(lab.SYNC, rows, rate=1000, each=None, **kwargs)
+    assert axes.get_xscale() == "log"
 
 
 def test_an_open_loop_shows_response_and_service_time():
@@ -218,29 +110,23 @@ def test_an_open_loop_shows_response_and_service_time():
     assert set(service.get_xdata()) == {5.0}
     assert service.get_linewidth() < response.get_linewidth()
     assert set(response.get_xdata()) == {5.0, 45.0}
-    text = " ".join(words_of(picture))
-    assert "response: p50 5.0 ms · p95 45 ms" in text
-    assert "service: p50 5.0 ms · p95 5.0 ms (dotted)" in text
-    assert "/sync/wait/, 1000 requests/s" in text
-    assert "40 of 400 requests sent more than 1 ms after they were" in text
-    assert "from sent to answered" in picture.figure.axes[0].get_xlabel()
+    for expected in (
+        "response: p50 5.0 ms · p95 45 ms",
+        "service: p50 5.0 ms · p95 5.0 ms (dotted)",
+        "/sync/wait/, 1000 requests/s",
+        "40 of 400 requests sent more than 1 ms after they were planned",
+        "service time, from sent to answered",
+    ):
+        assert expected in said(picture)
     assert_legible(picture)
 
 
 def test_an_open_loop_in_time_says_so_and_a_closed_loop_shows_neither():
     rows = [{"planned": i} for i in range(9)]
-    assert any(
-        "none sent more than 1 ms after" in text for text in words_of(ecdf(made(lab.SYNC, rows, rate=9, each=None)))
-    )
-    assert not any("sent more" in text or "service" in text for text in words_of(ecdf(made(lab.SYNC, rows))))
-
-
-# Predictions
-
-
-def test_no_prediction_draws_none():
-    for picture in (threads(a_thread_each(3)), ecdf(a_thread_each(3)), threads(a_thread_each(3), predicted={})):
-        assert not any("prediction" in text for text in words_of(picture))
+    assert "none sent more than 1 ms after" in said(ecdf(made(lab.SYNC, rows, rate=9, each=None)))
+    closed = said(ecdf(made(lab.SYNC, rows)))
+    assert "sent more" not in closed
+    assert "service" not in closed
 
 
 def test_predicted_medians_are_drawn():
@@ -248,8 +134,10 @@ def test_predicted_medians_are_drawn():
     assert "your prediction: half within 0.5 ms" in words_of(ecdf(sync, mixed, predicted=0.5))
     assert ecdf(sync, predicted=0.5).figure.axes[0].get_xlim()[0] < 0.5
     by_label = words_of(ecdf(sync, mixed, predicted={"sync": 5, "mixed": 70}))
-    assert "your prediction for sync: half within 5 ms" in by_label
-    assert "your prediction for mixed: half within 70 ms" in by_label
+    assert {"your prediction for sync: half within 5 ms", "your prediction for mixed: half within 70 ms"} <= set(
+        by_label
+    )
+    assert "prediction" not in said(ecdf(sync, predicted={}))
 
 
 # Looks
@@ -262,7 +150,6 @@ def test_each_named_configuration_has_one_colour_and_one_marker_in_every_figure(
         for figure in (threads, ecdf):
             picture = figure(*(runs[name] for name in names))
             lines = [line for line in picture.figure.findobj(Line2D) if line.get_marker() in {"o", "s", "^"}]
-            assert len(lines) == 2
             for name, line in zip(names, lines, strict=True):
                 seen[name].add((line.get_color(), line.get_marker()))
     assert all(len(looks) == 1 for looks in seen.values())
@@ -285,8 +172,7 @@ def test_variants_share_the_colour_and_differ_in_line_and_marker():
     base, *variants = found = style.looks([("sync", label) for label in labels])
     assert {(one.colour, one.marker) for one in found} == {(base.colour, base.marker)}
     assert len({(one.line, one.filled) for one in found}) == 4
-    assert base.filled
-    assert base.line == "-"
+    assert (base.filled, base.line) == (True, "-")
     assert style.looks([("sync", "sync, workers=2")])[0] == variants[0]
 
 
@@ -306,66 +192,95 @@ def test_no_line_is_too_pale_and_text_in_colour_is_read_easily():
 def test_runs_of_one_configuration_are_told_apart():
     picture = ecdf(took(lab.MIXED, [5], path="/sync/page/"), took(lab.MIXED, [7], path="/async/page/"))
     assert {"■ mixed, /sync/page/", "□ mixed, /async/page/"} <= set(words_of(picture))
-    twice = ecdf(took(lab.MIXED, [5]), took(lab.MIXED, [7]))
-    assert "□ mixed, /sync/wait/ #2" in words_of(twice)
+    assert "□ mixed, /sync/wait/ #2" in words_of(ecdf(took(lab.MIXED, [5]), took(lab.MIXED, [7])))
 
 
 def test_one_mapping_gives_the_labels():
-    picture = threads({"before": one_after_another(3), "after": a_thread_each(3)}, predicted={"after": 2})
-    assert picture.alt == "3 requests at once: 1 thread under before, 3 threads under after."
+    picture = ecdf({"before": took(lab.SYNC, [5]), "after": took(lab.MIXED, [7])})
+    assert picture.alt == "Half of the requests took less than 5.0 ms under before, 7.0 ms under after."
     assert {"● before", "■ after"} <= set(words_of(picture))
 
 
-# Legibility
+# The sheet: text that is measured, and places that are spread
 
 
-def busy_pictures():
-    close = [
-        took(configuration, np.linspace(5, 5.2, 50)) for configuration in (lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD)
-    ]
+@given(st.lists(st.text("iW. $", min_size=1, max_size=30), min_size=1, max_size=8))
+def test_no_line_of_a_text_is_wider_than_it_may_be_and_no_letter_is_lost(words):
+    text = " ".join(words)
+    lines = sheet.wrapped(text, 0.9, 9)
+    assert all(sheet.width_in(line, 9) <= 0.9 for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_number_is_not_parted_from_its_unit():
+    lines = sheet.wrapped("it took 100 ms and 50 %, in 10 rounds", sheet.width_in("it took 100", 9), 9)
+    assert lines == ["it took", "100 ms", "and 50 %,", "in 10", "rounds"]
+
+
+@pytest.mark.parametrize("wanted", [[0.0, 0.01, 0.02], [1.0, 1.0, 1.0], [0.2, 0.5, 0.9], [0.4, 0.5, 0.5, 0.6], []])
+def test_labels_along_a_line_stand_apart_within_bounds_and_move_no_further_than_they_must(wanted):
+    places = marks.spread(wanted, 0.2, 0.0, 1.0)
+    assert len(places) == len(wanted)
+    assert all(after - before >= 0.2 - 1e-9 for before, after in pairwise(places))
+    assert all(-1e-9 <= place <= 1 + 1e-9 for place in places)
+    if all(after - before >= 0.2 for before, after in pairwise(wanted)):
+        assert places == pytest.approx(wanted)
+
+
+def close_pictures():
+    close = [took(each, np.linspace(5, 5.2, 50)) for each in (lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD)]
     lost = {"error": 1, "status": 0, "pid": 0, "thread": 0, "on_loop": -1}
     failing = made(lab.SYNC.replace(workers=2), [{"pid": 7 + i % 2} for i in range(9)] + [lost] * 3)
     yield ecdf(*close)
     yield ecdf(*close, failing, predicted={"sync": 5, "mixed": 5.1, "async": 500})
+    yield ecdf({"a name that is far too long " * 6: close[0], "x" * 90: close[1]})
 
 
-@pytest.mark.parametrize("number", range(2))
-def test_no_text_is_cut_off_or_small_or_on_another(number):
-    assert_legible(next(itertools.islice(busy_pictures(), number, None)))
+def test_no_text_is_cut_off_or_small_or_on_another():
+    for picture in close_pictures():
+        assert_legible(picture)
 
 
-def assert_legible(picture):
-    """No text of the picture is cut off, small, or on another."""
-    placed = drawn_texts(picture)
-    points = 72 * picture.figure.get_size_inches()
-    for text, box in placed:
-        assert text.get_fontsize() >= 8, text
-        assert box.x0 >= 0, text
-        assert box.y0 >= 0, text
-        assert box.x1 <= 1, text
-        assert box.y1 <= 1, text
-    for (one, mine), (other, its) in itertools.combinations(placed, 2):
-        across = points[0] * (min(mine.x1, its.x1) - max(mine.x0, its.x0))
-        upright = points[1] * (min(mine.y1, its.y1) - max(mine.y0, its.y0))
-        assert across <= 1 or upright <= 1, (one, other)
+# The small print, and the details
 
 
-def test_the_caption_names_machine_versions_server_and_loop():
-    picture = threads(one_after_another(3), on_one_loop(3, lab.ASYNC.replace(loop="uvloop")))
-    small_print = next(text for text in words_of(picture) if "a processor" in text)
-    for expected in ("Python 3.13.0", "Django 6.0", "gunicorn 27.0 (gunicorn-sync)", "uvicorn 0.54 on uvloop 0.23"):
-        assert expected in small_print.replace("\n", " ")
+def test_the_small_print_names_machine_versions_server_and_loop_and_who_could_hold_how_much():
+    picture = ecdf(one_after_another(3), on_one_loop(3, lab.ASYNC.replace(loop="uvloop")), took(GTHREAD, [1]))
+    for expected in (
+        "a processor, 2 cores · Linux 6.1 · Python 3.13.0 · Django 6.0 · asgiref 3.13",
+        "gunicorn 27.0 (gunicorn-sync), no event loop",
+        "uvicorn 0.54 on uvloop 0.23",
+        "capacity: 1 request at once",
+        "capacity: 4 requests at once",
+        "capacity: no limit of its own",
+        "One run each shows no more than what happened once",
+    ):
+        assert expected in said(picture)
 
 
 def test_runs_of_different_machines_are_not_passed_off_as_of_one():
-    other = one_after_another(3)
-    other = Run(
-        other.samples, other.thread_samples, replace(other.about, machine=replace(MACHINE, processor="another"))
-    )
-    text = " ".join(words_of(ecdf(a_thread_each(3), other)))
-    assert "different machines" in text
-    assert "a processor" in text
+    one = one_after_another(3)
+    other = Run(one.samples, one.thread_samples, replace(one.about, machine=replace(MACHINE, processor="another")))
+    text = said(ecdf(a_thread_each(3), other))
+    assert "These runs come from different machines or versions: a processor" in text
     assert "another" in text
+
+
+def test_how_it_was_measured_stays_with_the_figure_as_a_folded_table_that_is_escaped():
+    picture = ecdf({"<b>": took(lab.SYNC, [1, 2], users=2)})
+    assert picture.details == (
+        (
+            "<b>",
+            "2 requests over 0 connections; 1 s after 0 s of warm-up, seed 0; asked: /sync/wait/, 2 users; capacity: 1 request "
+            "at once; gunicorn 27.0 (gunicorn-sync), no event loop; too few requests for p95 and p99: fewer than 20 lie beyond",
+        ),
+    )
+    markup = picture._repr_html_()
+    assert re.search(r"<details[^>]*>\s*<summary>How it was measured</summary>", markup)
+    assert "&lt;b&gt;</th>" in markup
+    assert "<b>" not in markup
+    assert "warm-up" not in said(picture)
+    assert "<details" not in Picture(picture.figure, picture.alt)._repr_html_()
 
 
 # The picture
@@ -375,47 +290,32 @@ def pixels(picture, path):
     return image.imread(picture.save(path))
 
 
-def test_the_background_is_opaque_white_whatever_the_notebook_has_set(tmp_path):
-    with matplotlib.rc_context({"figure.facecolor": "black", "savefig.facecolor": "none", "savefig.transparent": True}):
-        drawn = pixels(threads(a_thread_each(3)), tmp_path / "threads.png")
-    assert drawn[0, 0].tolist() == [1, 1, 1, 1]
-    assert (drawn[..., 3] == 1).all()
-    assert drawn.shape[1] == 1920
-
-
-def test_a_figure_looks_alike_whatever_the_notebook_has_set(tmp_path):
+def test_the_background_is_opaque_white_and_the_figure_looks_alike_whatever_the_notebook_has_set(tmp_path):
     usual = pixels(ecdf(a_thread_each(3)), tmp_path / "usual.png")
-    with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "lines.marker": "*", "xtick.bottom": False}):
+    odd = {"figure.facecolor": "black", "savefig.facecolor": "none", "savefig.transparent": True, "font.size": 20}
+    with matplotlib.rc_context(odd | {"axes.grid": True, "lines.marker": "*", "xtick.bottom": False}):
         unusual = pixels(ecdf(a_thread_each(3)), tmp_path / "unusual.png")
     assert np.array_equal(usual, unusual)
+    assert usual[0, 0].tolist()[:3] == [1, 1, 1]
+    assert usual.shape[1] == 1920
+    assert (usual[..., 3:] == 1).all()
 
 
 def test_the_html_has_an_escaped_alternative_text_and_a_crisp_image():
-    picture = threads({'a "quoted" <b> & $x$': a_thread_each(3)})
+    picture = ecdf({'a "quoted" <b> & $x$': a_thread_each(3)})
+    bundle = picture._repr_mimebundle_()
     markup = picture._repr_html_()
+    assert bundle["text/html"] == markup
+    assert bundle["text/plain"] == repr(picture)
     alt = re.search(r'alt="([^"]*)"', markup)
-    assert alt is not None
     assert "<" not in alt[1]
     assert html.unescape(alt[1]) == picture.alt
     assert "max-width: 100%" in markup
-    data = re.search(r'src="data:image/png;base64,([^"]+)"', markup)
-    assert data is not None
-    raw = base64.b64decode(data[1])
+    raw = base64.b64decode(re.search(r'src="data:image/png;base64,([^"]+)"', markup)[1])
+    assert raw == bundle["image/png"]
     assert raw.startswith(b"\x89PNG")
     shown = int(re.search(r"width: (\d+)px", markup)[1])
     assert int.from_bytes(raw[16:20], "big") == 2 * shown
-
-
-def test_the_title_can_tell_of_another_percentile():
-    run = took(lab.SYNC, range(1, 12))
-    assert ecdf(run, finds=90).alt == "90 % of the requests took less than 10 ms under sync."
-    for wrong in (0, 100, 99.9, True, "p99"):
-        with pytest.raises(ConfigurationError, match="a whole number from 1 to 99"):
-            ecdf(run, finds=wrong)
-
-
-def test_the_repr_is_the_finding():
-    assert repr(threads(one_after_another(2))) == "<Picture: 2 requests at once: 1 thread under sync.>"
 
 
 @pytest.mark.parametrize(
@@ -426,32 +326,28 @@ def test_it_is_saved_as_the_suffix_says(tmp_path, suffix, magic):
     assert path.read_bytes().startswith(magic)
 
 
-@pytest.mark.parametrize("name", ["figure.jpg", "figure", "figure.png.txt"])
-def test_an_unknown_suffix_is_refused_and_writes_nothing(tmp_path, name):
-    with pytest.raises(ConfigurationError, match=r"\.png, \.svg, \.pdf"):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("figure.jpg", r"\.png, \.svg, \.pdf"),
+        ("figure", r"\.png, \.svg, \.pdf"),
+        ("figure.png.txt", r"\.png, \.svg, \.pdf"),
+        ("nowhere/figure.png", "no folder"),
+    ],
+)
+def test_a_place_where_it_cannot_be_saved_is_refused_and_nothing_written(tmp_path, name, words):
+    with pytest.raises(ConfigurationError, match=words):
         ecdf(one_after_another(3)).save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="no folder"):
-        ecdf(one_after_another(3)).save(tmp_path / "nowhere" / "figure.png")
-
-
-def test_figures_leave_no_trace_in_matplotlib():
+def test_figures_leave_no_trace_in_matplotlib_and_never_import_pyplot():
     before = dict(matplotlib.rcParams)
-    threads(a_thread_each(3))._repr_html_()
     ecdf(a_thread_each(3))._repr_html_()
     assert dict(matplotlib.rcParams) == before
-
-
-def test_pyplot_is_never_imported():
     told = "import sys, requestlab.plots; print('matplotlib.pyplot' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.strip()
-        == "False"
-    )
-    threads(a_thread_each(3))._repr_html_()
+    shown = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.strip()
+    assert shown == "False"
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
 
@@ -461,13 +357,6 @@ def test_the_style_file_is_in_the_package():
 
 
 # Wrong use
-
-
-def test_a_run_without_the_probe_says_how_to_measure():
-    bare = made(lab.SYNC, [{"pid": 0, "thread": 0}], probe=False)
-    with pytest.raises(ConfigurationError, match=r"serve\(\.\.\., probe=True\)"):
-        threads(a_thread_each(3), bare)
-    assert isinstance(ecdf(bare), Picture)
 
 
 @pytest.mark.parametrize("figure", [threads, ecdf])
@@ -484,6 +373,13 @@ def test_a_prediction_that_is_no_number_is_refused(figure, predicted):
         figure(one_after_another(3), predicted=predicted)
 
 
-def test_a_median_of_nothing_is_refused():
-    with pytest.raises(ConfigurationError, match="above 0"):
+def test_a_median_of_nothing_and_a_percentile_that_there_is_not_are_refused():
+    with pytest.raises(ConfigurationError, match="a median in ms above 0"):
         ecdf(one_after_another(3), predicted=0)
+    for wrong in (0, 100, 99.9, True, "p99"):
+        with pytest.raises(ConfigurationError, match="a whole number from 1 to 99"):
+            ecdf(one_after_another(3), finds=wrong)
+
+
+def test_a_run_without_the_probe_has_a_distribution_all_the_same():
+    assert isinstance(ecdf(made(lab.SYNC, [{"pid": 0, "thread": 0}], probe=False)), Picture)

@@ -24,7 +24,7 @@ from PIL import Image
 
 from requestlab import cli
 from requestlab.claims.ledger import FILE, MACHINE_FILE
-from requestlab.claims.statement import claims
+from requestlab.claims.statement import statements
 from requestlab.errors import ConfigurationError, ReportError
 from requestlab.notebooks import execute, figures, page, report
 from requestlab.notebooks.report import FILES, PAGE, find_notebooks, make_report
@@ -32,7 +32,7 @@ from requestlab.system.machine import Machine
 from requestlab.system.values import from_plain
 from tests.conftest import left_after
 
-JUDGE = "from requestlab.claims.statement import claim\nclaim('Q4').judge(60)"
+JUDGE = "from requestlab.claims.claim import claim\nclaim('Q4').judge(60)"
 
 
 def notebook(path, *cells):
@@ -131,7 +131,7 @@ def test_the_page_begins_with_the_machine_and_the_ledger_of_all_claims(made, tex
     assert places == sorted(places)
     assert made[0].machine.python in text[places[1] : places[2]]
     ledger = text[places[2] : places[3]]
-    assert all(f'id="claim-{one.id}"' in ledger for one in claims())
+    assert all(f'id="claim-{one.id}"' in ledger for one in statements())
     assert "60 threads" in ledger
     assert "The first lesson" in text[places[0] : places[1]]
 

@@ -75,6 +75,7 @@ def test_the_accept_queue_is_equally_long_for_all(name):
     assert backlogs[server.address[1]] == BACKLOG
 
 
+@pytest.mark.measuring
 @pytest.mark.parametrize(("name", "loop"), [("uvicorn", "asyncio"), ("uvicorn", "uvloop")])
 def test_two_small_writes_on_keep_alive_do_not_take_forty_milliseconds(name, loop):
     with lab.serve(lab.ASYNC, server=name, loop=loop, application="bare") as server:
@@ -106,6 +107,7 @@ def test_a_log_of_any_size_does_not_keep_a_server_from_ending(monkeypatch):
         lab.serve(lab.ASYNC)
 
 
+@pytest.mark.measuring
 def test_an_interrupt_inside_the_block_does_not_wait_for_answers_under_way():
     def interrupted() -> None:
         with lab.serve(lab.SYNC) as server:
@@ -215,6 +217,7 @@ def test_asyncio_debug_puts_the_loop_of_each_worker_into_debug_mode(interpreter,
     assert interpreter(server=name, loop=loop, asyncio_debug=True)["debug"] is True
 
 
+@pytest.mark.measuring
 @pytest.mark.parametrize("name", LOOPED)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_debug_mode_logs_a_block_of_over_a_hundred_milliseconds(name, loop):
@@ -392,6 +395,7 @@ def test_a_server_knows_whether_it_is_itself_that_answers():
     assert one.is_itself() is None
 
 
+@pytest.mark.measuring
 def test_a_server_settles_when_it_has_nothing_left_to_do_or_the_time_is_over():
     with lab.serve(lab.SYNC) as server:
         started = time.monotonic()

@@ -134,6 +134,7 @@ def test_a_tenth_means_every_tenth(ask):
     assert [number for number, status in enumerate(statuses, 1) if status == 503] == [10, 20]
 
 
+@pytest.mark.measuring
 def test_beyond_the_limit_requests_stand_in_line(upstream, ask):
     httpx.post(f"{upstream.url}/statistics/")
     begin = time.perf_counter()
@@ -143,11 +144,13 @@ def test_beyond_the_limit_requests_stand_in_line(upstream, ask):
     assert statistics.ask(upstream.url)["most_at_once"] > 2
 
 
+@pytest.mark.measuring
 def test_beyond_the_limit_requests_are_refused_where_that_was_asked_for(ask):
     answers = at_once(ask, [f"/api/?ms=300&limit=2&refuse=1&name={next(names)}"] * 6)
     assert Counter(answer.status_code for answer in answers) == Counter({200: 2, 429: 4})
 
 
+@pytest.mark.measuring
 def test_without_a_limit_they_overlap(ask):
     begin = time.perf_counter()
     at_once(ask, ["/api/?ms=200"] * 10)
@@ -281,6 +284,7 @@ def test_a_store_that_is_full_says_so_and_keeps_what_it_has(monkeypatch):
 # What a run notes down of it
 
 
+@pytest.mark.measuring
 def test_statistics_count_and_the_most_at_once_can_be_begun_anew(upstream, ask):
     before = statistics.ask(upstream.url, "POST")
     at_once(ask, [f"/api/?ms=100&fail=0.5&limit=3&refuse=1&name={next(names)}"] * 5)
@@ -319,6 +323,7 @@ def test_the_command_line_gives_a_server_its_upstream(upstream):
     assert CliRunner().invoke(cli.commands, [*arguments, "--upstream", "example.org:80"]).exit_code != 0
 
 
+@pytest.mark.measuring
 def test_a_saturated_upstream_makes_a_run_suspect(upstream):
     stop = threading.Event()
 

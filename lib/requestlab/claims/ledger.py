@@ -174,44 +174,33 @@ def read_all(folders: Sequence[Path]) -> tuple[Ledger, ...]:
 def _parsed(line: bytes, where: str) -> Verdict:
     try:
         row = json.loads(line, parse_constant=_refuse)
-        version = row["format"]
+        if row["format"] != FORMAT:
+            expected = f"this version of the lab reads format {FORMAT}"
+            raise LedgerFormatError(f"{where} has format {row['format']}; {expected}")
+        return _verdict(find(row["claim"]), row)
+    except ConfigurationError as problem:
+        raise LedgerFormatError(f"{where} is of another version of the lab: {problem}") from None
     except (ValueError, TypeError, KeyError):
-        _damaged(where)
-    if version != FORMAT:
-        raise LedgerFormatError(f"{where} has format {version}; this version of the lab reads format {FORMAT}")
-    try:
-        judged = find(row["claim"])
-    except (ConfigurationError, KeyError):
-        raise LedgerFormatError(
-            f"{where} is on a claim that this version of the lab does not have: {row.get('claim')!r}"
-        ) from None
-    try:
-        verdict = _verdict(judged, row)
-    except (ValueError, TypeError, KeyError):
-        _damaged(where)
-    return verdict
+        raise LedgerFormatError(f"{where} is not a verdict that the lab has written: it is damaged") from None
 
 
 def _verdict(judged: Statement, row: dict[str, Any]) -> Verdict:
-    findings = tuple(Finding(**{name: _number(name, value) for name, value in one.items()}) for one in row["findings"])
+    findings = tuple(_finding(one) for one in row["findings"])
     texts = {name: str(row[name]) for name in ("verdict", "reason", "note", "time")}
     found = Verdict(
         claim=judged, findings=findings, machine=from_plain(Machine, row["machine"]), quick=row["quick"], **texts
     )
-    known = all(word in WORDS for word in (found.verdict, *(one.verdict for one in findings)))
+    words = {one.verdict for one in findings}
     names = {one.name for one in findings} == set(judged.cases) if judged.rule is None else bool(findings)
     datetime.fromisoformat(found.time)
-    if not (
-        known and names and isinstance(found.quick, bool) and any(one.verdict == found.verdict for one in findings)
-    ):
+    if not (names and found.verdict in words <= set(WORDS) and isinstance(found.quick, bool)):
         raise ValueError(row)
     return found
 
 
-def _number(name: str, value: Any) -> Any:
-    if name not in ("value", "low", "high"):
-        return value
-    return math.nan if value is None else float(value)
+def _finding(row: dict[str, Any]) -> Finding:
+    unknown = {name: math.nan for name, value in row.items() if value is None}
+    return Finding(**(row | unknown))
 
 
 def _machine_of(folder: Path) -> Machine | None:
@@ -229,10 +218,6 @@ def identity(facts: Machine) -> str:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
-
-
-def _damaged(where: str) -> NoReturn:
-    raise LedgerFormatError(f"{where} is not a verdict that the lab has written: it is damaged") from None
 
 
 # Do ledgers agree?

@@ -24,7 +24,7 @@ from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import Contender, announce, check_path, contenders
 from requestlab.comparison import compare as comparing
 from requestlab.comparison import wording
-from requestlab.comparison.compare import MAX_BUDGET_S, MAX_ROUNDS, MAX_WIDTH
+from requestlab.comparison.compare import MAX_ROUNDS, check_limits
 from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import CONFIDENCE
 from requestlab.errors import LabError
@@ -102,9 +102,9 @@ def compare(
     assert not isinstance(load, Steps)
     slice_s = Settings(**settings).warmup_of(load) + settings["seconds"]
     check(load, Settings(**settings))
-    _check_limits(rounds, options["budget"], options["width"])
     _check_figure(file)
     wanted = rounds or _rounds_in(options["budget"], load, slice_s * (len(field) + options["control"]))
+    check_limits(wanted, options["budget"], options["width"])
     _look_at(field.values(), remote, f"{load}, in {wanted} rounds of {settings['seconds']:g} s each")
     result = comparing.compare(
         {label: one.target for label, one in field.items()},
@@ -122,21 +122,13 @@ def compare(
         raise click.ClickException(problem)
 
 
-def _check_limits(rounds: int | None, budget: float | None, width: float | None) -> None:
-    """Refuse what `compare` would, before a server is started or anything is announced."""
-    limits = (("rounds", rounds, MAX_ROUNDS), ("budget", budget, MAX_BUDGET_S), ("width", width, MAX_WIDTH))
-    for option, value, most in limits:
-        if value is not None and not 0 < value <= most:
-            raise click.UsageError(f"--{option} {value:g}: expected a number above 0 and up to {most:g}")
-
-
 def _rounds_in(budget: float | None, load: Load, round_s: float) -> int:
     """Return as many rounds as can fit into the budget at the very most; it is the budget that ends them."""
-    if budget is None:
+    if budget is None or not budget > 0:
         return ROUNDS
     if isinstance(load, Closed) and load.each is not None:
         return MAX_ROUNDS
-    return min(MAX_ROUNDS, math.ceil(budget / round_s))
+    return math.ceil(min(MAX_ROUNDS, budget / round_s))
 
 
 def _check_figure(file: Path | None) -> None:

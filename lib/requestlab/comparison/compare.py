@@ -68,7 +68,7 @@ class _Contender:
 
 
 @dataclass(frozen=True)
-class _Limits:
+class Limits:
     """When to stop: all of it fixed before the first round."""
 
     rounds: int
@@ -100,11 +100,11 @@ def compare(
 
     `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the first
     is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as `measure` takes them:
-    by path, or by label and path. There are `rounds` of them, fewer if `budget` seconds
-    would be exceeded, or as soon as the interval of every contender's throughput over the baseline's is narrower than `width`
-    (0.05: its ends lie 5 % apart); never because a difference was found. With `control`, the baseline takes part a second
-    time, from a server of its own: what the lab makes of no difference. A slice is dropped for evidence from outside only
-    (`validity.outside`); up to half as many rounds are added for such. `seed` makes the same orders again.
+    by path, or by label and path. `rounds` is how many there are at most; fewer if `budget` seconds would be exceeded, or as soon
+    as the interval of every contender's throughput over the baseline's is narrower than `width` (0.05: its ends lie 5 % apart);
+    never because a difference was found. With `control`, the baseline takes part a second time, from a server of its own: what
+    the lab makes of no difference. A slice is dropped for evidence from outside only (`validity.outside`); up to half as many
+    rounds are added for such. The same `seed` makes the same orders.
 
     Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
 
@@ -119,13 +119,14 @@ def compare(
     for label, one in loads.items():
         _check_load(one, settings)
         check_beside(besides[label], one, settings)
-    limits = _limits(rounds, budget, width)
+    limits = check_limits(rounds, budget, width)
     seed = random.randrange(2**32) if seed is None else checks.whole("seed", seed, also="or None")
     with ExitStack() as stack, Progress("comparing") as progress:
-        field = [
-            _contender(label, _served(target, stack), paths[name], loads[name], besides[name], remote)
-            for label, name, target in _lineup(contenders, control)
-        ]
+        field = []
+        for label, name, target in _lineup(contenders, control):
+            at = stack.enter_context(serve(target)) if isinstance(target, Configuration) else target
+            others = targets_beside(at, besides[name], remote)
+            field.append(_Contender(label, find_target(at, paths[name], remote), loads[name], others))
         for server in (part.target.server for part in field):
             if server is not None and server not in contenders.values():
                 stack.callback(server.begin_to_stop)  # all at once, before the first is waited for
@@ -146,26 +147,22 @@ def compare(
         return rounds_.run(tuple(contenders), _control(contenders) if control else None, about)
 
 
+@dataclass
 class _Rounds:
     """The rounds, one after the other."""
 
-    def __init__(
-        self,
-        field: list[_Contender],
-        settings: Settings,
-        limits: _Limits,
-        chance: random.Random,
-        progress: Progress,
-        pool: LoadProcessPool,
-    ) -> None:
-        self._field = field
-        self._settings = settings
-        self._limits = limits
-        self._chance = chance
-        self._progress = progress
-        self._pool = pool
+    _field: list[_Contender]
+    _settings: Settings
+    _limits: Limits
+    _chance: random.Random
+    _progress: Progress
+    _pool: LoadProcessPool
+
+    def __post_init__(self) -> None:
         self._slices: list[Slice] = []
-        self._round_s = sum(_seconds_of(one.load, settings) for one in field)
+        self._round_s = sum(
+            self._settings.warmup_of(one.load) + self._settings.seconds + OVERHEAD_S for one in self._field
+        )
 
     def run(self, labels: tuple[str, ...], control: str | None, about: ComparisonFacts) -> Comparison:
         """Ramp up, then go round until a limit is met."""
@@ -228,12 +225,6 @@ class _Rounds:
         return left
 
 
-def _contender(
-    label: str, target: Server | str, path: str, load: Load, beside: Mapping[str, AnyLoad] | None, remote: bool
-) -> _Contender:
-    return _Contender(label, find_target(target, path, remote), load, targets_beside(target, beside, remote))
-
-
 def _of_round(load: _L, number: int) -> _L:
     return replace(load, seed=load.seed + number) if isinstance(load, Open) else load
 
@@ -261,14 +252,6 @@ def _lineup(contenders: Mapping[str, AnyTarget], control: bool) -> Iterator[tupl
 
 def _control(contenders: Mapping[str, AnyTarget]) -> str:
     return f"{next(iter(contenders))} again"
-
-
-def _served(target: AnyTarget, stack: ExitStack) -> Server | str:
-    return stack.enter_context(serve(target)) if isinstance(target, Configuration) else target
-
-
-def _seconds_of(load: Load, settings: Settings) -> float:
-    return settings.warmup_of(load) + settings.seconds + OVERHEAD_S
 
 
 def _check_contenders(contenders: object, control: bool) -> None:
@@ -308,8 +291,9 @@ def _check_load(load: object, settings: Settings) -> None:
     check(load, settings)
 
 
-def _limits(rounds: object, budget: object, width: object) -> _Limits:
-    return _Limits(
+def check_limits(rounds: object, budget: object, width: object) -> Limits:
+    """Return when to stop; ConfigurationError for limits that cannot work."""
+    return Limits(
         checks.whole("rounds", rounds, 1, MAX_ROUNDS, also=f"and at least {MIN_ROUNDS} for a verdict"),
         None if budget is None else checks.number("budget", budget, most=MAX_BUDGET_S, above=0, also="or None"),
         None if width is None else checks.number("width", width, most=MAX_WIDTH, above=0, also="or None"),

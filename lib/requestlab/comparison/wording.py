@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
@@ -203,6 +203,27 @@ def _in_which_cases(judged: Sequence[Finding], cases: int) -> str:
     if cases > MAX_NAMED:
         return ", ".join(f"{word} in {len(names)} of {len(judged)}" for word, names in groups)
     return ", ".join(f"{word} ({listed(names)})" for word, names in groups)
+
+
+def along(label: str, judged: Sequence[tuple[str, Ratio]]) -> str:
+    """Return where a contender is slower and where it is faster than the baseline, of ratios at several places: `async is slower
+    at 0 %, faster at 50 % and 90 % (up to 4.97 times)`."""
+    words = {SLOWER: "slower at", CANNOT_TELL: "not told apart at", FASTER: "faster at"}
+    where = {word: [place for place, ratio in judged if ratio.verdict == word] for word in words}
+    parts = [f"{words[word]} {listed(places)}" for word, places in where.items() if places]
+    if faster := where[FASTER]:
+        most = times(max(ratio.value for _, ratio in judged if ratio.verdict == FASTER))
+        parts[-1] += f" ({'up to ' if len(faster) > 1 else ''}{most} times)"
+    return f"{label} is {', '.join(parts)}"
+
+
+def resolved(results: Iterable[Comparison]) -> str:
+    """Return how far apart the throughputs of equals came out in these comparisons, by their A/A controls."""
+    known = [one for result in results if (one := result.resolution) is not None and one.known]
+    if not known:
+        return "There were too few rounds to say how far apart equals come out today"
+    low, high = times(min(one.low for one in known)), times(max(one.high for one in known))
+    return f"On this machine today, equals come out at {low} to {high} times each other in requests per second"
 
 
 # How it was measured

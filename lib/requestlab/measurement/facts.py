@@ -81,9 +81,8 @@ class RunFacts:
     @property
     def asked(self) -> str:
         """What was asked for, in words: path and load, and the loads that were beside it on the same server."""
-        return "; ".join(
-            [f"{self.path}, {self.load}", *(f"beside {path}, {load}" for path, load in self.beside.items())]
-        )
+        others = [f"beside {path}, {load}" for path, load in self.beside.items()]
+        return " · ".join([f"{self.path}, {self.load}", *others])
 
     @property
     def at_once(self) -> str:

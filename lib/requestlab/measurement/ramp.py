@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from requestlab.measurement.run import Run
+from requestlab.system import wording
+from requestlab.trace.activity import Floats
 
 GROWTH = 0.05
 """A gain in throughput below this is none; answers that fall behind the planned rate by no more keep up with it."""
@@ -45,14 +47,24 @@ class Ramp:
         return pd.DataFrame(rows, index=pd.Index(self.steps, name=self.unit))
 
     @property
-    def throughput(self) -> list[float]:
+    def open(self) -> bool:
+        """Whether the steps are rates of an open loop."""
+        return self.unit != "users"
+
+    @property
+    def throughput(self) -> Floats:
         """Answers per second at each step."""
-        return [float(run.summary["throughput"]) for run in self.runs]
+        return np.array([run.summary["throughput"] for run in self.runs], dtype=np.float64)
+
+    @property
+    def doubted(self) -> list[int]:
+        """The positions of steps that are suspect or invalid."""
+        return [i for i, run in enumerate(self.runs) if run.summary["validity"] != "valid"]
 
     @property
     def peak(self) -> float:
         """The most answers per second at any step that is not invalid; 0 if there is none."""
-        return max((self.throughput[i] for i in self._usable()), default=0.0)
+        return max((float(self.throughput[i]) for i in self._usable()), default=0.0)
 
     @property
     def knee(self) -> float | None:
@@ -71,6 +83,30 @@ class Ramp:
             best = self.steps[i]
         return best
 
+    @property
+    def turn(self) -> float | None:
+        """The load that the finding is about: the knee, or up to which the answers kept up."""
+        return self.kept_up if self.open else self.knee
+
+    @property
+    def finding(self) -> str:
+        """Where its throughput stops growing, or how far it keeps up, in words that follow its label."""
+        peak, turn, most = _rate(self.peak), self.turn, max(self.steps)
+        if not self.peak:
+            return "answered nothing"
+        if self.open and turn is None:
+            return f"falls behind {self.at(min(self.steps))} (peak {peak})"
+        if turn is not None and self.open:
+            highest = f"the highest, {self.at(most)}"
+            return f"keeps up with {highest if turn == most else f'{self.at(turn)}, not with more (peak {peak})'}"
+        if turn is not None:
+            return f"stops growing at {self.at(turn)} (peak {peak})"
+        return f"{peak} at {self.at(most)}" if len(self) == 1 else f"still grows at {self.at(most)} ({peak})"
+
+    def at(self, step: float) -> str:
+        """Return a step in words: `1 user`, `200 requests/s`."""
+        return f"{step:,g} requests/s" if self.open else wording.counted(int(step), "user")
+
     def _usable(self) -> list[int]:
         """Return the positions of the steps that are not invalid, by load."""
         usable = [
@@ -87,3 +123,7 @@ class Ramp:
     def __repr__(self) -> str:
         steps = ", ".join(f"{step:g}" for step in self.steps)
         return f"<Ramp {self.label}, {steps} {self.unit}>"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f} requests/s" if value >= 9.5 else f"{value:.1f} requests/s"

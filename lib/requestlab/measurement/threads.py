@@ -185,14 +185,10 @@ def _until_ms(found: Sequence[Lane], span: float) -> float:
     if len(starts) <= MAX_BARS:
         return span
     typical = float(np.median(np.concatenate([lane.end_ms - lane.start_ms for lane in found])))
-    until = _rounded(max(float(starts[MAX_BARS]), 3 * typical))
+    until = max(float(starts[MAX_BARS]), 3 * typical)
+    digit = 10.0 ** np.floor(np.log10(until))
+    until = float(np.floor(until / digit * (1 + 1e-9)) * digit)
     return until if until < span / 2 else span
-
-
-def _rounded(value: float) -> float:
-    """Return the next lower number among 1, 1.5, 2, 3, 5, 7 times a power of ten."""
-    power = 10.0 ** np.floor(np.log10(value))
-    return float(max(step * power for step in (1, 1.5, 2, 3, 5, 7) if step * power <= value * (1 + 1e-9)))
 
 
 def _window(found: Sequence[Lane], until_ms: float, span_ms: float) -> Window:

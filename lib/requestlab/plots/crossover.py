@@ -10,15 +10,14 @@ from functools import cached_property
 import numpy as np
 from matplotlib.axes import Axes
 
-from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
-from requestlab.comparison.wording import circumstances_of, found
+from requestlab.comparison.comparison import Comparison, Ratio
+from requestlab.comparison.wording import along, circumstances_of, found
 from requestlab.errors import ConfigurationError
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, checked, first_runs, gather, small_print
 from requestlab.plots.marks import Curve, Floats, name_ticks, named_panel, number, prediction
 from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
 from requestlab.system import wording
-from requestlab.system.wording import times
 
 Formula = Callable[[float], float]
 """Answers per second that are expected at a share of waiting, in percent."""
@@ -46,7 +45,7 @@ def crossover(
     guess = checked(predicted, "a share of waiting in percent")
     named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.middles[-1])]
 
-    others = [f"{curve.label} {curve.finding}" for curve in curves[1:]]
+    others = [along(curve.label, curve.judged) for curve in curves[1:]]
     sheet = Sheet(f"Against {curves[0].label}, by the share of waiting: {wording.joined(others)}")
     sheet.space(_PREDICTION_IN * (guess is not None))
     axes = named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, AXIS_IN)
@@ -94,17 +93,6 @@ class CrossoverCurve:
     def expected(self, shares: Floats) -> Floats:
         """Return what the formula says at these shares."""
         return np.array([float(self.formula(share)) for share in shares.tolist()] if self.formula else [])
-
-    @property
-    def finding(self) -> str:
-        """Where it is slower and where it is faster than the baseline, in words that follow the label."""
-        words = {SLOWER: "slower at", CANNOT_TELL: "not told apart at", FASTER: "faster at"}
-        where = {word: [share for share, ratio in self.judged if ratio.verdict == word] for word in words}
-        parts = [f"{words[word]} {wording.listed(shares)}" for word, shares in where.items() if shares]
-        if faster := where[FASTER]:
-            most = times(max(ratio.value for _, ratio in self.judged if ratio.verdict == FASTER))
-            parts[-1] += f" ({'up to ' if len(faster) > 1 else ''}{most} times)"
-        return f"is {', '.join(parts)}"
 
 
 def _percent(share: float) -> str:

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 
 from requestlab.measurement import lag as analysis
-from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, MUCH, Block, Culprit, LagFinding, Loop
+from requestlab.measurement import wording as told
+from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Block, Culprit, LagFinding, Loop
 from requestlab.measurement.threads import one_span
+from requestlab.measurement.wording import lateness
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
 from requestlab.plots.marks import Floats, Labels, Level, clock, name_levels, prediction
@@ -35,43 +37,13 @@ _MAX_DOTS, _MAX_AVOIDED = 3000, 40
 _LIMIT: dict[str, Any] = {"color": "#9A3324", "linewidth": 1.0, "linestyle": (0, (6, 2)), "zorder": 1.5}
 
 
-@dataclass(frozen=True)
-class Cause:
-    """How the figure tells of a cause: by whom the loop was held up, what to do about it, and how its blocks are shaded."""
-
-    by: str
-    advice: str
-    face: dict[str, Any]
-
-
-CAUSES = {
-    "blocking code": Cause(
-        "code that computed",
-        "compute in another process; a thread (sync_to_async) frees the loop too, but shares the GIL with it.",
-        {"facecolor": style.EVENT_LOOP, "alpha": 0.75},
-    ),
-    "blocking call": Cause(
-        "a blocking call",
-        "await the call's async twin (asyncio.sleep for time.sleep, an async client), or hand it to a thread with sync_to_async.",
-        {"facecolor": "#FBE6BD", "edgecolor": style.EVENT_LOOP, "hatch": "/////"},
-    ),
-    "GIL held elsewhere": Cause(
-        "another thread that held the GIL",
-        "leave the loop's code alone and move the computation of the other thread to another process: each time the loop wants "
-        "to run, that thread keeps the GIL for up to a switch interval, 5 ms unless set.",
-        {"facecolor": style.THREAD, "alpha": 0.6},
-    ),
-    "not scheduled": Cause(
-        "the operating system, which gave it no core",
-        "before blaming code, measure on a quieter machine or with fewer workers: this one had no core to spare.",
-        {"facecolor": style.PALE, "edgecolor": style.NOBODY, "hatch": "....."},
-    ),
+_FACES: dict[str, dict[str, Any]] = {
+    "blocking code": {"facecolor": style.EVENT_LOOP, "alpha": 0.75},
+    "blocking call": {"facecolor": "#FBE6BD", "edgecolor": style.EVENT_LOOP, "hatch": "/////"},
+    "GIL held elsewhere": {"facecolor": style.THREAD, "alpha": 0.6},
+    "not scheduled": {"facecolor": style.PALE, "edgecolor": style.NOBODY, "hatch": "....."},
+    "unknown": {"facecolor": style.NOBODY, "alpha": 0.5},
 }
-UNKNOWN = Cause(
-    "something unknown",
-    "measure again, for longer: too little is known of what held it up.",
-    {"facecolor": style.NOBODY, "alpha": 0.5},
-)
 
 
 @dataclass(frozen=True)
@@ -104,107 +76,15 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     findings = [analysis.finding(one.run, one.label) for one in contenders]
     spans = one_span([analysis.span_ms(one.run) for one in contenders])
     rows = [
-        row for parts in zip(contenders, findings, expected, spans, strict=True) for row in _rows(*parts, len(runs))
+        row
+        for parts in zip(contenders, findings, expected, spans, strict=True)
+        for row in _rows(*parts, len(contenders))
     ]
-    sheet = Sheet(title(findings))
-    sheet.write([advice(findings)])
+    sheet = Sheet(told.of_lag(findings))
+    sheet.write([told.advice(findings)])
     _draw(sheet, rows)
     sheet.explain(_explanation(findings), " ".join(_missing(contenders, findings, rows)))
     return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
-
-
-# In words
-
-
-def title(findings: Sequence[LagFinding]) -> str:
-    """Return the finding, one sentence without its full stop."""
-    if len(findings) > 1:
-        return f"How long the event loop was held up at most: {wording.joined(list(map(_at_most, findings)))}"
-    (one,) = findings
-    if not one.culprits:
-        which = "The event loop was never" if len(one.loops) == 1 else f"None of {len(one.loops)} event loops was"
-        return f"{which} held up: no callback would have waited longer than {_ms(one.worst.max_ms)}"
-    first, *others = one.weighty
-    more = [block for culprit in others for block in culprit.blocks]
-    otherwise = f"; {_times(more)} otherwise" if more else ""
-    harmless = "" if one.troubled or one.much else ": no problem"
-    did = "blocked" if first.cause.startswith("blocking") else "held up"
-    return f"{_subject(one, first)} {did} {_times(first.blocks)} by {blamed(first)}{otherwise}{harmless}"
-
-
-def _at_most(one: LagFinding) -> str:
-    if not one.culprits:
-        return f"never under {one.label}"
-    culprit = max(one.culprits, key=lambda culprit: culprit.longest.ms)
-    return f"{_ms(culprit.longest.ms)} under {one.label} by {blamed(culprit)}"
-
-
-def _subject(one: LagFinding, culprit: Culprit) -> str:
-    if len(one.loops) == 1:
-        return "The event loop was"
-    stuck = sum(any(block in culprit.blocks for block in loop.blocks) for loop in one.loops)
-    which = f"All {stuck}" if stuck == len(one.loops) else f"{stuck} of {len(one.loops)}"
-    return f"{which} event loops {'was' if stuck == 1 else 'were'}"
-
-
-def _times(blocks: Sequence[Block]) -> str:
-    longest = _ms(max(block.ms for block in blocks))
-    return f"{wording.often(len(blocks))} for {'up to ' if len(blocks) > 1 else ''}{longest}"
-
-
-def blamed(culprit: Culprit) -> str:
-    """Say what a culprit was: `a blocking call in block (labapp/async_views.py:41)`."""
-    place = _place(culprit)
-    return f"{_cause(culprit).by}{f' in {place}' if place else ''}"
-
-
-def _cause(found: Culprit | Block) -> Cause:
-    return CAUSES.get(found.cause, UNKNOWN)
-
-
-def _place(culprit: Culprit) -> str:
-    """Return function, file and line, and the view, unless the function is the view; empty where none can be told."""
-    block, view = culprit.seen, culprit.seen.view.rpartition(".")[2]
-    if not culprit.placed:
-        return ""
-    where = f"{block.function} ({block.where})" if block.function and block.where else block.function or block.where
-    return f"{where} in view {view}".strip() if view and view != block.function else where
-
-
-def _label(culprit: Culprit) -> str:
-    """Return what stands beside the longest block of a culprit: its place, its cause and its length."""
-    often = f"{wording.often(len(culprit.blocks))}, up to " if len(culprit.blocks) > 1 else ""
-    place, length = _place(culprit), f"{often}{_ms(culprit.longest.ms)}"
-    return f"{place}\n{culprit.cause}: {length}" if place else f"{culprit.cause}:\n{length}"
-
-
-def verdict(loop: Loop) -> str:
-    """Return whether a loop has a problem by the limits, and why: `a problem: maximum 301 ms (limit 100 ms)`."""
-    over = "over " if loop.pending.any() else ""
-    figures = [
-        f"median {_ms(loop.percentile(50))} (limit {MEDIAN_LIMIT_MS:g} ms)",
-        f"maximum {over}{_ms(loop.max_ms)} (limit {MAXIMUM_LIMIT_MS:g} ms)",
-    ]
-    reached = [text for text, too_late in zip(figures, loop.too_late, strict=True) if too_late]
-    share = f"held up for {wording.percent(loop.held_up)} of the time"
-    if reached:
-        return f"a problem: {' and '.join(reached)}{f'; {share}' if loop.blocks else ''}"
-    if loop.held_up > MUCH:
-        return f"below the limits: {', '.join(figures)}; but {share}"
-    return f"no problem: {', '.join(figures)}"
-
-
-def advice(findings: Sequence[LagFinding]) -> str:
-    """Return one sentence of advice for the run whose loop was latest, or that there is nothing to do."""
-    troubled = [one for one in findings if one.troubled]
-    concerned = troubled or [one for one in findings if one.much]
-    if not concerned:
-        return "Nothing to do: no limit is reached."
-    worst = max(concerned, key=lambda one: one.worst.max_ms)
-    under = f" under {worst.label}" if len(findings) > 1 else ""
-    share = wording.percent(max(loop.held_up for loop in worst.loops))
-    but = "" if troubled else f"No limit is reached, but for {share} of the time something held up the loop. "
-    return f"{but}What to do{under}: {_cause(worst.culprits[0]).advice if worst.culprits else UNKNOWN.advice}"
 
 
 def _explanation(findings: Sequence[LagFinding]) -> str:
@@ -231,11 +111,6 @@ def _missing(contenders: Sequence[Contender], findings: Sequence[LagFinding], ro
             yield f"Of {one.label}, {lost:,} rows of the probe were lost: its ring was full."
 
 
-def _ms(value: float) -> str:
-    """A lateness with its unit; timers that fire early, and what is too short to mean anything, are on time."""
-    return f"{wording.ms(value)} ms" if value >= 0.005 else "0 ms"
-
-
 # Rows and panels
 
 
@@ -245,12 +120,9 @@ def _rows(contender: Contender, found: LagFinding, expected: float | None, span:
     shown = [loop for loop in found.loops if loop in latest]
     rows = []
     for loop in shown:
-        said = f"{loop.name}: {verdict(loop)}" if len(found.loops) > 1 else verdict(loop)
-        above = [
-            *lines(contender.heading, INNER_IN, style.HEADING_PT, contender.look.ink, bold=True),
-            *lines(contender.run.about.asked, INNER_IN, color=style.GREY),
-        ]
-        heading = [*(above if loop is shown[0] else []), *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
+        said = f"{loop.name}: {told.verdict(loop)}" if len(found.loops) > 1 else told.verdict(loop)
+        above = contender.block(INNER_IN, notes=[contender.run.about.asked]) if loop is shown[0] else []
+        heading = [*above, *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
         rows.append(Row(contender, loop, heading, expected, span, loop is shown[-1]))
     return rows
 
@@ -316,12 +188,19 @@ def _draw_time(axes: Axes, row: Row, most_labels: int) -> None:
             axes.plot(*at, marker="v", markersize=5, color=style.INK, zorder=4, clip_on=False)
 
 
+def _label(culprit: Culprit) -> str:
+    """Return what stands beside the longest block of a culprit: its place, its cause and its length."""
+    often = f"{wording.often(len(culprit.blocks))}, up to " if len(culprit.blocks) > 1 else ""
+    place, length = told.place_of(culprit), f"{often}{lateness(culprit.longest.ms)}"
+    return f"{place}\n{culprit.cause}: {length}" if place else f"{culprit.cause}:\n{length}"
+
+
 def _draw_block(axes: Axes, block: Block) -> None:
     """Shade the stretch, darker below what a callback due in it would have had to wait: the time until its end."""
     begin, end = block.begin_ms, max(block.end_ms, block.begin_ms + LOWEST_MS)
     waits = np.geomspace(end - begin, LOWEST_MS, 24)
     corners = [(begin, _BOTTOM_MS), *zip(end - waits, waits, strict=True), (end, _BOTTOM_MS)]
-    axes.add_patch(Polygon(corners, closed=True, linewidth=0, zorder=1, **_cause(block).face))
+    axes.add_patch(Polygon(corners, closed=True, linewidth=0, zorder=1, **_FACES.get(block.cause, _FACES["unknown"])))
     pale = style.EVENT_LOOP if block.cause.startswith("blocking") else style.NOBODY
     axes.axvspan(begin, end, color=pale, alpha=0.1, linewidth=0)
 
@@ -352,7 +231,7 @@ def _draw_sorted(axes: Axes, row: Row) -> None:
     for name, (x, ms) in marked.items():
         at = (float(x), max(ms, LOWEST_MS))
         axes.plot(*at, **look.markers, zorder=4, clip_on=False)
-        labels.put(f"{name} {_ms(ms)}", at, to_the_left=True, color=look.ink, bold=True)
+        labels.put(f"{name} {lateness(ms)}", at, to_the_left=True, color=look.ink, bold=True)
 
 
 def _name_levels(axes: Axes, row: Row) -> None:
@@ -360,7 +239,7 @@ def _name_levels(axes: Axes, row: Row) -> None:
     levels = [
         Level(MAXIMUM_LIMIT_MS, f"limit of the maximum: {MAXIMUM_LIMIT_MS:g} ms", _LIMIT["color"]),
         Level(MEDIAN_LIMIT_MS, f"limit of the median: {MEDIAN_LIMIT_MS:g} ms", _LIMIT["color"]),
-        Level(max(row.loop.floor_ms, LOWEST_MS), f"idle floor: {_ms(row.loop.floor_ms)}", style.GREY),
+        Level(max(row.loop.floor_ms, LOWEST_MS), f"idle floor: {lateness(row.loop.floor_ms)}", style.GREY),
     ]
     if row.predicted is not None:
         levels.append(Level(max(row.predicted, LOWEST_MS), f"your prediction: {wording.number(row.predicted)} ms"))

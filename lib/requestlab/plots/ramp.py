@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,7 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     curves = _curves(ramps)
     contenders = [curve.contender for curve in curves]
     expected = inputs.predictions(predicted, contenders, "a number of requests per second")
-    named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.last[1])]
+    named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.ramp.throughput[curve.steps.argmax()])]
 
     sheet = Sheet(finding(curves))
     upper = named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, _BETWEEN_IN)
@@ -76,78 +75,30 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
 
 @dataclass(frozen=True, eq=False)
 class RampCurve:
-    """One ramp in the figure; `contender` is its first run, with label and look."""
+    """One ramp in the figure: its first run, with label and look, and the loads of its steps."""
 
     contender: Contender
     ramp: Ramp
+    steps: Floats
 
     @property
     def label(self) -> str:
         return self.contender.label
 
     @property
-    def open(self) -> bool:
-        """Whether the steps are rates of an open loop."""
-        return self.ramp.unit != "users"
-
-    @cached_property
     def runs(self) -> list[Contender]:
         """The run of each step, labelled with its load."""
-        labels = [f"{self.label}, {self.at(step)}" for step in self.ramp.steps]
+        labels = [f"{self.label}, {self.ramp.at(step)}" for step in self.ramp.steps]
         return [Contender(label, run, self.contender.look) for label, run in zip(labels, self.ramp, strict=True)]
-
-    @cached_property
-    def steps(self) -> Floats:
-        """The load of each step."""
-        return np.array(self.ramp.steps)
-
-    @cached_property
-    def throughput(self) -> Floats:
-        """Answers per second at each step."""
-        return np.array(self.ramp.throughput)
 
     def percentile(self, q: int) -> Floats:
         """Return a percentile of the response time at each step, in ms; NaN where there is no evidence for it."""
         return np.array([run.percentile(q) if q in run.marked else math.nan for run in self.runs])
 
-    @cached_property
-    def doubted(self) -> list[int]:
-        """The positions of steps that are suspect or invalid."""
-        return [i for i, run in enumerate(self.ramp) if run.summary["validity"] != "valid"]
-
-    @property
-    def last(self) -> tuple[float, float]:
-        """Load and throughput at the highest load."""
-        i = int(self.steps.argmax())
-        return float(self.steps[i]), float(self.throughput[i])
-
-    @property
-    def turn(self) -> float | None:
-        """The load that the finding is about: the knee, or up to which the answers kept up."""
-        return self.ramp.kept_up if self.open else self.ramp.knee
-
-    @property
-    def finding(self) -> str:
-        """Where its throughput stops growing, or how far it keeps up, in words that follow the label."""
-        peak, turn, most = _rate(self.ramp.peak), self.turn, float(self.steps.max())
-        if not self.ramp.peak:
-            return "answered nothing"
-        if self.open and turn is None:
-            return f"falls behind {self.at(self.steps.min())} (peak {peak})"
-        if turn is not None and self.open:
-            highest = f"the highest, {self.at(most)}"
-            return f"keeps up with {highest if turn == most else f'{self.at(turn)}, not with more (peak {peak})'}"
-        if turn is not None:
-            return f"stops growing at {self.at(turn)} (peak {peak})"
-        return f"{peak} at {self.at(most)}" if len(self.steps) == 1 else f"still grows at {self.at(most)} ({peak})"
-
-    def at(self, step: float) -> str:
-        """Return a step in words: `1 user`, `200 requests/s`."""
-        return f"{step:,g} requests/s" if self.open else wording.counted(int(step), "user")
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f} requests/s" if value >= 9.5 else f"{value:.1f} requests/s"
+    def last(self, values: Floats) -> tuple[float, float] | None:
+        """Return the highest load for which there is a value, and that value."""
+        known = [i for i in np.argsort(self.steps, kind="stable").tolist() if np.isfinite(values[i])]
+        return (float(self.steps[known[-1]]), float(values[known[-1]])) if known else None
 
 
 def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
@@ -165,7 +116,7 @@ def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
         raise ConfigurationError("ramp() draws either users or requests/s on one axis, and these ramps have both")
     firsts = [one.runs[0] for one in given]
     found = inputs.gather([dict(zip(mapping, firsts, strict=True))] if mapping else firsts, "ramp")
-    return [RampCurve(contender, one) for contender, one in zip(found, given, strict=True)]
+    return [RampCurve(contender, one, np.array(one.steps)) for contender, one in zip(found, given, strict=True)]
 
 
 # In words
@@ -173,9 +124,9 @@ def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
 
 def finding(curves: Sequence[RampCurve]) -> str:
     """Say where the throughput of each ramp stops growing, or how far its answers keep up; of many, who comes how far."""
-    what = "Answers against the planned rate" if curves[0].open else "Throughput"
+    what = "Answers against the planned rate" if curves[0].ramp.open else "Throughput"
     if len(curves) <= MAX_TOLD:
-        return f"{what}: {wording.joined([f'{curve.label} {curve.finding}' for curve in curves])}"
+        return f"{what}: {wording.joined([f'{curve.label} {curve.ramp.finding}' for curve in curves])}"
     ranked = sorted(curves, key=lambda curve: curve.ramp.peak)
     most, least = (f"{curve.ramp.peak:,.0f} requests/s under {curve.label}" for curve in (ranked[-1], ranked[0]))
     return f"{what}: of {len(curves)} peaks, the highest is {most}; the lowest is {least}"
@@ -183,23 +134,23 @@ def finding(curves: Sequence[RampCurve]) -> str:
 
 def _named(curve: RampCurve) -> Curve:
     """Return what stands beside a curve: what it came to, what speaks against it, what was asked for."""
-    contender, end = curve.contender, curve.last
-    caveats = [f"crossed: {', '.join(curve.at(curve.steps[i]) for i in curve.doubted)}"] if curve.doubted else []
-    span = " to ".join(dict.fromkeys(f"{step:,g}" for step in (curve.steps.min(), curve.steps.max())))
-    notes = [*caveats, f"{contender.run.about.path}, {span} {curve.ramp.unit}", contender.circumstances[-1]]
-    block = contender.block(_BESIDE_IN, [curve.finding], notes, f"{contender.look.glyph} {curve.label}")
+    contender, ramp, end = curve.contender, curve.ramp, curve.last(curve.ramp.throughput)
+    caveats = [f"crossed: {', '.join(ramp.at(ramp.steps[i]) for i in ramp.doubted)}"] if ramp.doubted else []
+    span = " to ".join(dict.fromkeys(f"{step:,g}" for step in (min(ramp.steps), max(ramp.steps))))
+    notes = [*caveats, f"{contender.run.about.path}, {span} {ramp.unit}", contender.circumstances[-1]]
+    block = contender.block(_BESIDE_IN, [ramp.finding], notes, f"{contender.look.glyph} {curve.label}")
     return Curve(block, contender.look.colour, lambda height: end)
 
 
 def _explained(curves: Sequence[RampCurve]) -> Iterator[str]:
     rule = (
         f"“Keeps up”: no more than {GROWTH:.0%} of what was planned is missing."
-        if curves[0].open
+        if curves[0].ramp.open
         else f"“Stops growing”: no higher load brings {GROWTH:.0%} more."
     )
     below = f"Below: p50 thick, p95 thin and dotted, where {TAIL} requests lie beyond it."
     yield f"Each point is one run. {rule} {below} {_ONCE}"
-    doubted = [curve.runs[i] for curve in curves for i in curve.doubted]
+    doubted = [curve.runs[i] for curve in curves for i in curve.ramp.doubted]
     caveats = [f"× {one.label}: {one.run.summary['validity']}, {one.run.summary['reasons'][0]}." for one in doubted]
     yield from caveats[:MAX_NOTES]
     if len(caveats) > MAX_NOTES:
@@ -224,7 +175,7 @@ def _set_load(axes: Axes, curves: Sequence[RampCurve], labelled: bool) -> None:
     axes.tick_params(labelbottom=labelled)
     axes.grid(axis="x", linewidth=0.6, color=style.PALE)
     if labelled:
-        what = "planned requests per second" if curves[0].open else "users at once"
+        what = "planned requests per second" if curves[0].ramp.open else "users at once"
         axes.set_xlabel(f"load: {what}{_scale(axes.get_xscale())}", labelpad=3)
 
 
@@ -234,19 +185,19 @@ def _scale(scale: str) -> str:
 
 def _draw_throughput(axes: Axes, curves: Sequence[RampCurve], guessed: Sequence[Guess]) -> None:
     """Draw throughput against load, the planned rate of open loops, and the reader's predictions."""
-    top = max([1.0, *(float(curve.throughput.max()) for curve in curves), *(guess.value for guess in guessed)])
+    top = max([1.0, *(curve.ramp.throughput.max() for curve in curves), *(guess.value for guess in guessed)])
     axes.set_ylim(0, 1.14 * top)
     number(axes.yaxis, 6)
     axes.set_ylabel("answers per second", labelpad=3)
     labels = Labels(axes)
     for curve in curves:
-        _draw_line(axes, curve, curve.throughput)
-        if curve.turn is not None and len(curve.steps) > 1:
-            height = float(curve.throughput[curve.steps == curve.turn][0])
-            how: dict[str, Any] = {"color": curve.contender.look.colour, "linestyle": style.DOTTED, "linewidth": 1.1}
-            axes.plot([curve.turn] * 2, [0, height], **how)
-        labels.avoid(curve.steps, curve.throughput)
-    if curves[0].open:
+        throughput, turn = curve.ramp.throughput, curve.ramp.turn
+        _draw_line(axes, curve, throughput)
+        labels.avoid(curve.steps, throughput)
+        if turn is not None and len(curve.steps) > 1:
+            thin: dict[str, Any] = {"colors": curve.contender.look.colour, "linestyles": style.DOTTED, "linewidth": 1.1}
+            axes.vlines(turn, 0, throughput[curve.steps == turn][0], **thin)
+    if curves[0].ramp.open:
         _draw_planned(axes, labels)
     for guess in guessed:
         prediction(axes, guess.value, color=guess.colour, axis="y")
@@ -283,11 +234,9 @@ def _draw_times(axes: Axes, curves: Sequence[RampCurve]) -> None:
         for q, how in zip(_PERCENTILES, ({}, {"linewidth": 1.1, "linestyle": style.DOTTED}), strict=True):
             times = curve.percentile(q)
             _draw_line(axes, curve, times, **how)
-            known = np.flatnonzero(np.isfinite(times))
-            if known.size:
-                last = known[curve.steps[known].argmax()]
-                text = f"p{q} {wording.ms(float(times[last]))} ms {look.glyph} {curve.label}"
-                names.append(Level(float(times[last]), text, look.ink, x=float(curve.steps[last])))
+            if (end := curve.last(times)) is not None:
+                text = f"p{q} {wording.ms(end[1])} ms {look.glyph} {curve.label}"
+                names.append(Level(end[1], text, look.ink, x=end[0]))
     name_levels(axes, names, _BESIDE_IN)
 
 
@@ -296,6 +245,6 @@ def _draw_line(axes: Axes, curve: RampCurve, values: Floats, **how: Any) -> None
     strokes = curve.contender.look.strokes | how
     order = np.argsort(curve.steps, kind="stable")
     axes.plot(curve.steps[order], values[order], **strokes)
-    at = curve.steps[curve.doubted], values[curve.doubted]
+    at = curve.steps[curve.ramp.doubted], values[curve.ramp.doubted]
     axes.plot(*at, **strokes | {"linestyle": "none", "markerfacecolor": "white", "zorder": 3, "clip_on": False})
     axes.plot(*at, "x", color=style.INK, ms=7, markeredgewidth=1.2, zorder=4, clip_on=False)

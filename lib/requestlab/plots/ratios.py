@@ -21,7 +21,7 @@ from requestlab.plots.inputs import Contender, Predicted
 from requestlab.plots.marks import Floats
 from requestlab.plots.sheet import MARGIN_IN, Line, Picture, Sheet
 from requestlab.plots.style import SeriesStyle
-from requestlab.system.wording import number, times
+from requestlab.system.wording import number
 
 NOBODYS = SeriesStyle(style.NOBODY, "o", filled=False)
 """The look of the control, and of a contender of which nothing was measured."""
@@ -67,8 +67,9 @@ def ratios(
     page = Sheet(wording.title([row.finding for row in rows[names[0]]], given.baseline, load, given.several))
     for name in names:
         _draw_panel(page, name, rows[name], plan, last=name == names[-1])
-    page.explain(*_explained(given, plan.notes))
     told = wording.circumstances_of(given.results)
+    disturbed = f"Disturbed slices: {told['disturbed']}." if "disturbed" in told else ""
+    page.explain(*_explained(given, plan.notes), disturbed)
     return page.picture(inputs.small_print(given.contenders, asked=told["asked"]), list(told.items()))
 
 
@@ -305,16 +306,6 @@ def _explained(given: Cases, notes: Sequence[str]) -> Iterator[str]:
         f"faster or spends less. Grey band: two equal processes differ by as much ({ALIKE:.0%})."
     )
     if given.controlled:
-        yield f"A/A: a configuration measured against itself, under a second name. {_resolved(given)}."
+        yield f"A/A: a configuration measured against itself, under a second name. {wording.resolved(given.results.values())}."
     for count, note in enumerate(notes, start=1):
         yield f"Note {count}: {note}."
-
-
-def _resolved(given: Cases) -> str:
-    """Say how far apart the throughputs of equals came out."""
-    found = [result.resolution for result in given.results.values()]
-    known = [one for one in found if one is not None and one.known]
-    if not known:
-        return "There were too few rounds to say how far apart equals come out today"
-    low, high = times(min(one.low for one in known)), times(max(one.high for one in known))
-    return f"On this machine today, equals come out at {low} to {high} times each other in requests per second"

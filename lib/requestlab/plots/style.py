@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.style
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 
 FAMILY = "DejaVu Sans"
 """The style file's font; matplotlib brings it along, so figures look alike on every machine."""
@@ -112,33 +110,3 @@ def applied() -> Iterator[None]:
     """
     with matplotlib.style.context(["default", f"{__package__}.requestlab"]):
         yield
-
-
-# Until every figure is drawn on a Sheet, those that are not yet import these.
-
-WIDTH_IN, MARGIN_IN = 10.0, 0.12
-style = applied
-
-
-class Frame:
-    """The sheet as it was; deleted with the last figure that uses it."""
-
-    def __init__(self, height_in: float, title: str, caption: Sequence[str]) -> None:
-        from requestlab.plots.lettering import wrapped
-
-        above = wrapped(title, WIDTH_IN - 2 * MARGIN_IN, TITLE_PT, bold=True)
-        below = [line for text in caption for line in wrapped(text, WIDTH_IN - 2 * MARGIN_IN, CAPTION_PT)]
-        head, self._foot = 0.15 + 0.21 * len(above), 0.16 + 0.155 * len(below)
-        self._total = head + height_in + self._foot
-        self.figure = Figure(figsize=(WIDTH_IN, self._total))
-        self.write(
-            "\n".join(above), height_in + head - 0.1, fontsize=TITLE_PT, weight="bold", va="top", linespacing=1.25
-        )
-        self.write("\n".join(below), 0.08 - self._foot, fontsize=CAPTION_PT, color=GREY, va="bottom", linespacing=1.3)
-
-    def write(self, text: str, bottom_in: float, **how: Any) -> None:
-        self.figure.text(MARGIN_IN / WIDTH_IN, (self._foot + bottom_in) / self._total, text, **how)
-
-    def axes(self, left_in: float, bottom_in: float, width_in: float, height_in: float) -> Axes:
-        bottom = (self._foot + bottom_in) / self._total
-        return self.figure.add_axes((left_in / WIDTH_IN, bottom, width_in / WIDTH_IN, height_in / self._total))

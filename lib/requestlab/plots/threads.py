@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from requestlab.errors import ConfigurationError
+from requestlab.measurement import wording as told
 from requestlab.measurement.threads import MARGIN, Alive, Lane, Window, alive, windows
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
@@ -52,18 +53,6 @@ class Column:
     predicted_alive: float | None
 
     @property
-    def ran(self) -> str:
-        """What ran the requests: `60 threads`, `1 event loop and 3 threads`, `no thread`."""
-        loops = sum(lane.on_loop for lane in self.window.known)
-        return wording.things((loops, "event loop"), (len(self.window.known) - loops, "thread")) or "no thread"
-
-    @property
-    def peak(self) -> str:
-        """How many threads were alive at the peak: `61 threads alive`."""
-        workers = f" in {len(self.alive)} workers" if len(self.alive) > 1 else ""
-        return f"{wording.counted(sum(one.peak for one in self.alive), 'thread')} alive{workers}"
-
-    @property
     def headed(self) -> bool:
         """Whether each worker's lanes have a heading of their own; with more workers there is no room for that."""
         return 1 < len(self.window.workers) <= _MAX_HEADINGS
@@ -91,7 +80,9 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
         Column(one, window, alive(one.run, window.span_ms), *((guess, None) if of == "ran" else (None, guess)))
         for one, window, guess in zip(contenders, windows([one.run for one in contenders]), expected, strict=True)
     ]
-    sheet = Sheet(finding(columns, of))
+    counts = [told.who_ran(one.window) if of == "ran" else told.peak_of(one.alive) for one in columns]
+    found = [f"{count} under {one.label}{one.failures}" for count, one in zip(counts, contenders, strict=True)]
+    sheet = Sheet(f"{told.occasion([one.run for one in contenders])}: {wording.joined(found)}")
     _draw(sheet, columns)
     sheet.explain(_explanation(columns))
     return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
@@ -104,24 +95,6 @@ def _require_probe(contender: Contender) -> None:
         raise ConfigurationError(
             f"the run {contender.label!r} does not know its threads; measure it with the probe on: serve(..., probe=True)"
         )
-
-
-def finding(columns: Sequence[Column], of: str) -> str:
-    """Say how many threads or event loops ran the requests of each run, or how many were alive at its peak."""
-    found = [
-        f"{one.ran if of == 'ran' else one.peak} under {one.contender.label}{one.contender.failures}" for one in columns
-    ]
-    return f"{_occasion([one.contender for one in columns])}: {wording.joined(found)}"
-
-
-def _occasion(contenders: Sequence[Contender]) -> str:
-    abouts = [contender.run.about for contender in contenders]
-    if len({(about.users, about.each, about.rate) for about in abouts}) > 1:
-        return "Who ran the requests"
-    users, each = abouts[0].users, abouts[0].each
-    if users is None:
-        return abouts[0].load
-    return wording.counted(users, "request" if each == 1 else "user") + (" at once" if users > 1 else "")
 
 
 def _draw(sheet: Sheet, columns: Sequence[Column]) -> None:
@@ -150,11 +123,7 @@ def _draw(sheet: Sheet, columns: Sequence[Column]) -> None:
 
 
 def _heading(contender: Contender, most_in: float) -> list[Line]:
-    return [
-        *lines(contender.heading, most_in, style.HEADING_PT, contender.look.ink, bold=True),
-        *lines(contender.circumstances, most_in, color=style.GREY),
-        *lines("threads alive", most_in, bold=True),
-    ]
+    return [*contender.block(most_in, notes=contender.circumstances), *lines("threads alive", most_in, bold=True)]
 
 
 def _summary(column: Column, most_in: float) -> list[Line]:
@@ -166,7 +135,7 @@ def _summary(column: Column, most_in: float) -> list[Line]:
     guess = column.predicted_ran
     drawn = f"drawn: the first {wording.ms(window.until_ms)} ms (shaded above)"
     return [
-        *lines(f"{column.ran} ran {ran}", most_in, bold=True),
+        *lines(f"{told.who_ran(window)} ran {ran}", most_in, bold=True),
         *([] if guess is None else [Line(f"your prediction: {wording.number(guess)}")]),
         *([Line(drawn, color=style.GREY)] if window.partial else []),
     ]

@@ -12,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from requestlab.errors import ConfigurationError
+from requestlab.measurement import wording as told
 from requestlab.measurement.run import Run
-from requestlab.measurement.timeline import LATE_MS, Block, Chosen, Client, Piece, Scene, Span, Track, named, scene
+from requestlab.measurement.timeline import LATE_MS, Chosen, Client, Piece, Scene, Span, Track, named, scene
 from requestlab.plots import style
-from requestlab.plots.inputs import Contender, details, gather, small_print
+from requestlab.plots.inputs import details, gather, small_print
 from requestlab.plots.marks import bars, clock, downward, name_lanes, spread, x_in
-from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Line, Picture, Sheet, lines, size_in, width_in
+from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Line, Picture, Sheet, size_in, width_in
 from requestlab.system import wording
 from requestlab.trace.activity import (
     ON_LOOP,
@@ -32,9 +33,6 @@ from requestlab.trace.activity import (
     Booleans,
     each,
 )
-
-MUCH = 0.2
-"""The share of a response time from which on it is part of the finding."""
 
 MAX_HOPS, MAX_HOPPING = 150, 4
 """With more crossings, or more threads, than this the lines between loop and thread would be a thicket, and are not drawn."""
@@ -52,11 +50,12 @@ LATE = "#B5002B"
 
 
 class State(NamedTuple):
-    """How a state is drawn: what its shape is called in an SVG, how it is filled, and what is written into it, in the row of a
-    client and in a lane of the server."""
+    """How a state is drawn: what its shape is called in an SVG, how it is filled, what it is called in the key, and what is
+    written into it, in the row of a client and in a lane of the server."""
 
     name: str
     face: Mapping[str, Any]
+    key: str = ""
     in_client: str = ""
     in_lane: str = ""
 
@@ -69,24 +68,18 @@ def _hatched(colour: str) -> dict[str, Any]:
     return {"facecolor": "white", "edgecolor": colour, "hatch": "//////", "linewidth": 0.4}
 
 
+_VIEW, _DJANGO = ("view", "its view"), ("Django and middleware", "", "Django")
 STATES = {
-    QUEUED: State("queued", _hatched("#A5A5A5"), "on its way, or waiting for its turn"),
-    WAITS: State("waits", _hatched(style.THREAD), "waiting", "request waits"),
-    PAUSED: State("paused", {"facecolor": "#F0F0EE"}, "awaits something"),
-    ON_LOOP: State("on the loop", _solid(style.EVENT_LOOP, "white", 0.3), "", "Django"),
-    VIEW_ON_LOOP: State("view on the loop", _solid(style.EVENT_LOOP, "#5A2A00", 0.45), "its view"),
-    ON_THREAD: State("on a thread", _solid(style.THREAD, "white", 0.35), "", "Django"),
-    VIEW_ON_THREAD: State("view on a thread", _solid(style.THREAD, "#0A1420", 0.6), "its view"),
+    VIEW_ON_LOOP: State("view on the loop", _solid(style.EVENT_LOOP, "#5A2A00", 0.45), *_VIEW),
+    VIEW_ON_THREAD: State("view on a thread", _solid(style.THREAD, "#0A1420", 0.6), *_VIEW),
+    ON_LOOP: State("on the loop", _solid(style.EVENT_LOOP, "white", 0.3), *_DJANGO),
+    ON_THREAD: State("on a thread", _solid(style.THREAD, "white", 0.35), *_DJANGO),
+    WAITS: State("waits", _hatched(style.THREAD), "waits for a thread or the loop", "waiting", "request waits"),
+    QUEUED: State("queued", _hatched("#A5A5A5"), "on its way, or queued", "on its way, or waiting for its turn"),
+    PAUSED: State("paused", {"facecolor": "#F0F0EE"}, "awaits something, or its turn", "awaits something"),
     UNTRACED: State("not traced", _solid(style.NOBODY, "white", 0.4)),
 }
 _VIEWS, _RAN = (VIEW_ON_LOOP, VIEW_ON_THREAD), (ON_LOOP, ON_THREAD)
-_KEY = (
-    ("view", _VIEWS),
-    ("Django and middleware", _RAN),
-    ("waits for a thread or the loop", (WAITS,)),
-    ("on its way, or queued", (QUEUED,)),
-    ("awaits something, or its turn", (PAUSED,)),
-)
 
 
 @style.applied()
@@ -108,11 +101,8 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
         raise ConfigurationError(f"{what}; switch the probe on: serve(..., probe=True)")
     drawn = scene(run, requests, span_ms)
     plan = _plan(drawn)
-    heading = [
-        *lines(contender.heading, INNER_IN, style.HEADING_PT, contender.look.ink, bold=True),
-        *lines([" · ".join(contender.circumstances), *left_out(drawn)], INNER_IN, color=style.GREY),
-    ]
-    sheet = Sheet(finding(contender, drawn))
+    heading = contender.block(INNER_IN, notes=[" · ".join(contender.circumstances), *left_out(drawn)])
+    sheet = Sheet(told.of_timeline(drawn, f"{contender.label}{contender.failures}"))
     axes = sheet.panel(plan.high_in, _LEFT_IN, _RIGHT_IN, above=heading, below_in=AXIS_IN)
     _draw(axes, drawn, plan)
     sheet.key(_key(drawn))
@@ -123,68 +113,6 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 # In words
 
 
-def finding(contender: Contender, drawn: Scene) -> str:
-    """Say in one sentence what is to be seen: what the requests did, or, where an event loop was late, how many waited for it."""
-    under = f"under {contender.label}{contender.failures}"
-    traced = drawn.chosen - drawn.untraced
-    if not drawn.chosen:
-        return f"No request of {contender.label} in this stretch of time"
-    if not traced:
-        return f"No trace of {wording.counted(drawn.chosen, 'request')} {under}"
-    did = f"{_which(drawn, traced)} {under} {_did(drawn, traced)}"
-    if drawn.stuck is None:
-        return f"{did}{_detail(drawn, traced)}"
-    loop = "The event loop" if len(drawn.loops) == 1 else f"One of {len(drawn.loops):,} event loops"
-    late = f"{loop} was late by up to {wording.ms(drawn.stuck.late_ms)} ms{', ' * bool(drawn.stuck.at)}{drawn.stuck.at}"
-    if traced == 1 or not drawn.stuck.waited:
-        return f"{late}; {did[0].lower()}{did[1:]}{_detail(drawn, traced) if traced == 1 else ''}"
-    it = "it" if len(drawn.loops) == 1 else "a late loop"
-    return f"{late}: {_waited(drawn, drawn.stuck, traced)} {under} waited for {it}"
-
-
-def _which(drawn: Scene, traced: int) -> str:
-    """Return of which requests the finding speaks: `3 requests`, `The first 3 of 20 requests`, `One of 20 requests`."""
-    all_of = wording.counted(drawn.total, "request")
-    if traced == drawn.total:
-        return "One request" if traced == 1 else all_of
-    first = drawn.first == 0 and not drawn.untraced
-    if traced == 1:
-        return f"{'The first' if first else 'One'} of {all_of}"
-    return f"{'The first ' * first}{traced:,} of {all_of}"
-
-
-def _did(drawn: Scene, traced: int) -> str:
-    loops, threads = drawn.used
-    on = wording.things((loops, "event loop"), (threads, "thread")) or "no thread"
-    on = on.replace("1 event loop", "the event loop") if loops == 1 else on
-    if len(drawn.hops):
-        return f"hopped {wording.often(len(drawn.hops))} between {on}"
-    return f"{'stayed' if traced == 1 else 'took turns' if loops + threads == 1 else 'ran'} on {on}"
-
-
-def _detail(drawn: Scene, traced: int) -> str:
-    """Say how long a single request's view ran, or for what the typical one of several waited, if that is much of its time."""
-    took, viewed, queued, waited = (drawn.took, *(drawn.waited(*some) for some in (_VIEWS, (QUEUED,), (WAITS,))))
-    if traced == 1:
-        return (
-            f"; its view ran for {wording.ms(viewed)} of {wording.ms(took)} ms"
-            if viewed
-            else f"; it took {wording.ms(took)} ms"
-        )
-    for ms, what in ((0.0 if drawn.loops else queued, "its turn"), (waited, "threads and the loop")):
-        if ms >= MUCH * took > 0:
-            return f"; the typical one spent {wording.ms(ms)} of its {wording.ms(took)} ms waiting for {what}"
-    return ""
-
-
-def _waited(drawn: Scene, stuck: Block, traced: int) -> str:
-    """Return how many of the requests drawn waited for a late loop: `all 3 requests`, `at least 2 of these 3 traced requests`."""
-    these = f"{'these ' * drawn.partial}{traced:,} {'traced ' * bool(drawn.untraced)}requests"
-    if stuck.waited == traced > 2:
-        return f"all {'of ' * drawn.partial}{these}"
-    return f"{'at least ' * stuck.unsure}{stuck.waited:,} of {these}"
-
-
 def left_out(drawn: Scene) -> list[str]:
     """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
     hidden = wording.things((drawn.hidden_requests, "more request"), (drawn.hidden_threads, "more thread"))
@@ -193,7 +121,7 @@ def left_out(drawn: Scene) -> list[str]:
     hopped = drawn.stuck is not None and drawn.stuck.waited and drawn.chosen > 1 and len(drawn.hops)
     shown = f"drawn: {drawn.chosen:,} of the run's {drawn.total:,} requests; what ran for {others} is pale"
     said = [
-        (hopped, f"{wording.counted(drawn.chosen, 'request')} {_did(drawn, drawn.chosen)}"),
+        (hopped, f"{wording.counted(drawn.chosen, 'request')} {told.did_what(drawn, drawn.chosen)}"),
         (drawn.partial, shown),
         (hidden, f"and {hidden}, not drawn for want of room"),
         (drawn.untraced, untraced),
@@ -226,8 +154,11 @@ def _key(drawn: Scene) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Return what the marks that occur mean."""
     found: list[Track | Client] = [*drawn.tracks, *drawn.clients]
     seen = {state for one in found for state in np.unique(one.bars.state).tolist()}
-    entries = [(text, [STATES[state].face for state in states if state in seen]) for text, states in _KEY]
-    return [(text, faces) for text, faces in entries if faces]
+    entries: dict[str, list[Mapping[str, Any]]] = {}
+    for state in STATES:
+        if state in seen and STATES[state].key:
+            entries.setdefault(STATES[state].key, []).append(STATES[state].face)
+    return list(entries.items())
 
 
 # Where everything lies
