@@ -10,22 +10,28 @@ AT_ONCE = 12
 ASGI = ["gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
 
 
-def who(path, *, users=AT_ONCE, each=1, **changes):
-    with lab.serve(lab.SYNC, probe=True, **changes) as server:
+@pytest.fixture
+def who(served):
+    """Measure on a server that tests share, with the probe on; who answered must be one of its workers."""
+
+    def measure(path, *, users=AT_ONCE, each=1, **changes):
+        server = served(lab.SYNC, probe=True, **changes)
         run = lab.measure(server, path, lab.closed(users, each=each), seconds=20)
-    assert run.summary["errors"] == 0
-    assert set(run.requests["pid"]) <= set(server.pids)
-    return run
+        assert run.summary["errors"] == 0
+        assert set(run.requests["pid"]) <= set(server.pids)
+        return run
+
+    return measure
 
 
-def test_a_sync_worker_runs_every_view_in_its_one_thread():
+def test_a_sync_worker_runs_every_view_in_its_one_thread(who):
     run = who("/sync/wait/?ms=20")
     assert run.requests["thread"].nunique() == 1
     assert not run.requests["on_loop"].any()
     assert run.threads["threads"].max() == 1
 
 
-def test_gthread_runs_views_in_its_pool_and_in_no_more():
+def test_gthread_runs_views_in_its_pool_and_in_no_more(who):
     run = who("/sync/wait/?ms=50", server="gunicorn-gthread", threads=4)
     assert run.requests["thread"].nunique() == 4
     assert not run.requests["on_loop"].any()
@@ -33,7 +39,7 @@ def test_gthread_runs_views_in_its_pool_and_in_no_more():
 
 @pytest.mark.parametrize("server", ASGI)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_sync_views_under_asgi_each_get_a_thread_off_the_event_loop(server, loop):
+def test_sync_views_under_asgi_each_get_a_thread_off_the_event_loop(server, loop, who):
     run = who("/sync/wait/?ms=300", server=server, loop=loop)
     assert run.requests["thread"].nunique() == AT_ONCE
     assert not run.requests["on_loop"].any()
@@ -41,13 +47,13 @@ def test_sync_views_under_asgi_each_get_a_thread_off_the_event_loop(server, loop
 
 @pytest.mark.parametrize("server", ASGI)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_async_views_all_run_on_the_one_event_loop(server, loop):
+def test_async_views_all_run_on_the_one_event_loop(server, loop, who):
     run = who("/async/wait/?ms=50", server=server, loop=loop)
     assert run.requests["thread"].nunique() == 1
     assert run.requests["on_loop"].all()
 
 
-def test_an_async_view_under_wsgi_runs_a_loop_of_its_own_each_time():
+def test_an_async_view_under_wsgi_runs_a_loop_of_its_own_each_time(who):
     run = who("/async/wait/?ms=5", users=1, each=5)
     assert run.requests["on_loop"].all()
 
@@ -61,7 +67,7 @@ def test_every_worker_is_named_by_its_pid(server):
 
 
 @pytest.mark.parametrize(("server", "on_loop"), [("gunicorn-sync", False), ("uvicorn", True)])
-def test_a_bare_callable_is_noted_where_it_is_called(server, on_loop):
+def test_a_bare_callable_is_noted_where_it_is_called(server, on_loop, who):
     run = who("/", server=server, application="bare")
     assert set(run.requests["on_loop"]) == {on_loop}
 
