@@ -34,6 +34,7 @@ from requestlab.trace.trace import Trace
 from requestlab.worker import heartbeat, probe
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.recorder import Recorder
+from requestlab.worker.sampler import SIGNAL
 from requestlab.worker.schema import IN_CALL, IN_LOCK, IN_LOOP, OWN
 from requestlab.worker.stack import short_path
 from tests.blocking_app import BlockingServer, blocking_server
@@ -472,6 +473,37 @@ def test_while_a_loop_is_not_run_nothing_is_late(name, tmp_path):
 
     assert len(inside.ticks) >= 30
     assert lag_summary(inside)["max_ms"].max() < 200
+
+
+def test_a_signal_handler_of_the_project_stays_in_place(tmp_path):
+    def handler(*_: object) -> None:
+        """Do nothing."""
+
+    before = signal.signal(SIGNAL, handler)
+    try:
+        asyncio.run(beat_for(Recorder(str(tmp_path), "ticks", 4096), 0.02))
+        assert signal.getsignal(SIGNAL) is handler
+    finally:
+        signal.signal(SIGNAL, before)
+
+
+def test_a_loop_that_is_not_in_the_main_thread_is_watched_too(tmp_path):
+    async def block() -> None:
+        probe.start(recorder)
+        await asyncio.sleep(0.05)
+        time.sleep(0.06)
+        await asyncio.sleep(0.05)
+
+    with TraceReader(str(tmp_path)) as recording:
+        recorder = Recorder(str(tmp_path), "ticks", 4096)
+        thread = threading.Thread(target=asyncio.run, args=[block()])
+        thread.start()
+        thread.join()
+        table = blocks(recording.read())
+
+    longest = table.loc[table["ms"].idxmax()]
+    assert longest["ms"] >= 55
+    assert (longest["cause"], longest["function"]) == ("blocking call", "block")
 
 
 def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, monkeypatch):
