@@ -3,7 +3,6 @@
 #   make test PYTHON=python3.13                     another interpreter, in the same environment, which is made anew
 #   make test PYTHON=python3.13 VENV=.venv-3.13     another interpreter, in an environment beside the first
 #   make test ARGS='-k serve -x'                    arguments for pytest
-#   make test-fast                                  without the tests that measure: for a look while one works
 #   make report ARGS='02 --output there'            arguments for requestlab report
 #   make report ARGS=--full                         measures as long as the lessons say, not a quarter of it
 
@@ -31,7 +30,7 @@ ANEW := $(shell $(SOUND) || echo yes)
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab test test-fast lint bench report figures lock clean ANEW
+.PHONY: help .venv lab test tests test-fast lint bench report figures lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
@@ -41,12 +40,13 @@ help: ## this list
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/requestlab lab
 
-test: lint ## lint, then the tests: first two at a time, then one by one those that measure
-	@$(call pytest,-n 2 --dist worksteal -m 'not measuring')
+test: lint tests ## lint, then the tests
+
+tests: test-fast ## the tests: first, two or more at a time, those that measure nothing; then, one by one, the others
 	@$(call pytest,-m measuring)
 
-test-fast: $(READY) ## the tests that measure nothing, two at a time
-	@$(call pytest,-n 2 --dist worksteal -m 'not measuring')
+test-fast: $(READY) ## the tests that measure nothing: for a look while one works
+	@$(call pytest,-n logical --maxprocesses 4 --dist worksteal -m 'not measuring')
 
 lint: $(READY) ## style, format and types
 	@$(BIN)/ruff check lib labapp tests

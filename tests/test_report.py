@@ -182,7 +182,7 @@ def test_what_is_being_done_is_told(made):
     assert {what for what, _ in told} == {"02-first", "03-second"}
     shares = [share for _, share in told]
     assert shares == sorted(shares)
-    assert 0 <= shares[0] < shares[-1] < 1
+    assert 0 <= shares[0] < shares[-1] <= 1
 
 
 def test_outputs_of_a_notebook_on_disk_do_not_get_into_the_report(tmp_path):

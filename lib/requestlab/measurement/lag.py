@@ -13,7 +13,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
 from requestlab.serving.servers import SERVERS
 from requestlab.trace.activity import Booleans, Floats
-from requestlab.trace.blocking import blocks, lag_summary
+from requestlab.trace.blocking import lag_summary
 from requestlab.worker.heartbeat import EVERY_NS
 
 MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS = 10.0, 100.0
@@ -165,7 +165,7 @@ def loops(run: Run, label: str) -> list[Loop]:
             f"the run {label!r} has no event loop that could be late: {configuration.server} speaks WSGI; measure one under "
             "ASGI: serve(ASYNC, probe=True)"
         )
-    found = list(_loops(run, span_ms(run)))
+    found = list(_loops(run))
     if not found:
         raise ConfigurationError(
             f"the run {label!r} knows nothing of its event loop: no heartbeat ran on it; serve it with the probe on: "
@@ -176,7 +176,7 @@ def loops(run: Run, label: str) -> list[Loop]:
 
 def span_ms(run: Run) -> float:
     """Return how long the load took, from the first request planned to the last answer or the end of the stretch."""
-    last = max([int(run.about.end), *run.requests["done"].nlargest(1).tolist()])
+    last = run.requests["done"].to_numpy().max(initial=run.about.end)
     return float(last - run.zero_ns) / 1e6
 
 
@@ -205,41 +205,39 @@ def _may_be_one(block: Block, other: Block) -> bool:
     return block.cause == other.cause and same
 
 
-def _loops(run: Run, span: float) -> Iterator[Loop]:
-    zero, stuck = run.zero_ns, blocks(run.trace)
+def _loops(run: Run) -> Iterator[Loop]:
+    zero, until_ms, blocks = run.zero_ns, span_ms(run), run.blocks
     floors = lag_summary(run.trace).set_index(["pid", "thread"])["floor_ms"]
-    ticks = run.trace.ticks.query("ran > 0")
+    ticks = run.ticks[run.ticks["ran"] > 0]
     for worker, pid in enumerate(run.workers, start=1):
-        here = ticks[ticks["pid"] == pid]
-        threads = here["thread"].unique().tolist()
-        for number, thread in enumerate(threads, start=1):
-            rows = here[here["thread"] == thread]
-            name = f"worker {worker}" if len(threads) == 1 else f"worker {worker}, event loop {number}"
-            mine = stuck[(stuck["pid"] == pid) & (stuck["thread"] == thread)].to_dict("records")
-            held_up = [_block(row, zero) for row in mine]
+        by_thread: Any = list(ticks[ticks["pid"] == pid].groupby("thread", sort=False))
+        for number, (thread, rows) in enumerate(by_thread, start=1):
+            name = f"worker {worker}" if len(by_thread) == 1 else f"worker {worker}, event loop {number}"
             due_ms, ran_ms = (((rows[column] - zero) / 1e6).to_numpy(np.float64) for column in ("due", "ran"))
-            silent_ms = _silent_ms(run, zero, due_ms)
+            silent_ms = _silent_ms(run, due_ms)
+            mine = blocks[(blocks["pid"] == pid) & (blocks["thread"] == thread)]
+            held_up = [_block(row, zero) for row in mine.to_dict("records")]
             if silent_ms.size:
-                held_up.append(Block(float(silent_ms[0]), span, float(span - silent_ms[0]), "unknown", "", "", ""))
+                begin = float(silent_ms[0])
+                held_up.append(Block(begin, until_ms, until_ms - begin, "unknown", "", "", ""))
+            pending = np.arange(due_ms.size + silent_ms.size) >= due_ms.size
             due_ms = np.concatenate([due_ms, silent_ms])
-            late_ms = np.concatenate([ran_ms, np.full(silent_ms.size, span)]) - due_ms
-            inside = (due_ms >= 0) & (due_ms <= span)
-            if inside.any():
-                shown = tuple(block for block in held_up if block.end_ms > 0 and block.begin_ms < span)
-                pending = np.arange(due_ms.size) >= ran_ms.size
-                floor = float(floors[(pid, thread)])
-                yield Loop(name, due_ms[inside], late_ms[inside], pending[inside], floor, shown)
+            late_ms = np.concatenate([ran_ms, np.full(silent_ms.size, until_ms)]) - due_ms
+            shown = (due_ms >= 0) & (due_ms <= until_ms)
+            seen = tuple(block for block in held_up if block.end_ms > 0 and block.begin_ms < until_ms)
+            if shown.any():
+                yield Loop(name, due_ms[shown], late_ms[shown], pending[shown], float(floors[(pid, thread)]), seen)
 
 
-def _silent_ms(run: Run, zero: int, due_ms: Floats) -> Floats:
-    """Return the ticks that were due after the last one that ran, if they are so many that the loop must have been stuck."""
+def _silent_ms(run: Run, due_ms: Floats) -> Floats:
+    """Return the ticks that were due after the last one that ran, if they are so many that the loop must have been blocked."""
     if run.about.server_ended or run.about.worker_ended:
         return np.empty(0)
-    missed = np.arange(due_ms.max() + _PERIOD_MS, (int(run.about.end) - zero) / 1e6, _PERIOD_MS)
+    missed = np.arange(due_ms.max() + _PERIOD_MS, (run.about.end - run.zero_ns) / 1e6, _PERIOD_MS)
     return missed if missed.size > _SILENCE else np.empty(0)
 
 
 def _block(row: Mapping[Hashable, Any], zero: int) -> Block:
     begin, end = (float(row[name] - zero) / 1e6 for name in ("begin", "end"))
-    cause, where, function, view = (str(row[name]) for name in ("cause", "where", "function", "view"))
-    return Block(begin, end, float(row["ms"]), cause, where.removeprefix("site-packages/"), function, view)
+    where = str(row["where"]).removeprefix("site-packages/")
+    return Block(begin, end, row["ms"], row["cause"], where, row["function"], row["view"])

@@ -23,11 +23,12 @@ from requestlab.trace.activity import (
     UNTRACED,
     VIEW_ON_LOOP,
     Bars,
-    Booleans,
     Floats,
     Integers,
     Key,
+    among,
     evenly,
+    keys,
     stacked,
 )
 from requestlab.trace.requests import Step, steps
@@ -182,7 +183,7 @@ class Scene:
     @property
     def used(self) -> tuple[int, int]:
         """How many event loops and how many other threads the chosen requests came to."""
-        came = {*_keys(self.spans, "thread"), *_keys(self.spans, "ran_on")}
+        came = {*keys(self.spans, "thread"), *keys(self.spans, "ran_on")}
         used = {key for key in came if key[1]}
         return len(used & self.loop_keys), len(used - self.loop_keys)
 
@@ -206,12 +207,12 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
     table, window = _requests_in_ms(run), _window(span_ms)
     chosen = _choose(table, requests, window)
     wanted = set(chosen["key"])
-    spans = activity.in_ms(run.trace, run.zero_ns)
-    traced = set(_keys(spans, "request"))
+    spans = activity.in_ms(run.trace, run.zero_ns, run.event_loops)
+    traced = set(keys(spans, "request"))
     begin, end = _stretch(chosen, spans, window, from_start=len(chosen) == len(table))
-    at = activity.of_requests(spans[_among(spans, wanted)], run.event_loops)
+    at = activity.of_requests(spans[among(spans, "request", wanted)])
     spans = spans[(spans["end"] >= begin) & (spans["begin"] <= end)].reset_index(drop=True)
-    mine, guests = spans[_among(spans, wanted)], _guests(run, spans)
+    mine, guests = spans[among(spans, "request", wanted)], _guests(run, spans)
     clients, rows = _clients(chosen, at, begin, end)
     own = None if len(chosen) == len(table) else {*mine.index, *guests.tolist()}
     tracks = _tracks(run, spans, (begin, end), own)
@@ -239,15 +240,6 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
     )
 
 
-def _keys(table: pd.DataFrame, column: str) -> list[Key]:
-    return list(zip(map(int, table["pid"].tolist()), map(int, table[column].tolist()), strict=True))
-
-
-def _among(spans: pd.DataFrame, requests: Set[Key | None]) -> Booleans:
-    """Return which spans belong to one of these requests."""
-    return np.array([key in requests for key in _keys(spans, "request")], dtype=bool)
-
-
 def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else 0.0
 
@@ -261,8 +253,8 @@ def _requests_in_ms(run: Run) -> pd.DataFrame:
     stamps = requests[["planned", "sent", "done"]]
     table = ((stamps - run.zero_ns) / 1e6).where(stamps > 0)
     table["failed"] = ~answered(requests)
-    keys = _keys(requests[["pid", "number"]].fillna(0), "number")
-    table["key"] = pd.Series([key if key[1] > 0 else None for key in keys], dtype=object)
+    numbered = keys(requests[["pid", "number"]].fillna(0), "number")
+    table["key"] = pd.Series([key if key[1] > 0 else None for key in numbered], dtype=object)
     return table
 
 
@@ -312,7 +304,7 @@ def _stretch(
     if window is not None:
         return begin, begin + window[1]
     served = spans[(spans["kind"] == "request") & ~spans["cut"]]
-    last = served.loc[_among(served, set(chosen["key"])), "end"].max()
+    last = served.loc[among(served, "request", set(chosen["key"])), "end"].max()
     end = float(np.nanmax([chosen["done"].max(), chosen["planned"].max(), begin + _MIN_MS, last]))
     margin = _MARGIN * (end - begin)
     return begin - margin, end + margin
@@ -321,8 +313,8 @@ def _stretch(
 def _guests(run: Run, spans: pd.DataFrame) -> Integers:
     """Return the places of the spans that were run for requests of the loads beside the run's own."""
     tables = [table for other in run.beside.values() for table in (other.warmup, other.requests)]
-    keys = {key for table in tables for key in _keys(table.dropna(subset=["pid", "number"]), "number")}
-    return np.flatnonzero(_among(spans, keys))
+    wanted = {key for table in tables for key in keys(table.dropna(subset=["pid", "number"]), "number")}
+    return np.flatnonzero(among(spans, "request", wanted))
 
 
 # Clients
@@ -369,15 +361,15 @@ def _bar(begin: float, end: float, state: int) -> Bars:
 
 def _tracks(run: Run, spans: pd.DataFrame, shown: tuple[float, float], own: Set[int] | None) -> list[Track]:
     """Return the lanes, worker by worker, loops first; with `own`, no thread that had nothing to do with these spans has one."""
-    loops, beating, ended = run.event_loops, sorted(set(_keys(run.ticks, "thread"))), _broken_off(spans)
-    at = {key: bars.clipped(*shown) for key, bars in activity.of_threads(spans, loops).items()}
+    loops, beating, ended = run.event_loops, sorted(set(keys(run.ticks, "thread"))), _broken_off(spans)
+    at = {key: bars.clipped(*shown) for key, bars in activity.of_threads(spans).items()}
     at = {key: bars for key, bars in at.items() if len(bars) and (own is None or key in loops or own & {*bars.owner})}
-    keys = dict.fromkeys([*beating, *at])
+    found = dict.fromkeys([*beating, *at])
     pids = dict.fromkeys([*run.workers, *(pid for pid, _ in [*at, *beating])])
     tracks = []
     for worker, pid in enumerate(pids, start=1):
-        its_loops = [key for key in keys if key[0] == pid and key in loops]
-        threads = [key for key in keys if key[0] == pid and key not in loops]
+        its_loops = [key for key in found if key[0] == pid and key in loops]
+        threads = [key for key in found if key[0] == pid and key not in loops]
         threads.sort(key=lambda key: float(at[key].begin[0]))
         names = [f"event loop {number}" for number in range(1, len(its_loops) + 1)]
         names = names if len(names) > 1 else ["event loop"] * len(names)
@@ -406,7 +398,7 @@ def _broken_off(spans: pd.DataFrame) -> dict[Key, float]:
     """Return when each thread's record breaks off within something that never ended."""
     cut = spans[spans["cut"]]
     cut = cut.assign(where=cut["thread"].where((cut["kind"] != "to_thread") | (cut["ran_on"] == 0), cut["ran_on"]))
-    return dict(zip(_keys(cut, "where"), cut["end"].tolist(), strict=True))
+    return dict(zip(keys(cut, "where"), cut["end"].tolist(), strict=True))
 
 
 def _late(run: Run, key: Key, begin: float, end: float) -> Floats:
@@ -458,7 +450,7 @@ def _waits(chosen: pd.DataFrame, at: Mapping[Key, Bars], spans: pd.DataFrame) ->
     sent = dict(zip(chosen["key"], chosen["sent"], strict=True))
     rows = [(key, sent[key], float(bars.begin[0]), False) for key, bars in at.items() if key in sent and len(bars)]
     back = spans[(spans["kind"] == "to_thread") & ~spans["cut"]]
-    rows += zip(_keys(back, "request"), back["done"], back["end"], [False] * len(back), strict=True)
+    rows += zip(keys(back, "request"), back["done"], back["end"], [False] * len(back), strict=True)
     for key, bars in at.items():
         paused = bars.of(PAUSED)
         rows += [(key, since, until, True) for since, until in zip(paused.begin, paused.end, strict=True)]
@@ -509,7 +501,7 @@ def _pieces(run: Run, key: Key, begin: float, end: float) -> list[Piece]:
     """Return the pieces of one request between two moments, in order: its crossings and its view, and where it never crossed
     to a thread, its middleware too. None, if there are more than `MAX_PIECES`."""
     spans = run.spans
-    whole = spans[(spans["kind"] == "request") & _among(spans, {key})]
+    whole = spans[(spans["kind"] == "request") & among(spans, "request", {key})]
     if whole.empty:
         return []
     zero = float(whole["begin"].iloc[0] - run.zero_ns) / 1e6

@@ -121,8 +121,8 @@ def _lost(run: Record) -> Iterator[str]:
 
 
 def _counted_otherwise(run: Record) -> Iterator[str]:
-    """What the server has counted lies between the answers and the requests, of all loads at that time; what failed may or may
-    not have reached it."""
+    """The server must have counted at least the answers and at most the requests, of all loads together: a request that failed
+    may have reached it, or not."""
     if not run.about.counts:
         return
     together = [run, *run.beside.values()]
@@ -171,8 +171,12 @@ def generator_was_busy(run: Record) -> bool:
 
 def _busy(run: Record) -> Iterator[str]:
     if generator_was_busy(run):
-        waited = f" and waited for it for another {run.generator_wait:.0%}" if run.generator_wait > 0.01 else ""
-        yield f"the generator used {run.generator_share:.0%} of its core{waited}: it may have been the bottleneck"
+        yield f"the generator {_used(run.generator_share, run.generator_wait)}: it may have been the bottleneck"
+
+
+def _used(share: float, wait: float) -> str:
+    waited = f" and waited for it for another {wait:.0%}" if wait > 0.01 else ""
+    return f"used {share:.0%} of its core{waited}"
 
 
 def _starved(run: Record) -> Iterator[str]:
@@ -193,8 +197,7 @@ def _silent_upstream(run: Record) -> Iterator[str]:
 
 def _busy_upstream(run: Record) -> Iterator[str]:
     if run.upstream_share + run.upstream_wait > BUSY_UPSTREAM:
-        waited = f" and waited for it for another {run.upstream_wait:.0%}" if run.upstream_wait > 0.01 else ""
-        yield f"the upstream used {run.upstream_share:.0%} of its core{waited}: it may have been the bottleneck"
+        yield f"the upstream {_used(run.upstream_share, run.upstream_wait)}: it may have been the bottleneck"
 
 
 def _late_upstream(run: Record) -> Iterator[str]:
@@ -207,14 +210,14 @@ def _late_upstream(run: Record) -> Iterator[str]:
 
 
 def _without_company(run: Record) -> Iterator[str]:
-    """What is said to have been measured beside a load was not, where that load came to nothing."""
+    """A load beside another disturbs nobody if none of its requests came through."""
     for path, other in run.beside.items():
         for reason in (*_unanswered(other), *_lost(other), *_stayed_away(other)):
             yield f"of the load beside it, on {path}, {reason}"
 
 
 def _stayed_away(run: Record) -> Iterator[str]:
-    """Clients that misbehave need no answer, but they have to be there."""
+    """Clients that misbehave need no answer, but they need a connection."""
     if run.about.misbehaving and 0 < (absent := _absent(run)) < run.about.connections:
         yield f"{absent:,} of {run.about.connections:,} clients could not connect"
 
@@ -254,8 +257,8 @@ def fell_behind(run: Record) -> bool:
 
 
 def _overtaken(run: Record) -> Iterator[str]:
-    """Requests take their time also where the server keeps up: what counts is how many more wait at the end than would if
-    all took as long as the first did, and more than chance leaves there where few were due."""
+    """Some requests are under way at the end of any open loop: as many as were due in the time that the first ones took. More
+    than these, and than chance explains where few were due, say that the server fell behind."""
     if run.about.rate is None or not len(run.samples):
         return
     planned, done = (run.column(name) for name in ("planned", "done"))

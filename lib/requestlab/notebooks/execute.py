@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,11 +27,11 @@ STARTUP_TIMEOUT_S = 60
 
 _TICK_S = 0.2
 
-_LONGEST_SOCKET = 90
+_MAX_SOCKET_PATH = 90
 """The system takes paths of sockets up to 107 characters, and a kernel adds some to the name of its file."""
 
 Tick = Callable[[str, float], None]
-"""Called several times a second with what is being done, and which share of the cells was done before it, 0 to 1."""
+"""Called several times a second with the name of the notebook, and the share of all cells that are done, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,95 +57,108 @@ def load(path: Path) -> nbformat.NotebookNode:
 
 
 def execute(
-    paths: Sequence[Path], variables: Mapping[str, str], tick: Tick = lambda what, share: None
+    paths: Sequence[Path], variables: Mapping[str, str], tick: Tick = lambda name, share: None
 ) -> list[Executed]:
     """Execute notebooks one after another, with these environment variables; one that fails does not stop the others.
 
     An interrupt ends the kernel at once, and with it, within two seconds, every server that was started from it.
     """
-    notebooks = [(path.stem, load(path)) for path in paths]
+    notebooks = {path.stem: load(path) for path in paths}
     return asyncio.run(_all(notebooks, variables, tick))
 
 
 async def _all(
-    notebooks: Sequence[tuple[str, nbformat.NotebookNode]], variables: Mapping[str, str], tick: Tick
+    notebooks: Mapping[str, nbformat.NotebookNode], variables: Mapping[str, str], tick: Tick
 ) -> list[Executed]:
-    whole = sum(len(notebook.cells) for _, notebook in notebooks) or 1
-    done, found = 0, []
-    for name, notebook in notebooks:
-        state = _State(tick, name, done, whole)
-        ticking = asyncio.create_task(state.go_on())
-        start = time.monotonic()
-        try:
+    state = _State(sum(len(notebook.cells) for notebook in notebooks.values()) or 1)
+    ticking = asyncio.create_task(_keep_ticking(state, tick))
+    executed = []
+    try:
+        for state.name, notebook in notebooks.items():
+            start = time.monotonic()
             error = await _one(notebook, variables, state)
-        finally:
-            ticking.cancel()
-        found.append(Executed(name, notebook, time.monotonic() - start, error))
-        done += len(notebook.cells)
-    return found
+            executed.append(Executed(state.name, notebook, time.monotonic() - start, error))
+    finally:
+        ticking.cancel()
+    return executed
 
 
 @dataclass
 class _State:
-    """Where it stands, told to whoever looks."""
+    """How far it is."""
 
-    tick: Tick
-    name: str
-    before: int
-    whole: int
-    cell: int = 0
+    cells: int
+    done: int = 0
+    name: str = ""
 
-    async def go_on(self) -> None:
-        while True:
-            self.tick(self.name, (self.before + self.cell) / self.whole)
-            await asyncio.sleep(_TICK_S)
+
+async def _keep_ticking(state: _State, tick: Tick) -> None:
+    while True:
+        tick(state.name, state.done / state.cells)
+        await asyncio.sleep(_TICK_S)
 
 
 async def _one(notebook: nbformat.NotebookNode, variables: Mapping[str, str], state: _State) -> str:
-    """Execute one notebook; return what went wrong, empty: nothing."""
-    with TemporaryDirectory(prefix="requestlab-") as scratch:
-        work = Path(scratch, "work")
-        work.mkdir()
-        kernel = _kernel(Path(scratch, "kernel.json"))
-        client = NotebookClient(notebook, km=kernel, timeout=CELL_TIMEOUT_S, startup_timeout=STARTUP_TIMEOUT_S)
-        try:
-            await _start(client, work, {**os.environ, **variables})
-            for state.cell, cell in enumerate(notebook.cells):
-                await _execute_cell(client, cell, state.cell)
-        except _Failed as problem:
-            return str(problem)
-        finally:
-            await _end(client, kernel)
+    """Execute one notebook; return what went wrong, or nothing."""
+    after = state.done + len(notebook.cells)
+    try:
+        async with _kernel(notebook, {**os.environ, **variables}) as client:
+            for index, cell in enumerate(notebook.cells):
+                await _execute_cell(client, cell, index)
+                state.done += 1
+    except _Failed as problem:
+        return str(problem)
+    finally:
+        state.done = after
     return ""
 
 
-async def _start(client: NotebookClient, work: Path, environment: dict[str, str]) -> None:
-    """Start the kernel, its standard error kept for when it does not: what cells write there comes with their outputs.
-
-    nbclient's own execute() would take over SIGINT and SIGTERM for good; its parts leave them alone.
-    """
-    log = work.with_name("kernel.log")
-    try:
-        with log.open("wb") as said:
-            await client.async_start_new_kernel(cwd=str(work), env=environment, stderr=said)
-        await client.async_start_new_kernel_client()
-    except RuntimeError as problem:
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-6:]
-        raise _Failed("; ".join([f"the kernel did not start: {problem}", *last])) from None
+class _Failed(Exception):
+    """A cell that did not come to its end, or a kernel that did not start; the message is for the reader."""
 
 
-def _kernel(connection: Path) -> AsyncKernelManager:
+@asynccontextmanager
+async def _kernel(notebook: nbformat.NotebookNode, environment: Mapping[str, str]) -> AsyncIterator[NotebookClient]:
+    """Start a kernel for a notebook, in an empty folder. At the end of the block it is ended at once; the servers that it
+    left behind notice, and end with it."""
+    with TemporaryDirectory(prefix="requestlab-") as scratch:
+        manager = _manager(Path(scratch, "kernel.json"))
+        client = NotebookClient(notebook, km=manager, timeout=CELL_TIMEOUT_S, startup_timeout=STARTUP_TIMEOUT_S)
+        try:
+            await _start(client, Path(scratch), environment)
+            yield client
+        finally:
+            if client.kc is not None:
+                client.kc.stop_channels()
+            if manager.has_kernel:
+                await manager.shutdown_kernel(now=True)
+            await ensure_async(manager.cleanup_resources())
+
+
+def _manager(connection: Path) -> AsyncKernelManager:
     """Return the manager of a kernel, not yet started, of this interpreter."""
     # Without folders to look for kernels in, `python3` is the one that ipykernel describes: sys.executable.
     specs = KernelSpecManager(kernel_dirs=[])
-    transport = "ipc" if len(str(connection)) < _LONGEST_SOCKET else "tcp"
+    transport = "ipc" if len(str(connection)) < _MAX_SOCKET_PATH else "tcp"
     return AsyncKernelManager(
         kernel_name="python3", kernel_spec_manager=specs, connection_file=str(connection), transport=transport
     )
 
 
-class _Failed(Exception):
-    """A cell that did not come to its end; the message is for the reader."""
+async def _start(client: NotebookClient, scratch: Path, environment: Mapping[str, str]) -> None:
+    """Start the kernel. Its standard error is kept for the message where it does not start; later, nbclient collects it.
+
+    nbclient's own execute() would take over SIGINT and SIGTERM for good; its parts leave them alone.
+    """
+    work, log = scratch / "work", scratch / "kernel.log"
+    work.mkdir()
+    try:
+        with log.open("wb") as words:
+            await client.async_start_new_kernel(cwd=str(work), env=environment, stderr=words)
+        await client.async_start_new_kernel_client()
+    except RuntimeError as problem:
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-6:]
+        raise _Failed("; ".join([f"the kernel did not start: {problem}", *last])) from None
 
 
 async def _execute_cell(client: NotebookClient, cell: nbformat.NotebookNode, index: int) -> None:
@@ -157,18 +171,9 @@ async def _execute_cell(client: NotebookClient, cell: nbformat.NotebookNode, ind
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # nbclient takes an interrupt for a dead kernel
             raise asyncio.CancelledError from None
-        what = "the kernel ended"
+        reason = "the kernel ended"
     except CellTimeoutError:
-        what = f"a cell took more than {CELL_TIMEOUT_S} s"
-    shown = {"output_type": "error", "ename": "LabError", "evalue": what, "traceback": [what]}
+        reason = f"a cell took more than {CELL_TIMEOUT_S} s"
+    shown = {"output_type": "error", "ename": "LabError", "evalue": reason, "traceback": [reason]}
     cell.outputs.append(nbformat.NotebookNode(shown))  # type: ignore[no-untyped-call]
-    raise _Failed(what)
-
-
-async def _end(client: NotebookClient, kernel: AsyncKernelManager) -> None:
-    """End the kernel at once; the servers that it left behind notice, and end with it."""
-    if client.kc is not None:
-        client.kc.stop_channels()
-    if kernel.has_kernel:
-        await kernel.shutdown_kernel(now=True)
-    await ensure_async(kernel.cleanup_resources())
+    raise _Failed(reason)

@@ -102,33 +102,37 @@ def make_report(
     return report if figures is None else replace(report, figures=tuple(save_figures(executed, figures)))
 
 
-def render(report: Report, quick: bool, started: datetime) -> str:
+def render(report: Report, quick: bool, started: datetime) -> Markup:
     """Return the page as HTML, which loads nothing from elsewhere."""
     anchors = {one.name: f"lesson-{one.name}" for one in report.executed}
+    links = {name: f"#{anchor}" for name, anchor in anchors.items()}
     lessons = [
         {
-            "name": one.name,
+            "executed": one,
             "anchor": anchors[one.name],
             "title": page.heading(one.notebook, one.name),
-            "seconds": one.seconds,
-            "error": one.error,
             "body": Markup(page.fragment(one.notebook, one.name, anchors)),
         }
         for one in report.executed
     ]
-    links = {name: f"#{anchor}" for name, anchor in anchors.items()}
     return html.render(
         "notebooks/report.html.j2",
         generator=Markup(GENERATOR),
         version=metadata.version("requestlab"),
         highlighting=Markup(page.highlighting()),
-        lessons=lessons,
-        tables=[(_caption(one), _counts(one), one.html(links)) for one in report.ledgers],
-        facts=_rows(report.machine),
         contents=page.CONTENTS,
         quick=quick,
         started=cards.when(started.isoformat()),
+        machine=report.machine,
+        ledgers=[(one, _counts(one), one.html(links)) for one in report.ledgers],
+        lessons=lessons,
     )
+
+
+def _counts(one: Ledger) -> list[tuple[Markup, int]]:
+    """Return how many claims have each verdict, with the verdict as a badge."""
+    counts = Counter(found.verdict if (found := one.verdict(claim.id)) else NOT_TRIED for claim in one.claims)
+    return [(cards.badge(word), counts[word]) for word in (*WORDS, NOT_TRIED)]
 
 
 def _find(name: str, lessons: Sequence[Path]) -> Path:
@@ -187,26 +191,3 @@ def _variables(folder: Path, quick: bool) -> dict[str, str]:
     """Return the environment of the kernels."""
     own = {LEDGER_VARIABLE: str(folder), QUICK_VARIABLE: "1" if quick else "", UNWATCHED_VARIABLE: "1"}
     return jupyter.environment(os.environ) | own
-
-
-def _caption(one: Ledger) -> str:
-    return one.machine.caption if one.machine else ""
-
-
-def _counts(one: Ledger) -> list[tuple[Markup, int]]:
-    words = Counter(found.verdict if (found := one.verdict(claim.id)) else NOT_TRIED for claim in one.claims)
-    return [(cards.badge(word), words[word]) for word in (*WORDS, NOT_TRIED)]
-
-
-def _rows(facts: Machine) -> list[tuple[str, str]]:
-    """Return the machine's facts in words."""
-    gil = "on" if facts.gil else "off"
-    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items() if version)
-    return [
-        ("Processor", facts.processor),
-        ("Cores", f"{facts.usable_cores} usable of {facts.cores}"),
-        *[(name, value) for name, value in facts.limits.items()],
-        ("System", facts.system),
-        ("Python", f"{facts.python} ({facts.implementation}, GIL {gil})"),
-        ("Versions", versions),
-    ]

@@ -20,18 +20,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from numpy.typing import ArrayLike, NDArray
 
 from requestlab.comparison.intervals import Interval
-from requestlab.plots import style
-from requestlab.plots.sheet import (
-    BESIDE_IN,
-    POINTS_PER_INCH,
-    Line,
-    Sheet,
-    fitting,
-    height_in,
-    size_in,
-    width_in,
-    write_beside,
-)
+from requestlab.plots import sheet, style
+from requestlab.plots.sheet import POINTS_PER_INCH, Line, Sheet, size_in, width_in
 from requestlab.plots.style import SeriesStyle
 
 Floats = NDArray[np.float64]
@@ -240,7 +230,7 @@ def spread(wanted: Sequence[float] | Floats, apart: float, lowest: float, highes
 def tie(axes: Axes, at: tuple[float, float], height: float, colour: str) -> None:
     """Draw a thin line from a point of the data to the words beside the axes, whose height is a share of theirs."""
     thin = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0}
-    beside = 1 + (BESIDE_IN - 0.03) / size_in(axes)[0]
+    beside = 1 + (sheet.BESIDE_IN - 0.03) / size_in(axes)[0]
     axes.annotate("", at, (beside, height), "data", "axes fraction", arrowprops=thin, annotation_clip=False)
 
 
@@ -257,19 +247,19 @@ class Curve:
 
 
 def named_panel(
-    sheet: Sheet, least_in: float, curves: Sequence[Curve], left_in: float, right_in: float, below_in: float
+    page: Sheet, least_in: float, curves: Sequence[Curve], left_in: float, right_in: float, below_in: float
 ) -> Axes:
     """Return a new panel with the blocks of its curves, evenly spread, to its right: so high that there is room for them."""
-    high_in = max(least_in, sum(height_in(curve.block) for curve in curves))
-    axes = sheet.panel(high_in, left_in, right_in, below_in=below_in)
-    gap_in = (high_in - sum(height_in(curve.block) for curve in curves)) / (len(curves) + 1)
+    high_in = max(least_in, sum(sheet.height_in(curve.block) for curve in curves))
+    axes = page.panel(high_in, left_in, right_in, below_in=below_in)
+    gap_in = (high_in - sum(sheet.height_in(curve.block) for curve in curves)) / (len(curves) + 1)
     top_in = high_in - gap_in
     for curve in curves:
-        write_beside(axes, curve.block, top_in / high_in)
+        sheet.write_beside(axes, curve.block, top_in / high_in)
         height = (top_in - _MIDDLE_IN - 0.03) / high_in
         if (point := curve.at(height)) is not None:
             tie(axes, point, height, curve.colour)
-        top_in -= height_in(curve.block) + gap_in
+        top_in -= sheet.height_in(curve.block) + gap_in
     return axes
 
 
@@ -291,7 +281,9 @@ def name_levels(axes: Axes, levels: Iterable[Level], most_in: float, apart_in: f
     for level, height in zip(ranked, (place / panel_in for place in places), strict=True):
         if level.x is not None:
             tie(axes, (level.x, level.y), height, level.color)
-        write_beside(axes, [Line(fitting(level.text, most_in), color=level.color)], height + _MIDDLE_IN / panel_in)
+        sheet.write_beside(
+            axes, [Line(sheet.fitting(level.text, most_in), color=level.color)], height + _MIDDLE_IN / panel_in
+        )
 
 
 # Labels inside a panel

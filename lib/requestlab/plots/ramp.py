@@ -13,19 +13,9 @@ from matplotlib.axes import Axes
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.ramp import GROWTH, Ramp
 from requestlab.measurement.validity import TAIL
-from requestlab.plots import inputs, style
+from requestlab.plots import inputs, marks, style
 from requestlab.plots.inputs import Contender, Guess, Predicted
-from requestlab.plots.marks import (
-    Curve,
-    Floats,
-    Labels,
-    Level,
-    name_levels,
-    name_ticks,
-    named_panel,
-    number,
-    prediction,
-)
+from requestlab.plots.marks import Curve, Floats, Labels, Level
 from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
 from requestlab.system import wording
 
@@ -59,7 +49,7 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.ramp.throughput[curve.steps.argmax()])]
 
     sheet = Sheet(finding(curves))
-    upper = named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, _BETWEEN_IN)
+    upper = marks.named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, _BETWEEN_IN)
     lower = sheet.panel(max(_TIMES_IN, 0.2 * len(_PERCENTILES) * len(curves)), _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
     for axes in (upper, lower):
         _set_load(axes, curves, labelled=axes is lower)
@@ -171,7 +161,7 @@ def _set_load(axes: Axes, curves: Sequence[RampCurve], labelled: bool) -> None:
     else:
         margin = 0.04 * (high - low) or 0.5 * high
         axes.set_xlim(low - margin, high + margin)
-    name_ticks(axes, steps.tolist(), [f"{step:,g}" for step in steps])
+    marks.name_ticks(axes, steps.tolist(), [f"{step:,g}" for step in steps])
     axes.tick_params(labelbottom=labelled)
     axes.grid(axis="x", linewidth=0.6, color=style.PALE)
     if labelled:
@@ -187,7 +177,7 @@ def _draw_throughput(axes: Axes, curves: Sequence[RampCurve], guessed: Sequence[
     """Draw throughput against load, the planned rate of open loops, and the reader's predictions."""
     top = max([1.0, *(curve.ramp.throughput.max() for curve in curves), *(guess.value for guess in guessed)])
     axes.set_ylim(0, 1.14 * top)
-    number(axes.yaxis, 6)
+    marks.number(axes.yaxis, 6)
     axes.set_ylabel("answers per second", labelpad=3)
     labels = Labels(axes)
     for curve in curves:
@@ -200,7 +190,7 @@ def _draw_throughput(axes: Axes, curves: Sequence[RampCurve], guessed: Sequence[
     if curves[0].ramp.open:
         _draw_planned(axes, labels)
     for guess in guessed:
-        prediction(axes, guess.value, color=guess.colour, axis="y")
+        marks.prediction(axes, guess.value, color=guess.colour, axis="y")
         labels.avoid_level(guess.value)
         text = f"{guess.text}: peak {wording.number(guess.value)} requests/s"
         labels.put(text, (axes.get_xlim()[0], guess.value), color=guess.colour)
@@ -224,7 +214,7 @@ def _draw_times(axes: Axes, curves: Sequence[RampCurve]) -> None:
     if high > _DECADE * low:
         axes.set_yscale("log")
     axes.set_ylim((low / 1.4, high * 1.4) if high > _DECADE * low else (0, 1.12 * high))
-    number(axes.yaxis, 6)
+    marks.number(axes.yaxis, 6)
     axes.set_ylabel(f"response time in ms{_scale(axes.get_yscale())}", labelpad=3)
     if not times.size:
         axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center", va="center")
@@ -237,7 +227,7 @@ def _draw_times(axes: Axes, curves: Sequence[RampCurve]) -> None:
             if (end := curve.last(times)) is not None:
                 text = f"p{q} {wording.ms(end[1])} ms {look.glyph} {curve.label}"
                 names.append(Level(end[1], text, look.ink, x=end[0]))
-    name_levels(axes, names, _BESIDE_IN)
+    marks.name_levels(axes, names, _BESIDE_IN)
 
 
 def _draw_line(axes: Axes, curve: RampCurve, values: Floats, **how: Any) -> None:

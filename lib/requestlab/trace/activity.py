@@ -53,25 +53,29 @@ def title(kind: str, name: str) -> str:
     return f"view {name}".rstrip() if kind == "view" and not name.startswith("view ") else name or kind
 
 
-def read(trace: Trace) -> pd.DataFrame:
+def read(trace: Trace, loops: Set[Key] = frozenset()) -> pd.DataFrame:
     """Return `Trace.spans` with what else is known of each span, in ns.
 
     `title` is what it is called, a step as the coroutine of which it is one; `view` the full name of the view, where it is one
-    or a step of one (`in_view`). `until` is its end; one that has none (it is `cut`) ends when its worker was last heard of. `there_until` is when a crossing's stay on the
-    other side ended: where nobody knows, the stay counts as long as the call does; 0 where it did not begin.
+    or a step of one (`in_view`). `until` is its end; one that has none (it is `cut`) ends when its worker was last heard of.
+    `there_until` is when a crossing's stay on the other side ended: where nobody knows, the stay counts as long as the call
+    does; 0 where it did not begin. `on_loop` says that it began on one of the `loops`, `stepwise` that it has steps of its own.
     """
     spans = trace.spans.copy()
     spans["cut"] = spans["end"] == 0
     spans["until"] = spans["end"].where(~spans["cut"], spans["pid"].map(last_heard(trace)))
     stays = spans["kind"].isin(CROSSINGS) & (spans["running"] > 0)
     spans["there_until"] = spans["done"].where(~stays | (spans["done"] > 0), spans["until"])
-    places = {key: place for place, key in enumerate(_pairs(spans, "id"))}
-    around = np.array([places.get(key, -1) for key in _pairs(spans, "parent")], dtype=np.int64)
-    of = np.where((spans["kind"] == "step") & (around >= 0), around, np.arange(len(spans)))
+    step = (spans["kind"] == "step").to_numpy()
+    places = {key: place for place, key in enumerate(keys(spans, "id"))}
+    around = np.array([places.get(key, -1) for key in keys(spans, "parent")], dtype=np.int64)
+    of = np.where(step & (around >= 0), around, np.arange(len(spans)))
     kind, name = spans["kind"].astype(str).to_numpy()[of], spans["name"].to_numpy()[of]
     spans["title"] = pd.Series(list(map(title, kind, name)), index=spans.index, dtype=object)
     spans["view"] = pd.Series(np.where(kind == "view", name, ""), index=spans.index, dtype=object)
-    spans["in_view"] = (spans["kind"] == "step") & (kind == "view")
+    spans["in_view"] = step & (kind == "view")
+    spans["on_loop"] = among(spans, "thread", loops)
+    spans["stepwise"] = np.isin(np.arange(len(spans)), around[step])
     return spans
 
 
@@ -86,8 +90,14 @@ def last_heard(trace: Trace) -> dict[int, int]:
     return {int(str(pid)): int(stamp) for pid, stamp in last.groupby(level=0).max().items()}
 
 
-def _pairs(spans: pd.DataFrame, column: str) -> Iterator[Key]:
-    return zip(spans["pid"].tolist(), spans[column].tolist(), strict=True)
+def keys(table: pd.DataFrame, column: str) -> list[Key]:
+    """Return (pid, value of that column) of each row."""
+    return list(zip(map(int, table["pid"].tolist()), map(int, table[column].tolist()), strict=True))
+
+
+def among(table: pd.DataFrame, column: str, wanted: Set[Key | None]) -> Booleans:
+    """Return of which rows (pid, value of that column) is wanted."""
+    return np.array([key in wanted for key in keys(table, column)], dtype=bool)
 
 
 class Span(NamedTuple):
@@ -113,10 +123,10 @@ def each(spans: pd.DataFrame) -> Iterator[Span]:
     yield from map(Span._make, zip(*(spans[name].tolist() for name in Span._fields), strict=True))
 
 
-def in_ms(trace: Trace, zero_ns: int) -> pd.DataFrame:
+def in_ms(trace: Trace, zero_ns: int, loops: Set[Key] = frozenset()) -> pd.DataFrame:
     """Return the spans as `read` does, but with `begin`, `running`, `done` and `end` in ms since `zero_ns`, NaN where it did not
     come to that; `done` and `end` are those that `read` calls `there_until` and `until`."""
-    spans = read(trace).rename(columns={"name": "label"})
+    spans = read(trace, loops).rename(columns={"name": "label"})
     stamps = ["begin", "running", "done", "end"]
     ns = spans[["begin", "running", "there_until", "until"]].astype("float64").set_axis(stamps, axis=1)
     spans[stamps] = ((ns - zero_ns) / 1e6).where(ns > 0)
@@ -180,79 +190,64 @@ def painted(begin: Floats, end: Floats, state: Integers, owner: Integers) -> Bar
     return Bars(edges[firsts], edges[lasts], state[top[firsts]], owner[top[firsts]])
 
 
-def of_requests(spans: pd.DataFrame, looping: Set[Key]) -> dict[Key, Bars]:
-    """Return what each request was at, by (pid, number): its spans painted from the outermost to the innermost."""
-    return _by(["pid", "request"], _request_layers(spans, _on(spans, looping)))
-
-
-def of_threads(spans: pd.DataFrame, looping: Set[Key]) -> dict[Key, Bars]:
-    """Return what each thread was at, by (pid, thread).
-
-    A thread is shown as waited for, or waiting, where nothing runs on it. A loop runs what its slices tell; what no slice
-    tells of (the inside of an `async_to_sync`, an application that is not Django's) it runs as far as nothing else is known
-    of the request.
-    """
-    on_loop = _on(spans, looping)
-    kind = spans["kind"]
-    to_thread, to_loop = kind == "to_thread", kind == "to_loop"
-    untold = _untold(spans, on_loop)
+def of_requests(spans: pd.DataFrame) -> dict[Key, Bars]:
+    """Return what each request was at, by (pid, number): its spans, rows of `in_ms`, painted from the outermost to the
+    innermost."""
+    kind, loop = spans["kind"], spans["on_loop"]
+    request, view = kind == "request", kind == "view"
+    alone = request & _untold(spans)
     layers = [
-        _layer(spans[to_thread], "begin", "end", "ran_on", WAITS, over=0),
-        _layer(spans[(kind == "request") & ~on_loop], "begin", "end", "thread", ON_THREAD),
-        _layer(spans[to_loop], "begin", "end", "thread", WAITS),
-        _layer(spans[to_thread], "running", "done", "ran_on", ON_THREAD),
-        _layer(spans[(kind == "view") & ~on_loop], "begin", "end", "thread", VIEW_ON_THREAD),
-        _layer(spans[(kind == "step") & ~spans["in_view"]], "begin", "end", "thread", ON_LOOP),
-        _layer(spans[spans["in_view"]], "begin", "end", "thread", VIEW_ON_LOOP),
-    ]
-    if untold.any():
-        layers.append(_told_by_the_rest(spans, on_loop, untold))
-    return _by(["pid", "thread"], layers)
-
-
-def _on(spans: pd.DataFrame, looping: Set[Key]) -> pd.Series[bool]:
-    pairs = pd.MultiIndex.from_frame(spans[["pid", "thread"]])
-    return pd.Series(pairs.isin(list(looping)) if looping else np.zeros(len(spans), bool), index=spans.index)
-
-
-def _untold(spans: pd.DataFrame, on_loop: pd.Series[bool]) -> pd.Series[bool]:
-    """Which spans ran on a loop without having slices of their own."""
-    parents = pd.MultiIndex.from_frame(spans.loc[spans["kind"] == "step", ["pid", "parent"]].drop_duplicates())
-    sliced = pd.MultiIndex.from_frame(spans[["pid", "id"]]).isin(parents)
-    requests = (spans["kind"] == "request") & on_loop
-    return (requests | (spans["kind"] == "to_loop")) & ~sliced
-
-
-def _told_by_the_rest(spans: pd.DataFrame, on_loop: pd.Series[bool], untold: pd.Series[bool]) -> pd.DataFrame:
-    keys = spans.loc[untold, ["pid", "request"]].drop_duplicates()
-    theirs = spans.merge(keys.assign(wanted=True), how="left", on=["pid", "request"])["wanted"].eq(True).to_numpy()
-    found = []
-    for bars in _by(["pid", "request"], _request_layers(spans[theirs], on_loop[theirs])).values():
-        loop = bars.of(ON_LOOP)
-        loop = loop.only(untold.to_numpy()[loop.owner])
-        rows = spans.iloc[loop.owner]
-        place = rows["ran_on"].where(rows["kind"] == "to_loop", rows["thread"])
-        columns = [rows["pid"], rows["request"], place, loop.begin, loop.end, loop.state, 1, loop.owner]
-        found.append(pd.DataFrame(dict(zip(_LAYER, columns, strict=True))))
-    return pd.concat(found) if found else pd.DataFrame(columns=list(_LAYER))
-
-
-def _request_layers(spans: pd.DataFrame, on_loop: pd.Series[bool]) -> list[pd.DataFrame]:
-    kind = spans["kind"]
-    request, view, crossing = kind == "request", kind == "view", kind.isin(("to_thread", "to_loop"))
-    alone = request & _untold(spans, on_loop)
-    return [
-        _layer(spans[request & ~on_loop], "begin", "end", "thread", ON_THREAD),
+        _layer(spans[request & ~loop], "begin", "end", "thread", ON_THREAD),
         _layer(spans[alone], "begin", "end", "thread", ON_LOOP),
-        _layer(spans[request & on_loop & ~alone], "begin", "end", "thread", PAUSED),
-        _layer(spans[crossing], "begin", "end", "thread", WAITS),
+        _layer(spans[request & loop & ~alone], "begin", "end", "thread", PAUSED),
+        _layer(spans[kind.isin(CROSSINGS)], "begin", "end", "thread", WAITS),
         _layer(spans[kind == "to_thread"], "running", "done", "ran_on", ON_THREAD),
         _layer(spans[kind == "to_loop"], "running", "done", "ran_on", ON_LOOP),
-        _layer(spans[view & ~on_loop], "begin", "end", "thread", VIEW_ON_THREAD),
-        _layer(spans[view & on_loop], "begin", "end", "thread", PAUSED),
+        _layer(spans[view & ~loop], "begin", "end", "thread", VIEW_ON_THREAD),
+        _layer(spans[view & loop], "begin", "end", "thread", PAUSED),
         _layer(spans[(kind == "step") & ~spans["in_view"]], "begin", "end", "thread", ON_LOOP, over=2),
         _layer(spans[spans["in_view"]], "begin", "end", "thread", VIEW_ON_LOOP, over=2),
     ]
+    return _painted_by("request", layers)
+
+
+def of_threads(spans: pd.DataFrame) -> dict[Key, Bars]:
+    """Return what each thread was at, by (pid, thread); `spans` are rows of `in_ms` with their places as index.
+
+    A thread is shown as waited for, or waiting, where nothing runs on it. A loop runs what the steps tell; what no step
+    tells of (the inside of an `async_to_sync`, an application that is not Django's) it runs as far as nothing else is known
+    of the request.
+    """
+    kind, loop = spans["kind"], spans["on_loop"]
+    to_thread = spans[kind == "to_thread"]
+    layers = [
+        _layer(to_thread, "begin", "end", "ran_on", WAITS, over=0),
+        _layer(spans[(kind == "request") & ~loop], "begin", "end", "thread", ON_THREAD),
+        _layer(spans[kind == "to_loop"], "begin", "end", "thread", WAITS),
+        _layer(to_thread, "running", "done", "ran_on", ON_THREAD),
+        _layer(spans[(kind == "view") & ~loop], "begin", "end", "thread", VIEW_ON_THREAD),
+        _layer(spans[(kind == "step") & ~spans["in_view"]], "begin", "end", "thread", ON_LOOP),
+        _layer(spans[spans["in_view"]], "begin", "end", "thread", VIEW_ON_LOOP),
+        *_told_by_the_rest(spans),
+    ]
+    return _painted_by("thread", layers)
+
+
+def _untold(spans: pd.DataFrame) -> pd.Series[bool]:
+    """Which spans ran on a loop without having steps of their own."""
+    return (((spans["kind"] == "request") & spans["on_loop"]) | (spans["kind"] == "to_loop")) & ~spans["stepwise"]
+
+
+def _told_by_the_rest(spans: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield when such spans ran: while the request that they are of was on a loop, and nothing else is known to have run."""
+    untold = _untold(spans)
+    theirs = spans[among(spans, "request", set(keys(spans[untold], "request")))]
+    for bars in of_requests(theirs).values():
+        loop = bars.of(ON_LOOP)
+        loop = loop.only(untold.to_numpy()[loop.owner])
+        rows = spans.iloc[loop.owner].assign(begin=loop.begin, end=loop.end)
+        yield _layer(rows[rows["kind"] == "request"], "begin", "end", "thread", ON_LOOP)
+        yield _layer(rows[rows["kind"] == "to_loop"], "begin", "end", "ran_on", ON_LOOP)
 
 
 def _layer(rows: pd.DataFrame, begin: str, end: str, thread: str, state: int, over: int = 1) -> pd.DataFrame:
@@ -260,25 +255,16 @@ def _layer(rows: pd.DataFrame, begin: str, end: str, thread: str, state: int, ov
     return pd.DataFrame(dict(zip(_LAYER, columns, strict=True)))
 
 
-def _by(keys: list[str], layers: Iterable[pd.DataFrame]) -> dict[Key, Bars]:
-    """Paint the layers, for each pair of keys apart: what began later lies over what began earlier, as in a stack of calls;
+def _painted_by(key: str, layers: Sequence[pd.DataFrame]) -> dict[Key, Bars]:
+    """Paint the layers, for each process and key apart: what began later lies over what began earlier, as in a stack of calls;
     of what began together, the later layer does."""
-    layers = [layer for layer in layers if len(layer)]
-    if not layers:
-        return {}
     table = pd.concat(layers, ignore_index=True).dropna(subset=["begin", "end"])
-    table = table[(table[keys] > 0).all(axis=1)].sort_values(["over", "begin"], kind="stable")
-    groups: Any = table.groupby(keys, sort=False)
-    return {(int(first), int(second)): _painted(rows) for (first, second), rows in groups}
-
-
-def _painted(rows: pd.DataFrame) -> Bars:
-    return painted(
-        rows["begin"].to_numpy(np.float64),
-        rows["end"].to_numpy(np.float64),
-        rows["state"].to_numpy(np.int64),
-        rows["owner"].to_numpy(np.int64),
-    )
+    table = table[(table["pid"] > 0) & (table[key] > 0)].sort_values(["over", "begin"], kind="stable")
+    groups: Any = table.groupby(["pid", key], sort=False)
+    return {
+        (int(pid), int(number)): painted(*(rows[name].to_numpy() for name in ("begin", "end", "state", "owner")))
+        for (pid, number), rows in groups
+    }
 
 
 def over(*layers: Bars) -> Bars:

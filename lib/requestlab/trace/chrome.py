@@ -82,7 +82,7 @@ def write_trace(recorded: Recorded, path: str | os.PathLike[str]) -> Path:
 def trace_events(recorded: Recorded) -> list[Event]:
     """Return the events of a trace, in the order of time."""
     begin, trace = recorded.begin, recorded.trace
-    spans, ticks, stacks = activity.read(trace), trace.ticks, trace.stacks
+    spans, ticks, stacks = activity.read(trace, recorded.loops), trace.ticks, trace.stacks
     spans, ticks, stacks = spans[spans["begin"] >= begin], ticks[ticks["due"] >= begin], stacks[stacks["seen"] >= begin]
     pids = sorted({int(pid) for table in (spans, ticks, stacks) for pid in table["pid"].unique()})
     numbers = [number for number in range(1, len(recorded.clients) + len(pids) + 1) if number not in pids]
@@ -194,7 +194,7 @@ class _Worker:
 
     def _add_span(self, span: Event) -> None:
         """A step ran on its thread without a pause; so did a span, unless on an event loop it does not lie within one step."""
-        paused = span["kind"] != "step" and span["thread"] in self._loops and not self._within_a_step(span)
+        paused = span["kind"] != "step" and span["on_loop"] and not self._within_a_step(span)
         told = {"step": {"of": span["parent"]}, "request": {"bytes": span["bytes"]}}.get(span["kind"], {})
         piece = _piece(span, span["title"], **told)
         (self._of_requests[span["request"]] if paused else self._on_threads[span["thread"]]).append(piece)

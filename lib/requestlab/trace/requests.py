@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.errors import ConfigurationError
+from requestlab.system import checks
 from requestlab.trace import activity
 from requestlab.trace.activity import Floats, Integers, Key
 from requestlab.trace.trace import CROSSINGS, ORIGINS, Trace
@@ -47,8 +48,9 @@ class Traced:
     def counts(self) -> Integers:
         """Crossings of each request by origin, shape (requests, origins)."""
         found = np.zeros((len(self.requests), len(ORIGINS)), dtype=np.int64)
-        places = {origin: place for place, origin in enumerate(ORIGINS)}
-        origins = np.array([places.get(name, len(ORIGINS) - 1) for name in self.crossings["origin"]], dtype=np.int64)
+        origins = pd.Categorical(
+            self.crossings["origin"], categories=list(ORIGINS)
+        ).codes  # -1, the last, is other code
         np.add.at(found, (self._of, origins), 1)
         return found
 
@@ -83,15 +85,10 @@ class Traced:
     @cached_property
     def share(self) -> float:
         """The share of its time in which a request waits for a crossing, there or back: the median over the requests."""
-        ways = [
-            self.crossings[[first, last]].to_numpy(np.float64)
-            for first, last in (("begin", "running"), ("done", "end"))
-        ]
         order = np.argsort(self._of, kind="stable")
-        edges = np.stack(ways, axis=1)[order]
-        known = (edges > 0).all(axis=2)
-        cuts = np.searchsorted(self._of[order], np.arange(1, len(self.requests)))
-        waited = [_covered(e[k].tolist()) for e, k in zip(np.split(edges, cuts), np.split(known, cuts), strict=True)]
+        ways = self.crossings[["begin", "running", "done", "end"]].to_numpy(np.float64)[order].reshape(-1, 2, 2)
+        each = np.split(ways, np.searchsorted(self._of[order], np.arange(1, len(self.requests))))
+        waited = [_covered(own[(own > 0).all(axis=2)].tolist()) for own in each]
         return float(np.median(np.array(waited) / 1e3 / self.took_us))
 
     def typical(self) -> Key:
@@ -110,23 +107,21 @@ class Traced:
 
     def chosen(self, request: int | Key) -> Key:
         """Return the request that is meant by its number, or by pid and number; ConfigurationError if there is none."""
-        of, numbers = self.requests["pid"], self.requests["request"]
-        wanted = (request,) if isinstance(request, int) and not isinstance(request, bool) else request
-        if not isinstance(wanted, tuple) or not 1 <= len(wanted) <= 2:
-            raise ConfigurationError(
-                f"request={request!r}: expected the number of a request in its worker, or (pid, number)"
-            )
-        found = self.requests[(numbers == wanted[-1]) & ((of == wanted[0]) | (len(wanted) == 1))]
+        if isinstance(request, bool) or not isinstance(request, int | tuple):
+            raise checks.wrong("request", request, "the number of a request in its worker, or (pid, number)")
+        keys = list(zip(self.requests["pid"].tolist(), self.requests["request"].tolist(), strict=True))
+        found = [key for key in keys if request in (key, key[1])]
+        given = f"request={request!r}"
         if len(found) > 1:
             raise ConfigurationError(
-                f"request={request!r}: {len(found)} workers had one of that number; say which, as in ({found['pid'].iloc[0]}, {request})"
+                f"{given}: {len(found)} workers had one of that number; say which, as in {found[0]}"
             )
-        if found.empty:
-            known = f"{numbers.min()} to {numbers.max()}"
+        if not found:
+            known = f"{self.requests['request'].min()} to {self.requests['request'].max()}"
             raise ConfigurationError(
-                f"request={request!r} was not traced, or not to its end; the traced ones have numbers from {known}"
+                f"{given} was not traced, or not to its end; the traced ones have numbers from {known}"
             )
-        return int(found["pid"].iloc[0]), int(found["request"].iloc[0])
+        return found[0]
 
     @cached_property
     def _of(self) -> Integers:
@@ -220,13 +215,13 @@ class Step:
 
 def steps(trace: Trace, of: Key, loops: Set[Key]) -> list[Step]:
     """Return the rows of one request, in the order of beginning; `loops` are the threads that have an event loop."""
-    rows = _rows(activity.read(trace), of)
+    rows = _rows(activity.read(trace, loops), of)
     known, within = {row["id"]: row for row in rows}, _within(rows)
     for row in rows:
         row["inside"] = _taken_in(row, within)
     within = _within(rows)
     shown = [row for row in rows if row["kind"] != "step" and row["parent"] != _TAKEN_IN]
-    return [_step(group, known, within, loops) for group in _alike(shown, within)]
+    return [_step(group, known, within) for group in _alike(shown, within)]
 
 
 def _rows(spans: pd.DataFrame, of: Key) -> list[Row]:
@@ -286,9 +281,9 @@ def _alike(rows: Sequence[Row], within: Within) -> Iterator[list[Row]]:
             yield from ([row] for row in group)
 
 
-def _step(group: Sequence[Row], known: Mapping[int, Row], within: Within, loops: Set[Key]) -> Step:
+def _step(group: Sequence[Row], known: Mapping[int, Row], within: Within) -> Step:
     first = group[0]
-    on_loop = first["kind"] == "to_loop" or (first["kind"] != "to_thread" and (first["pid"], first["thread"]) in loops)
+    on_loop = first["kind"] == "to_loop" or (first["kind"] != "to_thread" and first["on_loop"])
     solid = [piece for row in group for piece in _solid(row, known, within, on_loop)]
     return Step(
         first["kind"],
