@@ -92,7 +92,10 @@ def test_a_server_that_cannot_load_its_application_ends_at_once_with_command_sta
     message = str(caught.value)
     assert "not ready in time" not in message
     assert f"-m {'uvicorn --fd' if name == 'uvicorn' else 'gunicorn --bind fd://'}" in message
-    assert name != "gunicorn-sync" or "exit status: 3" in message
+    if (
+        name == "gunicorn-sync"
+    ):  # its own word for it is 3; where both workers fail at one moment, it trips over that, and ends with 1
+        assert re.search(r"exit status: [13]\n", message)
 
 
 def test_a_server_that_never_answers_is_an_error_when_the_time_is_over(monkeypatch):
