@@ -37,8 +37,10 @@ settings.load_profile("lab")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if item.get_closest_marker("measuring") and isinstance(item, pytest.Function):
-        item.obj = patient(item.obj, again=lambda evidence: item.user_properties.append(("again", evidence)))
+    marker = item.get_closest_marker("measuring")
+    if marker and isinstance(item, pytest.Function):
+        again = lambda evidence: item.user_properties.append(("again", evidence))  # noqa: E731
+        item.obj = patient(item.obj, again, marker.kwargs.get("slices", 2))
         item.add_marker(pytest.mark.timeout(300))
 
 
@@ -50,7 +52,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 continue
             for name, evidence in report.user_properties:
                 if name == "again":
-                    terminalreporter.line(f"AGAIN {report.nodeid}: the machine was disturbed, {evidence}")
+                    terminalreporter.line(f"AGAIN {report.nodeid}: {evidence}")
 
 
 def nobody_listens_on(port: int, *, within_s: float = 2.0) -> bool:

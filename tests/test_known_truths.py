@@ -20,7 +20,7 @@ from tests.known_server import BODY, known_server
 from tests.load_process import run_plan
 from tests.processes import started_for_all
 
-pytestmark = pytest.mark.measuring
+pytestmark = pytest.mark.measuring(slices=6)
 
 
 def close(measured: float, truth: float) -> bool:
