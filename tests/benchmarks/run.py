@@ -306,7 +306,7 @@ def _medians(figures: dict[str, list[float]], unit: str) -> str:
 
 
 def main() -> None:
-    print(machine.caption(machine.facts()))
+    print(machine.facts().caption)
     chapters: list[Callable[[], list[Line]]] = [
         ceiling,
         against_wrk,
