@@ -116,7 +116,7 @@ def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and
         names = {}
         for way in ("burn_here", "sleep_here", "wait_for_a_lock"):
             for ms in (2, 3, 5, 10, 20, 50):
-                trace, truths = ask(server, f"/{way}?ms={ms}", times=10)
+                trace, truths = ask(server, f"/{way}?ms={ms}", times=6)
                 table = blocks(trace)
                 certain = [truth for truth in truths if truth.innocent_ns < MS]
                 ours = [((table["begin"] < end) & (table["end"] > begin)).to_numpy() for begin, end, _ in certain]
