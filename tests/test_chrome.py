@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import requestlab as lab
-from requestlab.measurement.run import Run, recorded
-from requestlab.trace.chrome import MARK_NS, UNFINISHED, trace_events
+from requestlab.measurement.chrome import MARK_NS, UNFINISHED, trace_events
+from requestlab.measurement.run import Run
 from requestlab.worker.schema import KINDS
 from tests.made_runs import MS, START, made
 from tests.made_trace import Notes, inside
@@ -114,7 +114,7 @@ def traced(rows: list[dict[str, Any]], *, on_loop: int = 1, **about: Any) -> Run
 
 def events_of(run: Run) -> list[Event]:
     """Return the events of a run's trace, which break no rule."""
-    events = trace_events(recorded(run))
+    events = trace_events(run)
     check(events)
     return events
 

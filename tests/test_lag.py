@@ -29,8 +29,7 @@ import uvloop
 import requestlab as lab
 from requestlab.trace.blocking import COLUMNS, blocks, lag_summary
 from requestlab.trace.culprit import who_took_most, who_was_seen_most
-from requestlab.trace.reader import TraceReader
-from requestlab.trace.trace import Trace
+from requestlab.trace.trace import Trace, TraceReader
 from requestlab.worker import heartbeat, probe
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.recorder import Recorder

@@ -18,8 +18,7 @@ import pytest
 from asgiref.sync import SyncToAsync, iscoroutinefunction, markcoroutinefunction
 
 import requestlab as lab
-from requestlab.trace.reader import TraceReader
-from requestlab.trace.trace import Trace
+from requestlab.trace.trace import Trace, TraceReader
 from requestlab.worker.asgiref_hooks import Names, _record_sync_to_async, describe
 from requestlab.worker.django_hooks import _wrap_views, layer_name, view_name
 from requestlab.worker.recorder import Recorder

@@ -16,8 +16,8 @@ import requestlab as lab
 from requestlab.load.connection import CUT_SHORT, RESET, TIMEOUT, WRONG_BODY
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement import validity
-from requestlab.measurement.facts import CoreUse, RunFacts
 from requestlab.measurement.measure import use_of_cores
+from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
 from requestlab.serving.upstream.statistics import UpstreamUse
 from tests.made_runs import END, MS, START, closed_loop, made, open_loop

@@ -15,15 +15,15 @@ from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Open,
 from requestlab.load.plan import COLUMNS, LoadReport, Plan
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.load.target import Target, find_target
-from requestlab.measurement.facts import CoreUse, RunFacts
 from requestlab.measurement.ramp import Ramp
+from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
 from requestlab.serving.server import Server
 from requestlab.serving.upstream import statistics
 from requestlab.serving.upstream.statistics import UpstreamUse
 from requestlab.system import checks, machine
 from requestlab.system.progress import Progress
-from requestlab.trace.reader import TraceReader
+from requestlab.trace.trace import TraceReader
 
 MAX_SECONDS = 600.0
 MAX_TIMEOUT = 120.0
