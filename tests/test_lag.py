@@ -36,7 +36,7 @@ from requestlab.worker.recorder import Recorder
 from requestlab.worker.sampler import SIGNAL
 from requestlab.worker.schema import IN_CALL, IN_LOCK, IN_LOOP, OWN
 from requestlab.worker.stack import short_path
-from tests.blocking_app import BlockingServer, blocking_server
+from tests.blocking_app import BlockingServer, Truth, blocking_server
 from tests.made_runs import START
 from tests.made_trace import Notes, inside
 
@@ -53,7 +53,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-def ask(server: BlockingServer, path: str, times: int, pause_s: float = 0.0137) -> tuple[Trace, list[tuple[int, int]]]:
+def ask(server: BlockingServer, path: str, times: int, pause_s: float = 0.0137) -> tuple[Trace, list[Truth]]:
     """Ask so often; return what the probe wrote meanwhile, and the true blocks."""
     with TraceReader(str(server.directory)) as recording:
         time.sleep(0.02)  # some quiet ticks come first
@@ -64,11 +64,11 @@ def ask(server: BlockingServer, path: str, times: int, pause_s: float = 0.0137) 
         return recording.read(), truths
 
 
-def reports(trace: Trace, truths: list[tuple[int, int]]) -> pd.DataFrame:
+def reports(trace: Trace, truths: list[Truth]) -> pd.DataFrame:
     """Return the block that has most of each true one; all must have been reported."""
     table = blocks(trace)
     found = []
-    for begin, end in truths:
+    for begin, end, _ in truths:
         common = np.minimum(table["end"], end) - np.maximum(table["begin"], begin)
         assert common.max() > 0, f"not reported: {(begin, end)}"
         found.append(common.idxmax())
@@ -94,7 +94,7 @@ def test_a_block_is_reported_with_its_length_within_2_ms_and_5_percent_and_with_
     trace, truths = ask(server, f"/{way}?ms={ms}", times=5 if ms == 300 else 11)
 
     found = reports(trace, truths)
-    true_ms = np.array([(end - begin) / MS for begin, end in truths])
+    true_ms = np.array([(end - begin) / MS for begin, end, _ in truths])
     assert (found["ms"] - true_ms).abs().median() <= 2 + 0.05 * np.median(true_ms)
     assert most(found["cause"]) == cause
     named = found[found["where"] != ""]
@@ -106,27 +106,24 @@ def test_a_block_is_reported_with_its_length_within_2_ms_and_5_percent_and_with_
             assert set(named["where"]) == {line_of("time.sleep(ms / 1000)")}
 
 
-MAX_WRONG = 0.01
-"""One in some thousand blocks has been named for what ran beside a sleep of 3 ms, on one processor."""
-
-
 @pytest.mark.parametrize("interval_ms", [0.5, 5, 20])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_however_short_a_block_and_however_busy_the_machine_hardly_a_name_is_wrong_and_from_10_ms_on_most_are_known(
+def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and_from_10_ms_on_most_are_known(
     loop, interval_ms, tmp_path
 ):
     with half_a_core_used(), blocking_server(loop, tmp_path, interval_ms) as server:
         names = {}
         for way in ("burn_here", "sleep_here", "wait_for_a_lock"):
             for ms in (2, 3, 5, 10, 20, 50):
-                trace, truths = ask(server, f"/{way}?ms={ms}", times=10)
+                trace, truths = ask(server, f"/{way}?ms={ms}", times=6)
                 table = blocks(trace)
-                ours = [((table["begin"] < end) & (table["end"] > begin)).to_numpy() for begin, end in truths]
+                certain = [truth for truth in truths if truth.innocent_ns < MS]
+                ours = [((table["begin"] < end) & (table["end"] > begin)).to_numpy() for begin, end, _ in certain]
                 names[way, ms] = Counter(table[np.logical_or.reduce(ours)]["function"])
 
     wrong = {case: found for case, found in names.items() if set(found) - {case[0], ""}}
-    count = sum(number for case, found in wrong.items() for name, number in found.items() if name not in (case[0], ""))
-    assert count <= MAX_WRONG * sum(found.total() for found in names.values()), wrong
+    assert not wrong
+    assert all(names.values()), "of some case, no function around the block was short"
     long = sum((found for (_, ms), found in names.items() if ms >= 10), Counter())
     assert long[""] < long.total() / 2, names
     assert sum(found[way] for (way, ms), found in names.items() if ms == 5) > 0, names
@@ -162,7 +159,7 @@ def test_what_held_up_the_loop_is_told_apart_and_named(server, path, cause, func
 def test_a_thread_that_hogs_the_gil_is_told_from_what_blocks_the_loop_and_named(server):
     with TraceReader(str(server.directory)) as recording:
         time.sleep(0.02)
-        _, end = server.ask("/hog_the_gil?ms=600")
+        end = server.ask("/hog_the_gil?ms=600").end
         time.sleep(0.7)
         trace = recording.read()
 
