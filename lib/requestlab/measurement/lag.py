@@ -13,7 +13,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
 from requestlab.serving.servers import SERVERS
 from requestlab.trace.activity import Booleans, Floats
-from requestlab.trace.blocking import lag_summary
+from requestlab.trace.blocking import idle_floors
 from requestlab.worker.heartbeat import EVERY_NS
 
 MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS = 10.0, 100.0
@@ -207,7 +207,7 @@ def _may_be_one(block: Block, other: Block) -> bool:
 
 def _loops(run: Run) -> Iterator[Loop]:
     zero, until_ms, blocks = run.zero_ns, span_ms(run), run.blocks
-    floors = lag_summary(run.trace).set_index(["pid", "thread"])["floor_ms"]
+    floors = idle_floors(run.trace)
     ticks = run.ticks[run.ticks["ran"] > 0]
     for worker, pid in enumerate(run.workers, start=1):
         by_thread: Any = list(ticks[ticks["pid"] == pid].groupby("thread", sort=False))
@@ -226,7 +226,7 @@ def _loops(run: Run) -> Iterator[Loop]:
             shown = (due_ms >= 0) & (due_ms <= until_ms)
             seen = tuple(block for block in held_up if block.end_ms > 0 and block.begin_ms < until_ms)
             if shown.any():
-                yield Loop(name, due_ms[shown], late_ms[shown], pending[shown], float(floors[(pid, thread)]), seen)
+                yield Loop(name, due_ms[shown], late_ms[shown], pending[shown], floors[pid, thread], seen)
 
 
 def _silent_ms(run: Run, due_ms: Floats) -> Floats:
