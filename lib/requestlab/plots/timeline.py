@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from requestlab.errors import ConfigurationError
-from requestlab.measurement import wording as told
+from requestlab.measurement import timeline as told
 from requestlab.measurement.run import Run
 from requestlab.measurement.timeline import LATE_MS, Chosen, Client, Piece, Scene, Span, Track, named, scene
 from requestlab.plots import style
