@@ -221,10 +221,11 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
     first, last = report.marks
     cpu_ns = [_between(*pair) for pair in zip(first.server_cpu_ns, last.server_cpu_ns, strict=True)]
     known_ns = [ns for ns in cpu_ns if ns is not None]
+    told: dict[str, Any] = {name: getattr(plan, name) for name in _AS_PLANNED}
+    told |= {name: _between(getattr(first, name), getattr(last, name)) for name in _SPENT}
+    told |= served if first_of_all else {**served, "counts": {}}
     return RunFacts(
-        **{name: getattr(plan, name) for name in _AS_PLANNED},
-        **{name: _between(getattr(first, name), getattr(last, name)) for name in _SPENT},
-        **(served if first_of_all else {**served, "counts": {}}),
+        **told,
         label=parts[0].target.label,
         url=str(target.url),
         path=target.path,
