@@ -10,7 +10,7 @@ import numpy as np
 from requestlab.comparison.call_costs import CallCostsFacts
 from requestlab.comparison.comparison import ComparisonFacts
 from requestlab.load.plan import COLUMNS
-from requestlab.measurement.facts import CoreUse, RunFacts
+from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
 from requestlab.system.machine import Machine
 
