@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import signal
@@ -27,41 +26,10 @@ from requestlab.measurement import validity
 from requestlab.measurement.run import Run
 from tests.conftest import left_after, seconds_to_interrupt
 from tests.known_server import known_server
-from tests.made_runs import COMPARED, MS, START, made, simulated
+from tests.made_runs import COMPARED, MS, START, changed, comparison, made, simulated, slice_of
 from tests.tiny_server import answering, tiny_server
 
-MANY = made([{}] * 2_000)
-"""A slice with answers enough for its percentiles."""
-
 BARE = lab.SYNC.replace(application="bare")
-
-
-def slice_of(figures: dict[str, float], run: Run = MANY, **summary: Any) -> Run:
-    """Return a run that has these figures, whatever its rows say."""
-    copy = dataclasses.replace(run)
-    copy.__dict__["requests"] = run.requests
-    copy.__dict__["summary"] = run.summary | figures | summary
-    return copy
-
-
-def comparison(figures: dict[str, np.ndarray], control: str | None = None) -> Comparison:
-    """Return a comparison whose contenders had these figures: shape (rounds,), all metrics alike, or (rounds, metrics)."""
-    slices = []
-    for position, (label, rounds) in enumerate(figures.items()):
-        for number, row in enumerate(np.asarray(rounds, dtype=float)):
-            each = dict(zip(METRICS, np.broadcast_to(row, len(METRICS)), strict=True))
-            slices.append(Slice(number + 1, position, label, slice_of(each)))
-    labels = tuple(label for label in figures if label != control)
-    return Comparison(tuple(slices), labels, control, COMPARED)
-
-
-def changed(result: Comparison, label: str, rounds: set[int], **changes: Any) -> Comparison:
-    """Return the comparison with that contender's slices in those rounds changed."""
-    slices = [
-        dataclasses.replace(part, **changes) if part.label == label and part.round in rounds else part
-        for part in result.slices
-    ]
-    return dataclasses.replace(result, slices=tuple(slices))
 
 
 def around(middle: float, rounds: int = 8, spread: float = 0.01) -> np.ndarray:
@@ -305,7 +273,7 @@ def test_what_speaks_against_a_contender_speaks_against_every_figure_that_is_der
     result = comparison({"base": around(100.0), "other": around(200.0, spread=-0.01)})
     assert DERIVED[derived](result).known
     assert DERIVED[derived](result).caveats == ()
-    run = slice_of({}, MANY, validity="invalid", reasons=["the server ended during the run"])
+    run = slice_of({}, validity="invalid", reasons=["the server ended during the run"])
     words = "1 of 8 slices of base are invalid: the server ended during the run"
     assert DERIVED[derived](changed(result, "base", {3}, run=run)).caveats == (words,)
     gone = changed(result, "other", set(range(1, 9)), disturbed="steal", dropped=True)
