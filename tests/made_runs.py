@@ -88,7 +88,6 @@ COSTED = CallCostsFacts(
     busy_threads=0,
     seed=0,
     what={},
-    threads_started={},
     loop_class="asyncio._UnixSelectorEventLoop",
     cores=(0,),
     disturbed={},

@@ -38,7 +38,6 @@ def found(names=tuple(COSTS), *, rounds=8, means=None, disturbed=None, busy_thre
         what={name: COSTS[name][1] for name in names},
         wanted=rounds,
         busy_threads=busy_threads,
-        threads_started=dict.fromkeys(names, 0.0),
         disturbed=disturbed or {},
         caveats=tuple(caveats),
     )
