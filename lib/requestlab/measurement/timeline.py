@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,8 @@ STUCK_MS = 10.0
 Chosen = int | slice | None
 """Which requests: the first so many, rows of `run.requests`, or a few."""
 
-Span = float | Sequence[float] | None
-"""Which time: so many ms from the first of the requests on, from one moment to another, or until the last of them ends."""
+Span = Sequence[float] | None
+"""Which time: from one moment to another, in ms since the first request was planned, or until the last of them ends."""
 
 _MARGIN, _MIN_MS = 0.012, 0.05  # beside the requests, as a share of their time; and the least time shown
 _MOSTLY = 0.5
@@ -188,23 +188,21 @@ class Scene:
     @property
     def used(self) -> tuple[int, int]:
         """How many event loops and how many other threads the chosen requests came to."""
-        came = {*keys(self.spans, "thread"), *keys(self.spans, "ran_on")}
-        used = {key for key in came if key[1]}
+        used = {key for key in [*keys(self.spans, "thread"), *keys(self.spans, "ran_on")] if key[1]}
         return len(used & self.loop_keys), len(used - self.loop_keys)
-
-    @property
-    def traced(self) -> list[Client]:
-        """The clients whose requests were traced."""
-        return [client for client in self.clients if len(client.bars) and UNTRACED not in client.bars.state]
 
     def waited(self, *states: int) -> float:
         """How many ms the typical traced request was in one of the states, the median."""
-        return _median([client.bars.of(*states).ms.sum() for client in self.traced])
+        return self._median(lambda client: float(client.bars.of(*states).ms.sum()))
 
     @property
     def took(self) -> float:
         """How many ms the typical traced request took, from planned to answered, the median."""
-        return _median([client.done - client.planned for client in self.traced])
+        return self._median(lambda client: client.done - client.planned)
+
+    def _median(self, of: Callable[[Client], float]) -> float:
+        traced = [client for client in self.clients if len(client.bars) and UNTRACED not in client.bars.state]
+        return float(np.median([of(client) for client in traced])) if traced else 0.0
 
 
 def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
@@ -245,10 +243,6 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
     )
 
 
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values)) if values else 0.0
-
-
 # Which requests, and which time
 
 
@@ -264,15 +258,13 @@ def _requests_in_ms(run: Run) -> pd.DataFrame:
 
 
 def _window(span_ms: Span) -> tuple[float, float] | None:
-    """Return from when to when, the former NaN where it is the beginning of the first request."""
+    """Return from when to when is asked for."""
     if span_ms is None:
         return None
-    pair: Any = span_ms if isinstance(span_ms, Sequence) and not isinstance(span_ms, str) else (None, span_ms)
-    good = len(pair) == 2 and _is_time(pair[1]) and (pair[0] is None or _is_time(pair[0]))
-    if not good or pair[1] <= (pair[0] or 0):
-        expected = "a length in ms above 0, or (from, to) in ms since the first request was planned"
-        raise checks.wrong("span_ms", span_ms, expected)
-    return math.nan if pair[0] is None else float(pair[0]), float(pair[1])
+    pair: Any = span_ms if isinstance(span_ms, Sequence) and not isinstance(span_ms, str) else ()
+    if len(pair) != 2 or not all(map(_is_time, pair)) or pair[0] >= pair[1]:
+        raise checks.wrong("span_ms", span_ms, "(from, to) in ms since the first request was planned")
+    return float(pair[0]), float(pair[1])
 
 
 def _is_time(value: object) -> bool:
@@ -281,8 +273,7 @@ def _is_time(value: object) -> bool:
 
 def _choose(table: pd.DataFrame, requests: Chosen, window: tuple[float, float] | None) -> pd.DataFrame:
     if requests is None and window is not None:
-        begin = 0.0 if math.isnan(window[0]) else window[0]
-        return table[(table["done"].isna() | (table["done"] > begin)) & (table["planned"] < window[1])]
+        return table[(table["done"].isna() | (table["done"] > window[0])) & (table["planned"] < window[1])]
     if requests is None:
         return table if len(table) <= MAX_REQUESTS else table[:A_FEW]
     if isinstance(requests, bool) or not isinstance(requests, int | slice):
@@ -292,10 +283,8 @@ def _choose(table: pd.DataFrame, requests: Chosen, window: tuple[float, float] |
         found = table[rows]
     except (TypeError, ValueError):
         raise checks.wrong("requests", requests, "a slice of whole numbers") from None
-    if not len(found):
-        raise checks.wrong(
-            "requests", requests, f"a slice of the run's {len(table):,} requests that holds some of them"
-        )
+    if found.empty:
+        raise checks.wrong("requests", requests, f"a slice that holds some of the run's {len(table):,} requests")
     return found
 
 
@@ -303,11 +292,9 @@ def _stretch(
     chosen: pd.DataFrame, spans: pd.DataFrame, window: tuple[float, float] | None, from_start: bool
 ) -> tuple[float, float]:
     """Return from when to when: as asked for, or as long as the chosen requests last, with a margin."""
-    if window is not None and not math.isnan(window[0]):
+    if window is not None:
         return window
     begin = 0.0 if from_start or not len(chosen) else float(chosen["planned"].min())
-    if window is not None:
-        return begin, begin + window[1]
     served = spans[(spans["kind"] == "request") & ~spans["cut"]]
     last = served.loc[among(served, "request", set(chosen["key"])), "end"].max()
     end = float(np.nanmax([chosen["done"].max(), chosen["planned"].max(), begin + _MIN_MS, last]))
@@ -332,19 +319,13 @@ def _clients(chosen: pd.DataFrame, at: Mapping[Key, Bars], begin: float, end: fl
     rows = evenly(int(row.max(initial=-1)) + 1, MAX_ROWS)
     kept = np.isin(row, rows)
     shown = chosen.assign(stop=stop, row=np.searchsorted(rows, row), sent=chosen["sent"].fillna(stop))[kept]
-    asked: Any = shown.itertuples()
-    return [
-        Client(
-            int(one.row),
-            one.planned,
-            one.sent,
-            one.stop,
-            bool(one.failed),
-            one.key,
-            _whole(at.get(one.key), one.sent, one.stop).clipped(begin, end),
-        )
-        for one in asked
-    ], len(rows)
+    clients: Any = shown.itertuples()
+    return [_client(one, at.get(one.key), begin, end) for one in clients], len(rows)
+
+
+def _client(one: Any, bars: Bars | None, begin: float, end: float) -> Client:
+    bars = _whole(bars, one.sent, one.stop).clipped(begin, end)
+    return Client(one.row, one.planned, one.sent, one.stop, bool(one.failed), one.key, bars)
 
 
 def _whole(bars: Bars | None, sent: float, done: float) -> Bars:

@@ -91,8 +91,8 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 
     Solid is where code ran, dark where that was the view's; hatched is where something waited. `requests` are how many to
     draw, from the first on, or a slice of the rows of `run.requests`; by default all, or the first 60 of more than 300.
-    `span_ms` is how many ms to draw, or (from, to) in ms since the first request was planned. The pieces of a single request
-    are named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
+    `span_ms` is the time to draw, (from, to) in ms since the first request was planned. The pieces of a single request are
+    named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
     """
     (contender,) = gather((run,), "timeline", 1)
     if not len(run.trace.spans) and not len(run.trace.ticks):
