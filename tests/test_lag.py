@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from requestlab.worker.recorder import Recorder
 from requestlab.worker.sampler import SIGNAL
 from requestlab.worker.schema import IN_CALL, IN_LOCK, IN_LOOP, OWN
 from requestlab.worker.stack import short_path
-from tests.blocking_app import BlockingServer, Truth, blocking_server
+from tests.blocking_app import BlockingServer, Truth, blocking_server, burn_here
 from tests.made_runs import START
 from tests.made_trace import Notes, inside
 
@@ -490,6 +490,34 @@ def test_a_loop_that_is_not_in_the_main_thread_is_watched_too(tmp_path):
     longest = table.loc[table["ms"].idxmax()]
     assert longest["ms"] >= 55
     assert (longest["cause"], longest["function"]) == ("blocking call", "block")
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_of_many_short_steps_in_a_row_nothing_is_written_and_a_long_one_among_them_is_named(name, tmp_path):
+    """A busy loop is always late. To write down who was at work at each of its moments would cost it a tenth of its time."""
+
+    async def steps(count: int, ms: float) -> None:
+        for _ in range(count):
+            burn_here(ms)
+            await asyncio.sleep(0)
+
+    async def busy(ms: float) -> None:
+        probe.start(recorder)
+        await asyncio.sleep(0.05)
+        await asyncio.gather(*(steps(count=20, ms=0.4) for _ in range(20)), steps(count=10, ms=ms))
+
+    with TraceReader(str(tmp_path)) as recording:
+        recorder = Recorder(str(tmp_path), "ticks", 4096)
+        looks, named = {}, {}
+        for ms in (0.4, 20):
+            with closing(new_loop(name)) as loop:
+                loop.run_until_complete(busy(ms))
+            trace = recording.read()
+            looks[ms], named[ms] = len(trace.looks), set(blocks(trace)["function"])
+
+    assert looks[0.4] < looks[20] / 4
+    assert "burn_here" not in named[0.4]
+    assert "burn_here" in named[20]
 
 
 def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, monkeypatch):
