@@ -15,7 +15,7 @@ from requestlab.errors import ConfigurationError, GeneratorError
 from requestlab.load.plan import Plan
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.measurement import validity
-from requestlab.measurement.facts import CoreUse
+from requestlab.measurement.record import CoreUse
 from requestlab.measurement.run import Run
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
 from tests.made_runs import MS, closed_loop, made, open_loop

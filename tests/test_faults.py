@@ -20,11 +20,12 @@ from tests.conftest import left_after, marked_processes, nobody_listens_on, seco
 
 SERVE = """
 import requestlab as lab
-server = lab.serve(lab.{name}, server="{server}", workers=2, probe=True)
+server = lab.serve(lab.SYNC, server="{}", workers=2, probe=True)
 print(server.address[1])
 """
 MEASURE = "run = lab.measure(server, '/sync/wait/?ms=20', lab.closed(users=20), seconds=60)"
-BOTH_KINDS = [("SYNC", "gunicorn-sync"), ("MIXED", "gunicorn-uvicorn"), ("MIXED", "uvicorn")]
+GENERATOR = "requestlab.load.generator"
+SERVERS = ["gunicorn-sync", "gunicorn-uvicorn", "uvicorn"]
 
 
 class Kernel:
@@ -48,9 +49,33 @@ class Kernel:
             status = reply["content"]["status"]
         return "".join(said)
 
+    def interrupt(self, request: str) -> dict:
+        """Interrupt, and return the reply to that request."""
+        self.manager.interrupt_kernel()
+        while True:
+            reply = self.client.get_shell_msg(timeout=20)
+            if reply["parent_header"].get("msg_id") == request:
+                return reply
+
     @property
     def pid(self) -> int:
         return int(self.manager.provisioner.pid)
+
+    def children(self, word: str = "") -> list[psutil.Process]:
+        """Return the processes of the lab, or those with that word in their command line."""
+        return [one for one in marked_processes() if one.pid != self.pid and (not word or word in one.cmdline())]
+
+    def wait_for(self, word: str, then_s: float = 0.0) -> None:
+        deadline = time.monotonic() + 20
+        while not self.children(word):
+            assert time.monotonic() < deadline, f"{word} never started"
+            time.sleep(0.005)
+        time.sleep(then_s)
+
+    def leaves_nothing(self, port: int | None = None) -> bool:
+        left = left_after(2.0, besides={self.pid})
+        assert [" ".join(process.cmdline()) for process in left] == []
+        return port is None or nobody_listens_on(port)
 
     def close(self) -> None:
         self.client.stop_channels()
@@ -70,134 +95,73 @@ def kernel() -> Iterator[Kernel]:
     kernel.close()
 
 
-def ends(server: lab.Server) -> bool:
-    """Wait for the server to be known as ended: a process in its last milliseconds has no environment any more."""
-    deadline = time.monotonic() + 2.0
-    while server.alive and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return not server.alive
-
-
-def _of_the_lab(kernel: Kernel) -> list[psutil.Process]:
-    return [process for process in marked_processes() if process.pid != kernel.pid]
-
-
-def _wait_for_the_generator() -> None:
-    deadline = time.monotonic() + 20
-    while not any("requestlab.load.generator" in process.cmdline() for process in marked_processes()):
-        assert time.monotonic() < deadline, "the load never started"
-        time.sleep(0.02)
-    time.sleep(0.5)  # well into the load
-
-
-def _nothing_is_left_of_the_lab(kernel: Kernel) -> None:
-    left = left_after(2.0, besides={kernel.pid})
-    assert [" ".join(process.cmdline()) for process in left] == []
-
-
-@pytest.mark.parametrize(("name", "server"), BOTH_KINDS)
-def test_a_kernel_killed_while_it_measures_takes_everything_with_it(kernel, name, server):
-    port = int(kernel.run(SERVE.format(name=name, server=server)))
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_kernel_killed_while_it_measures_takes_everything_with_it(kernel, server):
+    port = int(kernel.run(SERVE.format(server)))
     kernel.client.execute(MEASURE)
-    _wait_for_the_generator()
-    assert len(_of_the_lab(kernel)) >= 4  # supervisor, generator, two workers
+    kernel.wait_for(GENERATOR, then_s=0.5)
+    assert len(kernel.children()) >= 4  # supervisor, generator, two workers
     os.kill(kernel.pid, signal.SIGKILL)
-    _nothing_is_left_of_the_lab(kernel)
-    assert nobody_listens_on(port)
+    assert kernel.leaves_nothing(port)
 
 
 def test_a_kernel_killed_while_a_server_starts_takes_everything_with_it(kernel):
     kernel.run("import requestlab as lab")
     kernel.client.execute("server = lab.serve(lab.MIXED, workers=4)")
-    deadline = time.monotonic() + 20
-    while not any("uvicorn" in process.cmdline() for process in marked_processes()):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    kernel.wait_for("uvicorn")
     os.kill(kernel.pid, signal.SIGKILL)
-    _nothing_is_left_of_the_lab(kernel)
+    assert kernel.leaves_nothing()
 
 
 def test_an_interrupted_measurement_ends_within_half_a_second_and_its_server_lives_on(kernel):
-    port = int(kernel.run(SERVE.format(name="SYNC", server="gunicorn-sync")))
+    port = int(kernel.run(SERVE.format("gunicorn-sync")))
     request = kernel.client.execute(MEASURE)
-    _wait_for_the_generator()
+    kernel.wait_for(GENERATOR, then_s=0.5)
     before = time.monotonic()
-    kernel.manager.interrupt_kernel()
-    while True:
-        reply = kernel.client.get_shell_msg(timeout=20)
-        if reply["parent_header"].get("msg_id") == request:
-            break
-    took = time.monotonic() - before
+    reply = kernel.interrupt(request)
+    assert time.monotonic() - before < 0.5
     assert reply["content"]["ename"] == "KeyboardInterrupt"
-    assert took < 0.5
-    assert not any("requestlab.load.generator" in process.cmdline() for process in _of_the_lab(kernel))
-    assert kernel.run(
-        "print(server.alive, len(lab.measure(server, '/sync/page/', lab.closed(2, each=3)).requests))"
-    ) == ("True 6\n")
+    assert not kernel.children(GENERATOR)
+    still = "print(server.alive, len(lab.measure(server, '/sync/page/', lab.closed(2, each=3)).requests))"
+    assert kernel.run(still) == "True 6\n"
     kernel.run("server.stop()")
-    _nothing_is_left_of_the_lab(kernel)
-    assert nobody_listens_on(port)
+    assert kernel.leaves_nothing(port)
 
 
 def test_an_interrupt_inside_a_with_block_stops_the_server(kernel):
     kernel.run("import requestlab as lab, time")
     request = kernel.client.execute("with lab.serve(lab.MIXED) as server:\n    time.sleep(60)")
-    deadline = time.monotonic() + 20
-    while not any("uvicorn" in process.cmdline() for process in marked_processes()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(1.0)
-    kernel.manager.interrupt_kernel()
-    while kernel.client.get_shell_msg(timeout=20)["parent_header"].get("msg_id") != request:
-        pass
-    port = int(kernel.run("print(server.address[1])"))
-    _nothing_is_left_of_the_lab(kernel)
-    assert nobody_listens_on(port)
+    kernel.wait_for("uvicorn", then_s=1.0)
+    kernel.interrupt(request)
+    assert kernel.leaves_nothing(int(kernel.run("print(server.address[1])")))
 
 
 def test_a_restarted_kernel_leaves_nothing_behind(kernel):
-    port = int(kernel.run(SERVE.format(name="MIXED", server="uvicorn")))
+    port = int(kernel.run(SERVE.format("uvicorn")))
     kernel.manager.restart_kernel(now=False)
     kernel.client.wait_for_ready(timeout=60)
-    _nothing_is_left_of_the_lab(kernel)
-    assert nobody_listens_on(port)
+    assert kernel.leaves_nothing(port)
 
 
-@pytest.mark.parametrize(("name", "server"), BOTH_KINDS)
-def test_a_killed_supervisor_takes_the_server_with_it(name, server):
-    with lab.serve(lab.SYNC, server=server, workers=2) as running:
-        supervisor = next(
-            process for process in marked_processes() if "requestlab.serving.supervisor" in process.cmdline()
-        )
-        supervisor.kill()
-        assert left_after(2.0) == []
-        assert nobody_listens_on(running.address[1])
-        assert ends(running)
-        with pytest.raises(ServerGoneError, match="ended by itself"):
-            lab.measure(running, "/sync/page/")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_supervisor_that_is_told_to_go_ends_its_server_first(number):
-    with lab.serve(lab.MIXED, workers=2) as running:
-        supervisor = next(
-            process for process in marked_processes() if "requestlab.serving.supervisor" in process.cmdline()
-        )
-        supervisor.send_signal(number)
-        assert left_after(2.0) == []
-        assert nobody_listens_on(running.address[1])
-
-
-@pytest.mark.parametrize(("name", "server"), BOTH_KINDS)
-def test_a_killed_master_takes_its_workers_with_it_and_is_reported(name, server):
+@pytest.mark.parametrize(
+    ("who", "number", "server", "status"),
+    [
+        *(("supervisor", signal.SIGKILL, server, "") for server in SERVERS),
+        *(("supervisor", number, "uvicorn", "") for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)),
+        *(("master", signal.SIGKILL, server, "killed by signal 9") for server in SERVERS),
+    ],
+)
+def test_a_supervisor_or_master_that_ends_takes_the_server_with_it_and_is_reported(who, number, server, status):
     with lab.serve(lab.SYNC, server=server, workers=2) as running:
         master = psutil.Process(running.pids[0]).parent()
-        assert master is not None
-        master.kill()
+        supervisor = next(one for one in marked_processes() if "requestlab.serving.supervisor" in one.cmdline())
+        {"master": master, "supervisor": supervisor}[who].send_signal(number)
         assert left_after(2.0) == []
         assert nobody_listens_on(running.address[1])
-        assert ends(running)
-        with pytest.raises(ServerGoneError, match="killed by signal 9"):
+        deadline = time.monotonic() + 2.0  # a process in its last milliseconds has no environment any more
+        while running.alive and time.monotonic() < deadline:
+            time.sleep(0.005)
+        with pytest.raises(ServerGoneError, match=f"(?s)ended by itself.*{status}"):
             lab.measure(running, "/sync/page/")
 
 

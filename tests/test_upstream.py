@@ -31,7 +31,8 @@ from requestlab.system import machine
 from requestlab.worker.ready import READY_PATH
 from tests.conftest import left_after
 
-names = map("service-{}".format, itertools.count())
+seeds = map("seed={}".format, itertools.count())
+"""A query of one's own is a service of one's own, with a count of failures and a line of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,17 @@ def ask(upstream) -> Iterator[httpx.Client]:
         yield client
 
 
-def at_once(ask: httpx.Client, paths: list[str]) -> list[httpx.Response]:
-    with ThreadPoolExecutor(len(paths)) as threads:
-        return list(threads.map(ask.get, paths))
+def at_once(ask: httpx.Client, path: str, times: int) -> Counter[int]:
+    """Ask so many times at once; return the statuses."""
+    with ThreadPoolExecutor(times) as threads:
+        return Counter(answer.status_code for answer in threads.map(ask.get, [path] * times))
+
+
+def answer_to(upstream: lab.Server, request: bytes) -> bytes:
+    """Send these bytes and return all that comes before the connection is closed."""
+    with socket.create_connection(upstream.address, timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 # A server of the lab
@@ -75,12 +84,40 @@ def test_it_ends_with_its_owner_killed():
     assert not psutil.pid_exists(pid)
 
 
+# What comes over a connection
+
+
 def test_a_thousand_requests_behind_a_slow_one_on_one_connection_are_answered_in_turn(upstream):
     slow, quick = (f"GET /api/?ms={ms} HTTP/1.1\r\nHost: here\r\n\r\n".encode() for ms in (50, 0))
-    with socket.create_connection(upstream.address, timeout=10) as connection, connection.makefile("rb") as answers:
-        connection.sendall(slow + quick * 1_500)
-        lines = [answers.readline() for _ in range(1_501 * 4)]  # status, length, an empty line, the body
-    assert lines[::4] == [b"HTTP/1.1 200 OK\r\n"] * 1_501
+    last = b"GET /x HTTP/1.0\r\n\r\n"
+    parts = answer_to(upstream, slow + quick * 1_500 + slow + last).split(b"HTTP/1.1 ")[1:]
+    assert [part.split()[0] for part in parts] == [b"200"] * 1_502 + [b"404"]
+
+
+LARGE = 2**20 + 1
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"hello\r\n\r\n", 400),
+        (b"PUT /objects/large/y HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % LARGE + bytes(LARGE), 413),
+        *(
+            (b"GET %s HTTP/1.1\r\nConnection: close\r\n\r\n" % path, 400)
+            for path in (b"/objects/../x", b"/objects/b/n/m", b"/objects/b%20/n", b"/objects/b/" + b"n" * 101)
+        ),
+    ],
+    ids=lambda one: one if isinstance(one, int) else one[:20].decode(),
+)
+def test_what_cannot_be_served_gets_that_status_and_no_more(upstream, request_bytes, status):
+    assert answer_to(upstream, request_bytes).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_client_that_leaves_half_way_gives_the_place_in_line_back(upstream, ask):
+    path = f"/api/?ms=50&limit=1&{next(seeds)}"
+    with socket.create_connection(upstream.address) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    assert ask.get(path).status_code == 200
 
 
 # The external API
@@ -107,53 +144,43 @@ def test_its_own_account_of_lateness_is_no_larger_than_what_a_client_sees(upstre
 
 def test_exponential_delays_are_spread_and_the_same_seed_makes_the_same(upstream, ask):
     def promised(query: str) -> list[int]:
-        sums = []
+        sums = [statistics.ask(upstream.url)["promised_ns"]]
         for _ in range(8):
-            ask.get(f"/api/?ms=2&spread=exponential&{query}&name={name}")
+            ask.get(f"/api/?{query}")
             sums.append(statistics.ask(upstream.url)["promised_ns"])
         return [after - before for before, after in itertools.pairwise(sums)]
 
-    name = next(names)
-    first = promised("seed=1")
-    assert len(set(first)) == 7
-    name = next(names)
-    assert promised("seed=1") == first
-    assert promised("seed=2") != first
+    first = promised("ms=2&spread=exponential&seed=1")
+    assert len(set(first)) == 8
+    assert promised("spread=exponential&ms=2&seed=1") == first  # another service
+    assert promised("ms=2&spread=exponential&seed=2") != first
 
 
-@pytest.mark.parametrize(("fail", "failed"), [("0", 0), ("0.1", 4), ("0.25", 10), ("0.3", 12), ("1", 40)])
+@pytest.mark.parametrize(
+    ("fail", "failed"),
+    [("0", []), ("0.1", [10, 20, 30, 40]), ("0.25", list(range(4, 41, 4))), ("1", list(range(1, 41)))],
+)
 def test_exactly_that_share_of_answers_fails(ask, fail, failed):
-    name = next(names)
-    statuses = Counter(ask.get(f"/api/?ms=0&fail={fail}&name={name}").status_code for _ in range(40))
-    assert statuses == Counter({200: 40 - failed, 503: failed})
-
-
-def test_a_tenth_means_every_tenth(ask):
-    name = next(names)
-    statuses = [ask.get(f"/api/?ms=0&fail=0.1&name={name}").status_code for _ in range(20)]
-    assert [number for number, status in enumerate(statuses, 1) if status == 503] == [10, 20]
+    path = f"/api/?ms=0&fail={fail}&{next(seeds)}"
+    statuses = [ask.get(path).status_code for _ in range(40)]
+    assert [number for number, status in enumerate(statuses, 1) if status == 503] == failed
+    assert statuses.count(200) == 40 - len(failed)
 
 
 @pytest.mark.measuring
-def test_beyond_the_limit_requests_stand_in_line(upstream, ask):
-    httpx.post(f"{upstream.url}/statistics/")
+def test_beyond_the_limit_requests_stand_in_line_or_are_refused_where_that_was_asked_for(upstream, ask):
+    statistics.ask(upstream.url, "POST")
     begin = time.perf_counter()
-    answers = at_once(ask, [f"/api/?ms=40&limit=2&name={next(names)}"] * 6)
-    assert [answer.status_code for answer in answers] == [200] * 6
+    assert at_once(ask, f"/api/?ms=40&limit=2&{next(seeds)}", 6) == {200: 6}
     assert time.perf_counter() - begin >= 3 * 0.04
     assert statistics.ask(upstream.url)["most_at_once"] > 2
-
-
-@pytest.mark.measuring
-def test_beyond_the_limit_requests_are_refused_where_that_was_asked_for(ask):
-    answers = at_once(ask, [f"/api/?ms=300&limit=2&refuse=1&name={next(names)}"] * 6)
-    assert Counter(answer.status_code for answer in answers) == Counter({200: 2, 429: 4})
+    assert at_once(ask, f"/api/?ms=300&limit=2&refuse=1&{next(seeds)}", 6) == {200: 2, 429: 4}
 
 
 @pytest.mark.measuring
 def test_without_a_limit_they_overlap(ask):
     begin = time.perf_counter()
-    at_once(ask, ["/api/?ms=200"] * 10)
+    assert at_once(ask, "/api/?ms=200", 10) == {200: 10}
     assert time.perf_counter() - begin < 10 * 0.2
 
 
@@ -166,7 +193,7 @@ def test_without_a_limit_they_overlap(ask):
         ("limit=1.0", "limit must be a whole number from 0 to 10000; this request gave '1.0'.\n"),
         ("refuse=2", "refuse must be a whole number from 0 to 1; this request gave '2'.\n"),
         ("spread=wide", "spread must be one of constant, exponential; this request gave 'wide'.\n"),
-        ("sm=5", "'sm' is not known; expected, once each: ms, spread, seed, fail, limit, refuse, name.\n"),
+        ("sm=5", "'sm' is not known; expected, once each: ms, fail, limit, refuse, seed, spread.\n"),
         ("ms=5&ms=6", "a parameter stands there twice; expected, once each: "),
     ],
 )
@@ -176,15 +203,13 @@ def test_what_is_out_of_bounds_is_a_400_with_a_sentence(ask, query, sentence):
     assert answer.text.startswith(sentence)
 
 
-@given(st.dictionaries(st.sampled_from(api.NAMES), st.text(max_size=12)) | st.text(max_size=60))
+@given(st.dictionaries(st.sampled_from([*api.MOST, "spread"]), st.text(max_size=12)) | st.text(max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_any_query_is_answered_within_bounds(query):
     text = query if isinstance(query, str) else str(httpx.QueryParams(query))
     with contextlib.suppress(api.BadRequest):
         found = api.options_of(text, 50.0)
-        assert 0 <= found.ms <= api.MAX_MS
-        assert 0 <= found.fail <= 1
-        assert 0 <= found.limit <= api.MAX_AT_ONCE
+        assert all(0 <= getattr(found, name) <= most for name, most in api.MOST.items())
 
 
 @pytest.mark.parametrize(
@@ -192,28 +217,6 @@ def test_any_query_is_answered_within_bounds(query):
 )
 def test_what_it_does_not_offer_it_says(ask, method, path, status):
     assert ask.request(method, path).status_code == status
-
-
-def test_requests_in_one_packet_are_answered_in_their_order(upstream):
-    with socket.create_connection(upstream.address) as connection:
-        connection.sendall(
-            b"".join(b"GET /api/?ms=%d HTTP/1.1\r\n\r\n" % ms for ms in (20, 1)) + b"GET /x HTTP/1.0\r\n\r\n"
-        )
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert [part.split()[0] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"404"]
-
-
-def test_what_is_not_http_gets_a_400_and_no_more(upstream):
-    with socket.create_connection(upstream.address) as connection:
-        connection.sendall(b"hello\r\n\r\n")
-        assert b"".join(iter(lambda: connection.recv(65536), b"")).startswith(b"HTTP/1.1 400 ")
-
-
-def test_whoever_leaves_half_way_gives_the_place_in_line_back(upstream, ask):
-    name = next(names)
-    with socket.create_connection(upstream.address) as connection:
-        connection.sendall(f"GET /api/?ms=50&limit=1&name={name} HTTP/1.1\r\n\r\n".encode())
-    assert ask.get(f"/api/?ms=50&limit=1&name={name}").status_code == 200
 
 
 # The object store
@@ -237,7 +240,6 @@ def test_an_object_that_is_put_again_counts_once_and_buckets_do_not_touch(ask):
     for body in (b"first", b"second one"):
         ask.put("/objects/one/x", content=body)
     ask.put("/objects/two/x", content=b"other")
-    assert ask.get("/objects/one/").json()["bytes"] == 10
     assert ask.get("/objects/one/").json() == {"count": 1, "bytes": 10, "checksum": f"{zlib.crc32(b'xsecond one'):08x}"}
     assert ask.get("/objects/").json()["count"] == 2
     ask.delete("/objects/one/")
@@ -249,29 +251,12 @@ def test_a_put_that_fails_changes_nothing_and_one_with_a_delay_takes_it(ask):
     assert ask.put("/objects/failing/x?fail=1", content=b"lost").status_code == 503
     assert ask.get("/objects/failing/").json()["count"] == 0
     before = time.perf_counter()
-    assert ask.put("/objects/failing/x?ms=20", content=b"kept").status_code == 200
+    assert ask.put("/objects/failing/x?ms=20", content=bytes(LARGE - 1)).status_code == 200
     assert time.perf_counter() - before >= 0.02
-    ask.delete("/objects/failing/")
+    assert ask.delete("/objects/failing/").json()["bytes"] == LARGE - 1
 
 
-@pytest.mark.parametrize("path", ["/objects/../x", "/objects/b/n/m", "/objects/b%20/n", f"/objects/b/{'n' * 101}"])
-def test_names_that_are_no_names_are_a_400(upstream, path):
-    with socket.create_connection(upstream.address) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
-        assert b"".join(iter(lambda: connection.recv(65536), b"")).startswith(b"HTTP/1.1 400 ")
-
-
-def test_an_object_that_is_too_large_is_refused(ask):
-    assert ask.put("/objects/large/x", content=bytes(2**20)).status_code == 200
-    with socket.create_connection((ask.base_url.host, ask.base_url.port)) as connection:
-        connection.sendall(
-            b"PUT /objects/large/y HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2**20 + 1) + bytes(2**20 + 1)
-        )
-        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
-    assert ask.delete("/objects/large/").json()["count"] == 1
-
-
-def test_a_store_that_is_full_says_so_and_keeps_what_it_has(monkeypatch):
+def test_a_store_that_is_full_says_so_and_keeps_what_it_has_until_a_bucket_is_emptied(monkeypatch):
     monkeypatch.setattr(store, "MAX_BYTES", 3 * store.OVERHEAD)
     kept = store.Store()
     for name in "abc":
@@ -279,6 +264,8 @@ def test_a_store_that_is_full_says_so_and_keeps_what_it_has(monkeypatch):
     with pytest.raises(store.Full, match="3 objects"):
         kept.put("bucket", "d", b"1")
     assert kept.summary("bucket")["count"] == 3
+    kept.delete("bucket")
+    kept.put("bucket", "d", bytes(3 * store.OVERHEAD))
 
 
 # What a run notes down of it
@@ -287,7 +274,7 @@ def test_a_store_that_is_full_says_so_and_keeps_what_it_has(monkeypatch):
 @pytest.mark.measuring
 def test_statistics_count_and_the_most_at_once_can_be_begun_anew(upstream, ask):
     before = statistics.ask(upstream.url, "POST")
-    at_once(ask, [f"/api/?ms=100&fail=0.5&limit=3&refuse=1&name={next(names)}"] * 5)
+    at_once(ask, f"/api/?ms=100&fail=0.5&limit=3&refuse=1&{next(seeds)}", 5)
     after = statistics.ask(upstream.url)
     told = statistics.difference(upstream.url, before, after)
     assert (told.requests, told.refused, told.failed, told.timed) == (5, 2, 1, 3)
@@ -295,36 +282,16 @@ def test_statistics_count_and_the_most_at_once_can_be_begun_anew(upstream, ask):
     assert after["at_once"] == 0
 
 
-def test_where_nobody_answers_or_somebody_else_does_nothing_is_told(upstream):
+def test_where_nobody_answers_or_somebody_else_does_nothing_is_told(upstream, served):
     assert statistics.ask("http://127.0.0.1:9") is None
-    with lab.serve(lab.NULL) as null:
-        assert statistics.ask(null.url) is None
+    assert statistics.ask(served(lab.NULL).url) is None
     own = statistics.ask(upstream.url)
     assert statistics.difference("x", own, own | {"pid": 1}) == statistics.UpstreamUse("x", None)
     assert statistics.difference("x", None, own) == statistics.UpstreamUse("x", None)
 
 
-def test_a_run_notes_down_what_the_upstream_did(upstream):
-    with lab.serve(lab.SYNC, upstream=upstream) as server:
-        run = lab.measure(server, "/sync/fetch/?ms=1&n=3", lab.closed(users=1, each=20))
-        assert server.configuration.label == "sync"
-    told = run.about.upstream
-    assert (told.url, told.pid) == (upstream.url, upstream.pids[0])
-    assert (told.requests, told.timed, told.promised_ns) == (60, 60, 60_000_000)
-    assert 0 < run.upstream_share < 1
-    assert run.upstream_wait >= 0
-
-
-def test_the_command_line_gives_a_server_its_upstream(upstream):
-    arguments = ["measure", "sync", "/sync/fetch/?ms=1", "--each", "2", "--json"]
-    host_and_port = upstream.url.removeprefix("http://")
-    told = json.loads(CliRunner().invoke(cli.commands, [*arguments, "--upstream", host_and_port]).stdout)
-    assert told["errors"] == 0
-    assert CliRunner().invoke(cli.commands, [*arguments, "--upstream", "example.org:80"]).exit_code != 0
-
-
 @pytest.mark.measuring
-def test_a_saturated_upstream_makes_a_run_suspect(upstream):
+def test_a_run_notes_down_what_the_upstream_did_and_is_suspect_where_that_was_saturated(upstream):
     stop = threading.Event()
 
     def saturate() -> None:
@@ -336,18 +303,29 @@ def test_a_saturated_upstream_makes_a_run_suspect(upstream):
                 while answered < 100:
                     answered += connection.recv(2**20).count(b"answer")
 
-    with lab.serve(lab.SYNC, upstream=upstream) as server:
-        threads = [threading.Thread(target=saturate) for _ in range(2)]
-        for thread in threads:
-            thread.start()
+    with lab.serve(lab.SYNC, upstream=upstream) as server, ThreadPoolExecutor(2) as threads:
+        quiet = lab.measure(server, "/sync/fetch/?ms=1&n=3", lab.closed(users=1, each=20))
+        for _ in range(2):
+            threads.submit(saturate)
         try:
             run = lab.measure(server, "/sync/fetch/?ms=1", lab.closed(users=1), seconds=1)
         finally:
             stop.set()
-            for thread in threads:
-                thread.join()
+    told = quiet.about.upstream
+    assert (told.url, told.pid) == (upstream.url, upstream.pids[0])
+    assert (told.requests, told.timed, told.promised_ns) == (60, 60, 60_000_000)
+    assert 0 < quiet.upstream_share < 1
+    assert quiet.upstream_wait >= 0
     assert run.summary["validity"] == "suspect"
     assert any(reason.startswith("the upstream used ") for reason in run.summary["reasons"])
+
+
+def test_the_command_line_gives_a_server_its_upstream(upstream):
+    arguments = ["measure", "sync", "/sync/fetch/?ms=1", "--each", "2", "--json"]
+    host_and_port = upstream.url.removeprefix("http://")
+    told = json.loads(CliRunner().invoke(cli.commands, [*arguments, "--upstream", host_and_port]).stdout)
+    assert told["errors"] == 0
+    assert CliRunner().invoke(cli.commands, [*arguments, "--upstream", "example.org:80"]).exit_code != 0
 
 
 def test_an_upstream_that_has_gone_makes_a_run_suspect():

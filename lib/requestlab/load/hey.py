@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from requestlab.errors import LabError
 from requestlab.serving.server import Server
 
-_HEY_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
-_HEY_P50 = re.compile(r"50%+ in ([\d.]+) secs")
-_HEY_STATUS = re.compile(r"\[(\d{3})\]\s+(\d+) responses")
-_WRK_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
-_WRK_P50 = re.compile(r"50%\s+([\d.]+)(us|ms|s)\b")
+_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_P50 = re.compile(r"50%+(?: in)?\s+([\d.]+) ?(us|ms|s)")
+_FAILED = re.compile(r"\[[1345]\d\d\]\s+\d+ responses|Error distribution|Non-2xx|Socket errors")
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -48,34 +46,24 @@ def hey(
 
     Returns None where it is not installed (Debian and Ubuntu: package hey); LabError where it fails or requests did.
     """
-    if shutil.which("hey") is None:
-        return None
     amount = ["-n", str(requests)] if seconds is None else ["-z", f"{seconds:g}s"]
     closing = [] if keep_alive else ["-disable-keepalive"]
-    text = _run(["hey", "-cpus", "1", "-c", str(users), *amount, *closing, server.url + path], server)
-    bad = [f"{count} × status {status}" for status, count in _HEY_STATUS.findall(text) if not status.startswith("2")]
-    if bad or "Error distribution" in text:
-        raise LabError(f"hey had failures: {', '.join(bad) or text}")
-    return ToolResult("hey", float(_found(_HEY_RATE, text)[0]), float(_found(_HEY_P50, text)[0]) * 1000, text)
+    return _result(["hey", "-cpus", "1", "-c", str(users), *amount, *closing, server.url + path], server)
 
 
 def wrk(server: Server, path: str, *, users: int = 10, seconds: float = 1.0) -> ToolResult | None:
-    """Let wrk ask a server; None where it is not installed (Debian and Ubuntu: package wrk), LabError where it fails.
+    """Let wrk ask a server for `seconds`, rounded to whole ones.
 
-    wrk counts whole seconds only.
+    Returns None where it is not installed (Debian and Ubuntu: package wrk); LabError where it fails or requests did.
     """
-    if shutil.which("wrk") is None:
-        return None
     length = f"-d{max(1, round(seconds))}s"
-    text = _run(["wrk", "--latency", "-t1", f"-c{users}", length, server.url + path], server)
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise LabError(f"wrk had failures: {text}")
-    number, unit = _found(_WRK_P50, text)
-    return ToolResult("wrk", float(_found(_WRK_RATE, text)[0]), float(number) * _MS[unit], text)
+    return _result(["wrk", "--latency", "-t1", f"-c{users}", length, server.url + path], server)
 
 
-def _run(command: list[str], server: Server) -> str:
-    core = server.cores.generator
+def _result(command: list[str], server: Server) -> ToolResult | None:
+    tool, core = command[0], server.cores.generator
+    if shutil.which(tool) is None:
+        return None
 
     def on_its_core() -> None:
         if core is not None:
@@ -83,12 +71,10 @@ def _run(command: list[str], server: Server) -> str:
 
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=on_its_core, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        raise LabError(f"{command[0]} failed with status {done.returncode}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
-
-
-def _found(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
-    match = pattern.search(text)
-    if match is None:
-        raise LabError(f"the answer of the tool was not understood: {text.strip()[:500]}")
-    return match.groups()
+        raise LabError(f"{tool} failed with status {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    rate, p50 = _RATE.search(done.stdout), _P50.search(done.stdout)
+    if rate is None or p50 is None:
+        raise LabError(f"the answer of {tool} was not understood: {done.stdout.strip()[:500]}")
+    if _FAILED.search(done.stdout):
+        raise LabError(f"{tool} had failures: {done.stdout}")
+    return ToolResult(tool, float(rate[1]), float(p50[1]) * _MS[p50[2]], done.stdout)

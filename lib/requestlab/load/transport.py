@@ -11,30 +11,17 @@ from typing import Any
 
 import httpx
 
-from requestlab.load.connection import (
-    CUT_SHORT,
-    ERRORS,
-    EXHAUSTED,
-    NO_ANSWER,
-    NOT_HTTP,
-    OTHER,
-    REFUSED,
-    RESET,
-    TIMEOUT,
-    Connection,
-)
+from requestlab.load.connection import ERRORS, EXHAUSTED, OTHER, REFUSED, RESET, TIMEOUT, Connection
 from requestlab.load.target import encode, resolve
 
 _EXCEPTIONS: dict[int, type[httpx.TransportError]] = {
     TIMEOUT: httpx.ReadTimeout,
     REFUSED: httpx.ConnectError,
     RESET: httpx.ReadError,
-    NO_ANSWER: httpx.RemoteProtocolError,
-    CUT_SHORT: httpx.RemoteProtocolError,
-    NOT_HTTP: httpx.RemoteProtocolError,
     OTHER: httpx.NetworkError,
     EXHAUSTED: httpx.ConnectError,
 }
+"""All else is a `httpx.RemoteProtocolError`."""
 
 
 class LoadClientTransport(httpx.AsyncBaseTransport):
@@ -74,7 +61,8 @@ class LoadClientTransport(httpx.AsyncBaseTransport):
             if alarm is not None:
                 alarm.cancel()
         if connection.error:
-            raise _EXCEPTIONS[connection.error](ERRORS[connection.error], request=request)
+            kind = _EXCEPTIONS.get(connection.error, httpx.RemoteProtocolError)
+            raise kind(ERRORS[connection.error], request=request)
         response = _response(connection)
         idle.append(connection)
         return response

@@ -331,6 +331,6 @@ def _smaller(png: io.BytesIO, title: str) -> bytes:
     written, info = io.BytesIO(), PngImagePlugin.PngInfo()
     info.add_itxt("Title", title)
     with Image.open(png) as picture:
-        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         few.save(written, "PNG", optimize=True, pnginfo=info, dpi=picture.info.get("dpi"))
     return written.getvalue()

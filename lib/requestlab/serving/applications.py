@@ -66,10 +66,6 @@ class LabApp:
             "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
         }
 
-    def said(self) -> dict[str, str]:
-        """Return what a label says of it, by field."""
-        return {"middleware": self.middleware, "database": _database_label(self.database)}
-
     def without_password(self) -> LabApp:
         return dataclasses.replace(self, database=masked(self.database))
 
@@ -85,9 +81,6 @@ class Bare:
     upstream: ClassVar[str] = ""
 
     def variables(self) -> dict[str, str]:
-        return {}
-
-    def said(self) -> dict[str, str]:
         return {}
 
     def without_password(self) -> Bare:
@@ -124,13 +117,6 @@ def changed(before: Application, parts: Mapping[str, object]) -> Application:
     return dataclasses.replace(before, **own)
 
 
-def differences(one: Application, base: Application) -> dict[str, str]:
-    """Return what a label says of an application beside those that are like `base`, by field."""
-    kind = {} if one.kind == base.kind else {"application": one.kind}
-    usual = base.said() if one.kind == base.kind else type(one)().said()
-    return kind | {name: text for name, text in one.said().items() if text != usual[name]}
-
-
 def database(*, conn_max_age: int = 0, pool: bool = False) -> str:
     """Return the URL of the database in REQUESTLAB_DATABASE_URL, or else of an SQLite file in the server's own directory.
 
@@ -165,7 +151,7 @@ def masked(url: str) -> str:
     return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
 
 
-def _database_label(url: str) -> str:
+def database_label(url: str) -> str:
     """Return the kind of a database and its options: `postgresql?pool=1`."""
     parts = urlsplit(url)
     kind = "postgresql" if parts.scheme in POSTGRESQL else "sqlite"

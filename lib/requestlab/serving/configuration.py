@@ -18,6 +18,8 @@ MAX_THREADS = 256
 MIN_SWITCH_INTERVAL_MS = 0.01
 MAX_SWITCH_INTERVAL_MS = 1_000.0
 
+_NOT_IN_LABEL = ("name", "probe", "upstream")
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Configuration:
@@ -156,13 +158,13 @@ class Configuration:
         base = NAMED.get(self.name)
         if base is None:
             return self.name
-        said: dict[str, Any] = {}
-        for one in dataclasses.fields(self):
-            if one.name == "application":
-                said |= applications.differences(self.application, base.application)
-            elif one.name not in ("name", "probe") and getattr(self, one.name) != getattr(base, one.name):
-                said[one.name] = getattr(self, one.name)
-        return ", ".join([self.name, *(f"{name}={value}" for name, value in said.items())])
+        usual = base.replace(application=self.application.kind).shown() | {"application": base.application.kind}
+        different = {
+            name: value for name, value in self.shown().items() if name not in _NOT_IN_LABEL and value != usual[name]
+        }
+        if "database" in different:
+            different["database"] = applications.database_label(different["database"])
+        return ", ".join([self.name, *(f"{name}={value}" for name, value in different.items())])
 
     def arguments(self, fd: int) -> list[str]:
         """Return what follows the Python interpreter on the command line of its server, which listens on `fd`."""

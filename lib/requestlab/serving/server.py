@@ -77,10 +77,13 @@ class Server:
             with _lock:
                 _running.add(self)
             try:
-                self.pids = self._wait(start_timeout_s)
+                with Progress(f"starting {configuration.label}") as progress:
+                    self.pids = self._ask_all_workers(time.monotonic() + start_timeout_s, progress.tick)
                 listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
             except NotReady as problem:
-                raise self._start_error(str(problem)) from None
+                self.stop()
+                what = f"the server {configuration.label!r} {problem}"
+                raise ServerStartError(f"{what}.{self._epitaph()}") from None
             except BaseException:
                 self._supervisor.terminate()  # at once: nothing has been served that would need an orderly end
                 self.stop()
@@ -178,10 +181,6 @@ class Server:
         self._end = _understand(report, Path(self.directory, "supervisor.log"))
         shutil.rmtree(self.directory, ignore_errors=True)  # in case the supervisor was killed
 
-    def _wait(self, timeout_s: float) -> tuple[int, ...]:
-        with Progress(f"starting {self.configuration.label}") as progress:
-            return self._ask_all_workers(time.monotonic() + timeout_s, progress.tick)
-
     def _ask_all_workers(self, deadline: float, tick: Callable[[], None]) -> tuple[int, ...]:
         workers, ending = self.configuration.workers, self._supervisor.stdout
         return wait_until_ready(self.address, self._nonce, workers, ending, deadline, tick)
@@ -206,17 +205,16 @@ class Server:
                 start_new_session=True,
             )
 
-    def _start_error(self, problem: str) -> ServerStartError:
-        self.stop()
-        return ServerStartError(f"the server {self.configuration.label!r} {problem}.{self._epitaph()}")
-
     def _epitaph(self) -> str:
         assert self._end is not None
         status = self._end["returncode"]
-        lines = ["", f"command: {' '.join(self._command)}"]
-        lines.append(f"exit status: {'none, it was ended by the lab' if status is None else _status(status)}")
-        lines.append("last lines of its log:" if self._end["log"] else "its log is empty")
-        return "\n".join([*lines, *(f"    {line}" for line in self._end["log"])])
+        if status is None:
+            how = "none, it was ended by the lab"
+        else:
+            how = f"killed by signal {-status}" if status < 0 else str(status)
+        log = "last lines of its log:" if self._end["log"] else "its log is empty"
+        lines = [f"command: {' '.join(self._command)}", f"exit status: {how}", log]
+        return "\n".join(["", *lines, *(f"    {line}" for line in self._end["log"])])
 
 
 def serve(configuration: Configuration, **changes: Any) -> Server:
@@ -270,23 +268,18 @@ def _listen() -> socket.socket:
 
 
 def _variables(configuration: Configuration, nonce: str, directory: str) -> dict[str, str]:
+    probe = configuration.probe
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_PEOPLES_SETTINGS)}
     return kept | {
         environment.TARGET: configuration.target,
         environment.INTERFACE: configuration.interface,
-        environment.PROBE: _probe(configuration.probe),
+        environment.PROBE: environment.WITHIN_BUDGET if probe is True else str(float(probe) or ""),
         environment.ASYNCIO_DEBUG: "1" if configuration.asyncio_debug else "",
         environment.SWITCH_INTERVAL_MS: str(configuration.switch_interval_ms or ""),
         environment.NONCE: nonce,
         environment.DIRECTORY: directory,
         **configuration.application.variables(),
     }
-
-
-def _probe(share: bool | float) -> str:
-    if share is True:
-        return environment.WITHIN_BUDGET
-    return str(float(share)) if share else ""
 
 
 def _understand(report: bytes, words: Path) -> dict[str, Any]:
@@ -296,7 +289,3 @@ def _understand(report: bytes, words: Path) -> dict[str, Any]:
     except ValueError:
         said = words.read_text(errors="replace").splitlines() if words.exists() else []
         return {"returncode": None, "log": ["(the supervisor left no report)", *said]}
-
-
-def _status(returncode: int) -> str:
-    return f"killed by signal {-returncode}" if returncode < 0 else str(returncode)

@@ -4,11 +4,12 @@ A request may ask, in its query, each once:
 
     ms       how long the answer takes: 0 to 10,000, fractions allowed; 50 for the API, 0 for the store unless said otherwise
     spread   constant, or exponential: a mean of `ms`, at most ten times as long
-    seed     makes the same exponential delays again
     fail     the share of answers that are a 503: 0.1 is every tenth, exactly
     limit    how many are worked on at once; the others wait in line. 0: any number
     refuse   1: those beyond the limit are refused with a 429 instead
-    name     tells one service from another with the same options; each has its own count of failures and its own line
+    seed     a number for the exponential delays, which are the same again for the same number
+
+All requests with the same query share a count of failures and a line.
 """
 
 from __future__ import annotations
@@ -22,25 +23,23 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+from requestlab.serving.upstream.statistics import Statistics
 from requestlab.serving.upstream.store import Full, Store
 from requestlab.worker.ready import READY_PATH, answer
 from requestlab.worker.timerfd import Alarm
 
-MAX_MS = 10_000
-MAX_AT_ONCE = 10_000
-MAX_SEED = 2**32
-MAX_SERVICES = 1_000
-SPREADS = ("constant", "exponential")
-NAMES = ("ms", "spread", "seed", "fail", "limit", "refuse", "name")
-SHOWN = 40
+MOST = {"ms": 10_000, "fail": 1, "limit": 10_000, "refuse": 1, "seed": 2**32}
+"""What can be asked for as a number from 0 to this, which may be a fraction for the first two."""
 
-LATE_NS = 1_000_000
-"""An answer that comes so much later than promised is counted as late."""
+FRACTIONS = ("ms", "fail")
+SPREADS = ("constant", "exponential")
+MAX_SERVICES = 1_000
+SHOWN = 40
 
 LONGEST = 10
 """How many times its mean an exponential delay may take."""
@@ -66,49 +65,42 @@ class Options:
     """What a request asks of a service; see the top of this module."""
 
     ms: float
-    spread: str = "constant"
-    seed: int = 0
-    fail: float = 0.0
-    limit: int = 0
-    refuse: bool = False
+    spread: str
+    fail: float
+    limit: int
+    refuse: bool
+    seed: int
 
 
 def options_of(query: str, default_ms: float) -> Options:
     """Return what a query asks for. Raises BadRequest for what is out of bounds, not known, or said twice."""
     pairs = parse_qsl(query, keep_blank_values=True)
     given = dict(pairs)
-    unknown = [name for name in given if name not in NAMES]
+    unknown = [name for name in given if name not in (*MOST, "spread")]
     if unknown or len(given) != len(pairs):
         what = f"{_shown(unknown[0])} is not known" if unknown else "a parameter stands there twice"
-        raise BadRequest(f"{what}; expected, once each: {', '.join(NAMES)}.")
+        raise BadRequest(f"{what}; expected, once each: {', '.join((*MOST, 'spread'))}.")
     spread = given.get("spread", "constant")
     if spread not in SPREADS:
         raise BadRequest(f"spread must be one of {', '.join(SPREADS)}; this request gave {_shown(spread)}.")
     return Options(
-        ms=_number(given, "ms", default_ms, MAX_MS),
+        ms=_number(given, "ms", default_ms),
         spread=spread,
-        seed=_whole(given, "seed", MAX_SEED),
-        fail=_number(given, "fail", 0.0, 1),
-        limit=_whole(given, "limit", MAX_AT_ONCE),
-        refuse=bool(_whole(given, "refuse", 1)),
+        fail=_number(given, "fail"),
+        limit=int(_number(given, "limit")),
+        refuse=bool(_number(given, "refuse")),
+        seed=int(_number(given, "seed")),
     )
 
 
-def _number(given: dict[str, str], name: str, default: float, most: float) -> float:
+def _number(given: Mapping[str, str], name: str, default: float = 0) -> float:
+    text, most, kind = given.get(name, str(default)), MOST[name], "number" if name in FRACTIONS else "whole number"
     try:
-        value = float(given.get(name, default))
+        value = float(text) if name in FRACTIONS else int(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= most:
-        raise BadRequest(f"{name} must be a number from 0 to {most:g}; this request gave {_shown(given[name])}.")
-    return value
-
-
-def _whole(given: dict[str, str], name: str, most: int) -> int:
-    text = given.get(name, "0")
-    value = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(most)) else -1
-    if not 0 <= value <= most:
-        raise BadRequest(f"{name} must be a whole number from 0 to {most}; this request gave {_shown(text)}.")
+        raise BadRequest(f"{name} must be a {kind} from 0 to {most}; this request gave {_shown(text)}.")
     return value
 
 
@@ -144,43 +136,6 @@ class Timers:
             self._alarm.set(self._due[0][0])
 
 
-@dataclass
-class Statistics:
-    """What the upstream knows of itself, since it was started.
-
-    `requests` it took on, how many it has `failed` (as asked) and `refused`. Of those with a delay (`timed`): the sum of the
-    delays that were promised, by how much more they took, and how many were more than 1 ms late. `most_at_once` counts since
-    the last `reset_peak`.
-    """
-
-    requests: int = 0
-    failed: int = 0
-    refused: int = 0
-    timed: int = 0
-    promised_ns: int = 0
-    late_ns: int = 0
-    late: int = 0
-    at_once: int = 0
-    most_at_once: int = 0
-
-    def begun(self) -> None:
-        self.requests += 1
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-
-    def delayed(self, promised_ns: int, late_ns: int) -> None:
-        self.timed += 1
-        self.promised_ns += promised_ns
-        self.late_ns += late_ns
-        self.late += late_ns > LATE_NS
-
-    def snapshot(self) -> dict[str, Any]:
-        return {"pid": os.getpid(), **asdict(self)}
-
-    def reset_peak(self) -> None:
-        self.most_at_once = self.at_once
-
-
 class Service:
     """All requests with the same options: their delays, their line, and their count of failures.
 
@@ -206,7 +161,7 @@ class Service:
         if not self._options.limit or self._under_way < self._options.limit:
             self._begin(done)
         elif self._options.refuse:
-            self._statistics.refused += 1
+            self._statistics["refused"] += 1
             self._leave(done, REFUSED)
         else:
             self._line.append(done)
@@ -233,30 +188,29 @@ class Service:
             self._begin(self._line.popleft())
 
     def _leave(self, done: Callable[[int], None], status: int) -> None:
-        self._statistics.at_once -= 1
+        self._statistics["at_once"] -= 1
         done(status)
 
     def _status(self) -> int:
         """Fail whenever the share of failures among all has fallen below what was asked for: exactly that share fails."""
-        share = self._options.fail
-        self._count += 1
-        if not share or int(self._count * share + 1e-9) == int((self._count - 1) * share + 1e-9):
+        before, self._count = self._count, self._count + 1
+        if int(self._count * self._options.fail + 1e-9) == int(before * self._options.fail + 1e-9):
             return OK
-        self._statistics.failed += 1
+        self._statistics["failed"] += 1
         return UNAVAILABLE
 
     def _delay_ns(self) -> int:
-        ms = self._options.ms
-        if self._options.spread == "exponential" and ms:
-            ms *= min(self._chance.expovariate(1.0), LONGEST)
-        return int(ms * 1_000_000)
+        factor = 1.0
+        if self._options.spread == "exponential":
+            factor = min(self._chance.expovariate(1.0), LONGEST)
+        return int(self._options.ms * factor * 1_000_000)
 
 
 class Api:
     """All that the upstream offers."""
 
     def __init__(self, timers: Timers) -> None:
-        self.statistics = Statistics()
+        self._statistics = Statistics()
         self._timers = timers
         self._store = Store()
         self._services: dict[tuple[str, str], Service] = {}
@@ -294,34 +248,29 @@ class Api:
         if method not in (("GET", "PUT") if name else ("GET", "DELETE")):
             reply(405, b"objects take GET and PUT, buckets GET and DELETE\n")
             return
-        self._service("/objects/", query).take(lambda status: self._keep(status, method, bucket, name, body, reply))
 
-    def _keep(self, status: int, method: str, bucket: str, name: str, body: bytes, reply: Reply) -> None:
-        """Do what is asked of the store once the delay is over; what fails changes nothing."""
-        if status != OK:
-            reply(status, FAILED[status])
-        elif method == "PUT":
-            self._put(bucket, name, body, reply)
-        elif name:
+        def done(status: int) -> None:  # what fails changes nothing
+            reply(*((status, FAILED[status]) if status != OK else self._stored(method, bucket, name, body)))
+
+        self._service("/objects/", query).take(done)
+
+    def _stored(self, method: str, bucket: str, name: str, body: bytes) -> tuple[int, bytes]:
+        """Do what is asked of the store, and return the status and the body of the answer."""
+        if not name:
+            return OK, _json(self._store.delete(bucket) if method == "DELETE" else self._store.summary(bucket))
+        if method == "GET":
             kept = self._store.get(bucket, name)
-            reply(*((OK, kept) if kept is not None else (404, b"there is no such object\n")))
-        else:
-            done = self._store.delete if method == "DELETE" else self._store.summary
-            reply(OK, _json(done(bucket)))
-
-    def _put(self, bucket: str, name: str, body: bytes, reply: Reply) -> None:
+            return (OK, kept) if kept is not None else (404, b"there is no such object\n")
         try:
-            checksum = self._store.put(bucket, name, body)
+            return OK, f"{self._store.put(bucket, name, body):08x}\n".encode()
         except Full as problem:
-            reply(507, f"{problem}\n".encode())
-        else:
-            reply(OK, f"{checksum:08x}\n".encode())
+            return 507, f"{problem}\n".encode()
 
     def _tell_statistics(self, method: str, reply: Reply) -> None:
-        snapshot = _json(self.statistics.snapshot())
+        told = {"pid": os.getpid(), **self._statistics}
         if method == "POST":
-            self.statistics.reset_peak()
-        reply(OK, snapshot)
+            self._statistics.reset_peak()
+        reply(OK, _json(told))
 
     def _service(self, path: str, query: str) -> Service:
         """Return the service with that query: it is read once, and failures are counted as long as it is known."""
@@ -330,7 +279,7 @@ class Api:
             options = options_of(query, DEFAULT_MS[path])
             if len(self._services) >= MAX_SERVICES:
                 self._services = {key: one for key, one in self._services.items() if not one.idle}
-            service = self._services[path, query] = Service(options, self._timers, self.statistics)
+            service = self._services[path, query] = Service(options, self._timers, self._statistics)
         return service
 
 
