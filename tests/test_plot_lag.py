@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.schema import IN_CALL, OWN, STACK, TICK
 from tests.made_runs import MS
-from tests.pictures import START, assert_legible, made, words_of
+from tests.pictures import START, assert_legible, made, said, words_of
 
 EVERY_MS = EVERY_NS / MS
 FLOOR_MS = 0.08
@@ -76,10 +75,6 @@ def _beat(pid, held_up, ends_ms, rows, names):
 def _row(pid, begin, end, **cells):
     times = {"begin": START + round(begin * MS), "end": START + round(end * MS)}
     return dict.fromkeys(COLUMNS, 0) | {"pid": pid, "thread": pid} | times | cells
-
-
-def said(picture):
-    return " | ".join(words_of(picture)).replace("\n", " ")
 
 
 def towers(axes):
@@ -176,7 +171,8 @@ def test_of_several_runs_the_title_has_the_longest_stop_of_each():
 
 
 def test_a_picture_in_words():
-    words, explained = said(lag(measured((200, 120, CALL), (400, 301, CALL)), predicted=300)).split(" | A dot is ")
+    picture = lag(measured((200, 120, CALL), (400, 301, CALL)), predicted=300)
+    words, explained = " | ".join(words_of(picture)).replace("\n", " ").split(" | A dot is ")
     assert words == (
         "▲ async (suspect) | /async/block/, 5 users | A problem: maximum 301 ms (limit 100 ms); held up for 42% of the time | "
         "block (labapp/async_views.py:41) blocking call: twice, up to 302 ms | ms since the first request was planned | "
@@ -371,19 +367,19 @@ def test_what_cannot_be_drawn_is_refused(runs, how, told):
 
 # Legibility
 
-
-def busy_pictures():
-    four = [[(300, 301, CALL), (700, 299, CALL)], [(i * 100, 52, CODE) for i in range(9)], [(500, 12, SYSTEM)], []]
-    mixture = [(20, 200, CODE), (300, 90, CALL), (450, 60, HOG), (560, 50, SYSTEM), (900, 95, CALL)]
-    hog = [(i * 7 + 5, 6, HOG) for i in range(140)]
-    yield lag(measured(*mixture), predicted=90)
-    yield lag(measured(workers=four, configuration=lab.ASYNC.replace(workers=4)), predicted=12)
-    yield lag({"sleeps": measured((400, 301, CALL)), "awaits": measured(), "computes": measured(*hog)}, predicted=50)
-    yield lag(measured(workers=[mixture] * 8, configuration=lab.ASYNC.replace(workers=8)), predicted=0.08)
-    yield lag({"a name that is far too long " * 4: measured(*mixture, lost=9), "x" * 60: measured((995, 300, CODE))})
-    yield lag(measured(ends_ms=500))
+MIXTURE = [(20, 200, CODE), (300, 90, CALL), (450, 60, HOG), (560, 50, SYSTEM), (900, 95, CALL)]
+LONG = {"a name that is far too long " * 4: measured(*MIXTURE, lost=9), "x" * 60: measured((995, 300, CODE))}
+THREE = {"sleeps": measured((400, 301, CALL)), "awaits": measured(), "computes": measured(*SIX_MS)}
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_no_text_is_cut_off_or_small_or_on_another(number):
-    assert_legible(next(itertools.islice(busy_pictures(), number, None)))
+@pytest.mark.parametrize(
+    ("runs", "predicted"),
+    [
+        (measured(workers=[MIXTURE] * 8, configuration=lab.ASYNC.replace(workers=8)), 0.08),
+        (THREE, 50),
+        (LONG, None),
+        (measured(ends_ms=500), None),
+    ],
+)
+def test_no_text_is_cut_off_or_small_or_on_another(runs, predicted):
+    assert_legible(lag(runs, predicted=predicted))
