@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from requestlab.measurement.record import answered
-from requestlab.measurement.run import Run
+from requestlab.measurement.record import Record, answered
 from requestlab.system import checks, wording
 from requestlab.trace import activity
 from requestlab.trace.activity import (
@@ -205,7 +204,7 @@ class Scene:
         return float(np.median([of(client) for client in traced])) if traced else 0.0
 
 
-def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
+def scene(run: Record, requests: Chosen = None, span_ms: Span = None) -> Scene:
     """Choose what to show; ConfigurationError for a choice that cannot be."""
     table, window = _requests_in_ms(run), _window(span_ms)
     chosen = _choose(table, requests, window)
@@ -246,7 +245,7 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
 # Which requests, and which time
 
 
-def _requests_in_ms(run: Run) -> pd.DataFrame:
+def _requests_in_ms(run: Record) -> pd.DataFrame:
     """Return the requests in the order of planning, with the key by which their spans are found; None: they have none."""
     requests = run.requests
     stamps = requests[["planned", "sent", "done"]]
@@ -302,7 +301,7 @@ def _stretch(
     return begin - margin, end + margin
 
 
-def _guests(run: Run, spans: pd.DataFrame) -> Integers:
+def _guests(run: Record, spans: pd.DataFrame) -> Integers:
     """Return the places of the spans that were run for requests of the loads beside the run's own."""
     tables = [table for other in run.beside.values() for table in (other.warmup, other.requests)]
     wanted = {key for table in tables for key in keys(table.dropna(subset=["pid", "number"]), "number")}
@@ -345,7 +344,7 @@ def _bar(begin: float, end: float, state: int) -> Bars:
 # Lanes
 
 
-def _tracks(run: Run, spans: pd.DataFrame, shown: tuple[float, float], own: Set[int] | None) -> list[Track]:
+def _tracks(run: Record, spans: pd.DataFrame, shown: tuple[float, float], own: Set[int] | None) -> list[Track]:
     """Return the lanes, worker by worker, loops first; with `own`, no thread that had nothing to do with these spans has one."""
     loops, beating, ended = run.event_loops, sorted(set(keys(run.ticks, "thread"))), _broken_off(spans)
     at = {key: bars.clipped(*shown) for key, bars in activity.of_threads(spans).items()}
@@ -387,7 +386,7 @@ def _broken_off(spans: pd.DataFrame) -> dict[Key, float]:
     return dict(zip(keys(cut, "where"), cut["end"].tolist(), strict=True))
 
 
-def _late(run: Run, key: Key, begin: float, end: float) -> Floats:
+def _late(run: Record, key: Key, begin: float, end: float) -> Floats:
     """Return the stretches in which ticks of a loop were overdue, shape (n, 3): from when the first was due until the last ran,
     and how late the latest of them was."""
     mine = run.ticks[(run.ticks["pid"] == key[0]) & (run.ticks["thread"] == key[1])]
@@ -407,7 +406,7 @@ def _late(run: Run, key: Key, begin: float, end: float) -> Floats:
 # Loops that were late
 
 
-def _stuck(run: Run, tracks: Sequence[Track], waits: pd.DataFrame, views: Mapping[int, str]) -> LateLoop | None:
+def _stuck(run: Record, tracks: Sequence[Track], waits: pd.DataFrame, views: Mapping[int, str]) -> LateLoop | None:
     """Return what there is to say of the loops' lateness, None if none was late by `STUCK_MS`.
 
     A loop whose heartbeat is overdue runs what was ready before: what goes on within a late stretch had awaited its turn. What
@@ -444,7 +443,7 @@ def _waits(chosen: pd.DataFrame, at: Mapping[Key, Bars], spans: pd.DataFrame) ->
     return table.astype({"since": float, "until": float, "paused": bool}).assign(pid=[key[0] for key in table["key"]])
 
 
-def _busy_with(run: Run, track: Track, late: Floats, views: Mapping[int, str]) -> str:
+def _busy_with(run: Record, track: Track, late: Floats, views: Mapping[int, str]) -> str:
     """Say what a loop was at in a late stretch: the view that it ran for most of it, or that of a thread that had the GIL."""
     blocks = run.blocks
     mine = blocks[(blocks["pid"] == track.key[0]) & (blocks["thread"] == track.key[1])]
@@ -483,7 +482,7 @@ def named(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _pieces(run: Run, key: Key, begin: float, end: float) -> list[Piece]:
+def _pieces(run: Record, key: Key, begin: float, end: float) -> list[Piece]:
     """Return the pieces of one request between two moments, in order: its crossings and its view, and where it never crossed
     to a thread, its middleware too. None, if there are more than `MAX_PIECES`."""
     spans = run.spans
