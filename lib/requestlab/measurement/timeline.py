@@ -133,11 +133,11 @@ class Piece:
 class Scene:
     """What is shown: clients and tracks between two moments.
 
-    `spans` are those of the chosen requests, `guests` the places of those of the loads beside, `views` the names of views by
-    the places of their pieces, `loop_keys` the (pid, thread) of event loops, `stuck` tells of their lateness. `total` counts
-    the requests of the run, `chosen` those asked for, of which `first` is the first row, `untraced` those of them that the
-    probe left out; `hidden_requests` and `hidden_threads` are left out for want of room. `unseen`: work of the application may
-    be missing from the lanes, since some requests were not traced, or rows were lost. `pieces` are those of a single request.
+    `spans` are `mine`, if of the chosen requests, or `guest`, if of the loads beside; `loop_keys` are the (pid, thread) of event
+    loops, `stuck` tells of their lateness. `total` counts the requests of the run, `chosen` those asked for, of which `first` is
+    the first row, `untraced` those of them that the probe left out; `hidden_requests` and `hidden_threads` are left out for want
+    of room. `unseen`: work of the application may be missing from the lanes, since some requests were not traced, or rows were
+    lost. `pieces` are those of a single request.
     """
 
     begin: float
@@ -145,8 +145,6 @@ class Scene:
     clients: Sequence[Client]
     tracks: Sequence[Track]
     spans: pd.DataFrame
-    guests: Integers
-    views: Mapping[int, str]
     loop_keys: frozenset[Key]
     stuck: LateLoop | None
     rows: int
@@ -177,17 +175,18 @@ class Scene:
     @property
     def solid(self) -> Integers:
         """The places of the spans that are not pale: those of the chosen requests and of the loads beside."""
-        return np.concatenate([self.spans.index.to_numpy(np.int64), self.guests])
+        return np.flatnonzero(self.spans["mine"] | self.spans["guest"])
 
     @property
     def hops(self) -> pd.DataFrame:
         """The crossings of the chosen requests."""
-        return self.spans[self.spans["kind"].isin(CROSSINGS)]
+        return self.spans[self.spans["mine"] & self.spans["kind"].isin(CROSSINGS)]
 
     @property
     def used(self) -> tuple[int, int]:
         """How many event loops and how many other threads the chosen requests came to."""
-        used = {key for key in [*keys(self.spans, "thread"), *keys(self.spans, "ran_on")] if key[1]}
+        mine = self.spans[self.spans["mine"]]
+        used = {key for key in [*keys(mine, "thread"), *keys(mine, "ran_on")] if key[1]}
         return len(used & self.loop_keys), len(used - self.loop_keys)
 
     def waited(self, *states: int) -> float:
@@ -208,28 +207,25 @@ def scene(run: Record, requests: Chosen = None, span_ms: Span = None) -> Scene:
     """Choose what to show; ConfigurationError for a choice that cannot be."""
     table, window = _requests_in_ms(run), _window(span_ms)
     chosen = _choose(table, requests, window)
-    wanted = set(chosen["key"])
     spans = activity.in_ms(run.trace, run.zero_ns, run.event_loops)
+    spans["mine"], spans["guest"] = (among(spans, "request", wanted) for wanted in (set(chosen["key"]), _guests(run)))
     traced = set(keys(spans, "request"))
     begin, end = _stretch(chosen, spans, window, from_start=len(chosen) == len(table))
-    at = activity.of_requests(spans[among(spans, "request", wanted)])
+    at = activity.of_requests(spans[spans["mine"]])
     spans = spans[(spans["end"] >= begin) & (spans["begin"] <= end)].reset_index(drop=True)
-    mine, guests = spans[among(spans, "request", wanted)], _guests(run, spans)
+    guests = set(np.flatnonzero(spans["guest"]).tolist())
     clients, rows = _clients(chosen, at, begin, end)
-    own = None if len(chosen) == len(table) else {*mine.index, *guests.tolist()}
+    own = None if len(chosen) == len(table) else guests | set(np.flatnonzero(spans["mine"]).tolist())
     tracks = _tracks(run, spans, (begin, end), own)
-    shown = _room_for(tracks, set(guests.tolist()))
-    views = {int(str(place)): view for place, view in spans["view"].items() if view}
+    shown = _room_for(tracks, guests)
     return Scene(
         begin,
         end,
         clients,
         shown,
-        mine,
-        guests,
-        views,
+        spans,
         run.event_loops,
-        _stuck(run, shown, _waits(chosen, at, mine), views),
+        _stuck(run, shown, _waits(chosen, at, spans[spans["mine"]]), spans["view"]),
         rows,
         len(table),
         len(chosen),
@@ -294,18 +290,16 @@ def _stretch(
     if window is not None:
         return window
     begin = 0.0 if from_start or not len(chosen) else float(chosen["planned"].min())
-    served = spans[(spans["kind"] == "request") & ~spans["cut"]]
-    last = served.loc[among(served, "request", set(chosen["key"])), "end"].max()
+    last = spans.loc[spans["mine"] & (spans["kind"] == "request") & ~spans["cut"], "end"].max()
     end = float(np.nanmax([chosen["done"].max(), chosen["planned"].max(), begin + _MIN_MS, last]))
     margin = _MARGIN * (end - begin)
     return begin - margin, end + margin
 
 
-def _guests(run: Record, spans: pd.DataFrame) -> Integers:
-    """Return the places of the spans that were run for requests of the loads beside the run's own."""
+def _guests(run: Record) -> set[Key | None]:
+    """Return the requests of the loads beside the run's own."""
     tables = [table for other in run.beside.values() for table in (other.warmup, other.requests)]
-    wanted = {key for table in tables for key in keys(table.dropna(subset=["pid", "number"]), "number")}
-    return np.flatnonzero(among(spans, "request", wanted))
+    return {key for table in tables for key in keys(table.dropna(subset=["pid", "number"]), "number")}
 
 
 # Clients
@@ -406,7 +400,7 @@ def _late(run: Record, key: Key, begin: float, end: float) -> Floats:
 # Loops that were late
 
 
-def _stuck(run: Record, tracks: Sequence[Track], waits: pd.DataFrame, views: Mapping[int, str]) -> LateLoop | None:
+def _stuck(run: Record, tracks: Sequence[Track], waits: pd.DataFrame, views: pd.Series[str]) -> LateLoop | None:
     """Return what there is to say of the loops' lateness, None if none was late by `STUCK_MS`.
 
     A loop whose heartbeat is overdue runs what was ready before: what goes on within a late stretch had awaited its turn. What
@@ -443,7 +437,7 @@ def _waits(chosen: pd.DataFrame, at: Mapping[Key, Bars], spans: pd.DataFrame) ->
     return table.astype({"since": float, "until": float, "paused": bool}).assign(pid=[key[0] for key in table["key"]])
 
 
-def _busy_with(run: Record, track: Track, late: Floats, views: Mapping[int, str]) -> str:
+def _busy_with(run: Record, track: Track, late: Floats, views: pd.Series[str]) -> str:
     """Say what a loop was at in a late stretch: the view that it ran for most of it, or that of a thread that had the GIL."""
     blocks = run.blocks
     mine = blocks[(blocks["pid"] == track.key[0]) & (blocks["thread"] == track.key[1])]
@@ -461,11 +455,10 @@ def _busy_with(run: Record, track: Track, late: Floats, views: Mapping[int, str]
     return f"busy with the {named(f'view {view}')}" if view else ""
 
 
-def _mostly(track: Track, late: Floats, views: Mapping[int, str]) -> str:
+def _mostly(track: Track, late: Floats, views: pd.Series[str]) -> str:
     """Return the view that ran on the loop for most of a late stretch, in however many requests; empty if none did."""
     bars = track.bars.of(VIEW_ON_LOOP).clipped(*late.tolist())
-    viewed = [views.get(owner, "") for owner in bars.owner.tolist()]
-    took = pd.Series(bars.ms).groupby(np.array(viewed, dtype=object), sort=False).sum()
+    took = pd.Series(bars.ms).groupby(views.to_numpy()[bars.owner], sort=False).sum()
     return str(took.idxmax()) if len(took) and took.max() > _MOSTLY * np.ptp(late) else ""
 
 

@@ -111,7 +111,7 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 def left_out(drawn: Scene) -> list[str]:
     """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
     hidden = wording.things((drawn.hidden_requests, "more request"), (drawn.hidden_threads, "more thread"))
-    others = "its other requests" if len(drawn.guests) else "others"
+    others = "its other requests" if drawn.spans["guest"].any() else "others"
     untraced = f"{wording.counted(drawn.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
     hopped = drawn.stuck is not None and drawn.stuck.waited and drawn.chosen > 1 and len(drawn.hops)
     shown = f"drawn: {drawn.chosen:,} of the run's {drawn.total:,} requests; what ran for {others} is pale"
@@ -352,7 +352,7 @@ def _write_views(axes: Axes, drawn: Scene, place: Place) -> None:
     pale = drawn.partial & ~np.isin(found.owner, drawn.solid)
     written: set[str] = set()
     for i in np.argsort(-found.ms, kind="stable")[:_MAX_NAMED].tolist():
-        name = named(f"view {drawn.views.get(int(found.owner[i]), '')}")
+        name = named(f"view {drawn.spans['view'].iloc[found.owner[i]]}")
         stretch, colour = (float(found.begin[i]), float(found.end[i])), style.INK if pale[i] else "white"
         if name not in written and not _write(axes, name, stretch, place.middle, colour) and not written:
             _write(axes, "view", stretch, place.middle, colour)
