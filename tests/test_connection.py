@@ -119,18 +119,16 @@ def test_a_connection_is_kept_where_the_server_keeps_it_and_opened_anew_where_no
 
 
 def test_the_client_closes_when_the_answer_says_so():
-    after: list[float] = []
+    seen: list[bytes] = []
 
     def linger(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(CLOSING)
-        before = time.perf_counter()
-        assert connection.recv(1) == b""  # as gunicorn's sync worker waits for its client
-        after.append(time.perf_counter() - before)
+        seen.append(connection.recv(1))  # as gunicorn's sync worker waits for its client
 
     with tiny_server(linger) as server:
         measured(server, each=20, users=1)
-    assert len(after) == 20
+    assert seen == [b""] * 20
 
 
 def closing_when_idle(answer: bytes, after_s: float, slow_s: float = 0.0) -> Behaviour:

@@ -26,6 +26,8 @@ print(server.address[1])
 MEASURE = "run = lab.measure(server, '/sync/wait/?ms=20', lab.closed(users=20), seconds=60)"
 GENERATOR = "requestlab.load.generator"
 SERVERS = ["gunicorn-sync", "gunicorn-uvicorn", "uvicorn"]
+OWN = ["null", "upstream"]
+"""Servers of one process, which are modules of the lab."""
 
 
 class Kernel:
@@ -148,13 +150,13 @@ def test_a_restarted_kernel_leaves_nothing_behind(kernel):
 @pytest.mark.parametrize(
     ("who", "number", "server", "status"),
     [
-        *(("supervisor", signal.SIGKILL, server, "") for server in SERVERS),
+        *(("supervisor", signal.SIGKILL, server, "") for server in (*SERVERS, *OWN)),
         *(("supervisor", number, "uvicorn", "") for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)),
         *(("master", signal.SIGKILL, server, "killed by signal 9") for server in SERVERS),
     ],
 )
 def test_a_supervisor_or_master_that_ends_takes_the_server_with_it_and_is_reported(who, number, server, status):
-    with lab.serve(lab.SYNC, server=server, workers=2) as running:
+    with lab.serve(lab.SYNC, server=server, workers=1 if server in OWN else 2) as running:
         master = psutil.Process(running.pids[0]).parent()
         supervisor = next(one for one in marked_processes() if "requestlab.serving.supervisor" in one.cmdline())
         {"master": master, "supervisor": supervisor}[who].send_signal(number)
