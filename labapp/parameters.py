@@ -8,8 +8,6 @@ from django.http import HttpRequest, HttpResponse
 
 from labapp.responses import plain_text
 
-MIN_MS = 0
-
 WAIT_DEFAULT_MS = 50
 WAIT_MAX_MS = 10_000
 
@@ -86,8 +84,8 @@ def block_ms(request: HttpRequest) -> float:
 
 def wait_and_burn_ms(request: HttpRequest) -> tuple[float, float]:
     """How long to wait and how much CPU time to use, from `?wait=` and `?burn=`."""
-    wait = milliseconds(request, name="wait", default=WAIT_DEFAULT_MS, maximum=WAIT_MAX_MS)
-    burn = milliseconds(request, name="burn", default=BURN_DEFAULT_MS, maximum=BURN_MAX_MS)
+    wait = number(request, "wait", default=WAIT_DEFAULT_MS, maximum=WAIT_MAX_MS)
+    burn = number(request, "burn", default=BURN_DEFAULT_MS, maximum=BURN_MAX_MS)
     return wait, burn
 
 
@@ -123,11 +121,8 @@ def is_sensitive(request: HttpRequest) -> bool:
 
 def rows_asked(request: HttpRequest) -> Rows:
     """What to ask the database, from `?do=`, `?n=`, `?ms=`, `?together=` and `?sensitive=`. Raises BadRequest."""
-    do = request.GET.get("do", ROWS_DO[0])
-    if do not in ROWS_DO:
-        raise BadRequest(f"do must be one of {', '.join(ROWS_DO)}; this request gave {shown(do)}.")
     return Rows(
-        do,
+        do=one_of(request, "do", ROWS_DO),
         n=whole_number(request, "n", default=ROWS_DEFAULT, maximum=ROWS_MAX),
         ms=milliseconds(request, default=ROWS_DEFAULT_MS, maximum=ROWS_MAX_MS),
         together=is_on(request, "together", default=False),
@@ -141,18 +136,6 @@ def is_on(request: HttpRequest, name: str, *, default: bool) -> bool:
     if given not in ("0", "1"):
         raise BadRequest(f"{name} must be 0 or 1; this request gave {shown(given)}.")
     return given == "1"
-
-
-def share(request: HttpRequest, name: str) -> float:
-    """The number from 0 to 1 in `?name=`, 0 unless it is given. Raises BadRequest."""
-    given = request.GET.get(name, "0")
-    try:
-        value = float(given)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise BadRequest(f"{name} must be a number from 0 to 1; this request gave {shown(given)}.")
-    return value
 
 
 def one_of(request: HttpRequest, name: str, choices: tuple[str, ...]) -> str:
@@ -177,16 +160,26 @@ def whole_number(request: HttpRequest, name: str, *, default: int, maximum: int,
     return number
 
 
-def milliseconds(request: HttpRequest, *, default: int, maximum: int, name: str = "ms") -> float:
-    """The number in `?ms=`, fractions allowed. Raises BadRequest, which becomes a 400, for anything out of bounds."""
+def milliseconds(request: HttpRequest, *, default: int, maximum: int) -> float:
+    """The number in `?ms=`. Raises BadRequest."""
+    return number(request, "ms", default=default, maximum=maximum)
+
+
+def share(request: HttpRequest, name: str) -> float:
+    """The number from 0 to 1 in `?name=`, 0 unless it is given. Raises BadRequest."""
+    return number(request, name, default=0, maximum=1)
+
+
+def number(request: HttpRequest, name: str, *, default: int, maximum: int) -> float:
+    """The number of that name, fractions allowed. Raises BadRequest, which becomes a 400, for anything out of bounds."""
     given = request.GET.get(name, str(default))
     try:
-        ms = float(given)
+        value = float(given)
     except ValueError:
-        ms = math.nan  # like a nan that was asked for, it fails the comparison
-    if not MIN_MS <= ms <= maximum:
-        raise BadRequest(f"{name} must be a number from {MIN_MS} to {maximum}; this request gave {shown(given)}.")
-    return ms
+        value = math.nan  # like a nan that was asked for, it fails the comparison
+    if not 0 <= value <= maximum:
+        raise BadRequest(f"{name} must be a number from 0 to {maximum}; this request gave {shown(given)}.")
+    return value
 
 
 def shown(given: str) -> str:

@@ -14,11 +14,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 SWITCH_INTERVAL_MS = "REQUESTLAB_TESTS_SWITCH_INTERVAL_MS"
 DIRECTORY = "REQUESTLAB_TESTS_DIRECTORY"
+
+
+class Truth(NamedTuple):
+    """When a block began and ended, in ns of CLOCK_MONOTONIC, and for how long the longest of the functions around it ran: where
+    the system stole the core from it, that is longer than it should be."""
+
+    begin: int
+    end: int
+    innocent_ns: int
 
 
 def sleep_here(ms: float) -> None:
@@ -52,19 +61,20 @@ def wait_for_a_lock(ms: float) -> None:
     lock.acquire()
 
 
-def innocent_before() -> None:
-    burn_for_a_moment()
+def innocent_before() -> int:
+    return burn_for_a_moment()
 
 
-def innocent_after() -> None:
-    burn_for_a_moment()
+def innocent_after() -> int:
+    return burn_for_a_moment()
 
 
-def burn_for_a_moment() -> None:
-    """Compute so briefly that nobody should be blamed for it."""
-    end = time.thread_time() + 0.0003
+def burn_for_a_moment() -> int:
+    """Compute so briefly that nobody should be blamed for it; return for how many ns it truly lasted."""
+    begin, end = time.perf_counter_ns(), time.thread_time() + 0.0003
     while time.thread_time() < end:
         sum(range(100))
+    return time.perf_counter_ns() - begin
 
 
 def call_c_that_computes(ms: float) -> None:
@@ -97,15 +107,15 @@ WAYS = {f"/{way.__name__}": way for way in BLOCKS}
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer `/way?ms=…` with when that began and ended, in ns of CLOCK_MONOTONIC, measured around it."""
+    """Answer `/way?ms=…` with a `Truth`, measured around it."""
     ms = float(parse_qs(scope["query_string"].decode()).get("ms", ["0"])[0])
     way = WAYS.get(scope["path"])
-    begin = time.perf_counter_ns()
+    begin, innocent = time.perf_counter_ns(), 0
     if way is not None:
-        innocent_before()
+        innocent = innocent_before()
         way(ms)
-        innocent_after()
-    body = json.dumps([begin, time.perf_counter_ns()]).encode()
+        innocent = max(innocent, innocent_after())
+    body = json.dumps(Truth(begin, time.perf_counter_ns(), innocent)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 
@@ -124,11 +134,10 @@ class BlockingServer:
     def __init__(self, pid: int, url: str, directory: Path) -> None:
         self.pid, self.directory, self._url = pid, directory, url
 
-    def ask(self, path: str) -> tuple[int, int]:
+    def ask(self, path: str) -> Truth:
         """Have the loop blocked, and return when it truly was."""
         with urllib.request.urlopen(f"{self._url}{path}", timeout=10) as answer:
-            begin, end = json.load(answer)
-        return begin, end
+            return Truth(*json.load(answer))
 
 
 @contextmanager

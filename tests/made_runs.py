@@ -10,7 +10,7 @@ import numpy as np
 from requestlab.comparison.call_costs import CallCostsFacts
 from requestlab.comparison.comparison import ComparisonFacts
 from requestlab.load.plan import COLUMNS
-from requestlab.measurement.facts import CoreUse, RunFacts
+from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
 from requestlab.system.machine import Machine
 
@@ -86,10 +86,8 @@ COSTED = CallCostsFacts(
     busy_threads=0,
     seed=0,
     what={},
-    calls={},
     threads_started={},
     loop_class="asyncio._UnixSelectorEventLoop",
-    new_loop_class="asyncio._UnixSelectorEventLoop",
     cores=(0,),
     disturbed={},
     caveats=(),

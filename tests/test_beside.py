@@ -14,7 +14,7 @@ import requestlab as lab
 from requestlab.errors import ConfigurationError, GeneratorError
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.measurement import validity
-from requestlab.measurement.facts import CoreUse
+from requestlab.measurement.record import CoreUse
 from requestlab.measurement.run import Run
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
 from tests.load_process import plan

@@ -12,8 +12,9 @@ import sys
 import time
 import urllib.request
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,6 +45,7 @@ HANG_S = 60.0
 GONE_S = 2.0
 """The promise: after an interrupt nothing is left for longer."""
 
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 SHORT = ("--seconds", "0.2")
 
 
@@ -65,6 +67,19 @@ def running(*arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def assert_refused(arguments: list[str], status: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assert that the command ends with one message, before anything is started."""
+
+    def refuse(line: list[str], **more: Any) -> NoReturn:
+        raise AssertionError(f"started: {line}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    done = requestlab(*arguments)
+    assert (done.exit_code, done.stdout) == (status, ""), done.exception
+    assert message in done.stderr
+    assert len(re.findall(r"^Error: ", done.stderr, re.MULTILINE)) == (1 if arguments else 0)
 
 
 def strict(text: str) -> Any:
@@ -121,43 +136,39 @@ def rows_of(table: str) -> dict[str, str]:
 # The command itself
 
 
-def test_help_imports_nothing_slow():
-    slow = {
-        "numpy",
-        "pandas",
-        "httpx",
-        "psutil",
-        "matplotlib",
-        "asyncio",
-        "requestlab.measurement.measure",
-        "requestlab.serving.server",
-    }
-    code = f"import sys; from requestlab import cli; cli.commands(['--help'], standalone_mode=False); print(sorted({slow!r} & set(sys.modules)))"
+SLOW = {"numpy", "pandas", "scipy", "matplotlib", "httpx", "psutil", "asyncio"}
+SLOW |= {"requestlab.measurement.measure", "requestlab.serving.server"}
+
+
+@pytest.mark.parametrize(
+    ("code", "slow"),
+    [
+        ("from requestlab import cli; cli.commands(['--help'], standalone_mode=False)", SLOW),
+        ("import requestlab.cli.serve", {"numpy", "pandas", "scipy", "matplotlib"}),
+    ],
+)
+def test_help_imports_nothing_slow_and_serving_no_tables_of_figures(code, slow):
+    code = f"{code}; import sys; print(sorted({slow!r} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.endswith("[]\n")
-    assert [line.split()[0] for line in said.partition("Commands:\n")[2].splitlines()[:-1]] == list(cli.COMMANDS)
 
 
-def test_serving_needs_no_tables_of_figures():
-    code = (
-        "import sys, requestlab.cli.serve; print(sorted({'numpy', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-def test_each_field_of_a_configuration_is_an_option_of_serve_and_of_measure():
-    fields = {field.name for field in dataclasses.fields(Configuration)} - {"name"} | set(PARTS)
-    for command in (serve.serve, measure.measure):
-        assert fields <= {parameter.name for parameter in command.params}
+def test_help_lists_the_commands():
+    told = requestlab("--help").stdout.partition("Commands:\n")[2]
+    assert [line.split()[0] for line in told.splitlines()] == list(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("command", [serve.serve, measure.measure])
-def test_the_choices_are_those_of_the_tables(command):
+def test_each_field_of_a_configuration_is_an_option_with_the_choices_of_its_table(command):
     choices = {parameter.name: getattr(parameter.type, "choices", None) for parameter in command.params}
-    assert choices["server"] == tuple(SERVERS)
-    assert choices["application"] == tuple(APPLICATIONS)
-    assert choices["loop"] == LOOPS
-    assert choices["middleware"] == MIDDLEWARE
+    assert {field.name for field in dataclasses.fields(Configuration)} - {"name"} | set(PARTS) <= set(choices)
+    for name, known in {
+        "server": SERVERS,
+        "application": APPLICATIONS,
+        "loop": LOOPS,
+        "middleware": MIDDLEWARE,
+    }.items():
+        assert choices[name] == tuple(known)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +199,9 @@ def test_every_named_configuration_has_a_default_path():
     assert set(DEFAULT_PATH) == set(NAMED)
 
 
-def test_the_console_script_runs_the_same_command():
-    script = Path(sys.executable).with_name("requestlab")
-    assert (
-        subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
-        == as_process("--help").stdout
-    )
+def test_the_console_script_is_the_same_command():
+    [script] = entry_points(group="console_scripts", name="requestlab")
+    assert script.load() is cli.main
 
 
 def test_elsewhere_than_on_linux_one_sentence_says_so(monkeypatch):
@@ -211,8 +219,8 @@ def test_elsewhere_than_on_linux_one_sentence_says_so(monkeypatch):
     ("name", "path"), [("sync", "/sync/page/"), ("mixed", "/sync/page/"), ("async", "/async/page/")]
 )
 def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path):
-    done = as_process("measure", name, "--users", "3", "--json", *SHORT)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = requestlab("measure", name, "--users", "3", "--json", *SHORT)
+    assert (done.exit_code, done.stderr) == (0, "")
     told = strict(done.stdout)
     assert done.stdout.count("\n") == 1
     assert (told["label"], told["path"], told["load"], told["errors"]) == (name, path, "3 users", 0)
@@ -223,19 +231,17 @@ def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path)
     assert told["connections"] >= 3
     assert sum(told["counts"].values()) >= told["sent"] == told["planned"]
     assert told["validity"] in ("valid", "suspect")
-    assert isinstance(told["reasons"], list)
     assert told["machine"]["versions"]["django"]
 
 
 def test_the_table_says_units_and_why_a_figure_is_weak():
-    done = requestlab("measure", "sync", "--each", "5")
+    with listening() as (url, _):
+        done = requestlab("measure", url, "/a/", "--each", "5")
     rows = rows_of(done.stdout)
-    assert rows["run"].startswith("sync, /sync/page/, 1 user, 5 requests each, ")
+    assert rows["run"].startswith(f"{url}, /a/, 1 user, 5 requests each, ")
     assert rows["throughput"].endswith(" answers/s")
-    for name in ("p50", "p95", "p99", "max"):
-        assert rows[name].endswith(" ms")
-    assert rows["errors"] == "0 of 5 requests"
-    assert rows["connections"] == "5 opened, warm-up included"
+    assert all(rows[name].endswith(" ms") for name in ("p50", "p95", "p99", "max"))
+    assert (rows["errors"], rows["connections"]) == ("0 of 5 requests", "1 opened, warm-up included")
     assert rows["validity"] in ("valid", "suspect")
     assert "too few requests for p95 and p99" in done.stdout
     assert done.exit_code == 0
@@ -254,17 +260,20 @@ def test_options_make_another_configuration():
     assert sum(told["workers"].values()) == pytest.approx(1)
 
 
+PLANNED = 113
+"""Poisson arrivals of that seed in 0.5 s; without a warm-up, none of before is still under way."""
+
+
 def test_an_open_loop_tells_planned_sent_and_late_requests_and_both_times():
-    asked = ("--rate", "200", "--arrivals", "poisson", "--seed", "7", "--seconds", "0.5")
-    rows = rows_of(requestlab("measure", "async", *asked).stdout)
-    planned = int(re.fullmatch(r"(\d+) requests", rows["planned"])[1])  # type: ignore[index]
-    assert 50 < planned < 210  # in the stretch of 0.5 s, or in the warm-up of 0.25 s and still under way
-    assert re.fullmatch(rf"{planned}, \d+ of them more than 1 ms late, 99% within [\d.]+ ms", rows["sent"])
+    asked = ("--rate", "200", "--arrivals", "poisson", "--seed", "7", "--seconds", "0.5", "--warmup", "0")
+    with listening() as (url, _):
+        rows = rows_of(requestlab("measure", url, *asked).stdout)
+        told = strict(requestlab("measure", url, *asked, "--json").stdout)
+    assert rows["planned"] == f"{PLANNED} requests"
+    assert re.fullmatch(rf"{PLANNED}, \d+ of them more than 1 ms late, 99% within [\d.]+ ms", rows["sent"])
     for name in ("p50", "p95", "p99"):
         assert re.fullmatch(r"[\d,.]+ ms response, [\d,.]+ ms service", rows[name])
-    told = strict(requestlab("measure", "async", *asked, "--json").stdout)
-    assert (told["rate"], told["arrivals"], told["seed"]) == (200, "poisson", 7)
-    assert 50 < told["planned"] < 210
+    assert (told["rate"], told["arrivals"], told["seed"], told["planned"]) == (200, "poisson", 7, PLANNED)
     assert told["service_p50"] <= told["p50"]
     assert told["late_p99"] >= 0
 
@@ -279,7 +288,8 @@ def test_without_the_probe_each_worker_says_how_many_requests_it_has_counted():
 
 
 def test_without_keep_alive_each_request_has_a_connection_of_its_own():
-    told = strict(requestlab("measure", "async", "--each", "6", "--no-keep-alive", "--json").stdout)
+    with listening() as (url, _):
+        told = strict(requestlab("measure", url, "--each", "6", "--no-keep-alive", "--json").stdout)
     assert (told["connections"], told["errors"], told["keep_alive"]) == (6, 0, False)
 
 
@@ -292,22 +302,14 @@ def test_an_answer_without_what_was_expected_has_failed():
 
 
 @pytest.mark.parametrize(
-    ("option", "steps", "unit", "head"),
-    [
-        ("--users=1,3", ["1", "3"], "users", "users  answers/s  p50 ms  p95 ms  p99 ms  errors  server CPU ms"),
-        (
-            "--rate=50, 99.5",
-            ["50", "99.5"],
-            "requests/s",
-            "requests/s  answers/s  p50 ms  p95 ms  p99 ms  errors  late > 1 ms",
-        ),
-    ],
+    ("option", "steps", "unit", "late"),
+    [("--users=1,3", ["1", "3"], "users", ""), ("--rate=50, 99.5", ["50", "99.5"], "requests/s", "late > 1 ms  ")],
 )
-def test_several_users_or_rates_make_a_table_with_a_row_for_each(option, steps, unit, head):
+def test_several_users_or_rates_make_a_table_with_a_row_for_each(option, steps, unit, late):
     with listening() as (url, _):
         table = requestlab("measure", url, option, *SHORT).stdout.splitlines()
         told = strict(requestlab("measure", url, option, *SHORT, "--json").stdout)
-    assert table[1].startswith(head)
+    assert table[1].startswith(f"{unit}  answers/s  p50 ms  p95 ms  p99 ms  errors  {late}")
     assert [line.split()[0] for line in table[2:4]] == steps
     assert told["unit"] == unit
     assert [str(step["users"] or f"{step['rate']:g}") for step in told["steps"]] == steps
@@ -355,12 +357,11 @@ def test_an_address_is_asked_for_what_it_says_and_as_often_as_it_was_told(end, m
 
 def test_a_saved_run_is_the_run_that_was_reported(tmp_path):
     file = tmp_path / "page.run"
-    told = strict(requestlab("measure", "sync", "--save", str(file), "--json", *SHORT).stdout)
-    run = load_run(file)
+    with listening() as (url, _):
+        told = strict(requestlab("measure", url, "--save", str(file), "--json", *SHORT).stdout)
+    summary = load_run(file).summary
     assert told["saved"] == str(file)
-    assert (told["throughput"], told["p50"], told["errors"]) == tuple(
-        run.summary[name] for name in ("throughput", "p50", "errors")
-    )
+    assert {name: told[name] for name in ("throughput", "p50", "errors")}.items() <= summary.items()
 
 
 def test_a_run_that_cannot_be_saved_is_reported_all_the_same():
@@ -413,66 +414,48 @@ def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0(
             2,
             "'nonsense' is neither a configuration (sync, mixed, async, null, upstream) nor an address",
         ),
-        (["measure", ""], 2, "'' is neither a configuration"),
         (["measure", "127.0.0.1:8000"], 2, "nor an address such as http://127.0.0.1:8000/"),
         (["measure"], 2, "Missing argument 'TARGET'"),
         (["measure", "ftp://127.0.0.1/"], 1, "plain HTTP only"),
-        (["measure", "https://127.0.0.1/"], 1, "plain HTTP only"),
         (["measure", "http://"], 1, "expected an address such as http://127.0.0.1:8000/"),
-        (["measure", "http://127.0.0.1:99999/"], 1, "Port out of range"),
-        (["measure", "http://127.0.0.1:0/"], 1, "no server has port 0"),
-        (["measure", "http://127.0.0.1:http/"], 1, "is not an address"),
+        (["measure", "http://127.0.0.1:99999/"], 1, "expected an address such as"),
+        (["measure", "http://127.0.0.1:0/"], 1, "expected an address such as"),
         (["measure", "http://[::1/"], 1, "is not an address"),
-        (["measure", "http://127.0.0.1/a\rb/"], 1, "control characters"),
+        (["measure", "http://127.0.0.1/a\rb/"], 1, "is not an address"),
         (["measure", "sync", "/a\rb/"], 1, "is not an address"),
         (["measure", "http://me:secret@127.0.0.1/"], 1, "sends no credentials"),
-        (["measure", "http://two..dots/"], 1, "label"),
         (["measure", f"http://{'a' * 80}/"], 1, "label too long"),
-        (["measure", "http://xn--/"], 1, "Malformed A-label"),
-        (["measure", "http://127.0.0.1/\udcff/"], 1, "control characters"),
+        (["measure", "http://127.0.0.1/\udcff/"], 1, "surrogates not allowed"),
         (["measure", "sync", "/\udcff/"], 1, "surrogates not allowed"),
         (["measure", "http://no.such.host.invalid/"], 1, "the host 'no.such.host.invalid' cannot be found"),
         (["measure", "http://192.0.2.1/"], 1, "192.0.2.1 is not this machine"),
         (["measure", "http://127.0.0.1/a/", "/b/"], 2, "has a path already"),
-        (["measure", "http://127.0.0.1/", "b"], 1, "path='b'"),
         (["measure", "http://127.0.0.1/", "--workers", "2"], 2, "--workers is for a configuration"),
-        (["measure", "http://127.0.0.1/", "--probe"], 2, "--probe is for a configuration"),
         (["measure", "http://127.0.0.1/", "--asyncio-debug"], 2, "--asyncio-debug is for a configuration"),
         (["measure", "mixed", "--probe-share", "2"], 2, "2 is not a share, from 0 to 1"),
         (["measure", "mixed", "--middleware", "sync,other"], 2, "'other' is not one of"),
-        (["measure", "mixed", "--middleware", "sync,none"], 1, "expected 'none', or up to 20 layers"),
-        (["measure", "sync", "--asyncio-debug"], 1, "runs no event loop"),
         (["measure", "sync", "page"], 1, "path='page': expected a path that begins with a slash"),
         (["measure", "sync", "--remote"], 2, "--remote is for an address"),
         (["measure", "sync", "--users", "0"], 2, "--users"),
-        (["measure", "sync", "--users", "many"], 2, "--users"),
         (["measure", "sync", "--users", "1,,2"], 2, "--users"),
-        (["measure", "sync", "--users", ""], 2, "--users"),
-        (["measure", "sync", "--users", "5001"], 2, "--users"),
         (["measure", "sync", "--users", ",".join(["1"] * 31)], 1, "expected a list of 1 to 30 steps"),
         (["measure", "sync", "--users", "1,2", "--save", "x.run"], 2, "--save keeps one run, and this ramp makes 2"),
         (["measure", "sync", "--users", "2", "--rate", "5"], 2, "--users makes a closed loop and --rate an open one"),
         (["measure", "sync", "--each", "2", "--rate", "5"], 2, "--each is for the --users of a closed loop"),
         (["measure", "sync", "--rate", "0"], 2, "--rate"),
         (["measure", "sync", "--rate", "nan"], 1, "open(rate=nan)"),
-        (["measure", "sync", "--rate", "20001"], 2, "--rate"),
         (["measure", "sync", "--arrivals", "poisson"], 2, "--arrivals is for an open loop; give it a --rate"),
         (["measure", "sync", "--rate", "5", "--arrivals", "late"], 2, "'late' is not one of"),
         (["measure", "sync", "--rate", "5", "--seed", "1"], 2, "--seed is for --arrivals poisson"),
         (["measure", "sync", "--expect", ""], 1, "expect=''"),
         (["measure", "sync", "--each", "0"], 2, "--each"),
         (["measure", "sync", "--seconds", "0"], 1, "Error: seconds=0.0: expected seconds from 0.01 to 600"),
-        (["measure", "sync", "--seconds", "nan"], 1, "seconds=nan"),
-        (["measure", "sync", "--seconds", "1e9"], 1, "seconds=1000000000.0"),
         (["measure", "sync", "--warmup", "-1"], 1, "warmup=-1.0: expected seconds from 0 to 600"),
         (["measure", "sync", "--timeout", "0"], 1, "timeout=0.0: expected seconds from 0.01 to 120"),
         (["measure", "sync", "--save", "/no/such/folder/x.run"], 2, "there is no folder '/no/such/folder'"),
         (["measure", "sync", "--save", ""], 2, "that is a folder"),
-        (["measure", "sync", "--save", "/"], 2, "/"),
-        (["measure", "sync", "--threads", "2"], 1, "server 'gunicorn-sync' has no threads of its own"),
         (["serve", "sync", "--loop", "uvloop"], 1, "runs no event loop"),
         (["serve", "sync", "--server", "apache"], 2, "'apache' is not one of"),
-        (["serve", "--workers", "0"], 2, "--workers"),
         (["serve", "wsgi"], 2, "'wsgi' is not one of"),
         (["lab", "/no/such/folder"], 1, "there is no folder '/no/such/folder'"),
         (["lab", "--port", "1"], 2, "--port"),
@@ -482,14 +465,7 @@ def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0(
     ],
 )
 def test_bad_input_is_one_message_before_anything_is_started(arguments, status, message, monkeypatch):
-    def refuse(line: list[str], **more: Any) -> NoReturn:
-        raise AssertionError(f"started: {line}")
-
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-    done = requestlab(*arguments)
-    assert (done.exit_code, done.stdout) == (status, ""), done.exception
-    assert message in done.stderr
-    assert len(re.findall(r"^Error: ", done.stderr, re.MULTILINE)) == (1 if arguments else 0)
+    assert_refused(arguments, status, message, monkeypatch)
 
 
 def test_bad_input_to_the_process_leaves_no_traceback():
@@ -533,22 +509,20 @@ def test_another_machine_is_left_alone_unless_remote_is_said_of_a_load_that_can_
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_load_on_another_machine_is_announced_before_it_starts():
+def test_load_on_another_machine_is_announced_before_it_starts(monkeypatch):
+    original = measuring.measure
     said_before: list[str] = []
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        said_before.append(sys.stderr.buffer.getvalue().decode())  # type: ignore[attr-defined]
+        assert server.accepted == 0
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(measuring, "measure", watched)
     with tiny_server(answering(ANSWER)) as server:
-        original = measuring.measure
-
-        def watched(*arguments: Any, **more: Any) -> Any:
-            said_before.append(sys.stderr.buffer.getvalue().decode())  # type: ignore[attr-defined]
-            assert server.accepted == 0
-            return original(*arguments, **more)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(measuring, "measure", watched)
-            address = server.url.replace("127.0.0.1", "localhost")
-            result = requestlab("measure", address, "--remote", "--users", "3", *SHORT)
+        address = server.url.replace("127.0.0.1", "localhost")
+        assert requestlab("measure", address, "--remote", "--users", "3", *SHORT).exit_code == 0
         assert server.accepted == 3
-    assert result.exit_code == 0
     expected = "About to load another machine, localhost (127.0.0.1): 3 users, for 0.2 s and the warm-up before."
     assert said_before == [f"{expected} Ctrl-C stops it.\n"]
 
@@ -570,10 +544,9 @@ def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, A
         yield process, strict(line)
 
 
-@pytest.mark.parametrize("name", ["sync", "mixed", "async"])
-def test_serve_answers_at_the_address_it_prints_from_the_workers_it_prints(name):
-    with served(name, "--workers", "2") as (process, told):
-        assert b"</dt>" in get(told["url"] + DEFAULT_PATH[name])
+def test_serve_answers_at_the_address_it_prints_from_the_workers_it_prints():
+    with served("mixed", "--workers", "2") as (process, told):
+        assert b"</dt>" in get(told["url"] + DEFAULT_PATH["mixed"])
         workers = {child.pid for child in of_a_server(descendants(process))}
         assert set(told["pids"]) < workers
         assert len(told["pids"]) == 2
@@ -595,8 +568,10 @@ def test_serve_says_how_to_reach_and_how_to_stop_it():
         assert process.communicate(timeout=HANG_S) == ("", "")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("name", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("name", "number", "status"),
+    [("sync", signal.SIGINT, 130), ("async", signal.SIGINT, 130), ("sync", signal.SIGTERM, 143)],
+)
 def test_a_signal_ends_serve_and_everything_it_started(name, number, status):
     with served(name, "--workers", "2") as (process, _):
         family = descendants(process)
@@ -620,7 +595,7 @@ def test_serve_ends_with_1_and_the_reason_when_its_server_dies():
 # Interrupts and pipes
 
 
-@pytest.mark.parametrize("arguments", [["sync"], ["async", "--workers", "2"], ["mixed", "/sync/wait/?ms=50"]])
+@pytest.mark.parametrize("arguments", [["async", "--workers", "2"], ["mixed", "/sync/wait/?ms=50"]])
 def test_ctrl_c_ends_measure_its_server_and_its_load(arguments):
     with running("measure", *arguments, "--users", "5", "--seconds", "60") as process:
         family = wait_for(process, "requestlab.load.generator", "requestlab.serving.supervisor")
@@ -651,7 +626,7 @@ def test_ctrl_c_ends_the_doctor():
     assert left_of(family) == []
 
 
-@pytest.mark.parametrize("arguments", [["measure", "sync", *SHORT], ["measure", "sync", "--json", *SHORT], ["--help"]])
+@pytest.mark.parametrize("arguments", [["measure", "null", *SHORT], ["claims", "--json"], ["--help"]])
 def test_a_reader_that_leaves_early_sees_no_traceback(arguments):
     with running(*arguments) as process:
         assert process.stdout is not None
@@ -663,7 +638,7 @@ def test_a_reader_that_leaves_early_sees_no_traceback(arguments):
 
 def test_a_full_disk_behind_standard_output_is_one_message():
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "measure", "sync", *SHORT], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*COMMAND, "claims"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode != 0
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
@@ -679,7 +654,7 @@ def test_a_terminal_that_cannot_show_a_dash_gets_the_whole_table():
 
 def test_closed_standard_descriptors_do_no_harm():
     for closing in ("<&-", "2>&-", "<&- 2>&-"):
-        line = ["sh", "-c", f'exec "$@" {closing}', "sh", *COMMAND, "measure", "async", "--json", *SHORT]
+        line = ["sh", "-c", f'exec "$@" {closing}', "sh", *COMMAND, "measure", "null", "--json", *SHORT]
         done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, timeout=HANG_S)
         assert strict(done.stdout)["errors"] == 0
 
@@ -687,37 +662,28 @@ def test_closed_standard_descriptors_do_no_harm():
 # lab
 
 
-@pytest.mark.parametrize(
-    ("root", "browser", "flags"),
-    [
-        (False, True, []),
-        (True, True, ["--allow-root"]),
-        (False, False, ["--no-browser"]),
-        (True, False, ["--allow-root", "--no-browser"]),
-    ],
-)
-def test_jupyterlab_is_run_by_this_interpreter_on_the_folder(root, browser, flags):
+@pytest.mark.parametrize(("root", "root_flags"), [(False, []), (True, ["--allow-root"])])
+@pytest.mark.parametrize(("browser", "browser_flags"), [(True, []), (False, ["--no-browser"])])
+def test_jupyterlab_is_run_by_this_interpreter_on_the_folder(root, root_flags, browser, browser_flags):
     line = jupyter.command(Path("/some/notebooks"), ["--port", "9"], root=root, browser=browser)
     start = [sys.executable, "-m", "jupyterlab", "-y", "--ServerApp.root_dir=/some/notebooks"]
-    assert line == [*start, *flags, "--port", "9"]
+    assert line == [*start, *root_flags, *browser_flags, "--port", "9"]
 
 
-def test_lab_hands_on_its_folder_and_what_follows_two_dashes(monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "folder", "more"),
+    [
+        ([], None, []),
+        (["there"], Path("there"), []),
+        (["--", "--port", "9", "--", "x"], None, ["--port", "9", "--", "x"]),
+        (["there", "--", "--debug"], Path("there"), ["--debug"]),
+    ],
+)
+def test_lab_hands_on_its_folder_and_what_follows_two_dashes(monkeypatch, arguments, folder, more):
     calls: list[Any] = []
-    monkeypatch.setattr(jupyter, "start", lambda *arguments: calls.append(arguments))
-    for arguments in (
-        ["lab"],
-        ["lab", "there"],
-        ["lab", "--", "--port", "9", "--", "x"],
-        ["lab", "there", "--", "--debug"],
-    ):
-        assert requestlab(*arguments).exit_code == 0
-    assert calls == [
-        (None, []),
-        (Path("there"), []),
-        (None, ["--port", "9", "--", "x"]),
-        (Path("there"), ["--debug"]),
-    ]
+    monkeypatch.setattr(jupyter, "start", lambda *given: calls.append(given))
+    assert requestlab("lab", *arguments).exit_code == 0
+    assert calls == [(folder, more)]
 
 
 def test_lab_prefers_the_folder_here_to_that_of_the_checkout(monkeypatch, tmp_path):
@@ -737,34 +703,29 @@ def test_lab_says_what_to_do_where_there_are_no_notebooks(monkeypatch, tmp_path)
         jupyter.where(None)
 
 
-def found(*_: object) -> object:
-    return object()
-
-
-def missing(*_: object) -> NoReturn:
-    raise webbrowser.Error
-
-
 @pytest.mark.parametrize(
-    ("variables", "browser", "expected"),
+    ("variables", "program", "expected"),
     [
-        ({}, found, False),
-        ({"DISPLAY": ""}, found, False),
-        ({"DISPLAY": ":0"}, found, True),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, found, True),
-        ({"BROWSER": "some-browser"}, found, True),
-        ({"DISPLAY": ":0"}, missing, False),
+        ({}, True, False),
+        ({"DISPLAY": ""}, True, False),
+        ({"DISPLAY": ":0"}, True, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True, True),
+        ({"BROWSER": "some-browser"}, True, True),
+        ({"DISPLAY": ":0"}, False, False),
     ],
 )
-def test_a_browser_needs_a_screen_and_a_program(
-    monkeypatch, variables: dict[str, str], browser: Callable[..., object], expected: bool
-):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+def test_a_browser_needs_a_screen_and_a_program(monkeypatch, variables, program, expected):
+    def find() -> object:
+        if program:
+            return object()
+        raise webbrowser.Error
+
+    for name in SCREENS:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(webbrowser, "get", browser)
+    monkeypatch.setattr(webbrowser, "get", find)
     assert jupyter.has_browser() is expected
 
 
@@ -784,9 +745,7 @@ def test_jupyterlab_opens_the_folder_with_kernels_of_this_interpreter_and_ends_a
     plant_kernel(tmp_path / "path")
     folders = {"DATA_DIR": "user", "PATH": "path", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
     places = {f"JUPYTER_{name}": str(tmp_path / folder) for name, folder in folders.items()}
-    inherited = {
-        name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    }
+    inherited = {name: value for name, value in os.environ.items() if name not in SCREENS}
     token = {"Authorization": "token of-this-test"}
     log = tmp_path / "log"
     keyboard, terminal = os.openpty()  # JupyterLab minds Ctrl-C only where somebody can type it

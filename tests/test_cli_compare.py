@@ -7,10 +7,8 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any, NoReturn
 
 import click
 import psutil
@@ -20,7 +18,8 @@ from hypothesis import strategies as st
 
 from requestlab.cli import targets
 from requestlab.cli.compare import why_not
-from requestlab.cli.targets import FIELDS, contender, contenders
+from requestlab.cli.targets import FIELDS, Contender, contender, contenders
+from requestlab.comparison.compare import MAX_ROUNDS
 from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
 from requestlab.comparison.wording import PHRASES, sentence
@@ -29,7 +28,7 @@ from requestlab.measurement import validity
 from requestlab.serving.applications import PARTS
 from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
 from tests.made_runs import COMPARED
-from tests.test_cli import GONE_S, HANG_S, as_process, left_of, requestlab, running, strict, wait_for
+from tests.test_cli import GONE_S, HANG_S, assert_refused, left_of, requestlab, running, strict, wait_for
 from tests.tiny_server import answering, read_request, tiny_server
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -44,17 +43,13 @@ SHORT = ("--rounds", "1", "--seconds", "0.05", "--warmup", "0")
     ("text", "label", "target", "path"),
     [
         ("sync", "sync", SYNC, "/sync/page/"),
-        ("async", "async", ASYNC, "/async/page/"),
-        ("a=sync", "a", SYNC, "/sync/page/"),
-        ("two words = sync", "two words", None, None),
-        ("sync:workers=4", "sync:workers=4", SYNC.replace(workers=4), "/sync/page/"),
+        ("a=async", "a", ASYNC, "/async/page/"),
         (
             "asgi=mixed:server=gunicorn-uvicorn,workers=2",
             "asgi",
             MIXED.replace(server="gunicorn-uvicorn", workers=2),
             "/sync/page/",
         ),
-        ("mixed:probe=yes", "mixed:probe=yes", MIXED.replace(probe=True), "/sync/page/"),
         ("mixed:probe=0.1", "mixed:probe=0.1", MIXED.replace(probe=0.1), "/sync/page/"),
         (
             "x=mixed:middleware=sync,startproject,asyncio_debug=yes,switch_interval_ms=0.5/async/hop/?n=1,2",
@@ -62,7 +57,6 @@ SHORT = ("--rounds", "1", "--seconds", "0.05", "--warmup", "0")
             MIXED.replace(middleware=("sync", "startproject"), asyncio_debug=True, switch_interval_ms=0.5),
             "/async/hop/?n=1,2",
         ),
-        ("mixed/async/page/", "mixed/async/page/", MIXED, "/async/page/"),
         ("x=mixed:workers=2/a/?b=c:d,e=http://f", "x", MIXED.replace(workers=2), "/a/?b=c:d,e=http://f"),
         ("mixed/a/?b=c", "mixed/a/?b=c", MIXED, "/a/?b=c"),
         (
@@ -78,12 +72,7 @@ SHORT = ("--rounds", "1", "--seconds", "0.05", "--warmup", "0")
     ],
 )
 def test_a_target_is_read_as_label_what_to_ask_and_path(text, label, target, path):
-    if target is None:
-        with pytest.raises(click.UsageError, match="' sync' is neither"):
-            contender(text, None)
-        return
-    found = contender(text, None)
-    assert (found.label, found.target, found.path) == (label, target, path)
+    assert contender(text, None) == Contender(label, target, path)
 
 
 def test_a_common_path_is_for_all_that_have_none_of_their_own():
@@ -129,30 +118,20 @@ def test_free_text_is_a_contender_or_a_usage_error(text):
         (["sync", "sync"], 2, "'sync' stands there twice; give one of them a label (again=sync), or use --control"),
         (["x=sync", "x=mixed"], 2, "two contenders are called 'x'"),
         (["=sync", "mixed"], 2, "expected a label before the =, as in again=sync"),
-        (
-            ["sync", "nonsense"],
-            2,
-            "'nonsense' is neither a configuration (sync, mixed, async, null, upstream) nor an address",
-        ),
-        (["sync,mixed"], 2, "'sync,mixed' is neither"),
+        (["a = sync", "mixed"], 2, "' sync' is neither a configuration (sync, mixed, async, null, upstream) nor an"),
         (["sync:", "mixed"], 2, "'' is not FIELD=VALUE"),
         (["sync:name=x", "mixed"], 2, "'name=x' is not FIELD=VALUE; expected, as in sync:workers=2"),
-        (["sync:workers=many", "mixed"], 2, "'sync:workers=many': workers: 'many' is not a valid integer"),
         (["sync:workers=99", "mixed"], 2, "workers=99: expected a whole number from 1 to 32"),
         (["sync:workers=1,workers=2", "mixed"], 2, "'workers' stands there twice"),
         (["sync:probe=maybe", "mixed"], 2, "probe: 'maybe' is not a valid boolean"),
-        (["sync:probe=2", "mixed"], 2, "probe: 2 is not a share, from 0 to 1"),
         (["sync:workers=2,many", "mixed"], 2, "'sync:workers=2,many': workers: '2,many' is not a valid integer"),
         (["mixed:middleware=sync,none", "sync"], 2, "middleware='sync,none' is not known"),
-        (["sync:switch_interval_ms=0", "mixed"], 2, "a number from 0.01 to 1,000"),
         (["sync", "a\rb=mixed"], 2, "control characters"),
-        (["sync", "http://127.0.0.1:0/"], 1, "no server has port 0"),
+        (["sync", "http://127.0.0.1:0/"], 1, "expected an address such as"),
         (["sync", "http://127.0.0.1:1/"], 1, "nobody answers at http://127.0.0.1:1: Connection refused"),
         (["sync", "mixed", "--path", "page"], 1, "path='page'"),
         (["sync", "mixed", "--users", "1,2"], 2, "'1,2' is not a valid integer"),
-        (["sync", "mixed", "--rounds", "0"], 2, "--rounds"),
         (["sync", "mixed", "--rounds", "501"], 1, "rounds=501: expected a whole number from 1 to 500"),
-        (["sync", "mixed", "--budget", "nan"], 1, "budget=nan"),
         (["sync", "mixed", "--budget", "-1"], 1, "budget=-1.0"),
         (["sync", "mixed", "--width", "0"], 1, "width=0.0"),
         (["sync", "mixed", "--seconds", "0"], 1, "seconds=0.0"),
@@ -162,14 +141,7 @@ def test_free_text_is_a_contender_or_a_usage_error(text):
     ],
 )
 def test_bad_input_is_one_message_before_anything_is_started(arguments, status, message, monkeypatch):
-    def refuse(line: list[str], **more: Any) -> NoReturn:
-        raise AssertionError(f"started: {line}")
-
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-    result = requestlab("compare", *arguments)
-    assert (result.exit_code, result.stdout) == (status, ""), result.exception
-    assert message in result.stderr
-    assert len(re.findall(r"^Error: ", result.stderr, re.MULTILINE)) == 1
+    assert_refused(["compare", *arguments], status, message, monkeypatch)
 
 
 # What is said
@@ -214,12 +186,10 @@ def test_a_server_that_ends_between_two_slices_makes_none_invalid_and_is_a_failu
     class Whole(Comparison):
         complete = 8
 
-    def why_not_of(stopped: str) -> str:
-        return why_not(Whole((), ("sync", "mixed"), None, dataclasses.replace(COMPARED, stopped=stopped)))
-
     ended = "the server of mixed has ended"
-    assert why_not_of(ended) == f"the comparison ended early: {ended}"
-    assert why_not_of("8 rounds were wanted") == ""
+    for stopped, said in ((ended, f"the comparison ended early: {ended}"), ("8 rounds were wanted", "")):
+        about = dataclasses.replace(COMPARED, stopped=stopped)
+        assert why_not(Whole((), ("sync", "mixed"), None, about)) == said
 
 
 def test_every_metric_has_its_words():
@@ -240,8 +210,8 @@ def urls() -> Iterator[tuple[str, str]]:
 
 
 def test_two_configurations_are_compared_and_everything_is_told_in_strict_json():
-    done = as_process("compare", "sync", "asgi=mixed", "--users", "3", "--control", "--seed", "5", "--json", *QUICK)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = requestlab("compare", "sync", "asgi=mixed", "--users", "3", "--control", "--seed", "5", "--json", *QUICK)
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
     told = strict(done.stdout)
     assert list(told["contenders"]) == ["sync", "asgi", "sync again"]
@@ -302,10 +272,10 @@ def test_a_contender_whose_slices_are_invalid_ends_with_1_and_its_failures(urls)
 
 def test_a_budget_allows_as_many_rounds_as_fit_and_ends_them(urls):
     begin = time.monotonic()
-    told = strict(requestlab("compare", *urls, "--budget", "4", "--seconds", "0.1", "--warmup", "0", "--json").stdout)
+    told = strict(requestlab("compare", *urls, "--budget", "3", "--seconds", "0.1", "--warmup", "0", "--json").stdout)
     assert time.monotonic() - begin < 15
-    assert "budget of 4 s" in told["stopped"]
-    assert told["wanted"] == 20
+    assert "budget of 3 s" in told["stopped"]
+    assert told["wanted"] == MAX_ROUNDS
 
 
 def test_load_on_another_machine_is_announced_before_the_first_connection(monkeypatch):
@@ -348,15 +318,6 @@ def test_a_server_killed_half_way_is_said_and_ends_with_1():
     assert re.match(rf"Error: ({during}|{between}$)", problem)
     assert "for the caveats below" in said or between in problem
     assert "Traceback" not in problem
-
-
-def test_a_reader_that_leaves_early_sees_no_traceback(urls):
-    with running("compare", *urls, *SHORT) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait(HANG_S) == 1
 
 
 def test_a_figure_that_cannot_be_saved_is_said_after_the_report(urls):

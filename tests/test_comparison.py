@@ -69,6 +69,15 @@ def around(middle: float, rounds: int = 8, spread: float = 0.01) -> np.ndarray:
     return middle * np.exp(spread * np.resize([1, -1], rounds))
 
 
+def verdict(result: Comparison, over: str, under: str, metric: str = "throughput") -> str:
+    return result.ratio(over, under, metric).verdict
+
+
+def twice_as_fast() -> Comparison:
+    """Return a comparison of `base` with `other`, which has twice its figures in each of eight rounds."""
+    return comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
+
+
 # The rules of the verdict.
 
 
@@ -83,18 +92,17 @@ def around(middle: float, rounds: int = 8, spread: float = 0.01) -> np.ndarray:
 )
 def test_a_verdict_is_on_the_first_of_two_and_more_is_faster_only_for_throughput(ratio, throughput, p50):
     result = comparison({"base": around(100.0, spread=0.005), "other": around(100 * ratio, spread=-0.005)})
-    assert result.verdict("other", "base") == throughput
+    assert verdict(result, "other", "base") == throughput
     for metric in ("p50", "p95", "p99", "cpu_per_request"):
-        assert result.verdict("other", "base", metric) == p50
+        assert verdict(result, "other", "base", metric) == p50
     assert result.ratio("other", "base").value == pytest.approx(ratio)
     assert result.ratio("base", "other").value == pytest.approx(1 / ratio)
 
 
 def test_a_ratio_is_called_only_where_its_interval_is_further_from_one_than_equal_processes_may_be():
-    for factor, verdict in ((1.001, "faster"), (0.999, "cannot tell")):
+    for factor, there, back in ((1.001, "faster", "slower"), (0.999, "cannot tell", "cannot tell")):
         result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 100 * (1 + ALIKE) * factor)})
-        assert result.verdict("other", "base") == verdict
-        assert result.verdict("base", "other") == {"faster": "slower"}.get(verdict, verdict)
+        assert (verdict(result, "other", "base"), verdict(result, "base", "other")) == (there, back)
     near = result.ratio("other", "base")
     assert near.low > 1
     assert near.reason == "the interval comes within 3% of 1, as far as two equal processes may lie apart"
@@ -108,14 +116,11 @@ def test_a_wide_interval_that_holds_one_tells_nothing():
 
 
 def test_fewer_than_four_rounds_tell_nothing_and_say_why():
-    result = comparison({"base": np.full(3, 100.0), "other": np.full(3, 200.0)})
-    found = result.ratio("other", "base")
+    found = comparison({"base": np.full(3, 100.0), "other": np.full(3, 200.0)}).ratio("other", "base")
     assert found.value == pytest.approx(2)
     assert np.isnan(found.low)
-    assert (found.verdict, found.reason) == (
-        "cannot tell",
-        f"3 rounds have a figure, and an interval needs {MIN_ROUNDS}",
-    )
+    assert found.verdict == "cannot tell"
+    assert found.reason == f"3 rounds have a figure, and an interval needs {MIN_ROUNDS}"
 
 
 def test_a_slice_that_was_dropped_takes_its_partner_with_it_in_the_same_round():
@@ -132,12 +137,6 @@ def test_a_slice_that_was_dropped_takes_its_partner_with_it_in_the_same_round():
     assert dropped.dropped_why == {"steal": 1, "generator starved": 1}
     assert len(dropped.runs("base")) == len(dropped.runs("other")) == 5
     assert list(dropped.rounds["dropped"]).count(True) == 2
-
-
-def test_evidence_against_slices_that_count_all_the_same_is_told_apart():
-    result = changed(comparison({"a": np.full(4, 1.0), "b": np.full(4, 1.0)}), "a", {1, 2}, disturbed="steal")
-    assert (result.dropped, result.dropped_why, result.disturbed) == (0, {}, {"steal": 2})
-    assert result.complete == 4
 
 
 @pytest.mark.parametrize(
@@ -161,8 +160,8 @@ def test_one_slice_can_be_reason_enough_to_doubt(run, words):
     assert result.caveats("other") == [words]
     found = result.ratio("other", "base")
     assert (found.verdict, found.reason, found.caveats) == ("cannot tell", words, (words,))
-    assert result.verdict("base", "other") == "cannot tell"
-    assert result.verdict("third", "base") == "faster"
+    assert verdict(result, "base", "other") == "cannot tell"
+    assert verdict(result, "third", "base") == "faster"
 
 
 @pytest.mark.parametrize(
@@ -170,26 +169,26 @@ def test_one_slice_can_be_reason_enough_to_doubt(run, words):
 )
 def test_failures_are_a_doubt_from_one_in_a_hundred_on_and_from_fewer_where_they_would_move_a_tail(metric, most):
     """Of 16,000 requests: within 1 % for all figures, 0.5 % for p95 and 0.1 % for p99."""
-    result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
+    result = twice_as_fast()
     for failed in (most, most + 1):
         run = slice_of({metric: 200.0}, made([{"error": 1, "status": 0}] * failed + [{}] * (2_000 - failed)))
         some = changed(result, "other", {3}, run=run)
         said = (f"{failed} of 16,000 requests failed under other",) if failed > most else ()
         assert tuple(some.caveats("other", metric)) == some.ratio("other", "base", metric).caveats == said
-        assert (some.verdict("other", "base", metric) == "cannot tell") is bool(said)
+        assert (verdict(some, "other", "base", metric) == "cannot tell") is bool(said)
 
 
 def test_a_server_that_does_not_keep_up_with_the_rate_is_a_doubt_on_its_times_and_on_nothing_else():
     rows = [{"planned": START + at * MS, "done": START + 2 * at * MS} for at in range(1_000)] + [{}] * 1_000
     behind = slice_of({"throughput": 200.0, "p50": 200.0, "cpu_per_request": 200.0}, made(rows, rate=1_000.0))
-    result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
+    result = twice_as_fast()
     assert changed(result, "other", {1, 2, 3, 4}, run=behind).caveats("other", "p50") == []
     result = changed(result, "other", set(range(1, 6)), run=behind)
     words = "other did not keep up with the rate: its response times depend on how long a slice lasted"
     for metric in ("p50", "p95", "p99"):
         assert result.ratio("base", "other", metric).caveats == (words,)
-    assert result.verdict("other", "base") == "faster"
-    assert result.verdict("other", "base", "cpu_per_request") == "slower"
+    assert verdict(result, "other", "base") == "faster"
+    assert verdict(result, "other", "base", "cpu_per_request") == "slower"
 
 
 def test_contenders_that_answer_differently_are_not_set_against_each_other():
@@ -199,13 +198,14 @@ def test_contenders_that_answer_differently_are_not_set_against_each_other():
     words = "the answers are not alike: most have status 302 under other and 200 under base"
     assert result.ratio("other", "base").caveats == (words,)
     assert result.difference("other", "base").caveats == (words,)
-    assert result.verdict("third", "base") == "faster"
+    assert verdict(result, "third", "base") == "faster"
 
 
 def test_disturbances_that_count_must_have_fallen_on_both_alike_and_are_told():
-    result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
+    result = twice_as_fast()
     alike = changed(result, "base", {1, 2}, disturbed="steal")
-    assert alike.verdict("other", "base") == "faster"
+    assert (alike.complete, alike.dropped, alike.dropped_why, alike.disturbed) == (8, 0, {}, {"steal": 2})
+    assert verdict(alike, "other", "base") == "faster"
     assert alike.ratio("other", "base").reason == (
         "the interval lies on one side; 2 of 16 slices were disturbed from outside and count, since so many were"
     )
@@ -213,27 +213,27 @@ def test_disturbances_that_count_must_have_fallen_on_both_alike_and_are_told():
     assert apart.ratio("other", "base").caveats == (
         "what disturbed the slices did not fall on both alike: 0% of those of other, 38% of those of base",
     )
-    assert changed(apart, "other", {5, 6, 7}, disturbed="steal").verdict("other", "base") == "faster"
+    assert verdict(changed(apart, "other", {5, 6, 7}, disturbed="steal"), "other", "base") == "faster"
 
 
 def test_a_generator_that_was_busy_in_most_slices_is_a_doubt():
-    result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0)})
+    result = twice_as_fast()
     busy = slice_of({"throughput": 200.0}, made([{}] * 300, generator_cpu_ns=700 * MS))
     assert changed(result, "base", set(range(1, 5)), run=busy).caveats("base") == []
     doubted = changed(result, "base", set(range(1, 6)), run=busy)
     assert doubted.caveats("base") == [
         "the generator was busy for most of the time under base: it may be what was measured"
     ]
-    assert doubted.verdict("other", "base") == "cannot tell"
-    assert doubted.verdict("other", "base", "p50") == "cannot tell"
-    assert doubted.verdict("other", "base", "cpu_per_request") == "slower"  # the server's CPU is its own
+    assert verdict(doubted, "other", "base") == "cannot tell"
+    assert verdict(doubted, "other", "base", "p50") == "cannot tell"
+    assert verdict(doubted, "other", "base", "cpu_per_request") == "slower"  # the server's CPU is its own
 
 
 def test_a_contender_without_a_slice_that_counts_is_a_doubt():
     result = comparison({"base": np.full(5, 100.0), "other": np.full(5, 200.0)})
     gone = changed(result, "other", set(range(1, 6)), disturbed="steal", dropped=True)
     assert gone.caveats("other") == ["no slice of other counts"]
-    assert gone.verdict("other", "base") == "cannot tell"
+    assert verdict(gone, "other", "base") == "cannot tell"
     assert gone.complete == 0
 
 
@@ -263,13 +263,10 @@ def test_a_tail_is_compared_only_where_enough_requests_lie_beyond_it_in_a_slice(
 
 def test_what_a_tail_lacks_is_said_with_what_it_needs_in_every_derived_figure():
     result = of_answers(a=[300] * 6, b=[500] * 6)
+    lacks = "{} needs {} answers in a slice, and {}: longer slices would have them".format
     for metric, words in (
-        ("p95", "p95 needs 400 answers in a slice, and a gave 300: longer slices would have them"),
-        (
-            "p99",
-            "p99 needs 2,000 answers in a slice, and a gave 300: longer slices would have them; "
-            "p99 needs 2,000 answers in a slice, and b gave 500: longer slices would have them",
-        ),
+        ("p95", lacks("p95", "400", "a gave 300")),
+        ("p99", f"{lacks('p99', '2,000', 'a gave 300')}; {lacks('p99', '2,000', 'b gave 500')}"),
     ):
         found = result.ratio("a", "b", metric)
         assert (found.verdict, found.reason, found.interval.why) == ("cannot tell", words, words)
@@ -292,7 +289,7 @@ def test_whether_a_tail_has_enough_is_decided_for_all_rounds_of_a_contender_so_t
 
 
 def cpu_lost(result: Comparison) -> Interval:
-    return result.estimate(lambda cpu: list(cpu["other"] - cpu["base"]))
+    return result.estimate(lambda cpu: cpu["other"] - cpu["base"])
 
 
 DERIVED = {
@@ -324,11 +321,9 @@ def test_what_the_control_found_speaks_against_every_derived_figure(derived):
 
 
 def test_an_estimate_is_a_figure_of_each_round_with_students_interval():
-    result = comparison({"base": around(100.0), "other": around(300.0, spread=0.02), "third": around(1.0)})
-    table = result.figures("cpu_per_request")
-    found = cpu_lost(result)
-    assert found == intervals.interval(list(table["other"] - table["base"]))
-    assert result.estimate(lambda p50: list(p50["third"]), "p50") == intervals.interval(list(around(1.0)))
+    result = comparison({"base": around(100.0), "other": around(300.0, spread=0.02)})
+    assert cpu_lost(result) == intervals.interval(around(300.0, spread=0.02) - around(100.0))
+    assert result.estimate(lambda p50: p50["other"], "p50") == intervals.interval(around(300.0, spread=0.02))
 
 
 def test_scatter_is_how_far_ratios_differ_from_round_to_round_with_its_chi_squared_interval():
@@ -370,8 +365,8 @@ def test_a_control_that_found_a_winner_takes_every_verdict_in_that_figure_back()
     result = comparison({"base": fair, "other": 2 * fair, "third": 4 * fair, "again": off}, "again")
     words = "the A/A control found a winner where there is none: 1.5 (1.5 to 1.5)"
     assert result.ratio("other", "base", "p50").caveats == (words,)
-    assert result.verdict("third", "other", "p50") == "cannot tell"
-    assert result.verdict("other", "base", "throughput") == "faster"
+    assert verdict(result, "third", "other", "p50") == "cannot tell"
+    assert verdict(result, "other", "base", "throughput") == "faster"
     assert result.ratio("again", "base", "p50").verdict == "slower"  # what is said of the control itself stays
 
 
@@ -400,7 +395,7 @@ def test_what_there_is_not_is_refused_with_what_there_is(ask, words):
 def call(result: Comparison) -> dict[str, str]:
     """Return the figures in which the second contender is called faster or slower than the first."""
     first, second = result.labels
-    verdicts = {metric: result.verdict(second, first, metric) for metric in METRICS}
+    verdicts = {metric: verdict(result, second, first, metric) for metric in METRICS}
     return {metric: verdict for metric, verdict in verdicts.items() if verdict != "cannot tell"}
 
 
@@ -417,7 +412,7 @@ def test_of_a_hundred_simulated_comparisons_of_a_thing_with_itself_no_more_than_
 def test_a_true_difference_of_a_half_is_called_in_nearly_all_simulated_comparisons_and_never_the_wrong_way():
     chance = np.random.default_rng(12)
     verdicts = Counter(
-        comparison(dict(zip(("b", "a"), simulated(chance, 8, 1.5), strict=True))).verdict("b", "a") for _ in range(50)
+        verdict(comparison(dict(zip(("b", "a"), simulated(chance, 8, 1.5), strict=True))), "b", "a") for _ in range(50)
     )
     assert verdicts["faster"] >= 40
     assert verdicts["slower"] == 0
@@ -514,21 +509,24 @@ def test_paths_and_loads_go_by_label_and_the_control_has_those_of_the_baseline(s
     assert sorted(order(result)[0]) == ["a", "a again", "b"]
 
 
-def test_it_stops_when_every_interval_is_narrow_but_not_before_six_rounds(slices, address):
-    result = lab.compare({"a": address, "b": address}, rounds=50, width=0.05)
-    assert result.complete == compare.MIN_ROUNDS_BY_WIDTH == 6
-    assert result.about.stopped == "every interval was narrower than 5%"
+@pytest.mark.parametrize(
+    ("figures", "rounds", "stopped"),
+    [
+        ([100.0], compare.MIN_ROUNDS_BY_WIDTH, "every interval was narrower than 5%"),
+        ([100.0, 150.0, 80.0], 15, "15 rounds were wanted"),
+    ],
+)
+def test_it_stops_when_every_interval_is_narrow_but_not_before_six_rounds(
+    monkeypatch, address, figures, rounds, stopped
+):
+    of_b = itertools.cycle(figures)
 
-
-def test_a_control_whose_interval_is_wide_keeps_it_going(monkeypatch, address):
-    figures = itertools.cycle([100.0, 150.0, 80.0])
-
-    def take(target: Any, load: Any, settings: Any, pool: Any, tick: Any) -> Run:
-        return slice_of({"throughput": next(figures) if target.path == "/wide" else 100.0})
+    def take(target: Any, *_: Any) -> Run:
+        return slice_of({"throughput": next(of_b) if target.path == "/b" else 100.0})
 
     monkeypatch.setattr(compare, "measure_slice", take)
-    result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/wide"}, rounds=15, width=0.05)
-    assert result.complete == 15
+    result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"}, rounds=15, width=0.05)
+    assert (result.complete, result.about.stopped) == (rounds, stopped)
 
 
 def test_it_stops_before_a_round_that_would_exceed_the_budget(monkeypatch, address):
@@ -557,12 +555,10 @@ def test_rounds_with_a_dropped_slice_are_made_up_for_and_counted(monkeypatch, sl
 
 
 def test_no_more_than_half_as_many_rounds_again_are_spent_on_making_up(monkeypatch, slices, address):
-    every_third = ["", "", "", "", "steal", ""]
-    disturbing(monkeypatch, itertools.cycle(every_third))
+    disturbing(monkeypatch, itertools.cycle(["", "", "", "", "steal", ""]))
     result = lab.compare({"a": address, "b": address}, rounds=8)
     assert (result.complete, len(result.slices)) == (8, 2 * 11)
-    every_second = ["", "", "", "steal"]
-    disturbing(monkeypatch, itertools.cycle(every_second))
+    disturbing(monkeypatch, itertools.cycle(["", "", "", "steal"]))
     result = lab.compare({"a": address, "b": address}, rounds=8)
     assert (result.complete, len(result.slices), result.dropped) == (6, 2 * 12, 6)
     assert result.about.stopped == "12 rounds were tried, and something from outside disturbed 6 of them"
@@ -581,28 +577,19 @@ def test_where_most_rounds_are_disturbed_all_of_them_count_and_that_is_said(monk
     ("change", "words"),
     [
         ({"contenders": {"a": "X"}}, "takes 2 to 12 contenders, not 1"),
-        ({"contenders": {}, "control": True}, "takes 1 to 12 contender, not 0"),
+        ({"contenders": {}, "control": True}, "takes 1 to 12 contenders, not 0"),
         ({"contenders": {str(number): "X" for number in range(13)}}, "not 13"),
         ({"contenders": ["X", "X"]}, "a mapping of labels to contenders"),
-        ({"contenders": {"a": "X", "": "X"}}, "a mapping of labels to contenders"),
         ({"contenders": {"a": "X", "b": 8000}}, "contender 'b': expected a configuration, a server of serve"),
         ({"contenders": {"a": "X", "a again": "X"}, "control": True}, "choose another label"),
         ({"path": {"a": "/"}}, "path names a; the contenders are a, b"),
         ({"path": "page"}, "begins with a slash"),
         ({"load": {"a": lab.closed(1), "c": lab.closed(1)}}, "load names a, c"),
         ({"load": lab.closed([1, 2])}, "takes one load"),
-        ({"load": 10}, "takes one load"),
         ({"rounds": 0}, "from 1 to 500, and at least 4 for a verdict"),
-        ({"rounds": True}, "from 1 to 500"),
-        ({"rounds": 2.5}, "from 1 to 500"),
         ({"budget": 0}, "budget=0: expected a number above 0"),
-        ({"budget": float("nan")}, "budget=nan"),
-        ({"budget": 1e9}, "up to 3,600"),
-        ({"width": "narrow"}, "width='narrow'"),
         ({"width": -0.1}, "width=-0.1"),
         ({"seed": "7"}, "seed='7': expected a whole number"),
-        ({"seed": 1.5}, "seed=1.5"),
-        ({"seed": True}, "seed=True"),
         ({"seconds": 0}, "from 0.01 to 600"),
         ({"expect": ""}, "a text that each answer holds"),
     ],
@@ -638,9 +625,9 @@ def test_a_contender_that_is_slower_by_three_milliseconds_in_ten_is_called_slowe
             result = lab.compare(
                 {"quick": quick.url, "late": late.url}, "/", lab.closed(4), rounds=5, seconds=0.15, warmup=0.05
             )
-            assert result.verdict("late", "quick") == "slower"
-            assert result.verdict("late", "quick", "p50") == "slower"
-            assert result.verdict("quick", "late", "p50") == "faster"
+            assert verdict(result, "late", "quick") == "slower"
+            assert verdict(result, "late", "quick", "p50") == "slower"
+            assert verdict(result, "quick", "late", "p50") == "faster"
             assert result.ratio("late", "quick", "p50").low > 1.15
 
 
@@ -693,7 +680,7 @@ def test_a_contender_that_dies_on_the_way_is_doubted_and_does_not_hold_up_the_re
     assert any(
         "of doomed are invalid: the server ended during the run" in caveat for caveat in result.caveats("doomed")
     )
-    assert result.verdict("doomed", "fine") == "cannot tell"
+    assert verdict(result, "doomed", "fine") == "cannot tell"
     assert result.ratio("fine", "doomed").caveats
     assert all(len(run.samples) == run.about.started for run in (*result.runs("doomed"), *result.runs("fine")))
 
@@ -720,7 +707,7 @@ def test_of_twenty_real_comparisons_of_a_thing_with_itself_no_more_than_stated_c
         with ExitStack() as stack:
             pair = {label: stack.enter_context(lab.serve(BARE)) for label in ("one", "same")}
             for _ in range(4):
-                result = lab.compare(pair, "/", lab.closed(4), rounds=5, seconds=0.08, warmup=0.03)
+                result = lab.compare(pair, "/", lab.closed(4), rounds=5, seconds=0.04, warmup=0.01)
                 called.append({metric: str(result.ratio("same", "one", metric)) for metric in call(result)})
     assert len(called) == 20
     assert sum(bool(figures) for figures in called) <= FALSE_ALARMS * 20, called

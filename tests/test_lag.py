@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +27,16 @@ import pytest
 import uvloop
 
 import requestlab as lab
-from requestlab.trace.blocking import COLUMNS, blocks, lag_summary
+from requestlab.trace.blocking import COLUMNS, blocks, idle_floors
 from requestlab.trace.culprit import who_took_most, who_was_seen_most
-from requestlab.trace.reader import TraceReader
-from requestlab.trace.trace import Trace
+from requestlab.trace.trace import Trace, TraceReader
 from requestlab.worker import heartbeat, probe
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.recorder import Recorder
 from requestlab.worker.sampler import SIGNAL
 from requestlab.worker.schema import IN_CALL, IN_LOCK, IN_LOOP, OWN
 from requestlab.worker.stack import short_path
-from tests.blocking_app import BlockingServer, blocking_server
+from tests.blocking_app import BlockingServer, Truth, blocking_server, burn_here
 from tests.made_runs import START
 from tests.made_trace import Notes, inside
 
@@ -54,7 +53,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-def ask(server: BlockingServer, path: str, times: int, pause_s: float = 0.0137) -> tuple[Trace, list[tuple[int, int]]]:
+def ask(server: BlockingServer, path: str, times: int, pause_s: float = 0.0137) -> tuple[Trace, list[Truth]]:
     """Ask so often; return what the probe wrote meanwhile, and the true blocks."""
     with TraceReader(str(server.directory)) as recording:
         time.sleep(0.02)  # some quiet ticks come first
@@ -65,11 +64,11 @@ def ask(server: BlockingServer, path: str, times: int, pause_s: float = 0.0137) 
         return recording.read(), truths
 
 
-def reports(trace: Trace, truths: list[tuple[int, int]]) -> pd.DataFrame:
+def reports(trace: Trace, truths: list[Truth]) -> pd.DataFrame:
     """Return the block that has most of each true one; all must have been reported."""
     table = blocks(trace)
     found = []
-    for begin, end in truths:
+    for begin, end, _ in truths:
         common = np.minimum(table["end"], end) - np.maximum(table["begin"], begin)
         assert common.max() > 0, f"not reported: {(begin, end)}"
         found.append(common.idxmax())
@@ -95,7 +94,7 @@ def test_a_block_is_reported_with_its_length_within_2_ms_and_5_percent_and_with_
     trace, truths = ask(server, f"/{way}?ms={ms}", times=5 if ms == 300 else 11)
 
     found = reports(trace, truths)
-    true_ms = np.array([(end - begin) / MS for begin, end in truths])
+    true_ms = np.array([(end - begin) / MS for begin, end, _ in truths])
     assert (found["ms"] - true_ms).abs().median() <= 2 + 0.05 * np.median(true_ms)
     assert most(found["cause"]) == cause
     named = found[found["where"] != ""]
@@ -107,27 +106,24 @@ def test_a_block_is_reported_with_its_length_within_2_ms_and_5_percent_and_with_
             assert set(named["where"]) == {line_of("time.sleep(ms / 1000)")}
 
 
-MAX_WRONG = 0.01
-"""One in some thousand blocks has been named for what ran beside a sleep of 3 ms, on one processor."""
-
-
 @pytest.mark.parametrize("interval_ms", [0.5, 5, 20])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_however_short_a_block_and_however_busy_the_machine_hardly_a_name_is_wrong_and_from_10_ms_on_most_are_known(
+def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and_from_10_ms_on_most_are_known(
     loop, interval_ms, tmp_path
 ):
     with half_a_core_used(), blocking_server(loop, tmp_path, interval_ms) as server:
         names = {}
         for way in ("burn_here", "sleep_here", "wait_for_a_lock"):
             for ms in (2, 3, 5, 10, 20, 50):
-                trace, truths = ask(server, f"/{way}?ms={ms}", times=10)
+                trace, truths = ask(server, f"/{way}?ms={ms}", times=6)
                 table = blocks(trace)
-                ours = [((table["begin"] < end) & (table["end"] > begin)).to_numpy() for begin, end in truths]
+                certain = [truth for truth in truths if truth.innocent_ns < MS]
+                ours = [((table["begin"] < end) & (table["end"] > begin)).to_numpy() for begin, end, _ in certain]
                 names[way, ms] = Counter(table[np.logical_or.reduce(ours)]["function"])
 
     wrong = {case: found for case, found in names.items() if set(found) - {case[0], ""}}
-    count = sum(number for case, found in wrong.items() for name, number in found.items() if name not in (case[0], ""))
-    assert count <= MAX_WRONG * sum(found.total() for found in names.values()), wrong
+    assert not wrong
+    assert all(names.values()), "of some case, no function around the block was short"
     long = sum((found for (_, ms), found in names.items() if ms >= 10), Counter())
     assert long[""] < long.total() / 2, names
     assert sum(found[way] for (way, ms), found in names.items() if ms == 5) > 0, names
@@ -163,7 +159,7 @@ def test_what_held_up_the_loop_is_told_apart_and_named(server, path, cause, func
 def test_a_thread_that_hogs_the_gil_is_told_from_what_blocks_the_loop_and_named(server):
     with TraceReader(str(server.directory)) as recording:
         time.sleep(0.02)
-        _, end = server.ask("/hog_the_gil?ms=600")
+        end = server.ask("/hog_the_gil?ms=600").end
         time.sleep(0.7)
         trace = recording.read()
 
@@ -222,10 +218,8 @@ def test_an_idle_loop_reports_its_floor_and_blames_no_code(server):
         time.sleep(1.5)
         trace = recording.read()
 
-    (row,) = lag_summary(trace).to_dict("records")
-    assert 0 < row["floor_ms"] < EVERY_NS / MS
-    assert row["floor_ms"] <= row["max_ms"]
-    assert row["late_share"] < 1
+    (floor_ms,) = idle_floors(trace).values()
+    assert 0 < floor_ms < EVERY_NS / MS
     table = blocks(trace)
     blamed = table[~table["cause"].isin(("not scheduled", "unknown"))]  # collecting garbage is code, too
     assert blamed["ms"].sum() < 0.02 * 1500
@@ -402,23 +396,10 @@ def test_of_threads_that_computed_the_function_seen_most_is_named():
     assert who_was_seen_most([IN_LOOP]) == who_was_seen_most([]) == ("", "")
 
 
-def test_the_lag_is_weighted_by_time():
-    notes = Notes()
-    for due in range(2, 20, 2):
-        notes.tick(due, due if due < 10 else 20)
-
-    (row,) = lag_summary(inside(notes)).to_dict("records")
-
-    assert row["ticks"] == 9
-    assert row["mean_ms"] == pytest.approx((10 + 8 + 6 + 4 + 2) / 9)
-    assert row["max_ms"] == 10
-    assert row["floor_ms"] == 0
-
-
 def test_where_nothing_was_recorded_there_are_no_blocks():
     nothing = inside()
     assert list(blocks(nothing).columns) == list(COLUMNS)
-    assert len(blocks(nothing)) == len(lag_summary(nothing)) == 0
+    assert len(blocks(nothing)) == len(idle_floors(nothing)) == 0
 
 
 def test_file_names_are_short_and_say_what_is_not_the_applications():
@@ -477,7 +458,7 @@ def test_while_a_loop_is_not_run_nothing_is_late(name, tmp_path):
         inside = recording.read()
 
     assert len(inside.ticks) >= 30
-    assert lag_summary(inside)["max_ms"].max() < 200
+    assert (inside.ticks["ran"] - inside.ticks["due"]).max() < 200 * MS
 
 
 def test_a_signal_handler_of_the_project_stays_in_place(tmp_path):
@@ -511,6 +492,34 @@ def test_a_loop_that_is_not_in_the_main_thread_is_watched_too(tmp_path):
     assert (longest["cause"], longest["function"]) == ("blocking call", "block")
 
 
+@pytest.mark.parametrize("name", LOOPS)
+def test_of_many_short_steps_in_a_row_nothing_is_written_and_a_long_one_among_them_is_named(name, tmp_path):
+    """A busy loop is always late. To write down who was at work at each of its moments would cost it a tenth of its time."""
+
+    async def steps(count: int, ms: float) -> None:
+        for _ in range(count):
+            burn_here(ms)
+            await asyncio.sleep(0)
+
+    async def busy(ms: float) -> None:
+        probe.start(recorder)
+        await asyncio.sleep(0.05)
+        await asyncio.gather(*(steps(count=20, ms=0.4) for _ in range(20)), steps(count=10, ms=ms))
+
+    with TraceReader(str(tmp_path)) as recording:
+        recorder = Recorder(str(tmp_path), "ticks", 4096)
+        looks, named = {}, {}
+        for ms in (0.4, 20):
+            with closing(new_loop(name)) as loop:
+                loop.run_until_complete(busy(ms))
+            trace = recording.read()
+            looks[ms], named[ms] = len(trace.looks), set(blocks(trace)["function"])
+
+    assert looks[0.4] < looks[20] / 4
+    assert "burn_here" not in named[0.4]
+    assert "burn_here" in named[20]
+
+
 def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "MAX_ROWS", 10)
 
@@ -527,7 +536,6 @@ def test_a_block_longer_than_rows_are_written_for_keeps_its_length(tmp_path, mon
 
     assert len(inside.ticks) < 100
     assert blocks(inside)["ms"].max() >= 295
-    assert lag_summary(inside)["ticks"].sum() >= 150
 
 
 def test_a_forked_child_writes_nothing(tmp_path):

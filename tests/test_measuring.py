@@ -38,31 +38,24 @@ def test_a_fixed_number_of_requests_is_sent_exactly_and_seen_by_the_server():
     assert run.connections == 7
 
 
-def test_every_request_is_planned_sent_answered_in_that_order(server):
-    requests = lab.measure(server, "/sync/page/", lab.closed(users=3), seconds=0.3).requests
+def test_every_request_is_planned_sent_answered_in_that_order_and_only_after_its_users_last_was_answered(server):
+    requests = lab.measure(server, "/sync/page/", lab.closed(users=4), seconds=0.3).requests
     assert len(requests) > 10
     assert (requests["planned"] <= requests["sent"]).all()
     assert (requests["sent"] < requests["first_byte"]).all()
     assert (requests["first_byte"] <= requests["done"]).all()
     assert requests["planned"].is_monotonic_increasing
-
-
-def test_a_user_sends_its_next_request_only_after_the_last_was_answered(server):
-    requests = lab.measure(server, "/sync/page/", lab.closed(users=4), seconds=0.3).requests
     for _, own in requests.groupby("user"):
         assert (own["planned"].to_numpy()[1:] >= own["done"].to_numpy()[:-1]).all()
 
 
-def test_waiting_is_measured_as_waiting(server):
-    run = lab.measure(server, "/sync/wait/?ms=40", lab.closed(users=1), seconds=0.5)
-    assert run.response_ms.min() >= 40
-    assert run.summary["throughput"] <= 25
-    assert run.summary["cpu_per_request"] < 20  # a thread that sleeps uses no CPU
-
-
-def test_cpu_is_measured_as_cpu(server):
-    run = lab.measure(server, "/sync/burn/?ms=20", lab.closed(users=1), seconds=0.5)
-    assert run.summary["cpu_per_request"] >= 19  # nearly all of it within the stretch, at both of its ends
+def test_waiting_is_measured_as_waiting_and_cpu_as_cpu(server):
+    waits = lab.measure(server, "/sync/wait/?ms=40", lab.closed(users=1), seconds=0.5)
+    burns = lab.measure(server, "/sync/burn/?ms=20", lab.closed(users=1), seconds=0.5)
+    assert waits.response_ms.min() >= 40
+    assert waits.summary["throughput"] <= 25
+    assert waits.summary["cpu_per_request"] < 20  # a thread that sleeps uses no CPU
+    assert burns.summary["cpu_per_request"] >= 19  # nearly all of it within the stretch, at both of its ends
 
 
 def test_warm_up_is_kept_apart_and_in_no_summary(server):
@@ -93,29 +86,24 @@ def test_versions_and_machine_travel_with_the_run(server):
     assert machine.python == ".".join(map(str, sys.version_info[:3]))
     assert all(machine.versions[name] for name in ("django", "asgiref", "gunicorn", "uvicorn", "uvloop"))
     assert machine.cores >= machine.usable_cores >= 1
-    assert about.configuration.server == "gunicorn-sync"
-    assert about.capacity == 1
+    assert (about.configuration.server, about.capacity, about.nonce) == ("gunicorn-sync", 1, True)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"path": "sync/page/"}, "begins with a slash"),
-        ({"path": None}, "begins with a slash"),
         ({"load": 10}, r"requestlab\.closed"),
         ({"seconds": 0}, "from 0.01 to 600"),
         ({"seconds": float("nan")}, "from 0.01 to 600"),
-        ({"seconds": "2"}, "from 0.01 to 600"),
         ({"timeout": 1e9}, "from 0.01 to 120"),
         ({"warmup": -1}, "from 0 to 600"),
         ({"warmup": 0.5}, "has no warm-up"),
         ({"expect": ""}, "a text that each answer holds"),
-        ({"expect": b"page"}, "a text that each answer holds"),
         ({"client": "curl"}, "expected one of: lab, httpx"),
         ({"client": "httpx", "load": lab.open(10)}, "knows closed loops with kept connections only"),
         ({"client": "httpx", "load": lab.closed(1, keep_alive=False)}, "knows closed loops with kept connections only"),
         ({"load": lab.open(20_000), "seconds": 101}, "more than 2,000,000 requests"),
-        ({"load": lab.open(rate=[10, 20_000]), "seconds": 101}, "more than 2,000,000 requests"),
         ({"target": 8000}, "a server of serve"),
         ({"target": "http://127.0.0.1:99999"}, "not an address|expected an address"),
         ({"target": "https://127.0.0.1"}, "plain HTTP only"),

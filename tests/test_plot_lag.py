@@ -13,7 +13,7 @@ from matplotlib.patches import Polygon
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.lag import Block, Loop, culprits, finding, loops
+from requestlab.measurement.lag import HeldUp, Loop, culprits, finding, loops
 from requestlab.plots import style
 from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
@@ -311,7 +311,7 @@ def test_a_callback_due_at_a_random_moment_waits_half_of_a_block():
 
 
 def block(ms, cause="blocking code", where="a.py:1", function="f", view=""):
-    return Block(0.0, ms, ms, cause, where, function, view)
+    return HeldUp(0.0, ms, ms, cause, where, function, view)
 
 
 def loop_of(*blocks):

@@ -14,7 +14,7 @@ import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement import timeline as scenes
-from requestlab.measurement.timeline import Block, named, scene
+from requestlab.measurement.timeline import LateLoop, named, scene
 from requestlab.plots.marks import spread
 from requestlab.plots.timeline import STATES, timeline
 from requestlab.trace.activity import (
@@ -403,7 +403,7 @@ def blocked(visitors=4, name="shop.views.block", begin=10, end=60, slices=1, oth
 
 
 def test_the_title_leads_with_a_late_loop_the_view_it_was_busy_with_and_who_waited_for_it():
-    assert scene(blocked()).stuck == Block(48, "busy with the view block", 3, False)
+    assert scene(blocked()).stuck == LateLoop(48, "busy with the view block", 3, False)
     assert title_of(blocked()) == (
         "The event loop was late by up to 48 ms, busy with the view block: 3 of 4 requests under async waited for it."
     )
@@ -414,7 +414,7 @@ def test_the_title_leads_with_a_late_loop_the_view_it_was_busy_with_and_who_wait
 
 
 def test_a_view_is_named_where_it_ran_for_most_of_the_late_stretch_in_however_many_requests():
-    assert scene(blocked(name="shop.views.burn", slices=10)).stuck == Block(48, "busy with the view burn", 3, False)
+    assert scene(blocked(name="shop.views.burn", slices=10)).stuck == LateLoop(48, "busy with the view burn", 3, False)
     notes = Notes()
     whole = notes.row("request", 5, 60)
     view = notes.row("view", 6, 12, parent=whole, name="shop.views.page")
@@ -423,7 +423,7 @@ def test_a_view_is_named_where_it_ran_for_most_of_the_late_stretch_in_however_ma
     notes.tick(4, 4)
     notes.tick(6, 60)
     run = run_inside(lab.ASYNC, [{"planned": 4, "done": 61}, {"planned": 20, "done": 72, "number": 2}], notes)
-    assert scene(run).stuck == Block(54, "", 1, False)
+    assert scene(run).stuck == LateLoop(54, "", 1, False)
 
 
 def test_who_awaited_something_to_the_end_of_the_late_stretch_may_have_waited_for_the_loop():
@@ -435,7 +435,7 @@ def test_who_awaited_something_to_the_end_of_the_late_stretch_may_have_waited_fo
     notes.tick(4, 4)
     notes.tick(8, 65)
     run = run_inside(lab.ASYNC, [{"planned": 4, "done": 71}, {"planned": 20, "done": 68, "number": 2}], notes)
-    assert scene(run).stuck == Block(57, "", 1, True)
+    assert scene(run).stuck == LateLoop(57, "", 1, True)
     assert "at least 1 of 2 requests under async waited for it" in title_of(run)
 
 

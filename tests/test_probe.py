@@ -24,33 +24,20 @@ def who(served):
     return measure
 
 
-def test_a_sync_worker_runs_every_view_in_its_one_thread(who):
-    run = who("/sync/wait/?ms=20")
-    assert run.requests["thread"].nunique() == 1
-    assert not run.requests["on_loop"].any()
-    assert run.threads["threads"].max() == 1
-
-
-def test_gthread_runs_views_in_its_pool_and_in_no_more(who):
-    run = who("/sync/wait/?ms=50", server="gunicorn-gthread", threads=4)
-    assert run.requests["thread"].nunique() == 4
-    assert not run.requests["on_loop"].any()
+def test_a_sync_worker_runs_every_view_in_its_one_thread_and_gthread_in_its_pool(who):
+    alone, pool = who("/sync/wait/?ms=20"), who("/sync/wait/?ms=50", server="gunicorn-gthread", threads=4)
+    assert alone.threads["threads"].max() == 1
+    assert [run.requests["thread"].nunique() for run in (alone, pool)] == [1, 4]
+    assert not any(run.requests["on_loop"].any() for run in (alone, pool))
 
 
 @pytest.mark.parametrize("server", ASGI)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_sync_views_under_asgi_each_get_a_thread_off_the_event_loop(server, loop, who):
-    run = who("/sync/wait/?ms=300", server=server, loop=loop)
-    assert run.requests["thread"].nunique() == AT_ONCE
-    assert not run.requests["on_loop"].any()
-
-
-@pytest.mark.parametrize("server", ASGI)
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_async_views_all_run_on_the_one_event_loop(server, loop, who):
-    run = who("/async/wait/?ms=50", server=server, loop=loop)
-    assert run.requests["thread"].nunique() == 1
-    assert run.requests["on_loop"].all()
+def test_under_asgi_sync_views_each_get_a_thread_and_async_views_share_the_event_loop(server, loop, who):
+    for path, threads in (("/sync/wait/?ms=300", AT_ONCE), ("/async/wait/?ms=50", 1)):
+        run = who(path, server=server, loop=loop)
+        assert run.requests["thread"].nunique() == threads
+        assert set(run.requests["on_loop"]) == {threads == 1}
 
 
 def test_an_async_view_under_wsgi_runs_a_loop_of_its_own_each_time(who):
@@ -72,16 +59,12 @@ def test_a_bare_callable_is_noted_where_it_is_called(server, on_loop, who):
     assert set(run.requests["on_loop"]) == {on_loop}
 
 
-def test_a_request_that_never_reaches_a_view_still_says_who_answered_it():
+def test_a_request_that_never_reaches_a_view_still_says_who_answered_it_and_threads_are_counted_while_they_live():
     with lab.serve(lab.MIXED, probe=True) as server:
-        run = lab.measure(server, "/nowhere/", lab.closed(2, each=2))
-    assert set(run.requests["status"]) == {404}
-    assert set(run.requests["pid"]) == set(server.pids)
-
-
-def test_threads_are_counted_while_they_live():
-    with lab.serve(lab.MIXED, probe=True) as server:
+        nowhere = lab.measure(server, "/nowhere/", lab.closed(2, each=2))
         run = lab.measure(server, "/sync/wait/?ms=300", lab.closed(AT_ONCE, each=1))
+    assert set(nowhere.requests["status"]) == {404}
+    assert set(nowhere.requests["pid"]) == set(server.pids)
     counts = run.threads["threads"]
     assert counts.iloc[0] < AT_ONCE <= counts.max()
     assert run.threads["time"].is_monotonic_increasing
@@ -90,7 +73,5 @@ def test_threads_are_counted_while_they_live():
 def test_the_probe_is_off_unless_asked_for():
     with lab.serve(lab.SYNC) as server:
         run = lab.measure(server, "/sync/page/", lab.closed(2, each=2))
-    assert run.requests["pid"].isna().all()
-    assert run.requests["thread"].isna().all()
-    assert run.requests["on_loop"].isna().all()
-    assert run.threads.empty
+    assert run.requests[["pid", "thread", "on_loop"]].isna().all(axis=None)
+    assert all(table.empty for table in (run.threads, run.spans, run.crossings, run.ticks))

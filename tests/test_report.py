@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,12 +13,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from matplotlib.figure import Figure
 from nbformat import v4
-from PIL import Image
 
 from requestlab import cli
 from requestlab.claims.ledger import FILE, MACHINE_FILE
@@ -136,7 +131,7 @@ def test_the_page_begins_with_the_machine_and_the_ledger_of_all_claims(made, tex
     assert "The first lesson" in text[places[0] : places[1]]
 
 
-def test_the_page_loads_nothing_and_runs_nothing(text):
+def test_the_page_loads_nothing_runs_nothing_and_has_one_heading_above_those_of_lessons(text):
     elements = Elements(text)
     for tag in ("script", "link", "iframe", "object", "embed", "base"):  # the code that made them is shown, as text
         assert elements.of(tag) == []
@@ -145,23 +140,21 @@ def test_the_page_loads_nothing_and_runs_nothing(text):
     assert not [1 for _, attributes in elements.found for name in attributes if name.startswith("on")]
     assert "a picture" in text
     assert ">kept</p>" in text
+    assert len(elements.of("h1")) == 1
+    assert text.count("The second lesson</h2>") == 1
 
 
-def test_links_between_lessons_lead_to_places_on_the_page(text):
+def test_links_between_lessons_lead_to_places_on_the_page_of_which_none_is_there_twice(text):
     elements = Elements(text)
     targets = [link["href"] for link in elements.of("a") if "href" in link]
     inside = {target[1:] for target in targets if target.startswith("#")}
     assert inside <= set(elements.ids)
+    assert len(elements.ids) == len(set(elements.ids))
     assert {"lesson-03-second", "contents", "02-first--Key-points"} <= inside
     assert "https://www.djangoproject.com/" in targets
     here = [target for target in targets if not target.startswith("https://")]
     assert not [target for target in here if "ipynb" in target or ".md" in target]
     assert "one not here" in text
-
-
-def test_no_anchor_is_there_twice(text):
-    ids = Elements(text).ids
-    assert len(ids) == len(set(ids))
 
 
 def test_solutions_are_executed_and_folded(text):
@@ -170,11 +163,6 @@ def test_solutions_are_executed_and_folded(text):
     folded = after.partition("</details>")[0]
     assert folded.startswith("<summary>Solution</summary>")
     assert folded.count("the answer") == 2
-
-
-def test_each_heading_but_the_first_is_below_the_pages_own(text):
-    assert len(Elements(text).of("h1")) == 1
-    assert text.count("The second lesson</h2>") == 1
 
 
 def test_what_is_being_done_is_told(made):
@@ -213,30 +201,27 @@ def test_a_kernel_that_does_not_start_says_why(tmp_path, monkeypatch):
 
 
 def test_a_report_replaces_a_report_and_nothing_else(tmp_path):
-    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n", "1")
-    out = tmp_path / "out"
+    out, file = tmp_path / "out", tmp_path / "file"
     out.mkdir()
-    make_report([lesson], out)
+    file.touch()
+    make_report([], out)
     (out / FILE).write_text("an older ledger")
-    make_report([lesson], out)
+    make_report([], out)
     assert (out / FILE).read_text() == ""
-    (out / "notes.txt").write_text("mine")
-    with pytest.raises(ReportError, match="more than a report"):
-        make_report([lesson], out)
+    refused = [(file, "is a file"), (tmp_path / "none" / "out", "there is no folder")]
+    for folder, why in [(out, "more than a report"), *refused]:
+        (out / "notes.txt").write_text("mine")
+        with pytest.raises(ReportError, match=why):
+            make_report([], folder)
     (out / "notes.txt").unlink()
     (out / PAGE).write_text("<html>somebody else's</html>")
     with pytest.raises(ReportError, match="more than a report"):
-        make_report([lesson], out)
-    with pytest.raises(ReportError, match="is a file"):
-        make_report([lesson], lesson)
-    with pytest.raises(ReportError, match="there is no folder"):
-        make_report([lesson], tmp_path / "none" / "out")
-    assert {path.name for path in tmp_path.iterdir()} == {"01-a.ipynb", "out"}
+        make_report([], out)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "out"}
 
 
 def test_a_report_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch):
-    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n")
-    make_report([lesson], tmp_path / "out")
+    make_report([], tmp_path / "out")
     before = (tmp_path / "out" / PAGE).read_bytes()
 
     def fail(*arguments):
@@ -244,25 +229,21 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypat
 
     monkeypatch.setattr(report, "render", fail)
     with pytest.raises(OSError, match="No space"):
-        make_report([lesson], tmp_path / "out")
+        make_report([], tmp_path / "out")
     assert (tmp_path / "out" / PAGE).read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"01-a.ipynb", "out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing_running_and_no_half_a_report(tmp_path, number):
-    mark = tmp_path / "begun"
-    lessons = [
-        notebook(
-            tmp_path / f"0{n}-long.ipynb",
-            "import requestlab as lab, pathlib, time\nserver = lab.serve(lab.NULL)\n"
-            f"pathlib.Path({str(mark)!r}).touch()\ntime.sleep(60)",
-        )
-        for n in (1, 2)
-    ]
-    temporary = tmp_path / "tmp"
+    mark, temporary = tmp_path / "begun", tmp_path / "tmp"
     temporary.mkdir()
-    command = [sys.executable, "-m", "requestlab.cli", "report", *map(str, lessons), "--output", str(tmp_path / "out")]
+    lesson = notebook(
+        tmp_path / "01-long.ipynb",
+        "import requestlab as lab, pathlib, time\nserver = lab.serve(lab.NULL)\n"
+        f"pathlib.Path({str(mark)!r}).touch()\ntime.sleep(60)",
+    )
+    command = [sys.executable, "-m", "requestlab.cli", "report", str(lesson), "--output", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(temporary)})
     deadline = time.monotonic() + 60
     while not mark.exists() and time.monotonic() < deadline:
@@ -274,8 +255,7 @@ def test_an_interrupt_leaves_nothing_running_and_no_half_a_report(tmp_path, numb
     assert time.monotonic() - before < 2
     assert said == ""
     assert left_after(2.0) == []
-    assert not (tmp_path / "out").exists()
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"01-long.ipynb", "begun", "tmp"}
     assert [path.name for path in temporary.iterdir() if path.name.startswith("requestlab-")] == []
 
 
@@ -299,6 +279,8 @@ def test_notebooks_are_found_by_name_number_and_path(tmp_path):
     ],
 )
 def test_a_name_that_is_no_notebooks_is_refused(tmp_path, names, message):
+    with pytest.raises(ConfigurationError, match="no notebooks"):
+        find_notebooks([], tmp_path)
     notebook(tmp_path / "01-a.ipynb", "1")
     notebook(tmp_path / "01-b.ipynb", "1")
     with pytest.raises(ConfigurationError) as refused:
@@ -306,30 +288,8 @@ def test_a_name_that_is_no_notebooks_is_refused(tmp_path, names, message):
     assert message in str(refused.value)
 
 
-def test_a_folder_without_notebooks_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="no notebooks"):
-        find_notebooks([], tmp_path)
-
-
 def ran(*arguments):
     return CliRunner().invoke(cli.commands, ["report", *map(str, arguments)])
-
-
-def test_the_command_says_what_it_made_and_exits_with_1_where_a_lesson_failed(tmp_path):
-    good = notebook(tmp_path / "01-good.ipynb", "# Good\n", JUDGE)
-    bad = notebook(tmp_path / "02-bad.ipynb", "# Bad\n", "1 / 0")
-    one = ran(good, "--output", tmp_path / "one", "--json")
-    assert one.exit_code == 0
-    told = json.loads(one.stdout)
-    assert told["page"] == str(tmp_path / "one" / PAGE)
-    assert [(row["claim"], row["quick"]) for row in told["verdicts"]] == [("everything-in-one-thread", True)]
-    two = ran(bad, "--full", "--output", tmp_path / "two")
-    assert two.exit_code == 1
-    assert "ZeroDivisionError: division by zero" in two.stdout
-    page = (tmp_path / "one" / PAGE).read_text()
-    assert "quick mode" in page
-    assert page.count(">quick</span>") == 1
-    assert "quick mode" not in (tmp_path / "two" / PAGE).read_text()
 
 
 PICTURE = """
@@ -342,59 +302,53 @@ Picture(figure, "it goes up & up.")
 """
 
 
-def test_figures_that_lessons_name_are_written_small_and_with_their_words(tmp_path):
-    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n", (PICTURE, ["figure:up", "solution"]), PICTURE, ("1", ["other"]))
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "notes.txt").write_text("mine")
-    done = ran(lesson, "--output", tmp_path / "out", "--figures", tmp_path / "docs", "--json")
+def test_the_command_writes_a_report_and_the_figures_that_lessons_name_and_says_what_it_made(tmp_path):
+    cells = ["# Good\n", JUDGE, (PICTURE, ["figure:up", "solution"]), PICTURE, ("1", ["other"])]
+    lesson = notebook(tmp_path / "01-good.ipynb", *cells)
+    docs, out = tmp_path / "docs", tmp_path / "out"
+    docs.mkdir()
+    (docs / "notes.txt").write_text("mine")
+    done = ran(lesson, "--output", out, "--figures", docs, "--json")
     assert done.exit_code == 0
-    told = json.loads(done.stdout)["figures"]
-    assert told == [{"path": str(tmp_path / "docs" / "up.png"), "lesson": "01-a", "alt": "it goes up & up."}]
-    assert {path.name for path in (tmp_path / "docs").iterdir()} == {"notes.txt", "up.png"}
-    written, shown = (tmp_path / "docs" / "up.png").read_bytes(), (tmp_path / "out" / PAGE).read_text()
-    on_page = base64.b64decode(re.search(r'src="data:image/webp;base64,([^"]+)"', shown)[1])
-    one, other = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (written, on_page))
-    assert one.shape == other.shape
-    assert np.abs(one - other).max() < 26
+    told = json.loads(done.stdout)
+    assert told["page"] == str(out / PAGE)
+    assert [(row["claim"], row["quick"]) for row in told["verdicts"]] == [("everything-in-one-thread", True)]
+    assert told["figures"] == [{"path": str(docs / "up.png"), "lesson": "01-good", "alt": "it goes up & up."}]
+    assert {path.name for path in docs.iterdir()} == {"notes.txt", "up.png"}
+    page = (out / PAGE).read_text()
+    assert page.count(base64.b64encode((docs / "up.png").read_bytes()).decode()) == 2
+    assert "quick mode" in page
+    assert page.count(">quick</span>") == 1
 
 
-@pytest.mark.parametrize(("kind", "smaller"), [("PNG", 2), ("WEBP", 1.5)])
-def test_a_figure_is_made_small_and_no_colour_changes_by_more_than_can_be_seen(kind, smaller):
-    figure = Figure(figsize=(10, 5))
-    axes = figure.add_subplot(title="The quick brown fox")
-    axes.fill_between(range(9), range(9), color="#dde6ee")
-    axes.plot(range(9), "o-", label="jumps over")
-    written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=192)
-    small = figures.small(written.getvalue(), kind)
-    before, after = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), int) for one in (written.getvalue(), small))
-    assert len(small) < len(written.getvalue()) / smaller
-    assert np.abs(before - after).max() <= 8
-    assert (before == after).mean() > 0.95
+def test_the_command_exits_with_1_where_a_lesson_failed_and_its_missing_figure_is_no_second_failure(tmp_path):
+    bad = notebook(tmp_path / "02-bad.ipynb", "# Bad\n", "1 / 0", (PICTURE, ["figure:up"]))
+    done = ran(bad, "--full", "--output", tmp_path / "out", "--figures", tmp_path)
+    assert done.exit_code == 1
+    assert "ZeroDivisionError: division by zero" in done.stdout
+    assert "quick mode" not in (tmp_path / "out" / PAGE).read_text()
+    assert list(tmp_path.glob("*.png")) == []
 
 
 def test_a_cell_that_should_show_a_figure_and_does_not_is_an_error(tmp_path):
-    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n", ("'no figure'", ["figure:up"]))
-    (tmp_path / "docs").mkdir()
+    lesson = execute.load(notebook(tmp_path / "01-a.ipynb", ("'no figure'", ["figure:up"])))
     with pytest.raises(ReportError, match="tagged 'figure:up' and shows no figure"):
-        make_report([lesson], tmp_path / "out", figures=tmp_path / "docs")
-    done = ran(lesson, "--output", tmp_path / "out", "--figures", tmp_path / "nowhere")
-    assert (done.exit_code, "there is no folder" in done.output) == (1, True)
-
-
-def test_a_lesson_that_failed_has_no_figure_and_that_is_not_a_second_failure(tmp_path):
-    lesson = notebook(tmp_path / "01-a.ipynb", "# A\n", "1 / 0", (PICTURE, ["figure:up"]))
-    made = make_report([lesson], tmp_path / "out", figures=tmp_path)
-    assert (len(made.failed), made.figures) == (1, ())
+        figures.save_figures([execute.Executed("01-a", lesson, 1.0, "")], tmp_path)
 
 
 def test_what_cannot_be_a_report_is_one_message(tmp_path):
     (tmp_path / "02-text.ipynb").write_text("not a notebook")
-    for arguments in (["99"], ["none.ipynb"], [tmp_path / "02-text.ipynb", "--output", tmp_path / "out"]):
+    good = notebook(tmp_path / "01-a.ipynb", "1")
+    for arguments in (
+        ["99"],
+        ["none.ipynb"],
+        [tmp_path / "02-text.ipynb", "--output", tmp_path / "out"],
+        [good, "--output", tmp_path / "out", "--figures", tmp_path / "nowhere"],
+    ):
         result = ran(*arguments)
         assert result.exit_code == 1
         assert result.output.startswith("Error: ")
-    assert {path.name for path in tmp_path.iterdir()} == {"02-text.ipynb"}
+    assert {path.name for path in tmp_path.iterdir()} == {"01-a.ipynb", "02-text.ipynb"}
 
 
 def test_a_heading_is_the_first_of_the_notebook():

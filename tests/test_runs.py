@@ -28,14 +28,11 @@ def test_the_summary_is_computed_from_the_rows():
     assert summary["max"] == 100
     assert summary["errors"] == 0
     assert summary["cpu_per_request"] == 5.0
+    assert made([{"sent": START + 9 * MS}]).summary["p50"] == 10  # from planned, not from sent
     assert set(summary) == {
         *("throughput", "p50", "p95", "p99", "max", "service_p50", "service_p95", "service_p99", "late", "late_p99"),
         *("errors", "cpu_per_request", "validity", "reasons"),
     }
-
-
-def test_response_time_counts_from_planned_not_from_sent():
-    assert made([{"sent": START + 9_000_000}]).summary["p50"] == 10
 
 
 def test_an_answer_counts_by_the_share_of_its_time_that_lies_in_the_stretch():
@@ -57,8 +54,8 @@ def test_an_answer_counts_by_the_share_of_its_time_that_lies_in_the_stretch():
     assert run.summary["cpu_per_request"] == pytest.approx(500 / 2.5)
 
 
-@pytest.mark.parametrize("each_ms", [10, 300, 400, 700, 1_000, 1_600])
-@pytest.mark.parametrize("before_ms", [0, 100, 250, 333])
+@pytest.mark.parametrize("each_ms", [10, 300, 700, 1_600])
+@pytest.mark.parametrize("before_ms", [0, 333])
 @pytest.mark.parametrize("users", [1, 3])
 def test_users_who_go_in_step_have_their_throughput_exactly_wherever_the_stretch_begins(users, each_ms, before_ms):
     run = closed_loop(users, each_ms, before_ms=before_ms)
@@ -103,6 +100,7 @@ def test_a_run_without_answers_has_no_figures_and_is_invalid():
     summary = made([{"error": 3, "done": START}]).summary
     assert math.isnan(summary["p50"])
     assert math.isnan(summary["cpu_per_request"])
+    assert math.isnan(made([{}], server_cpu_ns=None).summary["cpu_per_request"])
     assert summary["throughput"] == 0
     assert summary["validity"] == "invalid"
 
@@ -116,10 +114,6 @@ def test_a_request_planned_in_the_warm_up_that_ends_later_is_a_row_whose_failure
     late = made([{"planned": START - 500_000_000, "done": START + 500_000_000, "error": 1}, {}])
     assert late.summary["errors"] == 1
     assert len(made([{"planned": START - 5, "done": START - 1}, {}]).warmup) == 1
-
-
-def test_an_unknown_server_has_no_cpu_figure():
-    assert math.isnan(made([{}], server_cpu_ns=None).summary["cpu_per_request"])
 
 
 @settings(max_examples=50, deadline=None)
@@ -145,6 +139,7 @@ def test_a_real_run_comes_back_with_the_same_table_and_summary(tmp_path):
     back = lab.load_run(run.save(tmp_path / "real.run"))
     pd.testing.assert_frame_equal(back.requests, run.requests)
     pd.testing.assert_frame_equal(back.threads, run.threads)
+    pd.testing.assert_frame_equal(back.spans, run.spans)
     assert back.summary == run.summary
     assert repr(back) == repr(run)
 

@@ -16,8 +16,8 @@ import requestlab as lab
 from requestlab.load.connection import CUT_SHORT, RESET, TIMEOUT, WRONG_BODY
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement import validity
-from requestlab.measurement.facts import CoreUse, RunFacts
 from requestlab.measurement.measure import use_of_cores
+from requestlab.measurement.record import CoreUse
 from requestlab.measurement.run import Run
 from requestlab.serving.upstream.statistics import UpstreamUse
 from tests.made_runs import END, MS, START, closed_loop, made, open_loop
@@ -177,11 +177,6 @@ def test_what_failed_may_or_may_not_have_reached_the_server(wrong, counted, word
     assert made([wrong] * 3 + [{}] * 97, counts={7: counted}).summary["validity"] == word
 
 
-def test_a_request_that_never_had_a_connection_is_not_a_lost_one():
-    run = made([{"user": -1} | NO_CONNECTION, {"user": 0} | NO_CONNECTION, {}], started=2)
-    assert "were sent, and" not in reasons(run)
-
-
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
@@ -226,28 +221,69 @@ def test_answers_that_are_only_unlike_or_slow_are_no_reason(rows):
     assert_valid(made(rows))
 
 
-def test_redirects_are_no_errors():
-    assert made(some(0.51, {"status": 302})).summary["errors"] == 0
-    assert "redirects" not in reasons(made([{"status": 400}] * 2_000))
+def with_users(run: Run, users: int) -> Run:
+    return replace(run, about=replace(run.about, users=users))
 
 
-# Loads
+def paused_after_a_failure() -> Run:
+    paused = closed_loop(users=2)
+    paused.samples[0, COLUMNS.index("error")] = RESET
+    return with_users(paused, 3)
 
 
-def test_a_load_that_was_cut_short_is_unfinished():
-    cut = made([{}] * 3, users=2, each=5)
-    assert cut.summary["reasons"][0] == "only 3 of 10 requests were sent before the time was over; give it more seconds"
-    assert "were sent before" not in reasons(made([{}] * 10, users=2, each=5))
+NEVER_CONNECTED = [{"user": -1} | NO_CONNECTION, {"user": 0} | NO_CONNECTION, {}]
+LATE, LITTLE = "did not keep its schedule", "Little's law"
+SENT_LATE = {"planned": START, "sent": START + 100 * MS, "done": END}
+STRADDLING = [
+    {"planned": begin, "sent": begin, "done": done}
+    for begin, done in ((-500, 500), (500, 1_900), (-900, -1))
+    for begin, done in [(START + begin * MS, START + done * MS)]
+]
+UNSERVED = [{"user": user, "done": END + MS if user >= 7 else END - MS} for user in range(10)]
+LATE_BY_3 = open_loop(rate=2_500, late_ms=3, held_back=12, connections=5_000)
 
 
-def test_a_schedule_that_was_not_kept_is_said_with_how_many_were_late():
-    late = open_loop(rate=2_500, late_ms=1.2)
-    assert late.summary["validity"] == "suspect"
-    assert late.summary["late"] == len(late.requests)
-    number = f"{len(late.requests):,}"
-    assert f"{number} of {number} requests were sent more than 1 ms after they were planned (p99 1.2 ms)" in reasons(
-        late
-    )
+@pytest.mark.parametrize(
+    ("run", "words", "said"),
+    [
+        (made(NEVER_CONNECTED, started=2), "were sent, and", False),
+        (made([{"status": 400}] * 2_000), "redirects", False),
+        (
+            made([{}] * 3, users=2, each=5),
+            "only 3 of 10 requests were sent before the time was over; give it more",
+            True,
+        ),
+        (made([{}] * 10, users=2, each=5), "were sent before", False),
+        (
+            open_loop(rate=2_500, late_ms=1.2),
+            "requests were sent more than 1 ms after they were planned (p99 1.2 ms)",
+            True,
+        ),
+        (LATE_BY_3, "all 5,000 connections were in use: 12 requests were held back until one was free", True),
+        (LATE_BY_3, LATE, False),
+        (with_users(closed_loop(users=40), 41), "40 requests were under way, and 41 users should have one each", True),
+        (with_users(closed_loop(users=100), 101), LITTLE, False),
+        (made([SENT_LATE], users=1), "the rest of the time was spent in the load process", True),
+        (paused_after_a_failure(), LITTLE, False),
+        (closed_loop(users=5, each=100), LITTLE, False),
+        (open_loop(rate=10), LITTLE, False),
+        (made(STRADDLING, users=1), LITTLE, False),
+        (made(UNSERVED, users=10), "3 of 10 users had no answer in 1 s: too short for so many, or unfair", True),
+        (made(UNSERVED[:7], users=7), "had no answer", False),
+        (made(UNSERVED, users=10, each=1), "had no answer", False),
+        (made([{}] * 30, counts={7: 30, 8: 0}), "evenly", False),
+        (made([{}] * 40, counts={7: 40, 8: 0}), "evenly", True),
+        (good(**generator(300), **on_cores(0.8, 0.2, 0)), "other processes", True),  # it has a core of its own
+        (good(**generator(wait_ms=200), **upstream(1)), "the upstream, or something else, ran there", True),
+    ],
+)
+def test_what_the_rows_say_is_told_and_nothing_else(run, words, said):
+    assert (words in reasons(run)) is said
+
+
+def test_requests_under_way_are_counted_from_sent_and_by_the_part_that_lies_in_the_stretch():
+    runs = [closed_loop(users=40), made([SENT_LATE]), made(STRADDLING)]
+    assert [run.mean_under_way for run in runs] == pytest.approx([40, 0.9, 1])
 
 
 @pytest.mark.parametrize(
@@ -256,13 +292,7 @@ def test_a_schedule_that_was_not_kept_is_said_with_how_many_were_late():
 def test_one_late_request_in_a_hundred_breaks_the_schedule_of_an_open_loop(late, about, broken):
     run = made([{"sent": START + 5 * MS}] * late + [{}] * (2_000 - late), **about)
     assert run.summary["late"] == late
-    assert ("did not keep its schedule" in reasons(run)) is broken
-
-
-def test_requests_that_were_held_back_say_that_connections_ran_out():
-    run = open_loop(rate=2_500, late_ms=3, held_back=12, connections=5_000)
-    assert "all 5,000 connections were in use: 12 requests were held back until one was free" in reasons(run)
-    assert "did not keep its schedule" not in reasons(run)
+    assert (LATE in reasons(run)) is broken
 
 
 def answers_of(takes_ms: Callable[[int], float], *, before: int = 250) -> list[dict[str, int]]:
@@ -315,57 +345,6 @@ def test_a_small_open_loop_is_not_overtaken_by_the_few_that_are_under_way_at_its
 )
 def test_a_server_that_keeps_up_is_not_overtaken_however_long_its_answers_take(takes_ms, rate):
     assert "did not keep up" not in reasons(made(answers_of(takes_ms), rate=rate))
-
-
-def test_users_who_do_not_all_have_a_request_under_way_break_littles_law():
-    assert closed_loop(users=40).mean_under_way == pytest.approx(40)
-    words = "on average 40 requests were under way, and 41 users should have one each (Little's law): the rest of the time was"
-    assert words in reasons(with_users(closed_loop(users=40), 41))
-    assert "Little's law" not in reasons(with_users(closed_loop(users=100), 101))
-
-
-def with_users(run: Run, users: int) -> Run:
-    return dataclasses.replace(run, about=replace(run.about, users=users))
-
-
-def test_littles_law_counts_from_sent_and_is_silent_where_a_user_paused_after_a_failure():
-    late = made([{"planned": START, "sent": START + 100 * MS, "done": END}], users=1)
-    assert late.mean_under_way == pytest.approx(0.9)
-    assert "the rest of the time was spent in the load process" in reasons(late)
-    paused = closed_loop(users=2)
-    paused.samples[0, COLUMNS.index("error")] = RESET
-    assert "Little's law" not in reasons(with_users(paused, 3))
-
-
-def test_a_fixed_number_of_requests_and_an_open_loop_owe_nothing_to_littles_law():
-    assert "Little's law" not in reasons(closed_loop(users=5, each=100))
-    assert "Little's law" not in reasons(open_loop(rate=10))
-
-
-def test_requests_that_straddle_the_ends_count_for_the_part_that_lies_inside():
-    times = [(START - 500 * MS, START + 500 * MS), (START + 500 * MS, END + 900 * MS), (START - 900 * MS, START - 1)]
-    run = made([{"planned": begin, "sent": begin, "done": done} for begin, done in times], users=1)
-    assert run.mean_under_way == pytest.approx(1)
-    assert "Little's law" not in reasons(run)
-
-
-def test_users_who_had_no_answer_are_counted():
-    rows = [{"user": user, "done": END + MS if user >= 7 else END - MS} for user in range(10)]
-    assert "3 of 10 users had no answer in 1 s: too short for so many, or unfair" in reasons(made(rows, users=10))
-    assert "had no answer" not in reasons(made(rows[:7], users=7))
-    assert "had no answer" not in reasons(made(rows, users=10, each=1))
-
-
-# Servers and machine
-
-
-def test_too_few_requests_say_nothing_of_how_workers_share():
-    assert "evenly" not in reasons(made([{}] * 30, counts={7: 30, 8: 0}))
-    assert "evenly" in reasons(made([{}] * 40, counts={7: 40, 8: 0}))
-
-
-def test_the_generator_is_another_process_where_it_has_a_core_of_its_own():
-    assert "other processes" in reasons(good(**generator(300), **on_cores(0.8, 0.2, 0)))
 
 
 def test_steal_is_that_of_the_core_that_lost_most_and_the_use_of_cores_is_that_of_all():
@@ -431,17 +410,6 @@ def test_what_disturbed_the_run_from_outside_is_named(about, words):
     assert validity.outside(good(**about)) == words
 
 
-def test_a_generator_that_shares_its_core_with_an_upstream_says_so():
-    run = good(**generator(wait_ms=200), **upstream(1))
-    assert "the upstream, or something else, ran there" in reasons(run)
-
-
-def test_evidence_from_outside_looks_at_no_request():
-    blind = good(rate=None, **generator(wait_ms=110))
-    object.__setattr__(blind, "samples", None)
-    assert validity.outside(blind) == "generator starved"
-
-
 def test_in_an_open_loop_it_looks_at_how_late_requests_were_sent_and_at_no_answer():
     late = [{"sent": START + 5 * MS, "done": START + 6 * MS}] * 100
     slow = [{"sent": START, "done": START + 900 * MS}] * 100
@@ -452,14 +420,6 @@ def test_in_an_open_loop_it_looks_at_how_late_requests_were_sent_and_at_no_answe
 
 
 # Against real servers
-
-
-def test_a_real_run_carries_all_that_is_asked_for():
-    with lab.serve(lab.SYNC) as server:
-        about = lab.measure(server, "/sync/page/", lab.closed(2), seconds=0.2).about
-    assert isinstance(about, RunFacts)
-    assert about.nonce is True
-    assert sum(about.counts.values()) == about.started
 
 
 def test_two_measurements_at_once_on_one_server_are_both_invalid():

@@ -18,7 +18,7 @@ import pytest
 
 import requestlab
 from requestlab.trace.blocking import blocks
-from requestlab.trace.reader import TraceReader
+from requestlab.trace.trace import TraceReader
 from requestlab.worker import environment
 from requestlab.worker.ready import READY_PATH, request_counts
 

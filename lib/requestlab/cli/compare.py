@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,24 +27,15 @@ from requestlab.comparison.compare import MAX_ROUNDS, check_limits
 from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import CONFIDENCE
 from requestlab.errors import LabError
-from requestlab.load.loads import Closed, Load, Steps
+from requestlab.load.loads import Steps
 from requestlab.load.target import Target, find_target
 from requestlab.measurement.measure import Settings, check
 from requestlab.system.values import to_plain
 from requestlab.system.wording import figure
 
 ROUNDS = 8
-HEADS = (
-    "",
-    "requests/s",
-    "p50 ms",
-    "p95 ms",
-    "p99 ms",
-    "CPU ms/request",
-    "failed",
-    "connections / requests",
-    "at once",
-)
+_FIGURES = ("requests/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms/request")
+_HEADS = ("", *_FIGURES, "failed", "connections / requests", "at once")
 _KNOCK_S = 2.0
 
 
@@ -100,12 +90,12 @@ def compare(
         raise click.UsageError("there is one target; give two or more, or --control to compare it with itself")
     load, settings = load_of(options), settings_of(options)
     assert not isinstance(load, Steps)
-    slice_s = Settings(**settings).warmup_of(load) + settings["seconds"]
     check(load, Settings(**settings))
     _check_figure(file)
-    wanted = rounds or _rounds_in(options["budget"], load, slice_s * (len(field) + options["control"]))
+    wanted = rounds or (ROUNDS if options["budget"] is None else MAX_ROUNDS)
     check_limits(wanted, options["budget"], options["width"])
-    _look_at(field.values(), remote, f"{load}, in {wanted} rounds of {settings['seconds']:g} s each")
+    length = f"in {wanted} rounds" if options["budget"] is None else f"for {options['budget']:g} s in rounds"
+    _look_at(field.values(), remote, f"{load}, {length} of {settings['seconds']:g} s each")
     result = comparing.compare(
         {label: one.target for label, one in field.items()},
         {label: one.path for label, one in field.items()},
@@ -120,15 +110,6 @@ def compare(
     _print(result, None if problem else file, as_json)
     if problem or (problem := why_not(result)):
         raise click.ClickException(problem)
-
-
-def _rounds_in(budget: float | None, load: Load, round_s: float) -> int:
-    """Return as many rounds as can fit into the budget at the very most; it is the budget that ends them."""
-    if budget is None or not budget > 0:
-        return ROUNDS
-    if isinstance(load, Closed) and load.each is not None:
-        return MAX_ROUNDS
-    return math.ceil(min(MAX_ROUNDS, budget / round_s))
 
 
 def _check_figure(file: Path | None) -> None:
@@ -200,7 +181,7 @@ def _print(result: Comparison, file: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({**_facts(result), "figure": file and str(file)})
         return
-    print_table([HEADS, *(_cells(result, label) for label in result.all_labels)], "<>")
+    print_table([_HEADS, *(_cells(result, label) for label in result.all_labels)], "<>")
     for label in result.labels[1:]:
         click.echo()
         for ratio in _ratios(result, label):

@@ -1,17 +1,13 @@
-"""`requestlab doctor`: what this machine is, how good the load client is on it, what can be told today, and warnings in words.
-
-The load client is measured against a server that does next to nothing: nothing on this machine can be seen to be faster than
-the ceiling, nor to take less time than the floor.
-"""
+"""`requestlab doctor`: what this machine is, how good the load client is on it, what can be told today, and warnings in words."""
 
 from __future__ import annotations
 
 import math
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import click
 import psutil
@@ -59,9 +55,8 @@ TWO_WRITES = Configuration(name="two small writes", server="uvicorn", applicatio
 class LoadClient:
     """What the load process did with so many users: medians over the slices.
 
-    `throughput` is in answers per second, `p50` and `p99` are response times in ms, `generator_cpu_per_request` is in ms,
-    `generator_share` is its part of one core, and `spread` how far the slices lay apart: (most - least) / median of the
-    throughput. A figure without evidence is NaN.
+    `throughput` is in answers per second, times are in ms, `generator_share` is its part of one core, and `spread` how far the
+    slices lay apart: (most - least) / median of the throughput. A figure without evidence is NaN.
     """
 
     users: int
@@ -75,11 +70,8 @@ class LoadClient:
 
 @dataclass(frozen=True)
 class Examination:
-    """What `examine` found.
-
-    `load_client` has an entry for each number of users, `keep_alive_p50` and `upstream_cpu_per_request` are in ms; `steal` is the
-    part of all CPU time that went to other machines; `resolution` says which differences a comparison can tell today.
-    """
+    """What `examine` found: the load client with each number of users, times in ms, and `steal`, the share of all CPU time that
+    went to other machines."""
 
     machine: Machine
     limits: Limits
@@ -91,16 +83,9 @@ class Examination:
     warnings: tuple[str, ...]
 
     @property
-    def floor(self) -> LoadClient:
-        """The load client with one user: less time than this cannot be seen."""
-        return self.load_client[0]
-
-    @property
     def upstream_ceiling(self) -> float:
-        """How many answers per second the upstream could give, had it a core to itself; NaN where that is not known.
-
-        From its CPU time: the load process would be at its own ceiling long before.
-        """
+        """How many answers per second the upstream could give, had it a core to itself: from its CPU time, since the load
+        process would be at its own ceiling long before."""
         return 1_000 / self.upstream_cpu_per_request if self.upstream_cpu_per_request else math.nan
 
     @property
@@ -120,7 +105,7 @@ def doctor(as_json: bool) -> None:
     """
     found = examine()
     if as_json:
-        derived = {"floor": found.floor, "trapped": found.trapped, "upstream_ceiling": found.upstream_ceiling}
+        derived = {"floor": found.load_client[0], "trapped": found.trapped, "upstream_ceiling": found.upstream_ceiling}
         print_json({**to_plain(found), **derived})
     else:
         _print(found)
@@ -139,44 +124,39 @@ def examine() -> Examination:
     Resources: three servers at a time and the load process for the time of the call.
     """
     around, facts = limits.limits(), machine.facts()
-    before = psutil.cpu_times()
-    slices, keep_alive, upstream = _measure_all()
+    psutil.cpu_times_percent()  # which tells of the time since the last call
+    runs = _measure_all()
     able = resolution.resolution()
-    steal = _steal(before, psutil.cpu_times())
-    load_client = tuple(_load_client(users, runs) for users, runs in slices.items())
-    p50 = _middle(keep_alive, "p50")
+    steal = psutil.cpu_times_percent().steal / 100
+    load_client = tuple(_load_client(users, runs[f"{users}"]) for users in USERS)
+    p50, upstream_cpu = _middle(runs["keep alive"], "p50"), _middle(runs["upstream"], "cpu_per_request")
     warnings = [
         *about_the_machine(facts, around),
         *about_the_load_client(load_client, p50, steal),
         *about_the_resolution(able),
     ]
-    upstream_cpu = _middle(upstream, "cpu_per_request")
     return Examination(facts, around, load_client, p50, upstream_cpu, steal, able, tuple(warnings))
 
 
-def _measure_all() -> tuple[dict[int, list[Run]], list[Run], list[Run]]:
+def _measure_all() -> dict[str, list[Run]]:
     """Measure in rounds, so that a bad moment of the machine falls on one slice of each kind and not on all of one.
 
     Return the slices of the null server by number of users, those of the self-test, and those of the upstream.
     """
-    slices: dict[int, list[Run]] = {users: [] for users in USERS}
-    keep_alive: list[Run] = []
-    behind: list[Run] = []
+    runs: dict[str, list[Run]] = defaultdict(list)
     with (
         Progress("the load client") as progress,
         serve(NULL) as null,
         serve(TWO_WRITES) as uvicorn,
         serve(UPSTREAM) as upstream,
     ):
-        each = [(null, "/", users, slices[users]) for users in USERS]
-        each += [(uvicorn, "/", 1, keep_alive), (upstream, UPSTREAM_PATH, UPSTREAM_USERS, behind)]
-        plan = each * ROUNDS
-        for done, (server, path, users, runs) in enumerate(plan):
+        each = [(f"{users}", null, "/", users) for users in USERS]
+        each += [("keep alive", uvicorn, "/", 1), ("upstream", upstream, UPSTREAM_PATH, UPSTREAM_USERS)]
+        for left, (kind, server, path, users) in zip(range(ROUNDS * len(each), 0, -1), each * ROUNDS, strict=True):
             what = f"measuring the load client, {server.configuration.label}, {closed(users=users)}"
-            left_s = (len(plan) - done) * (SLICE_S + WARMUP_S + OVERHEAD_S)
-            progress.step(what, left_s + STARTING_S + BUDGET_S)
-            runs.append(measure(server, path, closed(users=users), seconds=SLICE_S, warmup=WARMUP_S))
-    return slices, keep_alive, behind
+            progress.step(what, left * (SLICE_S + WARMUP_S + OVERHEAD_S) + STARTING_S + BUDGET_S)
+            runs[kind].append(measure(server, path, closed(users=users), seconds=SLICE_S, warmup=WARMUP_S))
+    return runs
 
 
 def _load_client(users: int, runs: list[Run]) -> LoadClient:
@@ -194,15 +174,8 @@ def _load_client(users: int, runs: list[Run]) -> LoadClient:
     )
 
 
-def _middle(runs: Iterable[Run], name: str) -> float:
+def _middle(runs: list[Run], name: str) -> float:
     return float(statistics.median(run.summary[name] for run in runs))
-
-
-def _steal(before: Any, after: Any) -> float:
-    spent = [late - early for early, late in zip(before, after, strict=True)]
-    names = before._fields
-    counted = sum(time for name, time in zip(names, spent, strict=True) if not name.startswith("guest"))
-    return spent[names.index("steal")] / counted if counted > 0 and "steal" in names else 0.0
 
 
 # Warnings

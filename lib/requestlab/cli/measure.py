@@ -60,6 +60,7 @@ def measure(target: str, path: str | None, save: Path | None, remote: bool, as_j
     if options["seed"] is not None and options["arrivals"] != "poisson":
         raise click.UsageError("--seed is for --arrivals poisson; all other loads leave nothing to chance")
     load, settings = load_of(options), settings_of(options)
+    measuring.check(load, measuring.Settings(**settings))  # before anything is announced or started
     if save is not None and isinstance(load, Steps):
         raise click.UsageError(f"--save keeps one run, and this ramp makes {len(load.loads)}; leave it out")
     if target in NAMED:
@@ -77,10 +78,9 @@ def measure(target: str, path: str | None, save: Path | None, remote: bool, as_j
 def _measure_configuration(
     name: str, path: str | None, options: dict[str, Any], load: Load | Steps, settings: dict[str, Any]
 ) -> Run | Ramp:
-    wanted, path = configuration(name, options), path or DEFAULT_PATH[name]
+    path = path or DEFAULT_PATH[name]
     check_path(path)
-    measuring.check(load, measuring.Settings(**settings))  # before a server is started for nothing
-    with serve(wanted) as server:
+    with serve(configuration(name, options)) as server:
         return measuring.measure(server, path, load, **settings)
 
 
@@ -88,11 +88,9 @@ def _measure_address(
     target: str, path: str | None, options: dict[str, Any], load: Load | Steps, settings: dict[str, Any], remote: bool
 ) -> Run | Ramp:
     base, path = split(target, path)
-    if taken := next(iter(given(options)), None):
-        raise click.UsageError(
-            f"--{taken.replace('_', '-')} is for a configuration ({', '.join(NAMED)}), which the lab serves itself"
-        )
-    measuring.check(load, measuring.Settings(**settings))  # before anything is announced
+    for name in given(options):
+        option = f"--{name.replace('_', '-')}"
+        raise click.UsageError(f"{option} is for a configuration ({', '.join(NAMED)}), which the lab serves itself")
     if remote:
         each = " each" if isinstance(load, Steps) else ""
         announce(find_target(base, path, remote), f"{load}, for {settings['seconds']:g} s{each} and the warm-up before")

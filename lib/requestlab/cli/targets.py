@@ -14,7 +14,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 import click
 
@@ -33,6 +32,7 @@ DEFAULT_PATH = {
 }
 """What a named configuration is asked for, unless said otherwise."""
 
+_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<host>://[^/?#]*)(?P<path>[^#]*)", re.IGNORECASE)
 
 _TYPES: dict[str, click.ParamType[Any]] = {
     "int": click.INT,
@@ -66,21 +66,22 @@ def contenders(texts: Sequence[str], path: str | None) -> dict[str, Contender]:
     found: dict[str, Contender] = {}
     for text in texts:
         one = contender(text, path)
-        if one.label in found:
+        if one.label not in found:
+            found[one.label] = one
+        elif one.label == text:
             raise click.UsageError(
-                f"{one.label!r} stands there twice; give one of them a label (again={text.partition('=')[2] or text}), "
-                "or use --control to compare a configuration with itself"
-                if one.label == text
-                else f"two contenders are called {one.label!r}; give one of them another label"
+                f"{text!r} stands there twice; give one of them a label (again={text}), or use --control to compare a "
+                "configuration with itself"
             )
-        found[one.label] = one
+        else:
+            raise click.UsageError(f"two contenders are called {one.label!r}; give one of them another label")
     return found
 
 
 def contender(text: str, path: str | None) -> Contender:
     """Return what one argument says."""
     label, target = _labelled(text)
-    if re.match(r"[a-z][a-z0-9+.-]*://", target, re.IGNORECASE):
+    if _ADDRESS.match(target):
         base, asked = split(target, path)
         return Contender(label, base, asked)
     variant, slash, own = target.partition("/")
@@ -130,31 +131,15 @@ def _neither(target: str) -> click.UsageError:
     )
 
 
-def split(target: str, path: str | None) -> tuple[str, str]:
+def split(address: str, path: str | None) -> tuple[str, str]:
     """Return the base of an address and the path, from TARGET and PATH; only one of them may say a path."""
-    if "://" not in target:
-        raise _neither(target)
-    parts = _parsed(target)
-    own = target.partition("://")[2].removeprefix(parts.netloc).partition("#")[0]  # geturl() would drop a lone "?"
+    parts = _ADDRESS.match(address)
+    if parts is None:
+        raise _neither(address)
+    own = parts["path"]
     if path is not None and own not in ("", "/"):
-        raise click.UsageError(f"{target!r} has a path already; leave out {path!r}, or the path of the address")
-    return f"{parts.scheme}://{parts.netloc}", path or ("" if own.startswith("/") else "/") + own
-
-
-def _parsed(address: str) -> SplitResult:
-    """Return the parts of an address, or raise ConfigurationError."""
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as problem:
-        raise ConfigurationError(f"{address!r} is not an address: {problem}") from None
-    if not address.isprintable():
-        raise ConfigurationError(f"{address!r} is not an address: it has control characters in it")
-    if port == 0:
-        raise ConfigurationError(f"{address!r} is not an address: no server has port 0")
-    if "@" in parts.netloc:
-        raise ConfigurationError("an address with a user name in it is not supported: the load sends no credentials")
-    return parts
+        raise click.UsageError(f"{address!r} has a path already; leave out {path!r}, or the path of the address")
+    return parts["scheme"].lower() + parts["host"], path or ("" if own.startswith("/") else "/") + own
 
 
 def check_path(path: str) -> None:

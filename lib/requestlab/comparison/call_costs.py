@@ -1,7 +1,6 @@
 """call_costs(): what one call of a function that does nothing costs, from a plain call to a thread and a loop of its own.
 
-The calls are made in a process of its own (`requestlab.comparison.call_costs_process`), in rounds, every way of calling once a
-round. This module starts that process and keeps what it answers.
+`call_costs_process` makes the calls, in a process of its own; this module starts it and keeps what it answers.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,8 +31,7 @@ MIN_SECONDS = 0.2
 MAX_BUSY_THREADS = 8
 
 DISTURBED = 0.2
-"""A round is disturbed where others took more than this share of the cores' time. Less of it does not reach a median: one
-other process that always wants the core takes half of it, and disturbs half of the calls once it has a quarter."""
+"""A round is disturbed where others took more than this share of the cores' time. Less of it does not reach a median."""
 
 MIN_LEFT = 0.5
 """Disturbed rounds are left out where at least this share of the rounds remains; otherwise all count, with a caveat."""
@@ -65,9 +63,8 @@ class ThreadsUsed:
 class CallCostsFacts:
     """What was asked of `call_costs`, and under what it was measured.
 
-    `what` says what each way of calling is, `calls` how many of each were timed, `threads_started` how many threads one call
-    starts. `loop_class` is that of the event loop, `new_loop_class` that of the one which a cold async_to_sync makes.
-    `disturbed` says by round, counted from 1, what disturbed it from outside.
+    `what` says what each way of calling is, `threads_started` how many threads one call starts, and `disturbed` by round,
+    counted from 1, what disturbed it from outside.
     """
 
     loop: str
@@ -76,10 +73,8 @@ class CallCostsFacts:
     busy_threads: int
     seed: int
     what: Mapping[str, str]
-    calls: Mapping[str, int]
     threads_started: Mapping[str, float]
     loop_class: str
-    new_loop_class: str
     cores: tuple[int, ...]
     disturbed: Mapping[int, str]
     caveats: tuple[str, ...]
@@ -97,10 +92,8 @@ class CallCosts:
     """What calls cost. Made by `call_costs`.
 
     `rounds` has a row a round and a column for each way to call: the median over the calls of that round, in µs. `means` has
-    their means, which show rare long waits for the GIL or for the core: with one other thread that computes, most crossings
-    may be as quick as ever, and one in ten takes 5 ms.
-    `brand_new_threads` says in which threads calls in a row ran, for `thread_sensitive=False` and `thread_sensitive=True`
-    (the latter within one ThreadSensitiveContext).
+    their means, which show rare long waits for the GIL or for the core. `brand_new_threads` says in which threads calls in a
+    row ran, for `thread_sensitive=False` and `thread_sensitive=True` (the latter within one ThreadSensitiveContext).
     """
 
     rounds: pd.DataFrame
@@ -113,14 +106,6 @@ class CallCosts:
         """The ways to call, cheapest kind first."""
         return list(self.rounds.columns)
 
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row for each way to call: `name`, its cost `p50_us` with the bounds `low_us` and `high_us` of its interval, in
-        µs, how many `rounds` it is from, and `mean_us`, the mean over calls instead of the median."""
-        costs = [(name, self.cost(name), self.cost(name, "mean")) for name in self.names]
-        rows = [(name, p50.value, p50.low, p50.high, p50.rounds, mean.value) for name, p50, mean in costs]
-        return pd.DataFrame(rows, columns=["name", "p50_us", "low_us", "high_us", "rounds", "mean_us"])
-
     def cost(self, name: str, of: str = "p50") -> Interval:
         """Return the cost of one way to call in µs, by the `p50` or the `mean` over calls: the geometric mean over the rounds,
         with its interval.
@@ -128,14 +113,15 @@ class CallCosts:
         Raises ConfigurationError for a name or a figure that there is not.
         """
         own = self._counted(name, of)
-        return self._with_caveats(intervals.ratio(own, [1.0] * len(own)))
+        return replace(intervals.ratio(own, [1.0] * len(own)), caveats=self.about.caveats)
 
     def ratio(self, over: str, under: str, of: str = "p50") -> Interval:
         """Return how many times the cost of `over` is that of `under`, from the ratio in each round.
 
         Raises ConfigurationError for a name or a figure that there is not.
         """
-        return self._with_caveats(intervals.ratio(self._counted(over, of), self._counted(under, of)))
+        found = intervals.ratio(self._counted(over, of), self._counted(under, of))
+        return replace(found, caveats=self.about.caveats)
 
     def __repr__(self) -> str:
         lines = wording.columns([_HEADS, *self._rows()], "<>")
@@ -180,9 +166,6 @@ class CallCosts:
         left_out = disturbed if _can_be_left_out(disturbed, len(self.rounds)) else {}
         return [float(value) for number, value in table[name].items() if number not in left_out]
 
-    def _with_caveats(self, found: Interval) -> Interval:
-        return replace(found, caveats=self.about.caveats)
-
 
 def call_costs(
     *,
@@ -197,10 +180,9 @@ def call_costs(
     >>> call_costs(loop="uvloop").cost("sync_to_async warm")
 
     Every way is measured once a round, in random order, for as long as `seconds` for all of it allow; the defaults are 10
-    rounds and 12 s, and less in quick mode (`requestlab.system.quick`). There are fewer rounds where calls are so slow that
-    more would not fit. `busy_threads` other threads of the process compute in Python meanwhile, and so want the GIL. A cost is
-    the median over the calls of a round; calls that take less than a few µs are timed in groups, and include a few ns of the
-    loop that makes them.
+    rounds and 12 s, and less in quick mode. There are fewer rounds where calls are so slow that more would not fit.
+    `busy_threads` other threads of the process compute in Python meanwhile, and so want the GIL. Calls that take less than a
+    few µs are timed in groups, and include a few ns of the loop that makes them.
 
     Raises ConfigurationError for values that cannot work, LabError where the process fails or does not end.
 
@@ -228,18 +210,15 @@ def _process() -> Child:
 
 
 def _ask(plan: Mapping[str, Any], tick: Callable[[], None]) -> dict[str, Any]:
-    """Let the process carry out the plan, and return what it answers; `tick` is called meanwhile."""
     deadline = time.monotonic() + plan["seconds"] + _PATIENCE_S
     with _process() as process:
         return dict(json.loads(process.ask(json.dumps(plan).encode() + b"\n", deadline, tick)))
 
 
 def _read(answer: dict[str, Any], plan: Mapping[str, Any]) -> CallCosts:
-    """Return what the process answered as CallCosts."""
     medians, means = (_table(answer.pop(key), list(answer["what"])) for key in ("medians_ns", "means_ns"))
     threads = {how: ThreadsUsed(**used) for how, used in answer.pop("threads").items()}
-    outside = enumerate(answer.pop("outside"), 1)
-    disturbed = {number: why for number, shares in outside if (why := _disturbance(shares))}
+    disturbed = dict(_disturbances(answer.pop("outside")))
     about = CallCostsFacts(
         **answer,
         **{name: plan[name] for name in ("loop", "seconds", "busy_threads", "seed")},
@@ -257,9 +236,11 @@ def _table(rows_ns: list[dict[str, float]], names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows_ns, columns=names, index=index) / 1000
 
 
-def _disturbance(shares: Mapping[str, float]) -> str:
-    """Return in words who took much of the cores' time in a round; empty if nobody did."""
-    return ", ".join(f"{_TAKEN_BY[name]} ({share:.0%})" for name, share in shares.items() if share > DISTURBED)
+def _disturbances(outside: Sequence[Mapping[str, float]]) -> Iterator[tuple[int, str]]:
+    """Yield the number of each round in which others took much of the cores' time, and who it was."""
+    for number, shares in enumerate(outside, 1):
+        if much := {name: share for name, share in shares.items() if share > DISTURBED}:
+            yield number, ", ".join(f"{_TAKEN_BY[name]} ({share:.0%})" for name, share in much.items())
 
 
 def _caveats(disturbed: Mapping[int, str], rounds: int, wanted: int) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The process of call_costs(): it calls a function that does nothing in every way, and times that.
 
-Run as `python -m requestlab.comparison.call_costs_process`, on the cores of the servers: a notebook's process has a loop,
-threads and modules of its own, which would add to every cost. One line of JSON on its standard input is the plan (`loop`,
-`rounds`, `seconds`, `busy_threads`, `seed`, `cores`); the end of that input ends the process. It answers one line of JSON.
+A process of its own, on the cores of the servers: the loop, threads and modules of a notebook would add to every cost. One line
+of JSON on its standard input is the plan (`loop`, `rounds`, `seconds`, `busy_threads`, `seed`, `cores`); the end of that input
+ends the process. It answers one line of JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import statistics
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -36,10 +35,7 @@ GROUP_NS = 20_000
 
 WARM_UP_S = 0.01
 CALLS_IN_A_ROW = 100
-"""For so many calls, one after the other, it is noted in which thread each of them runs."""
-
 FEW_CALLS = 10
-"""So many calls, and then twice as many, show how many threads one more call starts."""
 
 
 class Stopwatch:
@@ -57,12 +53,8 @@ class Stopwatch:
 
     @property
     def mean_ns(self) -> float:
-        """The mean over the calls: it shows what the median does not, such as a wait for the GIL in one call of ten."""
-        return sum(self.taken) / self.calls
-
-    @property
-    def calls(self) -> int:
-        return len(self.taken) * self._group
+        """The mean over the calls, which shows rare long waits."""
+        return statistics.fmean(self.taken) / self._group
 
     def time(self, call: Callable[[], object]) -> None:
         for group in self._groups():
@@ -90,8 +82,7 @@ Batch = Callable[[asyncio.Runner, Stopwatch], None]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to call a function. `batch` calls it again and again under a stopwatch, on the loop or thread where such calls
-    are made."""
+    """One way to call a function. `batch` calls it again and again under a stopwatch, where such calls are made."""
 
     name: str
     what: str
@@ -99,11 +90,11 @@ class Way:
 
 
 def nothing() -> None:
-    """Do nothing."""
+    """What is called."""
 
 
 async def nothing_async() -> None:
-    """Do nothing, in a coroutine."""
+    """What is awaited."""
 
 
 def in_plain_code(call: Callable[[], object]) -> Batch:
@@ -204,7 +195,8 @@ def main() -> None:
     threading.Thread(target=_end_with_owner, daemon=True).start()
     os.sched_setaffinity(0, plan["cores"])
     with asyncio.Runner(loop_factory=_factory(plan["loop"])) as runner:
-        found = {"threads": count_threads(runner), **loop_classes(runner)}
+        found = {"threads": count_threads(runner), "loop_class": runner.run(_class_of_loop())}
+        found["what"] = {way.name: way.what for way in WAYS}
         groups = {way.name: _group_of(way, runner) for way in WAYS}
         found["threads_started"] = {way.name: threads_started(way, runner) for way in WAYS}
         with computing(plan["busy_threads"]):
@@ -225,14 +217,9 @@ def _factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return asyncio.SelectorEventLoop
 
 
-def loop_classes(runner: asyncio.Runner) -> dict[str, str]:
-    """Return the class of the event loop, and that of the one which a cold async_to_sync makes."""
-
-    async def name() -> str:
-        loop = type(asyncio.get_running_loop())
-        return f"{loop.__module__.partition('.')[0]}.{loop.__qualname__}"
-
-    return {"loop_class": runner.run(name()), "new_loop_class": async_to_sync(name)()}
+async def _class_of_loop() -> str:
+    loop = type(asyncio.get_running_loop())
+    return f"{loop.__module__.partition('.')[0]}.{loop.__qualname__}"
 
 
 def count_threads(runner: asyncio.Runner) -> dict[str, dict[str, int]]:
@@ -259,16 +246,9 @@ def threads_started(way: Way, runner: asyncio.Runner) -> float:
 
 
 def _started_by(way: Way, runner: asyncio.Runner, calls: int) -> int:
-    started: list[threading.Thread] = []
-    start = threading.Thread.start
-
-    def counted(thread: threading.Thread) -> None:
-        started.append(thread)
-        start(thread)
-
-    with mock.patch.object(threading.Thread, "start", counted):
+    with mock.patch.object(threading.Thread, "start", autospec=True, side_effect=threading.Thread.start) as start:
         way.batch(runner, Stopwatch(0.0, calls))
-    return len(started)
+    return start.call_count
 
 
 @contextmanager
@@ -300,26 +280,20 @@ def measure(plan: dict[str, Any], runner: asyncio.Runner, groups: dict[str, int]
     """
     chance = random.Random(plan["seed"])
     deadline = time.monotonic() + plan["seconds"]
-    medians: list[dict[str, float]] = []
-    means: list[dict[str, float]] = []
-    outside: list[dict[str, float]] = []
-    calls: Counter[str] = Counter()
+    found: dict[str, list[dict[str, float]]] = {"medians_ns": [], "means_ns": [], "outside": []}
     last_s = 0.0
     for left in range(plan["rounds"], 0, -1):
-        began = time.monotonic()
-        if medians and deadline - began < last_s / 2:
+        began, before = time.monotonic(), used_by_others(plan["cores"])
+        if last_s and deadline - began < last_s / 2:
             break
-        before = used_by_others(plan["cores"])
         watches = {way.name: Stopwatch((deadline - began) / left / len(WAYS), groups[way.name]) for way in WAYS}
         for way in chance.sample(WAYS, len(WAYS)):
             way.batch(runner, watches[way.name])
         last_s = time.monotonic() - began
-        outside.append(shares(before, used_by_others(plan["cores"])))
-        medians.append({name: watch.median_ns for name, watch in watches.items()})
-        means.append({name: watch.mean_ns for name, watch in watches.items()})
-        calls.update({name: watch.calls for name, watch in watches.items()})
-    what = {way.name: way.what for way in WAYS}
-    return {"what": what, "medians_ns": medians, "means_ns": means, "outside": outside, "calls": calls}
+        found["medians_ns"].append({name: watch.median_ns for name, watch in watches.items()})
+        found["means_ns"].append({name: watch.mean_ns for name, watch in watches.items()})
+        found["outside"].append(shares(before, used_by_others(plan["cores"])))
+    return found
 
 
 def _group_of(way: Way, runner: asyncio.Runner) -> int:

@@ -1,8 +1,7 @@
 """compare(): the same load on several contenders, in many short rounds, into a Comparison.
 
-Machines lose much of a core to their neighbours, in phases of seconds. Slices that stand beside each other in time share such
-a phase; slices a minute apart do not. Hence rounds: every contender once, in an order that chance decides, all alive from
-the first round to the last.
+Machines lose much of a core to their neighbours, in phases of seconds, which only neighbouring slices share. Hence rounds: every
+contender once, in an order that chance decides, all alive from the first round to the last.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity
 from requestlab.measurement.measure import Beside, Settings, check, check_beside, measure_slice, targets_beside
+from requestlab.measurement.run import Run
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.server import Server, serve
 from requestlab.system import checks, machine
@@ -34,14 +34,14 @@ MAX_BUDGET_S = 3_600.0
 MAX_WIDTH = 10.0
 
 RAMP_S = 0.5
-"""Load on each contender before the first round, which is thrown away: code is compiled, templates are loaded, memory grows."""
+"""Load on each contender before the first round, which is thrown away: code is compiled, templates are loaded."""
 
 SPARE_ROUNDS = 0.5
-"""So many more rounds, as a share of those wanted, may replace the ones in which a slice was dropped."""
+"""So many more rounds, as a share of those wanted, may replace those with a dropped slice."""
 
 MIN_LEFT = 0.5
-"""Where leaving out what was disturbed would leave less than this share of the rounds, the machine is like that: then nothing
-is left out. The disturbance falls on all contenders by chance, and the intervals are as wide as it makes them."""
+"""Where less than this share of the rounds is undisturbed, the machine is like that, and nothing is dropped: disturbances fall on
+all contenders by chance, and the intervals are as wide as that makes them."""
 
 MIN_ROUNDS_BY_WIDTH = 6
 """No comparison ends because its intervals are narrow before it has so many rounds: early widths are luck."""
@@ -65,15 +65,6 @@ class _Contender:
         """Return it with the arrivals of that round: chance decides on them anew, for all contenders alike."""
         beside = tuple((aim, _of_round(load, number)) for aim, load in self.beside)
         return replace(self, load=_of_round(self.load, number), beside=beside)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop: all of it fixed before the first round."""
-
-    rounds: int
-    budget_s: float | None
-    width: float | None
 
 
 def compare(
@@ -119,7 +110,7 @@ def compare(
     for label, one in loads.items():
         _check_load(one, settings)
         check_beside(besides[label], one, settings)
-    limits = check_limits(rounds, budget, width)
+    check_limits(rounds, budget, width)
     seed = random.randrange(2**32) if seed is None else checks.whole("seed", seed, also="or None")
     with ExitStack() as stack, Progress("comparing") as progress:
         field = []
@@ -130,9 +121,6 @@ def compare(
         for server in (part.target.server for part in field):
             if server is not None and server not in contenders.values():
                 stack.callback(server.begin_to_stop)  # all at once, before the first is waited for
-        rounds_ = _Rounds(
-            field, settings, limits, random.Random(seed), progress, stack.enter_context(LoadProcessPool())
-        )
         about = ComparisonFacts(
             paths={one.label: one.target.path for one in field},
             loads={one.label: str(one.load) for one in field},
@@ -144,84 +132,79 @@ def compare(
             width=width,
             machine=machine.facts(),
         )
-        return rounds_.run(tuple(contenders), _control(contenders) if control else None, about)
+        nothing_yet = Comparison((), tuple(contenders), _control(contenders) if control else None, about)
+        pool = stack.enter_context(LoadProcessPool())
+        return _Rounds(field, settings, random.Random(seed), progress, pool).run(nothing_yet)
 
 
-@dataclass
 class _Rounds:
-    """The rounds, one after the other."""
+    """The rounds, one after the other, until a limit is met."""
 
-    _field: list[_Contender]
-    _settings: Settings
-    _limits: Limits
-    _chance: random.Random
-    _progress: Progress
-    _pool: LoadProcessPool
-
-    def __post_init__(self) -> None:
-        self._slices: list[Slice] = []
-        self._round_s = sum(
-            self._settings.warmup_of(one.load) + self._settings.seconds + OVERHEAD_S for one in self._field
-        )
-
-    def run(self, labels: tuple[str, ...], control: str | None, about: ComparisonFacts) -> Comparison:
-        """Ramp up, then go round until a limit is met."""
+    def __init__(
+        self,
+        field: list[_Contender],
+        settings: Settings,
+        chance: random.Random,
+        progress: Progress,
+        pool: LoadProcessPool,
+    ) -> None:
+        self._field, self._settings, self._chance = field, settings, chance
+        self._progress, self._pool = progress, pool
         self._begin = time.monotonic()
-        self._warm_up()
+        self._round_s = sum(settings.warmup_of(one.load) + settings.seconds + OVERHEAD_S for one in field)
+
+    def run(self, result: Comparison) -> Comparison:
+        self._warm_up(result)
         number = 0
-        while True:
-            result = Comparison(tuple(self._slices), labels, control, about)
-            if stopped := self._why_stop(result, number):
-                return _with_enough(replace(result, about=replace(about, stopped=stopped)), number)
+        while not (stopped := self._why_stop(result, number)):
             number += 1
             started = time.monotonic()
-            self._slices += self._round(number, result)
+            result = replace(result, slices=(*result.slices, *self._round(number, result)))
             self._round_s = time.monotonic() - started
+        return _with_enough(replace(result, about=replace(result.about, stopped=stopped)), number)
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, result: Comparison) -> None:
         short = replace(self._settings, seconds=min(RAMP_S, self._settings.seconds), warmup=0.0)
         for one in self._field:
-            self._progress.step(f"warming up {one.label}", self._left_s(0))
+            self._progress.step(f"warming up {one.label}", self._left_s(result, 0))
             fixed = isinstance(one.load, Closed) and one.load.each is not None
-            settings = replace(self._settings if fixed else short, beside=one.beside)
-            measure_slice(one.target, one.load, settings, self._pool, self._progress.tick)
+            self._measure(one, self._settings if fixed else short)
 
     def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
-        order = self._chance.sample(self._field, len(self._field))
-        for position, one in enumerate(order):
-            done = position / len(order)
-            self._progress.step(
-                f"round {number} of {max(number, self._limits.rounds)}, {one.label}",
-                self._left_s(so_far.complete + done),
-            )
-            now = one.of_round(number)
-            settings = replace(self._settings, beside=now.beside)
-            run = measure_slice(now.target, now.load, settings, self._pool, self._progress.tick)
+        of = max(number, so_far.about.wanted)
+        for position, one in enumerate(self._chance.sample(self._field, len(self._field))):
+            done = so_far.complete + position / len(self._field)
+            self._progress.step(f"round {number} of {of}, {one.label}", self._left_s(so_far, done))
+            run = self._measure(one.of_round(number), self._settings)
             evidence = validity.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
 
+    def _measure(self, one: _Contender, settings: Settings) -> Run:
+        settings = replace(settings, beside=one.beside)
+        return measure_slice(one.target, one.load, settings, self._pool, self._progress.tick)
+
     def _why_stop(self, result: Comparison, number: int) -> str:
-        complete = result.complete if number else 0
-        limits = self._limits
-        if complete >= limits.rounds:
+        complete, asked = result.complete, result.about
+        disturbed = f"and something from outside disturbed {number - complete} of them"
+        if complete >= asked.wanted:
             return f"{complete} round{'s were' if complete != 1 else ' was'} wanted"
-        if number >= limits.rounds and complete < MIN_LEFT * number:
-            return f"{number} rounds were done, and something from outside disturbed {number - complete} of them"
-        if number >= limits.rounds + math.ceil(SPARE_ROUNDS * limits.rounds):
-            return f"{number} rounds were tried, and something from outside disturbed {number - complete} of them"
+        if number >= asked.wanted and complete < MIN_LEFT * number:
+            return f"{number} rounds were done, {disturbed}"
+        if number >= asked.wanted + math.ceil(SPARE_ROUNDS * asked.wanted):
+            return f"{number} rounds were tried, {disturbed}"
         if gone := [one.label for one in self._field if one.target.server is not None and not one.target.server.alive]:
             return f"the server of {' and '.join(gone)} has ended"
         elapsed = time.monotonic() - self._begin
-        if limits.budget_s is not None and number and elapsed + self._round_s > limits.budget_s:
-            return f"another round would not fit into the budget of {limits.budget_s:g} s"
-        if limits.width is not None and complete >= MIN_ROUNDS_BY_WIDTH and _widest(result) <= limits.width:
-            return f"every interval was narrower than {limits.width:.0%}"
+        if asked.budget is not None and number and elapsed + self._round_s > asked.budget:
+            return f"another round would not fit into the budget of {asked.budget:g} s"
+        if asked.width is not None and complete >= MIN_ROUNDS_BY_WIDTH and _widest(result) <= asked.width:
+            return f"every interval was narrower than {asked.width:.0%}"
         return ""
 
-    def _left_s(self, rounds_done: float) -> float:
-        left = max(0.0, self._limits.rounds - rounds_done) * self._round_s
-        if self._limits.budget_s is not None:
-            left = min(left, max(0.0, self._limits.budget_s - (time.monotonic() - self._begin)))
+    def _left_s(self, result: Comparison, rounds_done: float) -> float:
+        left = max(0.0, result.about.wanted - rounds_done) * self._round_s
+        if result.about.budget is not None:
+            left = min(left, max(0.0, result.about.budget - (time.monotonic() - self._begin)))
         return left
 
 
@@ -259,8 +242,7 @@ def _check_contenders(contenders: object, control: bool) -> None:
         raise ConfigurationError(f"compare() takes a mapping of labels to contenders, not {contenders!r}")
     least = 1 if control else 2
     if not least <= len(contenders) <= MAX_CONTENDERS:
-        what = "contender" if least == 1 else "contenders"
-        raise ConfigurationError(f"compare() takes {least} to {MAX_CONTENDERS} {what}, not {len(contenders)}")
+        raise ConfigurationError(f"compare() takes {least} to {MAX_CONTENDERS} contenders, not {len(contenders)}")
     for label, target in contenders.items():
         if not isinstance(target, Configuration | Server | str):
             raise ConfigurationError(
@@ -291,10 +273,10 @@ def _check_load(load: object, settings: Settings) -> None:
     check(load, settings)
 
 
-def check_limits(rounds: object, budget: object, width: object) -> Limits:
-    """Return when to stop; ConfigurationError for limits that cannot work."""
-    return Limits(
-        checks.whole("rounds", rounds, 1, MAX_ROUNDS, also=f"and at least {MIN_ROUNDS} for a verdict"),
-        None if budget is None else checks.number("budget", budget, most=MAX_BUDGET_S, above=0, also="or None"),
-        None if width is None else checks.number("width", width, most=MAX_WIDTH, above=0, also="or None"),
-    )
+def check_limits(rounds: object, budget: object, width: object) -> None:
+    """Raise ConfigurationError for limits that cannot work."""
+    checks.whole("rounds", rounds, 1, MAX_ROUNDS, also=f"and at least {MIN_ROUNDS} for a verdict")
+    if budget is not None:
+        checks.number("budget", budget, most=MAX_BUDGET_S, above=0, also="or None")
+    if width is not None:
+        checks.number("width", width, most=MAX_WIDTH, above=0, also="or None")

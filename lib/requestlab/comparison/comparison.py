@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,8 +24,7 @@ METRICS = {"throughput": +1, "p50": -1, "p95": -1, "p99": -1, "cpu_per_request":
 
 ALIKE = 0.03
 """Differences below this are never called: two processes of one configuration may differ by as much for as long as they live
-(where their memory lies, the seed of their hashes), and no number of rounds makes that go away. `make bench` looks whether
-it is enough."""
+(where their memory lies, the seed of their hashes). `make bench` looks whether it is enough."""
 
 MAX_FAILED = 0.01
 """Share of failed requests above which figures of the rest are no basis for a verdict."""
@@ -41,8 +40,7 @@ FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 
 @dataclass(frozen=True)
 class Slice:
-    """One contender in one round. `disturbed` says what evidence from outside speaks against it, if any, and `dropped`
-    whether it was left out for that."""
+    """One contender in one round; `disturbed` by what, if anything, and whether it was `dropped` for that."""
 
     round: int
     position: int
@@ -56,8 +54,8 @@ class Slice:
 class Ratio:
     """How many times one contender's figure is another's.
 
-    `value`, `low` and `high` are those of `interval`; `verdict` says whether `over` is faster than `under`, slower, or that
-    this cannot be told, and `reason` why. `caveats` are those of `interval`: they speak against any verdict on the two.
+    `verdict` says whether `over` is faster than `under`, slower, or that this cannot be told, and `reason` why. `value`, `low`,
+    `high` and `caveats` are those of `interval`.
     """
 
     over: str
@@ -91,9 +89,8 @@ class Ratio:
 class ComparisonFacts:
     """What was asked of a comparison, and how it went.
 
-    By label: `paths`, `loads` in words, and the loads `beside` by path. Limits that were fixed before: `wanted` rounds, a `budget` in
-    seconds and a `width` of intervals (None: no such limit); `stopped` says why there were no more rounds. `seconds` is the length of
-    a slice, and the same `seed` makes the same orders.
+    By label: `paths`, `loads` in words, and the loads `beside` by path. `seconds` is the length of a slice. Limits: `wanted`
+    rounds, a `budget` in seconds and a `width` of intervals; `stopped` says why there were no more rounds.
     """
 
     paths: Mapping[str, str]
@@ -125,13 +122,18 @@ class Comparison:
     def rounds(self) -> pd.DataFrame:
         """One row a slice, in the order of time: `round`, `position` in it, `contender`, its figures, `errors`, `validity`,
         `reasons`, what it was `disturbed` by, and whether it was `dropped` for that."""
-        rows = []
-        for part in self.slices:
-            summary = part.run.summary
-            figures = {name: summary[name] for name in (*METRICS, "errors", "validity")}
-            where = {"round": part.round, "position": part.position, "contender": part.label}
-            rows.append({**where, **figures, "reasons": "; ".join(summary["reasons"])})
-            rows[-1] |= {"disturbed": part.disturbed, "dropped": part.dropped}
+        rows = [
+            {
+                "round": part.round,
+                "position": part.position,
+                "contender": part.label,
+                **{name: part.run.summary[name] for name in (*METRICS, "errors", "validity")},
+                "reasons": "; ".join(part.run.summary["reasons"]),
+                "disturbed": part.disturbed,
+                "dropped": part.dropped,
+            }
+            for part in self.slices
+        ]
         return pd.DataFrame(rows)
 
     @property
@@ -173,16 +175,13 @@ class Comparison:
         its slices together, by the one in the middle: to leave out rounds with few answers would be to leave out slow ones.
         """
         checks.one_of("metric", metric, METRICS)
-        table = pd.DataFrame(
-            index=sorted({part.round for part in self.slices}), columns=list(self.all_labels), dtype=float
-        )
+        found: dict[str, dict[int, float]] = defaultdict(dict)
         for part in self.slices:
-            if not part.dropped:
-                table.loc[part.round, part.label] = part.run.summary[metric]
+            found[part.label][part.round] = math.nan if part.dropped else part.run.summary[metric]
+        table = pd.DataFrame(found, columns=list(self.all_labels), dtype=float).sort_index().rename_axis("round")
         for label in self.all_labels:
             if self._too_few(label, metric):
                 table[label] = math.nan
-        table.index.name = "round"
         return table
 
     def ratio(self, over: str, under: str, metric: str = "throughput") -> Ratio:
@@ -190,9 +189,7 @@ class Comparison:
 
         Raises ConfigurationError for a contender or a metric that there is not.
         """
-        self._demand(over, under)
-        table = self.figures(metric)
-        found = self._judged(intervals.ratio(list(table[over]), list(table[under])), (over, under), metric)
+        found = self._judged(intervals.ratio(*self._two(over, under, metric)), (over, under), metric)
         verdict, reason = _judge(found, metric)
         if kept := sum(self.disturbed.values()):
             reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
@@ -200,16 +197,14 @@ class Comparison:
 
     def difference(self, over: str, under: str, metric: str = "p50") -> Interval:
         """Return by how much the figure of `over` exceeds that of `under`, in its unit, with its interval."""
-        self._demand(over, under)
-        table = self.figures(metric)
-        return self._judged(intervals.interval(list(table[over] - table[under])), (over, under), metric)
+        upper, lower = self._two(over, under, metric)
+        return self._judged(intervals.interval(upper - lower), (over, under), metric)
 
     def scatter(self, over: str, under: str, metric: str = "throughput") -> Interval:
         """Return by which factor, less 1, the ratio of two figures differs from round to round: the standard deviation of
         its logarithm, with its interval."""
-        self._demand(over, under)
-        table = self.figures(metric)
-        return self._judged(intervals.scatter(list(np.log(table[over] / table[under]))), (over, under), metric)
+        upper, lower = self._two(over, under, metric)
+        return self._judged(intervals.scatter(np.log(upper / lower)), (over, under), metric)
 
     def estimate(self, of: Callable[[pd.DataFrame], Sequence[float]], metric: str = "cpu_per_request") -> Interval:
         """Return a figure that is computed from those of several contenders, round by round, with its interval.
@@ -218,11 +213,7 @@ class Comparison:
 
         What speaks against any of the contenders speaks against it.
         """
-        return self._judged(intervals.interval(list(of(self.figures(metric)))), self.labels, metric)
-
-    def verdict(self, over: str, under: str, metric: str = "throughput") -> str:
-        """Return `faster`, `slower` or `cannot tell`, of `over` against `under`."""
-        return self.ratio(over, under, metric).verdict
+        return self._judged(intervals.interval(of(self.figures(metric))), self.labels, metric)
 
     @property
     def resolution(self) -> Interval | None:
@@ -240,6 +231,11 @@ class Comparison:
         first = self.labels[0]
         others = [str(self.ratio(label, first)) for label in self.labels[1:]]
         return f"<Comparison, {self.complete} rounds: {'; '.join(others) or first}>"
+
+    def _two(self, over: str, under: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        self._demand(over, under)
+        table = self.figures(metric)
+        return table[over].to_numpy(), table[under].to_numpy()
 
     def _judged(self, found: Interval, labels: Sequence[str], metric: str) -> Interval:
         """Return an interval with what speaks against it, and why it is missing where it is."""
@@ -268,10 +264,8 @@ class Comparison:
             yield f"the answers are not alike: most have status {said}"
         shares = [_disturbed_share(self.slices, label) for label in (over, under)]
         if abs(shares[0] - shares[1]) > UNEVENLY:
-            yield (
-                f"what disturbed the slices did not fall on both alike: {shares[0]:.0%} of those of {over}, "
-                f"{shares[1]:.0%} of those of {under}"
-            )
+            each = f"{shares[0]:.0%} of those of {over}, {shares[1]:.0%} of those of {under}"
+            yield f"what disturbed the slices did not fall on both alike: {each}"
 
     def _demand(self, *labels: str) -> None:
         for label in labels:
@@ -287,9 +281,8 @@ class Comparison:
         middle = int(np.median(counts)) if counts else 0
         if middle >= needed:
             return ""
-        return (
-            f"{metric} needs {needed:,} answers in a slice, and {label} gave {middle:,}: longer slices would have them"
-        )
+        given = f"needs {needed:,} answers in a slice, and {label} gave {middle:,}"
+        return f"{metric} {given}: longer slices would have them"
 
 
 def _judge(found: Interval, metric: str) -> tuple[str, str]:
@@ -310,8 +303,7 @@ def _caveats_of_one(label: str, runs: Sequence[Run], metric: str) -> Iterator[st
     if not runs:
         yield f"no slice of {label} counts"
         return
-    invalid = [run for run in runs if run.summary["validity"] == "invalid"]
-    if invalid:
+    if invalid := [run for run in runs if run.summary["validity"] == "invalid"]:
         yield f"{len(invalid)} of {len(runs)} slices of {label} are invalid: {invalid[0].summary['reasons'][0]}"
     if metric != "cpu_per_request" and 2 * sum(run.generator_was_busy for run in runs) > len(runs):
         yield f"the generator was busy for most of the time under {label}: it may be what was measured"
@@ -325,8 +317,9 @@ def _caveats_of_one(label: str, runs: Sequence[Run], metric: str) -> Iterator[st
 
 def _main_status(runs: Sequence[Run]) -> int | None:
     """Return the status that most answers have."""
-    counts = Counter(status for run in runs for status in run.requests["status"] if status)
-    return counts.most_common(1)[0][0] if counts else None
+    statuses = np.concatenate([run.requests["status"] for run in runs]) if runs else np.array([])
+    answered, counts = np.unique(statuses[statuses > 0], return_counts=True)
+    return int(answered[counts.argmax()]) if len(answered) else None
 
 
 def _disturbed_share(slices: Sequence[Slice], label: str) -> float:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special  # not scipy.stats, which takes half a second to load, and asks these functions
+
+Figures = Sequence[float] | np.ndarray
+"""One figure a round; NaN where there is none."""
 
 CONFIDENCE = 0.99
 """Of each interval. A comparison looks at five figures: with 99 % each, at least 95 % of comparisons are right in all five
@@ -55,19 +58,17 @@ class Interval:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def interval(
-    values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE, *, baseline: Sequence[float] | None = None
-) -> Interval:
+def interval(values: Figures, confidence: float = CONFIDENCE, *, baseline: Figures | None = None) -> Interval:
     """Return the mean of one figure per round with its interval by Student's t; rounds without a figure (NaN) do not count.
 
     With `baseline`, a figure per round of something else, it is how many times as much they are: see `ratio`.
     """
     if baseline is not None:
-        return ratio(list(values), baseline, confidence)
+        return ratio(values, baseline, confidence)
     return _interval(_known(values), confidence)
 
 
-def ratio(over: Sequence[float], under: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def ratio(over: Figures, under: Figures, confidence: float = CONFIDENCE) -> Interval:
     """Return how many times `over` is `under`, from their figures round by round.
 
     The interval is that of the mean log-ratio, by Student's t, carried back: its value is the geometric mean of the rounds'
@@ -76,20 +77,18 @@ def ratio(over: Sequence[float], under: Sequence[float], confidence: float = CON
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.asarray(over, dtype=float)) - np.log(np.asarray(under, dtype=float))
     found = _interval(_known(logs), confidence)
-    return Interval(
-        math.exp(found.value), math.exp(found.low), math.exp(found.high), found.rounds, confidence, found.why
-    )
+    value, low, high = map(math.exp, (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)
 
 
-def scatter(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def scatter(values: Figures, confidence: float = CONFIDENCE) -> Interval:
     """Return the standard deviation of one figure per round, with its interval by the chi-squared distribution."""
     known = _known(values)
     if len(known) < MIN_ROUNDS:
         return _interval(known, confidence)
     found, free = float(known.std(ddof=1)), len(known) - 1
-    low, high = (
-        found * math.sqrt(free / chi_squared(share, free)) for share in ((1 + confidence) / 2, (1 - confidence) / 2)
-    )
+    shares = (1 + confidence) / 2, (1 - confidence) / 2
+    low, high = (found * math.sqrt(free / chi_squared(share, free)) for share in shares)
     return Interval(found, low, high, len(known), confidence)
 
 
@@ -115,5 +114,6 @@ def _interval(values: np.ndarray, confidence: float) -> Interval:
     return Interval(middle, middle - half, middle + half, count, confidence)
 
 
-def _known(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    return np.array([value for value in values if math.isfinite(value)], dtype=float)
+def _known(values: Figures) -> np.ndarray:
+    given = np.asarray(values, dtype=float)
+    return np.extract(np.isfinite(given), given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,10 +21,8 @@ MAX_KINDS = 3
 
 @dataclass(frozen=True)
 class Phrases:
-    """How one metric is put: as a heading, at the two ends of an axis, with a ratio (`times`), without one (`better`).
-
-    `verdicts` are those that it words otherwise.
-    """
+    """How one metric is put: as a heading, at the two ends of an axis, with a ratio (`times`), without one (`better`); and the
+    `verdicts` that it words otherwise."""
 
     heading: str
     less: str
@@ -232,17 +231,18 @@ def resolved(results: Iterable[Comparison]) -> str:
 def circumstances(result: Comparison) -> dict[str, str]:
     """Return how a comparison was measured, as names and values: what was asked, its rounds, what was dropped, and so on."""
     about = result.about
+    paths, loads = (each_or_all({label: of[label] for label in result.labels}) for of in (about.paths, about.loads))
     tried = len({part.round for part in result.slices})
     whole = "" if result.complete == tried else f", {result.complete} of them whole"
     suspect = [part.run for part in result.slices if not part.dropped and part.run.summary["validity"] == "suspect"]
     told = {
-        "asked": f"{_of_contenders(result, about.paths)} under {_of_contenders(result, about.loads)}",
+        "asked": f"{paths} under {loads}",
         "rounds": f"{tried}{whole}, slices of {about.seconds:g} s, order shuffled, seed {about.seed}",
         "stopped": f"because {about.stopped}",
         "dropped": dropped(result),
         "disturbed": f"but counted, since so many are: {kinds(result.disturbed)}" if result.disturbed else "",
         "suspect": suspect and f"{len(suspect):,} slices, one because {suspect[0].summary['reasons'][0]}",
-        "connections": each_or_all({label: connections(result, label) for label in result.labels}, ": "),
+        "connections": each_or_all({label: _connections(result, label) for label in result.labels}, ": "),
     }
     return {name: str(value) for name, value in told.items() if value}
 
@@ -262,14 +262,13 @@ def dropped(result: Comparison) -> str:
 
 def kinds(counts: Mapping[str, int]) -> str:
     """Return `steal (12), other processes (3)`, the most frequent first."""
-    ranked = sorted(counts.items(), key=lambda kind: -kind[1])
-    said = [f"{why.replace(', ', ' and ')} ({number:,})" for why, number in ranked[:MAX_KINDS]]
-    rest = sum(number for _, number in ranked[MAX_KINDS:])
-    return ", ".join([*said, *([f"other reasons ({rest:,})"] if rest else [])])
+    said = [f"{why.replace(', ', ' and ')} ({number:,})" for why, number in Counter(counts).most_common(MAX_KINDS)]
+    if len(counts) > MAX_KINDS:
+        said.append(f"other reasons ({sum(sorted(counts.values())[:-MAX_KINDS]):,})")
+    return ", ".join(said)
 
 
-def connections(result: Comparison, label: str) -> str:
-    """Return how many connections a contender's requests took: `10 for 4,000 requests`."""
+def _connections(result: Comparison, label: str) -> str:
     runs = result.runs(label)
     opened, sent = sum(run.connections for run in runs), sum(len(run.samples) for run in runs)
     return f"{opened:,} for {counted(sent, 'request')}"
@@ -290,7 +289,3 @@ def each_or_all(texts: Mapping[str, str], between: str = " ") -> str:
         return next(iter(alike))
     parts = [f"{' and '.join(names)}{between}{text}" for text, names in alike.items()]
     return (" · " if between == ": " else "; ").join(parts)
-
-
-def _of_contenders(result: Comparison, texts: Mapping[str, str]) -> str:
-    return each_or_all({label: texts[label] for label in result.labels})

@@ -12,8 +12,9 @@ import numpy as np
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.run import Run
 from requestlab.serving.servers import SERVERS
+from requestlab.system import wording
 from requestlab.trace.activity import Booleans, Floats
-from requestlab.trace.blocking import lag_summary
+from requestlab.trace.blocking import idle_floors
 from requestlab.worker.heartbeat import EVERY_NS
 
 MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS = 10.0, 100.0
@@ -31,7 +32,7 @@ _SILENCE = 5  # ticks missed at the end of a load: fewer need not mean anything
 
 
 @dataclass(frozen=True)
-class Block:
+class HeldUp:
     """A stretch in which the loop was held up, `begin_ms` and `end_ms` counted from the first request planned."""
 
     begin_ms: float
@@ -51,14 +52,14 @@ class Culprit:
     interrupts: all blocks that are its fault are one culprit's.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[HeldUp, ...]
 
     @cached_property
-    def longest(self) -> Block:
+    def longest(self) -> HeldUp:
         return max(self.blocks, key=lambda block: block.ms)
 
     @cached_property
-    def seen(self) -> Block:
+    def seen(self) -> HeldUp:
         """The longest of which the line is known, or else the longest."""
         return max((block for block in self.blocks if block.where), key=lambda block: block.ms, default=self.longest)
 
@@ -92,7 +93,7 @@ class Loop:
     late_ms: Floats
     pending: Booleans
     floor_ms: float
-    blocks: tuple[Block, ...]
+    blocks: tuple[HeldUp, ...]
 
     def percentile(self, q: float) -> float:
         """Return how long, in ms, a callback would have waited at most in `q` percent of the time."""
@@ -182,7 +183,7 @@ def span_ms(run: Run) -> float:
 
 def culprits(found: Sequence[Loop]) -> list[Culprit]:
     """Return what held the loops up, that which caused the most waiting first."""
-    groups: dict[tuple[str, ...], list[Block]] = {}
+    groups: dict[tuple[str, ...], list[HeldUp]] = {}
     # Those whose line is known come first: the others join them.
     for block in sorted((block for loop in found for block in loop.blocks), key=lambda block: not block.where):
         groups.setdefault(_key(block, groups), []).append(block)
@@ -190,7 +191,7 @@ def culprits(found: Sequence[Loop]) -> list[Culprit]:
     return sorted((Culprit(tuple(group)) for group in in_time), key=lambda culprit: -culprit.cost)
 
 
-def _key(block: Block, groups: Mapping[tuple[str, ...], Sequence[Block]]) -> tuple[str, ...]:
+def _key(block: HeldUp, groups: Mapping[tuple[str, ...], Sequence[HeldUp]]) -> tuple[str, ...]:
     if block.cause == NOT_SCHEDULED:
         return (block.cause,)
     if not block.where and block.function:
@@ -200,14 +201,14 @@ def _key(block: Block, groups: Mapping[tuple[str, ...], Sequence[Block]]) -> tup
     return block.cause, block.where.rpartition(":")[0], block.function
 
 
-def _may_be_one(block: Block, other: Block) -> bool:
+def _may_be_one(block: HeldUp, other: HeldUp) -> bool:
     same = block.view == other.view if block.view and other.view else block.function == other.function
     return block.cause == other.cause and same
 
 
 def _loops(run: Run) -> Iterator[Loop]:
     zero, until_ms, blocks = run.zero_ns, span_ms(run), run.blocks
-    floors = lag_summary(run.trace).set_index(["pid", "thread"])["floor_ms"]
+    floors = idle_floors(run.trace)
     ticks = run.ticks[run.ticks["ran"] > 0]
     for worker, pid in enumerate(run.workers, start=1):
         by_thread: Any = list(ticks[ticks["pid"] == pid].groupby("thread", sort=False))
@@ -219,14 +220,14 @@ def _loops(run: Run) -> Iterator[Loop]:
             held_up = [_block(row, zero) for row in mine.to_dict("records")]
             if silent_ms.size:
                 begin = float(silent_ms[0])
-                held_up.append(Block(begin, until_ms, until_ms - begin, "unknown", "", "", ""))
+                held_up.append(HeldUp(begin, until_ms, until_ms - begin, "unknown", "", "", ""))
             pending = np.arange(due_ms.size + silent_ms.size) >= due_ms.size
             due_ms = np.concatenate([due_ms, silent_ms])
             late_ms = np.concatenate([ran_ms, np.full(silent_ms.size, until_ms)]) - due_ms
             shown = (due_ms >= 0) & (due_ms <= until_ms)
             seen = tuple(block for block in held_up if block.end_ms > 0 and block.begin_ms < until_ms)
             if shown.any():
-                yield Loop(name, due_ms[shown], late_ms[shown], pending[shown], float(floors[(pid, thread)]), seen)
+                yield Loop(name, due_ms[shown], late_ms[shown], pending[shown], floors[pid, thread], seen)
 
 
 def _silent_ms(run: Run, due_ms: Floats) -> Floats:
@@ -237,7 +238,120 @@ def _silent_ms(run: Run, due_ms: Floats) -> Floats:
     return missed if missed.size > _SILENCE else np.empty(0)
 
 
-def _block(row: Mapping[Hashable, Any], zero: int) -> Block:
+def _block(row: Mapping[Hashable, Any], zero: int) -> HeldUp:
     begin, end = (float(row[name] - zero) / 1e6 for name in ("begin", "end"))
     where = str(row["where"]).removeprefix("site-packages/")
-    return Block(begin, end, row["ms"], row["cause"], where, row["function"], row["view"])
+    return HeldUp(begin, end, row["ms"], row["cause"], where, row["function"], row["view"])
+
+
+# In words
+
+
+CAUSES = {
+    "blocking code": (
+        "code that computed",
+        "compute in another process; a thread (sync_to_async) frees the loop too, but shares the GIL with it.",
+    ),
+    "blocking call": (
+        "a blocking call",
+        "await the call's async twin (asyncio.sleep for time.sleep, an async client), or hand it to a thread with sync_to_async.",
+    ),
+    "GIL held elsewhere": (
+        "another thread that held the GIL",
+        "leave the loop's code alone and move the computation of the other thread to another process: each time the loop wants "
+        "to run, that thread keeps the GIL for up to a switch interval, 5 ms unless set.",
+    ),
+    "not scheduled": (
+        "the operating system, which gave it no core",
+        "before blaming code, measure on a quieter machine or with fewer workers: this one had no core to spare.",
+    ),
+}
+"""By whom a loop was held up, and what to do about it."""
+
+UNKNOWN = "something unknown", "measure again, for longer: too little is known of what held it up."
+
+
+def of_lag(findings: Sequence[LagFinding]) -> str:
+    """Say how often, for how long and by whom the loops of a run were held up; of several runs, how long at most."""
+    if len(findings) > 1:
+        return f"How long the event loop was held up at most: {wording.joined(list(map(_at_most, findings)))}"
+    (one,) = findings
+    if not one.culprits:
+        which = "The event loop was never" if len(one.loops) == 1 else f"None of {len(one.loops)} event loops was"
+        return f"{which} held up: no callback would have waited longer than {lateness(one.worst.max_ms)}"
+    first, *others = one.weighty
+    more = [block for culprit in others for block in culprit.blocks]
+    otherwise = f"; {_times(more)} otherwise" if more else ""
+    harmless = "" if one.troubled or one.much else ": no problem"
+    did = "blocked" if first.cause.startswith("blocking") else "held up"
+    return f"{_which_loops(one, first)} {did} {_times(first.blocks)} by {blamed(first)}{otherwise}{harmless}"
+
+
+def _at_most(one: LagFinding) -> str:
+    if not one.culprits:
+        return f"never under {one.label}"
+    culprit = max(one.culprits, key=lambda culprit: culprit.longest.ms)
+    return f"{lateness(culprit.longest.ms)} under {one.label} by {blamed(culprit)}"
+
+
+def _which_loops(one: LagFinding, culprit: Culprit) -> str:
+    if len(one.loops) == 1:
+        return "The event loop was"
+    stuck = sum(any(block in culprit.blocks for block in loop.blocks) for loop in one.loops)
+    which = f"All {stuck}" if stuck == len(one.loops) else f"{stuck} of {len(one.loops)}"
+    return f"{which} event loops {'was' if stuck == 1 else 'were'}"
+
+
+def _times(blocks: Sequence[HeldUp]) -> str:
+    longest = lateness(max(block.ms for block in blocks))
+    return f"{wording.often(len(blocks))} for {'up to ' if len(blocks) > 1 else ''}{longest}"
+
+
+def blamed(culprit: Culprit) -> str:
+    """Say what a culprit was: `a blocking call in block (labapp/async_views.py:41)`."""
+    place, (by, _) = place_of(culprit), CAUSES.get(culprit.cause, UNKNOWN)
+    return f"{by}{f' in {place}' if place else ''}"
+
+
+def place_of(culprit: Culprit) -> str:
+    """Return function, file and line, and the view, unless the function is the view; empty where none can be told."""
+    block, view = culprit.seen, culprit.seen.view.rpartition(".")[2]
+    if not culprit.placed:
+        return ""
+    where = f"{block.function} ({block.where})" if block.function and block.where else block.function or block.where
+    return f"{where} in view {view}".strip() if view and view != block.function else where
+
+
+def verdict(loop: Loop) -> str:
+    """Return whether a loop has a problem by the limits, and why: `a problem: maximum 301 ms (limit 100 ms)`."""
+    over = "over " if loop.pending.any() else ""
+    figures = [
+        f"median {lateness(loop.percentile(50))} (limit {MEDIAN_LIMIT_MS:g} ms)",
+        f"maximum {over}{lateness(loop.max_ms)} (limit {MAXIMUM_LIMIT_MS:g} ms)",
+    ]
+    reached = [text for text, too_late in zip(figures, loop.too_late, strict=True) if too_late]
+    share = f"held up for {wording.percent(loop.held_up)} of the time"
+    if reached:
+        return f"a problem: {' and '.join(reached)}{f'; {share}' if loop.blocks else ''}"
+    if loop.held_up > MUCH:
+        return f"below the limits: {', '.join(figures)}; but {share}"
+    return f"no problem: {', '.join(figures)}"
+
+
+def advice(findings: Sequence[LagFinding]) -> str:
+    """Return one sentence of advice for the run whose loop was latest, or that there is nothing to do."""
+    troubled = [one for one in findings if one.troubled]
+    concerned = troubled or [one for one in findings if one.much]
+    if not concerned:
+        return "Nothing to do: no limit is reached."
+    worst = max(concerned, key=lambda one: one.worst.max_ms)
+    under = f" under {worst.label}" if len(findings) > 1 else ""
+    share = wording.percent(max(loop.held_up for loop in worst.loops))
+    but = "" if troubled else f"No limit is reached, but for {share} of the time something held up the loop. "
+    cause = worst.culprits[0].cause if worst.culprits else ""
+    return f"{but}What to do{under}: {CAUSES.get(cause, UNKNOWN)[1]}"
+
+
+def lateness(ms: float) -> str:
+    """A lateness with its unit; timers that fire early, and what is too short to mean anything, are on time."""
+    return f"{wording.ms(ms)} ms" if ms >= 0.005 else "0 ms"

@@ -15,15 +15,14 @@ from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Open,
 from requestlab.load.plan import COLUMNS, LoadReport, Plan
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.load.target import Target, find_target
-from requestlab.measurement.facts import CoreUse, RunFacts
 from requestlab.measurement.ramp import Ramp
+from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
 from requestlab.serving.server import Server
 from requestlab.serving.upstream import statistics
-from requestlab.serving.upstream.statistics import UpstreamUse
 from requestlab.system import checks, machine
 from requestlab.system.progress import Progress
-from requestlab.trace.reader import TraceReader
+from requestlab.trace.trace import TraceReader
 
 MAX_SECONDS = 600.0
 MAX_TIMEOUT = 120.0
@@ -34,6 +33,20 @@ MAX_BESIDE = 8
 CLIENTS = ("lab", "httpx")
 
 _ERROR = COLUMNS.index("error")
+_AS_PLANNED = (
+    "pids",
+    "users",
+    "each",
+    "rate",
+    "arrivals",
+    "seed",
+    "connections",
+    "keep_alive",
+    "client",
+    "misbehaving",
+    "seconds",
+)
+_SPENT = ("generator_cpu_ns", "generator_wait_ns", "pressure_ns", "throttled_ns", "upstream_cpu_ns", "upstream_wait_ns")
 
 SPARE_DESCRIPTORS = 50
 """Files that the load process has open besides its connections, with room to spare."""
@@ -136,16 +149,6 @@ class _Part:
     plan: Plan
 
 
-@dataclass(frozen=True)
-class _Served:
-    """What is known of the server for all of its loads together, see `RunFacts`."""
-
-    ended: bool
-    nonce: bool | None
-    counts: Mapping[int, int]
-    upstream: UpstreamUse | None
-
-
 def measure_slice(
     at: Target, load: AnyLoad, settings: Settings, pool: LoadProcessPool, tick: Callable[[], None] = lambda: None
 ) -> Run:
@@ -162,12 +165,12 @@ def measure_slice(
         trace = reader.read()
     if server and any(np.isin(outcome.samples[:, _ERROR], (TIMEOUT, LEFT)).any() for outcome in outcomes):
         server.settle(MAX_SETTLING_S, tick)  # or the next run would begin behind the requests that this one gave up
-    served = _Served(
-        ended=server is not None and not server.alive,
-        nonce=server.is_itself() if server and server.alive else None,
-        counts=_counted(counts, server.counts if server else {}),
-        upstream=statistics.difference(url, upstream, statistics.ask(url)) if url else None,
-    )
+    served = {
+        "server_ended": server is not None and not server.alive,
+        "nonce": server.is_itself() if server and server.alive else None,
+        "counts": _counted(counts, server.counts if server else {}),
+        "upstream": statistics.difference(url, upstream, statistics.ask(url)) if url else None,
+    }
     facts = [_facts(part, outcome.report, served, parts) for part, outcome in zip(parts, outcomes, strict=True)]
     runs = [Run(outcome.samples, outcome.thread_samples, about) for outcome, about in zip(outcomes, facts, strict=True)]
     return replace(runs[0], trace=trace, beside={run.about.path: run for run in runs[1:]})
@@ -212,13 +215,17 @@ def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
     )
 
 
-def _facts(part: _Part, report: LoadReport, served: _Served, parts: Sequence[_Part]) -> RunFacts:
+def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Sequence[_Part]) -> RunFacts:
     """Return what is known of one load. What is known only for all of them together is told with the first."""
     target, plan, server, first_of_all = part.target, part.plan, part.target.server, part is parts[0]
     first, last = report.marks
     cpu_ns = [_between(*pair) for pair in zip(first.server_cpu_ns, last.server_cpu_ns, strict=True)]
     known_ns = [ns for ns in cpu_ns if ns is not None]
+    told: dict[str, Any] = {name: getattr(plan, name) for name in _AS_PLANNED}
+    told |= {name: _between(getattr(first, name), getattr(last, name)) for name in _SPENT}
+    told |= served if first_of_all else {**served, "counts": {}}
     return RunFacts(
+        **told,
         label=parts[0].target.label,
         url=str(target.url),
         path=target.path,
@@ -228,39 +235,18 @@ def _facts(part: _Part, report: LoadReport, served: _Served, parts: Sequence[_Pa
         configuration=server.configuration.without_password() if server else None,
         capacity=server.configuration.capacity if server else None,
         cores=server.cores if server else None,
-        pids=plan.pids,
-        users=plan.users,
-        each=plan.each,
-        rate=plan.rate,
-        arrivals=plan.arrivals,
-        seed=plan.seed,
-        connections=plan.connections,
-        keep_alive=plan.keep_alive,
-        client=plan.client,
-        misbehaving=plan.misbehaving,
         expect=part.settings.expect,
-        seconds=plan.seconds,
         warmup=plan.warmup_s,
         timeout=plan.timeout_s,
         start=first.time_ns,
         end=last.time_ns,
         started=report.started,
         held_back=report.held_back,
-        counts=served.counts if first_of_all else {},
-        nonce=served.nonce,
-        server_ended=served.ended,
         worker_ended=len(known_ns) < len(cpu_ns),
-        generator_cpu_ns=last.generator_cpu_ns - first.generator_cpu_ns,
-        generator_wait_ns=last.generator_wait_ns - first.generator_wait_ns,
         server_cpu_ns=sum(known_ns) if first_of_all and cpu_ns and len(known_ns) == len(cpu_ns) else None,
         cores_watched=len(plan.cores),
         cores_shared=plan.core is None,
         cores_ns=use_of_cores(first.cores_ns, last.cores_ns),
-        pressure_ns=_between(first.pressure_ns, last.pressure_ns),
-        throttled_ns=_between(first.throttled_ns, last.throttled_ns),
-        upstream=served.upstream,
-        upstream_cpu_ns=_between(first.upstream_cpu_ns, last.upstream_cpu_ns),
-        upstream_wait_ns=_between(first.upstream_wait_ns, last.upstream_wait_ns),
     )
 
 

@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from requestlab.errors import RunFormatError
 from requestlab.load.plan import COLUMNS, THREAD_COLUMNS
-from requestlab.measurement import validity
-from requestlab.measurement.facts import RunFacts
-from requestlab.measurement.record import Record
+from requestlab.measurement import chrome, validity
+from requestlab.measurement.record import Record, RunFacts
 from requestlab.system.files import whole_file
 from requestlab.system.values import from_plain, to_plain
-from requestlab.trace import chrome
 from requestlab.trace.activity import Floats
 from requestlab.trace.trace import COLUMNS as TRACE_COLUMNS
 from requestlab.trace.trace import Trace
@@ -75,7 +72,7 @@ class Run(Record):
 
     def save_chrome_trace(self, path: str | os.PathLike[str]) -> Path:
         """Write what the timeline shows as Chrome trace JSON, which Perfetto opens, and return its path."""
-        return chrome.write_trace(recorded(self), path)
+        return chrome.write_trace(self, path)
 
     def _arrays(self, prefix: str = "") -> dict[str, Any]:
         """Return the arrays of this run and of those beside it; theirs under names with a number in front."""
@@ -102,20 +99,6 @@ class Run(Record):
 def _quantiles(values: Floats, wanted: dict[str, int]) -> dict[str, float]:
     found = np.percentile(values, list(wanted.values())) if len(values) else [math.nan] * len(wanted)
     return dict(zip(wanted, map(float, found), strict=True))
-
-
-def recorded(run: Run) -> chrome.Recorded:
-    """Return what a Chrome trace shows of a run and of the loads beside it."""
-    facts, others = run.about, run.beside.values()
-    clients = [_clients(run, "clients"), *(_clients(other, "clients beside") for other in others)]
-    moments = {"the measured stretch begins": facts.start, "the measured stretch ends": facts.end}
-    about = {"label": facts.label, "path": facts.path, "load": facts.load, "rows lost": str(run.trace.lost)}
-    return chrome.Recorded(run.trace, run.event_loops, clients, moments, about)
-
-
-def _clients(run: Run, name: str) -> chrome.Clients:
-    requests = pd.concat([run.warmup.assign(warmup=True), run.requests.assign(warmup=False)])
-    return chrome.Clients(f"{name}, {run.about.load}", run.about.path, requests)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

@@ -1,4 +1,4 @@
-"""Which threads a run's workers had alive, and which of them ran which request."""
+"""Which threads a run's workers had alive, and which of them ran which request; in tables and in words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.measurement.record import Record, answered
+from requestlab.system import wording
 from requestlab.trace.activity import Booleans, Floats, Integers, evenly, stacked
 
 MARGIN = 0.03
@@ -201,3 +202,29 @@ def _window(found: Sequence[Lane], until_ms: float, span_ms: float) -> Window:
     shown = [lane.only(np.isin(lane.row, kept)) for lane, kept in zip(some, rows, strict=True)]
     unseen = sum(len(lane.row) for lane in some) - sum(len(lane.row) for lane in shown)
     return Window(found, shown, until_ms, span_ms, unseen)
+
+
+# In words
+
+
+def who_ran(window: Window) -> str:
+    """What ran the requests of a run: `60 threads`, `1 event loop and 3 threads`, `no thread`."""
+    loops = sum(lane.on_loop for lane in window.known)
+    return wording.things((loops, "event loop"), (len(window.known) - loops, "thread")) or "no thread"
+
+
+def peak_of(alive: Sequence[Alive]) -> str:
+    """How many threads were alive at the peak: `61 threads alive`, `9 threads alive in 2 workers`."""
+    workers = f" in {len(alive)} workers" if len(alive) > 1 else ""
+    return f"{wording.counted(sum(one.peak for one in alive), 'thread')} alive{workers}"
+
+
+def occasion(runs: Sequence[Record]) -> str:
+    """What was asked of all runs: `60 requests at once`, `200 requests/s`; `Who ran the requests`, where that is not the same."""
+    asked = {(run.about.users, run.about.each, run.about.rate) for run in runs}
+    users, each, _ = next(iter(asked))
+    if len(asked) > 1:
+        return "Who ran the requests"
+    if users is None:
+        return runs[0].about.load
+    return wording.counted(users, "request" if each == 1 else "user") + (" at once" if users > 1 else "")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from requestlab.measurement.record import answered
 from requestlab.measurement.run import Run
-from requestlab.system import checks
+from requestlab.system import checks, wording
 from requestlab.trace import activity
 from requestlab.trace.activity import (
     NONE,
@@ -22,6 +22,8 @@ from requestlab.trace.activity import (
     QUEUED,
     UNTRACED,
     VIEW_ON_LOOP,
+    VIEW_ON_THREAD,
+    WAITS,
     Bars,
     Floats,
     Integers,
@@ -61,6 +63,9 @@ Span = float | Sequence[float] | None
 _MARGIN, _MIN_MS = 0.012, 0.05  # beside the requests, as a share of their time; and the least time shown
 _MOSTLY = 0.5
 _LONGEST, _MAX_RESUMED = 48, 3
+
+MUCH_OF_A_REQUEST = 0.2
+"""The share of a response time from which on it is part of the finding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +108,7 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Block:
+class LateLoop:
     """`late_ms` of the latest stretch, `at` what the loop was at then, in words (empty: not known), and how many of the chosen
     requests `waited` for a loop that was late by `STUCK_MS` or more; `unsure`: others may have, too."""
 
@@ -144,7 +149,7 @@ class Scene:
     guests: Integers
     views: Mapping[int, str]
     loop_keys: frozenset[Key]
-    stuck: Block | None
+    stuck: LateLoop | None
     rows: int
     total: int
     chosen: int
@@ -421,7 +426,7 @@ def _late(run: Run, key: Key, begin: float, end: float) -> Floats:
 # Loops that were late
 
 
-def _stuck(run: Run, tracks: Sequence[Track], waits: pd.DataFrame, views: Mapping[int, str]) -> Block | None:
+def _stuck(run: Run, tracks: Sequence[Track], waits: pd.DataFrame, views: Mapping[int, str]) -> LateLoop | None:
     """Return what there is to say of the loops' lateness, None if none was late by `STUCK_MS`.
 
     A loop whose heartbeat is overdue runs what was ready before: what goes on within a late stretch had awaited its turn. What
@@ -441,7 +446,7 @@ def _stuck(run: Run, tracks: Sequence[Track], waits: pd.DataFrame, views: Mappin
         unsure |= set(there.loc[~sure, "key"])
     worst, row = max(late, key=lambda one: float(one[0].late_ms[one[1]]))
     busy = _busy_with(run, worst, worst.late[row], views)
-    return Block(float(worst.late_ms[row]), busy, len(waited), bool(unsure - waited))
+    return LateLoop(float(worst.late_ms[row]), busy, len(waited), bool(unsure - waited))
 
 
 def _waits(chosen: pd.DataFrame, at: Mapping[Key, Bars], spans: pd.DataFrame) -> pd.DataFrame:
@@ -523,3 +528,68 @@ def _pieces_of(row: Step, zero: float) -> Iterator[Piece]:
     yield Piece(f"{name}{times}", middles[0], row.cost_us if row.crossing else math.nan, row.on_loop, view)
     if view and row.on_loop and not times and len(middles) <= _MAX_RESUMED:
         yield from (Piece(f"{name} goes on", at, math.nan, True, True) for at in middles[1:])
+
+
+# In words
+
+
+def of_timeline(drawn: Scene, under: str) -> str:
+    """Say what the requests did, or, where an event loop was late, how many waited for it."""
+    traced, stuck = drawn.chosen - drawn.untraced, drawn.stuck
+    if not drawn.chosen:
+        return f"No request under {under} in this stretch of time"
+    if not traced:
+        return f"No trace of {wording.counted(drawn.chosen, 'request')} under {under}"
+    did = f"{_which(drawn, traced)} under {under} {did_what(drawn, traced)}"
+    if stuck is None:
+        return f"{did}{_detail(drawn, traced)}"
+    loop, it = (
+        ("The event loop", "it")
+        if len(drawn.loops) == 1
+        else (f"One of {len(drawn.loops):,} event loops", "a late loop")
+    )
+    late = f"{loop} was late by up to {wording.ms(stuck.late_ms)} ms{', ' * bool(stuck.at)}{stuck.at}"
+    if traced == 1 or not stuck.waited:
+        return f"{late}; {did[0].lower()}{did[1:]}{_detail(drawn, traced) if traced == 1 else ''}"
+    these = f"{'these ' * drawn.partial}{traced:,} {'traced ' * bool(drawn.untraced)}requests"
+    part = f"{'at least ' * stuck.unsure}{stuck.waited:,} of "
+    if stuck.waited == traced > 2:
+        part = "all of " if drawn.partial else "all "
+    return f"{late}: {part}{these} under {under} waited for {it}"
+
+
+def _which(drawn: Scene, traced: int) -> str:
+    """Return of which requests it is told: `3 requests`, `The first 3 of 20 requests`, `One of 20 requests`."""
+    all_of = wording.counted(drawn.total, "request")
+    if traced == drawn.total:
+        return "One request" if traced == 1 else all_of
+    first = drawn.first == 0 and not drawn.untraced
+    if traced == 1:
+        return f"{'The first' if first else 'One'} of {all_of}"
+    return f"{'The first ' * first}{traced:,} of {all_of}"
+
+
+def did_what(drawn: Scene, number: int) -> str:
+    """Say how often so many requests hopped, and between what, or where they stayed."""
+    loops, threads = drawn.used
+    on = wording.things((loops, "event loop"), (threads, "thread")) or "no thread"
+    on = on.replace("1 event loop", "the event loop") if loops == 1 else on
+    if len(drawn.hops):
+        return f"hopped {wording.often(len(drawn.hops))} between {on}"
+    return f"{'stayed' if number == 1 else 'took turns' if loops + threads == 1 else 'ran'} on {on}"
+
+
+def _detail(drawn: Scene, traced: int) -> str:
+    """Say how long a single request's view ran, or for what the typical one of several waited, if that is much of its time."""
+    took, viewed = drawn.took, drawn.waited(VIEW_ON_LOOP, VIEW_ON_THREAD)
+    if traced == 1:
+        return (
+            f"; its view ran for {wording.ms(viewed)} of {wording.ms(took)} ms"
+            if viewed
+            else f"; it took {wording.ms(took)} ms"
+        )
+    queued = 0.0 if drawn.loops else drawn.waited(QUEUED)
+    for ms, what in ((queued, "its turn"), (drawn.waited(WAITS), "threads and the loop")):
+        if ms >= MUCH_OF_A_REQUEST * took > 0:
+            return f"; the typical one spent {wording.ms(ms)} of its {wording.ms(took)} ms waiting for {what}"
+    return ""

@@ -7,12 +7,11 @@ they mean less than they seem to. Each check says what it saw.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from requestlab.load.connection import ERRORS, OTHER, REFUSED, WRONG_BODY
-from requestlab.measurement.record import Record
+from requestlab.measurement.record import Record, answered
 
 BUSY_GENERATOR = 0.6
 """Share of the time, spent running or waiting for a core, above which the generator itself may be what was measured."""
@@ -99,6 +98,8 @@ def _ended(run: Record) -> Iterator[str]:
         yield "the server ended during the run"
     elif run.about.worker_ended:
         yield "a worker of the server ended, before the run or during it"
+    if run.about.nonce is False:
+        yield "somebody else answers at the server's address: the answers may not be its own"
 
 
 def _unanswered(run: Record) -> Iterator[str]:
@@ -107,11 +108,6 @@ def _unanswered(run: Record) -> Iterator[str]:
             yield "no client could connect"
     elif not len(run.response_ms):
         yield "no request was answered with a status below 400"
-
-
-def _somebody_else(run: Record) -> Iterator[str]:
-    if run.about.nonce is False:
-        yield "somebody else answers at the server's address: the answers may not be its own"
 
 
 def _lost(run: Record) -> Iterator[str]:
@@ -141,26 +137,18 @@ def _counted_otherwise(run: Record) -> Iterator[str]:
 # What makes it suspect.
 
 
-def _failed(run: Record) -> Iterator[str]:
-    failed = int(run.failed.sum())
+def _wrong_answers(run: Record) -> Iterator[str]:
+    total, failed = len(run.requests), int(run.failed.sum())
     if failed:
         wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
         bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""
-        yield f"{failed:,} of {len(run.requests):,} requests failed{bodies}"
-
-
-def _redirected(run: Record) -> Iterator[str]:
+        yield f"{failed:,} of {total:,} requests failed{bodies}"
     moved = int(run.requests["status"].between(300, 399).sum())
-    if 2 * moved > len(run.requests):
-        yield f"{moved:,} of {len(run.requests):,} answers are redirects (status 3xx): is this the page that was meant?"
-
-
-def _odd_bodies(run: Record) -> Iterator[str]:
-    good = run.requests[(run.requests["error"] == "") & (run.requests["status"] < 400)]
-    if not len(good):
-        return
-    most = int(good["body"].value_counts().iloc[0])
-    if 0.5 < most / len(good) < 1:
+    if 2 * moved > total:
+        yield f"{moved:,} of {total:,} answers are redirects (status 3xx): is this the page that was meant?"
+    good = run.requests[answered(run.requests)]
+    most = int(good["body"].value_counts().max()) if len(good) else 0
+    if 0.5 * len(good) < most < len(good):
         yield f"{len(good) - most:,} of {len(good):,} answers had another body than the rest"
 
 
@@ -169,9 +157,13 @@ def generator_was_busy(run: Record) -> bool:
     return run.generator_share + run.generator_wait > BUSY_GENERATOR
 
 
-def _busy(run: Record) -> Iterator[str]:
+def _generator(run: Record) -> Iterator[str]:
     if generator_was_busy(run):
         yield f"the generator {_used(run.generator_share, run.generator_wait)}: it may have been the bottleneck"
+    elif _was_starved(run):
+        company = "the load beside it" if run.about.beside else "the upstream" if run.about.upstream else ""
+        other = f"{company}, or something else," if company else "something else"
+        yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: {other} ran there"
 
 
 def _used(share: float, wait: float) -> str:
@@ -179,34 +171,20 @@ def _used(share: float, wait: float) -> str:
     return f"used {share:.0%} of its core{waited}"
 
 
-def _starved(run: Record) -> Iterator[str]:
-    if _was_starved(run) and not generator_was_busy(run):
-        company = "the load beside it" if run.about.beside else "the upstream" if run.about.upstream else ""
-        other = f"{company}, or something else," if company else "something else"
-        yield f"the generator had to wait for its core for {run.generator_wait:.0%} of the time: {other} ran there"
-
-
 def _was_starved(run: Record) -> bool:
     return not run.about.cores_shared and run.generator_wait > STARVED_GENERATOR
 
 
-def _silent_upstream(run: Record) -> Iterator[str]:
-    if (upstream := run.about.upstream) and upstream.pid is None:
+def _upstream(run: Record) -> Iterator[str]:
+    upstream = run.about.upstream
+    if upstream and upstream.pid is None:
         yield f"the upstream at {upstream.url} did not answer, or was another one at the end: is it still running?"
-
-
-def _busy_upstream(run: Record) -> Iterator[str]:
     if run.upstream_share + run.upstream_wait > BUSY_UPSTREAM:
         yield f"the upstream {_used(run.upstream_share, run.upstream_wait)}: it may have been the bottleneck"
-
-
-def _late_upstream(run: Record) -> Iterator[str]:
-    upstream = run.about.upstream
-    if not upstream or not upstream.timed:
-        return
-    promised, late = (ns / upstream.timed / 1e6 for ns in (upstream.promised_ns, upstream.late_ns))
-    if late > max(LATE_UPSTREAM_MS, LATE_UPSTREAM * promised):
-        yield f"the upstream promised answers after {promised:.3g} ms, and was late by {late:.2g} ms on average"
+    if upstream and upstream.timed:
+        promised, late = (ns / upstream.timed / 1e6 for ns in (upstream.promised_ns, upstream.late_ns))
+        if late > max(LATE_UPSTREAM_MS, LATE_UPSTREAM * promised):
+            yield f"the upstream promised answers after {promised:.3g} ms, and was late by {late:.2g} ms on average"
 
 
 def _without_company(run: Record) -> Iterator[str]:
@@ -307,13 +285,15 @@ def _stolen(run: Record) -> Iterator[str]:
 
 
 def _foreign(run: Record) -> Iterator[str]:
-    if run.about.server_cpu_ns is None or not run.about.cores_watched:
+    """As a share of the cores that the workers can use: one worker runs on one of them at a time."""
+    facts = run.about
+    cores = min(facts.cores_watched, max(1, len(facts.pids)))
+    if facts.server_cpu_ns is None or not cores:
         return
     generators = sum(one.about.generator_cpu_ns for one in (run, *run.beside.values()))
-    aside = generators + (run.about.upstream_cpu_ns or 0)
-    own = run.about.server_cpu_ns + (aside if run.about.cores_shared else 0)
-    share = _share_of_cores(run, run.about.cores_ns.busy - own)
-    idle = run.about.cores_ns.idle / 1e9 / run.seconds / run.about.cores_watched
+    own = facts.server_cpu_ns + (generators + (facts.upstream_cpu_ns or 0)) * facts.cores_shared
+    share = max(0, facts.cores_ns.busy - own - TICKS_NS) / 1e9 / run.seconds / cores
+    idle = facts.cores_ns.idle / 1e9 / run.seconds / facts.cores_watched
     if share > MUCH_FOREIGN and idle < HARMLESS_IDLE:
         yield f"other processes used {share:.0%} of the time of the server's cores"
 
@@ -360,23 +340,12 @@ def _weak_percentiles(run: Record) -> Iterator[str]:
         yield f"too few requests for {' and '.join(weak)}: fewer than {TAIL} lie beyond"
 
 
-def _share_of_cores(run: Record, used_ns: Any) -> float:
-    """Return it as a share of the cores that the workers can use: one worker runs on one of them at a time."""
-    cores = min(run.about.cores_watched, max(1, len(run.about.pids)))
-    return float(max(0, used_ns - TICKS_NS) / 1e9 / run.seconds / cores) if cores else 0.0
-
-
 _Check = Callable[[Record], Iterator[str]]
-_INVALID: tuple[_Check, ...] = (_ended, _somebody_else, _unanswered, _lost, _counted_otherwise)
+_INVALID: tuple[_Check, ...] = (_ended, _unanswered, _lost, _counted_otherwise)
 _SUSPECT: tuple[_Check, ...] = (
-    _failed,
-    _redirected,
-    _odd_bodies,
-    _busy,
-    _starved,
-    _silent_upstream,
-    _busy_upstream,
-    _late_upstream,
+    _wrong_answers,
+    _generator,
+    _upstream,
     _without_company,
     _stayed_away,
     _unfinished,

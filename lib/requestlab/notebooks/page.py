@@ -10,8 +10,6 @@ from bs4 import BeautifulSoup, Tag
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
-from requestlab.notebooks import figures
-
 CONTENTS = "contents"
 """The anchor of the page's table of contents."""
 
@@ -37,7 +35,6 @@ def fragment(notebook: nbformat.NotebookNode, name: str, lessons: Mapping[str, s
     body, _ = exporter.from_notebook_node(notebook)
     page = BeautifulSoup(body, "html.parser")
     _load_nothing(page)
-    figures.shrink(page)
     _keep_apart(page, name)
     _lead_to_this_page(page, lessons)
     _fold_solutions(page)

@@ -10,11 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 
-from requestlab.measurement import lag as analysis
-from requestlab.measurement import wording as told
-from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Block, Culprit, LagFinding, Loop
+from requestlab.measurement import lag as told
+from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Culprit, HeldUp, LagFinding, Loop, lateness
 from requestlab.measurement.threads import one_span
-from requestlab.measurement.wording import lateness
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
 from requestlab.plots.marks import Floats, Labels, Level, clock, name_levels, prediction
@@ -73,8 +71,8 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     """
     contenders = gather(runs, "lag", MAX_RUNS)
     expected = predictions(predicted, contenders, "a lateness in ms")
-    findings = [analysis.finding(one.run, one.label) for one in contenders]
-    spans = one_span([analysis.span_ms(one.run) for one in contenders])
+    findings = [told.finding(one.run, one.label) for one in contenders]
+    spans = one_span([told.span_ms(one.run) for one in contenders])
     rows = [
         row
         for parts in zip(contenders, findings, expected, spans, strict=True)
@@ -195,7 +193,7 @@ def _label(culprit: Culprit) -> str:
     return f"{place}\n{culprit.cause}: {length}" if place else f"{culprit.cause}:\n{length}"
 
 
-def _draw_block(axes: Axes, block: Block) -> None:
+def _draw_block(axes: Axes, block: HeldUp) -> None:
     """Shade the stretch, darker below what a callback due in it would have had to wait: the time until its end."""
     begin, end = block.begin_ms, max(block.end_ms, block.begin_ms + LOWEST_MS)
     waits = np.geomspace(end - begin, LOWEST_MS, 24)

@@ -329,6 +329,6 @@ def _smaller(png: io.BytesIO, title: str) -> bytes:
     written, info = io.BytesIO(), PngImagePlugin.PngInfo()
     info.add_itxt("Title", title)
     with Image.open(png) as picture:
-        few = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         few.save(written, "PNG", optimize=True, pnginfo=info, dpi=picture.info.get("dpi"))
     return written.getvalue()

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from requestlab.errors import ConfigurationError
-from requestlab.measurement import wording as told
+from requestlab.measurement import threads as told
 from requestlab.measurement.threads import MARGIN, Alive, Lane, Window, alive, windows
 from requestlab.plots import style
 from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from requestlab.errors import ConfigurationError
-from requestlab.measurement import wording as told
+from requestlab.measurement import timeline as told
 from requestlab.measurement.run import Run
 from requestlab.measurement.timeline import LATE_MS, Chosen, Client, Piece, Scene, Span, Track, named, scene
 from requestlab.plots import style
@@ -31,7 +31,6 @@ from requestlab.trace.activity import (
     WAITS,
     Bars,
     Booleans,
-    each,
 )
 
 MAX_HOPS, MAX_HOPPING = 150, 4
@@ -347,7 +346,8 @@ def _draw_hops(axes: Axes, drawn: Scene, places: Sequence[Place]) -> None:
     """Draw two lines for each crossing, there and back: the more they lean, the longer it took."""
     spot = {place.track.key: place for place in places}
     ways: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    for row in each(drawn.hops):
+    hops: Any = drawn.hops.itertuples()
+    for row in hops:
         one, other = spot.get((row.pid, row.thread)), spot.get((row.pid, row.ran_on))
         if one is None or other is None:
             continue

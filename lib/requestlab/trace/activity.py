@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,6 @@ QUEUED, WAITS, PAUSED, ON_LOOP, VIEW_ON_LOOP, ON_THREAD, VIEW_ON_THREAD, UNTRACE
 """States. Of a request: on its way or in a queue; waiting for a thread or for the loop to go on; awaiting something else while
 nothing of it runs; Django's own code or the view running on the event loop, or on a thread; nobody knows. A thread waits too,
 or is waited for."""
-
-_LAYER = ("pid", "request", "thread", "begin", "end", "state", "over", "owner")
 
 
 # What the spans are
@@ -81,13 +79,10 @@ def read(trace: Trace, loops: Set[Key] = frozenset()) -> pd.DataFrame:
 
 def last_heard(trace: Trace) -> dict[int, int]:
     """Return the last moment at which each worker wrote anything, by pid, in ns."""
-    tables = (
-        (trace.spans, ["begin", "running", "done", "end"]),
-        (trace.ticks, ["due", "ran"]),
-        (trace.stacks, ["seen"]),
-    )
-    last = pd.concat([table.set_index("pid")[stamps].max(axis=1) for table, stamps in tables])
-    return {int(str(pid)): int(stamp) for pid, stamp in last.groupby(level=0).max().items()}
+    stamps = [trace.spans[["pid", name]] for name in ("begin", "running", "done", "end")]
+    stamps += [trace.ticks[["pid", "due"]], trace.ticks[["pid", "ran"]], trace.looks[["pid", "seen"]]]
+    table = pd.concat([stamp.set_axis(["pid", "at"], axis=1) for stamp in stamps])
+    return {int(str(pid)): int(at) for pid, at in table.groupby("pid")["at"].max().items()}
 
 
 def keys(table: pd.DataFrame, column: str) -> list[Key]:
@@ -100,34 +95,10 @@ def among(table: pd.DataFrame, column: str, wanted: Set[Key | None]) -> Booleans
     return np.array([key in wanted for key in keys(table, column)], dtype=bool)
 
 
-class Span(NamedTuple):
-    """One row of the table that `in_ms` returns: times in ms, `label` what it is called."""
-
-    id: int
-    pid: int
-    parent: int
-    kind: str
-    label: str
-    origin: str
-    thread: int
-    ran_on: int
-    begin: float
-    running: float
-    done: float
-    end: float
-    cut: bool
-
-
-def each(spans: pd.DataFrame) -> Iterator[Span]:
-    """Yield the rows of a table of spans."""
-    yield from map(Span._make, zip(*(spans[name].tolist() for name in Span._fields), strict=True))
-
-
 def in_ms(trace: Trace, zero_ns: int, loops: Set[Key] = frozenset()) -> pd.DataFrame:
     """Return the spans as `read` does, but with `begin`, `running`, `done` and `end` in ms since `zero_ns`, NaN where it did not
     come to that; `done` and `end` are those that `read` calls `there_until` and `until`."""
-    spans = read(trace, loops).rename(columns={"name": "label"})
-    stamps = ["begin", "running", "done", "end"]
+    spans, stamps = read(trace, loops), ["begin", "running", "done", "end"]
     ns = spans[["begin", "running", "there_until", "until"]].astype("float64").set_axis(stamps, axis=1)
     spans[stamps] = ((ns - zero_ns) / 1e6).where(ns > 0)
     return spans.drop(columns=["there_until", "until"])
@@ -197,16 +168,16 @@ def of_requests(spans: pd.DataFrame) -> dict[Key, Bars]:
     request, view = kind == "request", kind == "view"
     alone = request & _untold(spans)
     layers = [
-        _layer(spans[request & ~loop], "begin", "end", "thread", ON_THREAD),
-        _layer(spans[alone], "begin", "end", "thread", ON_LOOP),
-        _layer(spans[request & loop & ~alone], "begin", "end", "thread", PAUSED),
-        _layer(spans[kind.isin(CROSSINGS)], "begin", "end", "thread", WAITS),
-        _layer(spans[kind == "to_thread"], "running", "done", "ran_on", ON_THREAD),
-        _layer(spans[kind == "to_loop"], "running", "done", "ran_on", ON_LOOP),
-        _layer(spans[view & ~loop], "begin", "end", "thread", VIEW_ON_THREAD),
-        _layer(spans[view & loop], "begin", "end", "thread", PAUSED),
-        _layer(spans[(kind == "step") & ~spans["in_view"]], "begin", "end", "thread", ON_LOOP, over=2),
-        _layer(spans[spans["in_view"]], "begin", "end", "thread", VIEW_ON_LOOP, over=2),
+        _layer(spans[request & ~loop], ON_THREAD),
+        _layer(spans[alone], ON_LOOP),
+        _layer(spans[request & loop & ~alone], PAUSED),
+        _layer(spans[kind.isin(CROSSINGS)], WAITS),
+        _layer(_stays(spans[kind == "to_thread"]), ON_THREAD),
+        _layer(_stays(spans[kind == "to_loop"]), ON_LOOP),
+        _layer(spans[view & ~loop], VIEW_ON_THREAD),
+        _layer(spans[view & loop], PAUSED),
+        _layer(spans[(kind == "step") & ~spans["in_view"]], ON_LOOP, over=2),
+        _layer(spans[spans["in_view"]], VIEW_ON_LOOP, over=2),
     ]
     return _painted_by("request", layers)
 
@@ -221,13 +192,13 @@ def of_threads(spans: pd.DataFrame) -> dict[Key, Bars]:
     kind, loop = spans["kind"], spans["on_loop"]
     to_thread = spans[kind == "to_thread"]
     layers = [
-        _layer(to_thread, "begin", "end", "ran_on", WAITS, over=0),
-        _layer(spans[(kind == "request") & ~loop], "begin", "end", "thread", ON_THREAD),
-        _layer(spans[kind == "to_loop"], "begin", "end", "thread", WAITS),
-        _layer(to_thread, "running", "done", "ran_on", ON_THREAD),
-        _layer(spans[(kind == "view") & ~loop], "begin", "end", "thread", VIEW_ON_THREAD),
-        _layer(spans[(kind == "step") & ~spans["in_view"]], "begin", "end", "thread", ON_LOOP),
-        _layer(spans[spans["in_view"]], "begin", "end", "thread", VIEW_ON_LOOP),
+        _layer(to_thread.assign(thread=to_thread["ran_on"]), WAITS, over=0),
+        _layer(spans[(kind == "request") & ~loop], ON_THREAD),
+        _layer(spans[kind == "to_loop"], WAITS),
+        _layer(_stays(to_thread), ON_THREAD),
+        _layer(spans[(kind == "view") & ~loop], VIEW_ON_THREAD),
+        _layer(spans[(kind == "step") & ~spans["in_view"]], ON_LOOP),
+        _layer(spans[spans["in_view"]], VIEW_ON_LOOP),
         *_told_by_the_rest(spans),
     ]
     return _painted_by("thread", layers)
@@ -246,13 +217,18 @@ def _told_by_the_rest(spans: pd.DataFrame) -> Iterator[pd.DataFrame]:
         loop = bars.of(ON_LOOP)
         loop = loop.only(untold.to_numpy()[loop.owner])
         rows = spans.iloc[loop.owner].assign(begin=loop.begin, end=loop.end)
-        yield _layer(rows[rows["kind"] == "request"], "begin", "end", "thread", ON_LOOP)
-        yield _layer(rows[rows["kind"] == "to_loop"], "begin", "end", "ran_on", ON_LOOP)
+        thread = rows["thread"].where(rows["kind"] == "request", rows["ran_on"])
+        yield _layer(rows.assign(thread=thread), ON_LOOP)
 
 
-def _layer(rows: pd.DataFrame, begin: str, end: str, thread: str, state: int, over: int = 1) -> pd.DataFrame:
-    columns = [rows["pid"], rows["request"], rows[thread], rows[begin], rows[end], state, over, rows.index]
-    return pd.DataFrame(dict(zip(_LAYER, columns, strict=True)))
+def _stays(crossings: pd.DataFrame) -> pd.DataFrame:
+    """Return crossings with the times and the thread of what ran on the other side."""
+    there = {"thread": crossings["ran_on"], "begin": crossings["running"], "end": crossings["done"]}
+    return crossings.assign(**there)
+
+
+def _layer(rows: pd.DataFrame, state: int, over: int = 1) -> pd.DataFrame:
+    return rows[["pid", "request", "thread", "begin", "end"]].assign(state=state, over=over, owner=rows.index)
 
 
 def _painted_by(key: str, layers: Sequence[pd.DataFrame]) -> dict[Key, Bars]:

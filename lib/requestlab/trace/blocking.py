@@ -6,8 +6,8 @@ block began somewhere between the last tick that was on time and the first that 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.trace import activity
-from requestlab.trace.activity import Floats
+from requestlab.trace.activity import Floats, Key
 from requestlab.trace.culprit import MOSTLY, NOWHERE, Place, who_took_most, who_was_seen_most
 from requestlab.trace.trace import Trace
 from requestlab.worker.heartbeat import EVERY_NS
@@ -116,15 +116,6 @@ class Block:
         """Return whether one of these spans was under way for most of it."""
         return bool(self.overlap(spans).max(initial=0) >= MOSTLY * self.ns)
 
-    def longest(self, spans: pd.DataFrame) -> pd.Series[Any]:
-        """Return the one of these spans that was under way for the longest."""
-        return spans.iloc[int(self.overlap(spans).argmax())]
-
-    @property
-    def view_steps(self) -> pd.DataFrame:
-        """The steps that were views."""
-        return self.steps[self.steps["in_view"]]
-
 
 def blocks(trace: Trace) -> pd.DataFrame:
     """Return one row for each stretch in which an event loop was blocked, in the order of beginning.
@@ -154,31 +145,20 @@ def blocks(trace: Trace) -> pd.DataFrame:
         own = spans[spans["pid"] == pid]
         steps = own[(own["kind"] == "step") & (own["thread"] == thread)]
         views = own[(own["kind"] == "view") & (own["thread"] != thread)]
-        for block in _blocks_of(list(_beats(ticks)), steps, looks.get((pid, thread), {}), thread):
-            rows.append({"pid": pid, "thread": thread} | _row(block, views))
+        beats = list(_beats(ticks))
+        floor = _floor(beats)
+        for beat in beats:
+            if beat.late > floor + LATE_MS * 1e6:
+                block = _block(beat, floor, steps, looks.get((pid, thread, beat.first), ()), thread)
+                rows.append({"pid": pid, "thread": thread} | _row(block, views))
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"ms": float, "late_ms": float})
     return table.sort_values("begin", kind="stable").reset_index(drop=True)
 
 
-def lag_summary(trace: Trace) -> pd.DataFrame:
-    """Return one row for each event loop: `pid`, `thread`, `ticks`, and how late they ran.
-
-    `floor_ms` is the median of the ticks that were not part of a block: what timer, kernel and idle loop add up to. `median_ms`,
-    `max_ms` and `mean_ms` are over all ticks that were due, those missed during a block included. They were due at even
-    intervals, so these are weighted by time: what a callback due at a random moment would have had to wait. `late_share` is the
-    share of the time in which the loop was blocked (`blocks`), 0 to 1.
-    """
-    rows = []
-    for pid, thread, ticks in _by_loop(trace):
-        beats = list(_beats(ticks))
-        floor = _floor(beats)
-        late = np.concatenate([beat.ran - np.arange(beat.first, beat.last + 1, EVERY_NS) for beat in beats]).clip(0)
-        blocked = sum(beat.ran - _begin(beat, floor, None) for beat in beats if _is_late(beat, floor))
-        share = blocked / max(beats[-1].ran - beats[0].first, 1)
-        ms = [float(each) / 1e6 for each in (floor, np.median(late), late.mean(), late.max())]
-        rows.append((pid, thread, len(late), *ms, share))
-    columns = ["pid", "thread", "ticks", "floor_ms", "median_ms", "mean_ms", "max_ms", "late_share"]
-    return pd.DataFrame(rows, columns=columns)
+def idle_floors(trace: Trace) -> dict[Key, float]:
+    """Return how late, in ms, the ticks of each loop ran that were not part of a block, by (pid, thread), the median: what timer,
+    kernel and idle loop add up to."""
+    return {(pid, thread): _floor(list(_beats(ticks))) / 1e6 for pid, thread, ticks in _by_loop(trace)}
 
 
 # When
@@ -212,51 +192,35 @@ def _floor(beats: Sequence[Beat]) -> float:
     return float(np.median(quiet)) if quiet else 0.0
 
 
-def _is_late(beat: Beat, floor: float) -> bool:
-    return beat.late > floor + LATE_MS * 1e6
-
-
-def _looks(trace: Trace) -> dict[tuple[int, int], dict[int, list[StackSample]]]:
-    """Return the looks by process and loop, and by when the tick was due that was missing."""
-    found: dict[tuple[int, int], dict[int, list[StackSample]]] = {}
+def _looks(trace: Trace) -> dict[tuple[int, int, int], list[StackSample]]:
+    """Return the looks by process, loop, and when the tick was due that was missing; in the order of time."""
+    found: dict[tuple[int, int, int], list[StackSample]] = defaultdict(list)
     columns = ("pid", "loop", "due", "thread", "stack", "state", "seen", "cpu", "waited")
-    for pid, loop, due, *look in zip(*(trace.looks[name].tolist() for name in columns), strict=True):
-        found.setdefault((pid, loop), {}).setdefault(due, []).append(StackSample(*look))
+    looks = trace.looks.sort_values("seen", kind="stable")
+    for pid, loop, due, *look in zip(*(looks[name].tolist() for name in columns), strict=True):
+        found[pid, loop, due].append(StackSample(*look))
     return found
 
 
-def _blocks_of(
-    beats: Sequence[Beat], steps: pd.DataFrame, looks: Mapping[int, Sequence[StackSample]], thread: int
-) -> Iterator[Block]:
-    """Yield the stretches in which one loop was blocked, in order; `steps` are those that ran on it."""
-    floor = _floor(beats)
-    for beat in beats:
-        if _is_late(beat, floor):
-            # The loop ran a tick just before: no step can have been under way then.
-            first, last = np.searchsorted(steps["begin"], (beat.before, beat.ran))
-            over = steps.iloc[first:last]
-            seen = looks.get(beat.first, ())
-            own = sorted((look for look in seen if look.thread == thread and look.seen <= beat.ran), key=_when)
-            busy_threads = [look for look in seen if look.thread != thread]
-            yield Block(beat, _begin(beat, floor, over), own, busy_threads, over)
+def _block(beat: Beat, floor: float, steps: pd.DataFrame, seen: Sequence[StackSample], thread: int) -> Block:
+    # The loop ran a tick just before: no step can have been under way then.
+    first, last = np.searchsorted(steps["begin"], (beat.before, beat.ran))
+    over = steps.iloc[first:last]
+    own = [look for look in seen if look.thread == thread and look.seen <= beat.ran]
+    return Block(beat, _begin(beat, floor, over), own, [look for look in seen if look.thread != thread], over)
 
 
-def _when(look: StackSample) -> int:
-    return look.seen
-
-
-def _begin(beat: Beat, floor: float, steps: pd.DataFrame | None) -> int:
+def _begin(beat: Beat, floor: float, steps: pd.DataFrame) -> int:
     """Return when the loop was last free, as well as can be known: not before the tick before, not after this one was due.
 
     Where a step fills that time, its beginning; where the thread computed, as long before the end as that took; else the
     middle.
     """
     latest = max(min(beat.first + int(floor), beat.ran), beat.before)
-    if steps is not None:
-        lasted = steps["until"] - steps["begin"]
-        filling = steps.loc[(steps["begin"] <= latest) & (lasted > _FILLED * (beat.ran - latest)), "begin"]
-        if len(filling):
-            return int(filling.min())
+    lasted = steps["until"] - steps["begin"]
+    filling = steps.loc[(steps["begin"] <= latest) & (lasted > _FILLED * (beat.ran - latest)), "begin"]
+    if len(filling):
+        return int(filling.min())
     busy = beat.own + beat.delayed
     if busy > beat.ran - latest:
         return min(max(beat.ran - busy, beat.before), latest)
@@ -268,21 +232,14 @@ def _begin(beat: Beat, floor: float, steps: pd.DataFrame | None) -> int:
 
 def _row(block: Block, views: pd.DataFrame) -> dict[str, Any]:
     """Return what there is to say of a block; `views` are those that ran on other threads of the process."""
-    cause = cause_of(block)
+    beat, cause = block.beat, cause_of(block)
     if cause == "GIL held elsewhere":
-        place, view = _place_beside(block), _view_beside(block, views)
+        (where, function), view = _place_beside(block), _view_beside(block, views)
     else:
-        place, view = _place_on(block, cause), _view_on(block)
-    beat = block.beat
-    times = {"begin": block.begin, "end": beat.ran, "ms": block.ns / 1e6, "late_ms": beat.late / 1e6}
-    found = {
-        "cause": cause,
-        "where": place[0],
-        "function": place[1] or view.rpartition(".")[2],
-        "view": view,
-        "looks": len(block.looks),
-    }
-    return times | found
+        (where, function), view = _place_on(block, cause), _view_on(block)
+    row = {"begin": block.begin, "end": beat.ran, "ms": block.ns / 1e6, "late_ms": beat.late / 1e6, "cause": cause}
+    function = function or view.rpartition(".")[2]
+    return row | {"where": where, "function": function, "view": view, "looks": len(block.looks)}
 
 
 def cause_of(block: Block) -> str:
@@ -342,8 +299,8 @@ def _place_beside(block: Block) -> Place:
 
 def _view_on(block: Block) -> str:
     """Return the view that ran on the loop for the longest part of the block; empty where none did for most of it."""
-    steps = block.view_steps
-    return str(block.longest(steps)["view"]) if block.filled_by(steps) else ""
+    steps = block.steps[block.steps["in_view"]]
+    return str(steps["view"].iloc[int(block.overlap(steps).argmax())]) if block.filled_by(steps) else ""
 
 
 def _view_beside(block: Block, views: pd.DataFrame) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -23,12 +23,9 @@ from requestlab.trace.trace import CROSSINGS, ORIGINS, Trace
 MAX_ALIKE = 3
 """More crossings of one name in a row than these are drawn in one row."""
 
-Row = dict[str, Any]
-Within = Mapping[int, Sequence[Row]]
-Pieces = list[tuple[float, float]]
+Piece = tuple[float, float]
 
 _NEVER_US = 1e12  # the cost of a crossing that did not come back
-_TAKEN_IN = -1
 _MODULE = re.compile(r"(?:[a-z_]\w*\.)+(?=[A-Z])")
 
 
@@ -215,28 +212,10 @@ class Step:
 
 def steps(trace: Trace, of: Key, loops: Set[Key]) -> list[Step]:
     """Return the rows of one request, in the order of beginning; `loops` are the threads that have an event loop."""
-    rows = _rows(activity.read(trace, loops), of)
-    known, within = {row["id"]: row for row in rows}, _within(rows)
-    for row in rows:
-        row["inside"] = _taken_in(row, within)
-    within = _within(rows)
-    shown = [row for row in rows if row["kind"] != "step" and row["parent"] != _TAKEN_IN]
-    return [_step(group, known, within) for group in _alike(shown, within)]
-
-
-def _rows(spans: pd.DataFrame, of: Key) -> list[Row]:
-    """Return the spans of one request as dictionaries, with times in µs since it began: `us` its four stamps, `span` from its
-    beginning to its end, of a crossing `stay` from when it began on the other side to when that ended; NaN where it did not.
-    What has no end lasts as long as the request is known to."""
-    mine = spans[(spans["pid"] == of[0]) & (spans["request"] == of[1])].astype({"kind": str})
-    zero = int(mine.loc[mine["kind"] == "request", "begin"].iloc[0])
-    stamps = mine[["begin", "running", "done", "end"]]
-    us = ((stamps - zero) / 1e3).where(stamps > 0)
-    until = ((mine[["until", "there_until"]] - zero) / 1e3).clip(upper=float(np.nanmax(us)))
-    rows: list[Row] = [{str(name): cell for name, cell in row.items()} for row in mine.to_dict("records")]
-    for row, times, (end, there_end) in zip(rows, us.to_numpy().tolist(), until.to_numpy().tolist(), strict=True):
-        row |= {"us": times, "span": (times[0], end), "stay": (times[1], there_end)}
-    return rows
+    nodes = _nodes(activity.read(trace, loops), of)
+    for node in nodes:
+        _take_in(node)
+    return [_step(group) for group in _alike([node for node in nodes if node.kind != "step" and not node.taken_in])]
 
 
 def waiting_us(rows: Sequence[Step]) -> float:
@@ -246,87 +225,104 @@ def waiting_us(rows: Sequence[Step]) -> float:
     return _covered(edges[~np.isnan(edges).any(axis=1)].tolist())
 
 
-def _within(rows: Sequence[Row]) -> Within:
-    """Return what began within each span, by its id."""
-    found: dict[int, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row["parent"], []).append(row)
-    return found
+@dataclass(eq=False)
+class _Node:
+    """A span, with the one around it and those that began within it. `us` are its four stamps, `span` is from its beginning to
+    its end, of a crossing `stay` from when it began on the other side to when that ended: in µs since the request began, NaN
+    where it did not. A crossing has `taken_in` the view or layer of which it is one row."""
+
+    kind: str
+    name: str
+    origin: str
+    on_loop: bool
+    us: Sequence[float]
+    span: Piece
+    stay: Piece
+    around: _Node | None
+    inner: list[_Node] = field(default_factory=list)
+    inside: str = ""
+    taken_in: bool = False
+
+    def and_around(self) -> Iterator[_Node]:
+        """Yield it and those around it; each began before what is in it, so that there is no circle."""
+        yield self
+        if self.around is not None:
+            yield from self.around.and_around()
+
+    @property
+    def steps(self) -> list[Piece]:
+        """When the coroutine ran, as far as steps tell."""
+        return [one.span for one in self.inner if one.kind == "step"]
 
 
-def _taken_in(row: Row, within: Within) -> str:
-    """Make one of a crossing and the view or layer that it leads into, and return which of them that is: what is in that is then
-    in the crossing."""
-    inner = within.get(row["id"], ())
-    if row["kind"] not in CROSSINGS or len(inner) != 1 or inner[0]["kind"] not in ("middleware", "view"):
-        return ""
-    for one in within.get(inner[0]["id"], ()):
-        one["parent"] = row["id"]
-    inner[0]["parent"] = _TAKEN_IN
-    return str(inner[0]["kind"])
+def _nodes(spans: pd.DataFrame, of: Key) -> list[_Node]:
+    """Return the spans of one request; what has no end lasts as long as the request is known to."""
+    mine = spans[(spans["pid"] == of[0]) & (spans["request"] == of[1])].astype({"kind": str})
+    mine = mine.sort_values(["begin", "id"])  # so that what is around others comes before them
+    zero = int(mine.loc[mine["kind"] == "request", "begin"].iloc[0])
+    stamps = mine[["begin", "running", "done", "end"]]
+    us = ((stamps - zero) / 1e3).where(stamps > 0)
+    until = ((mine[["until", "there_until"]] - zero) / 1e3).clip(upper=float(np.nanmax(us)))
+    nodes: dict[int, _Node] = {}
+    rows: Any = mine.itertuples()
+    for row, times, (end, there_end) in zip(rows, us.to_numpy().tolist(), until.to_numpy().tolist(), strict=True):
+        on_loop = row.kind == "to_loop" or (row.kind != "to_thread" and row.on_loop)
+        told, around = (row.kind, row.name, row.origin, on_loop, times), nodes.get(row.parent)
+        nodes[row.id] = node = _Node(*told, (times[0], end), (times[1], there_end), around)
+        if around is not None:
+            around.inner.append(node)
+    return list(nodes.values())
 
 
-def _alike(rows: Sequence[Row], within: Within) -> Iterator[list[Row]]:
+def _take_in(node: _Node) -> None:
+    """Make one of a crossing and the view or layer that it leads into: what is in that is then in the crossing."""
+    if node.kind in CROSSINGS and len(node.inner) == 1 and node.inner[0].kind in ("middleware", "view"):
+        (only,) = node.inner
+        node.inside, node.inner, only.taken_in = only.kind, only.inner, True
+        for one in node.inner:
+            one.around = node
+
+
+def _alike(nodes: Sequence[_Node]) -> Iterator[list[_Node]]:
     """Yield rows one by one, but many crossings in a row that look alike together."""
 
-    def look(row: Row) -> tuple[Any, ...]:
-        leaf = row["kind"] in CROSSINGS and row["id"] not in within
-        return (row["parent"], row["kind"], row["origin"], row["name"]) if leaf else (row["id"],)
+    def look(node: _Node) -> tuple[Any, ...]:
+        leaf = node.kind in CROSSINGS and not node.inner
+        return (node.around, node.kind, node.origin, node.name) if leaf else (node,)
 
-    for _, found in groupby(rows, look):
+    for _, found in groupby(nodes, look):
         group = list(found)
         if len(group) > MAX_ALIKE:
             yield group
         else:
-            yield from ([row] for row in group)
+            yield from ([node] for node in group)
 
 
-def _step(group: Sequence[Row], known: Mapping[int, Row], within: Within) -> Step:
+def _step(group: Sequence[_Node]) -> Step:
     first = group[0]
-    on_loop = first["kind"] == "to_loop" or (first["kind"] != "to_thread" and first["on_loop"])
-    solid = [piece for row in group for piece in _solid(row, known, within, on_loop)]
-    return Step(
-        first["kind"],
-        first["name"],
-        first["origin"],
-        len(list(_around(first, known))) - 1,
-        first["inside"],
-        on_loop,
-        np.array([row["us"] for row in group]),
-        np.array(solid).reshape(-1, 2),
-    )
+    depth = len(list(first.and_around())) - 1
+    times = np.array([node.us for node in group])
+    solid = np.array([piece for node in group for piece in _solid(node)]).reshape(-1, 2)
+    return Step(first.kind, first.name, first.origin, depth, first.inside, first.on_loop, times, solid)
 
 
-def _around(row: Row, known: Mapping[int, Row]) -> Iterator[Row]:
-    """Yield a span and those around it; each began before what is in it, so that there is no circle."""
-    here: Row | None = row
-    while here is not None:
-        yield here
-        here = known.get(here["parent"])
-
-
-def _solid(row: Row, known: Mapping[int, Row], within: Within, on_loop: bool) -> Pieces:
+def _solid(node: _Node) -> list[Piece]:
     """Return when a span's own code ran: while its thread was at it, and nothing within it was under way."""
-    inner = [one["span"] for one in within.get(row["id"], ()) if one["kind"] != "step"]
-    return minus(_ran(row, known, within, on_loop), inner)
+    return minus(_ran(node), [one.span for one in node.inner if one.kind != "step"])
 
 
-def _ran(row: Row, known: Mapping[int, Row], within: Within, on_loop: bool) -> Pieces:
+def _ran(node: _Node) -> list[Piece]:
     """Return when it ran, with all that is inside it; on an event loop as far as steps tell, its own or those around it."""
-    if row["kind"] in CROSSINGS:
-        return _steps_in(row, within) or ([] if np.isnan(row["stay"][0]) else [row["stay"]])
-    begin, end = row["span"]
-    if not on_loop:
-        return [(begin, end)]
-    told = next(filter(None, (_steps_in(one, within) for one in _around(row, known))), [])
+    if node.kind in CROSSINGS:
+        return node.steps or ([] if np.isnan(node.stay[0]) else [node.stay])
+    begin, end = node.span
+    if not node.on_loop:
+        return [node.span]
+    told = next((one.steps for one in node.and_around() if one.steps), [])
     return [(max(begin, first), min(end, last)) for first, last in told if first < end and last > begin]
 
 
-def _steps_in(row: Row, within: Within) -> Pieces:
-    return [one["span"] for one in within.get(row["id"], ()) if one["kind"] == "step"]
-
-
-def minus(pieces: Pieces, holes: Pieces) -> Pieces:
+def minus(pieces: Sequence[Piece], holes: Sequence[Piece]) -> list[Piece]:
     """Return what the holes leave of the pieces; where pieces overlap, once."""
     left, until = [], -np.inf
     for first, end in sorted(pieces):
@@ -340,6 +336,6 @@ def minus(pieces: Pieces, holes: Pieces) -> Pieces:
     return [(begin, end) for begin, end in left if end > begin]
 
 
-def _covered(pieces: Pieces) -> float:
+def _covered(pieces: Sequence[Piece]) -> float:
     """Return how long the pieces last together; where they overlap, once."""
     return float(sum(end - begin for begin, end in minus(pieces, [])))

@@ -15,14 +15,14 @@ import weakref
 from collections import deque
 
 from requestlab.worker.recorder import Recorder
-from requestlab.worker.sampler import Sample, Sampler
+from requestlab.worker.sampler import PATIENCE_NS, Sample, Sampler
 from requestlab.worker.schema import TICK
 from requestlab.worker.stack import depth_of
 from requestlab.worker.timerfd import Alarm, Waiting
 
 EVERY_NS = 2_000_000
-PATIENCE_NS = 2_000_000
-"""How late a beat may be before the watchdog looks."""
+WRITE_NS = 20_000_000
+"""What was seen while beats were late is written by the watchdog, which is woken for that at most once in so long."""
 
 MAX_ROWS = 5_000
 """Rows written for one block, 10 s of missed beats; of a longer one the first beat and the last ones are kept."""
@@ -32,17 +32,19 @@ class Heartbeat:
     """The state that one loop's heartbeat and its watchdog share; times in ns of CLOCK_MONOTONIC.
 
     `due` is when the next beat is due, and `alarm` goes off when that is overdue. `late` has the beats that were so late that
-    the watchdog was woken: when each was due, and what the loop's thread was seen in meanwhile. `rested` tells whether the
+    somebody may be named for it: when each was due, and what the loop's thread was seen in meanwhile. `rested` tells whether the
     loop was seen not to run at all: then nothing was late. A `silent` heartbeat writes nothing.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, recorder: Recorder) -> None:
         self.loop = weakref.ref(loop)
         self.ident, self.thread = threading.get_ident(), threading.get_native_id()
-        self.timer, self.alarm, self.sampler = Alarm(), Alarm(blocking=True), Sampler(self.loop)
+        self.timer, self.alarm = Alarm(), Alarm(blocking=True)
+        self.sampler = Sampler(self.loop, self.alarm)
         self.late: deque[tuple[int, list[Sample]]] = deque(maxlen=100)
         self.rested = self.silent = False
         self._write = recorder.row
+        self._cpu = self._wrote = 0
         self._waiting = Waiting(self.thread)
         self.due = time.perf_counter_ns() + EVERY_NS
         self.timer.set(self.due, EVERY_NS)
@@ -61,12 +63,14 @@ class Heartbeat:
         cpu, waited = time.thread_time_ns(), self._waiting.so_far_ns()
         self._write_rows(range(first, last + 1, EVERY_NS), ran, cpu, waited)
         self.due = last + EVERY_NS
-        if ran - first >= PATIENCE_NS:
+        late, computed = ran - first, cpu - self._cpu
+        if late >= PATIENCE_NS and (self.sampler.saw_one_callback or computed < late // 2):
             self.late.append((first, self.sampler.samples))
-            self.alarm.set(ran)  # wakes the watchdog, if it was not awake already
-        else:
-            self.alarm.set(self.due + PATIENCE_NS)
         self.sampler.watch(self.due, ran, cpu, waited)
+        if self.late and (computed < late // 2 or ran - self._wrote >= WRITE_NS):
+            self._wrote = ran
+            self.alarm.set(ran)  # wakes the watchdog: at once, where somebody else may have held the GIL
+        self._cpu = cpu
 
     def _write_rows(self, beats: range, ran: int, cpu: int, waited: int) -> None:
         process_cpu = time.process_time_ns()

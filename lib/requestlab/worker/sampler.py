@@ -25,8 +25,8 @@ from types import FrameType
 from typing import NamedTuple
 
 from requestlab.worker.schema import OWN
-from requestlab.worker.stack import Stack, stack_of
-from requestlab.worker.timerfd import SignalTimer, Waiting
+from requestlab.worker.stack import Stack, calls_of, frames_of
+from requestlab.worker.timerfd import Alarm, SignalTimer, Waiting
 
 SIGNAL = signal.SIGURG
 """Hardly a program uses it, and where there is no handler any more, as when Python ends, the kernel ignores it."""
@@ -34,8 +34,14 @@ SIGNAL = signal.SIGURG
 FIRST_NS = 500_000
 """How late a beat may be before the first sample."""
 
-AGAIN_NS = 500_000
-"""The next one follows after so long, or after an eighth of the time the beat is overdue: so long blocks are not made longer."""
+AGAIN_NS, SELDOM_NS = 1_000_000, 8_000_000
+"""The next one follows after so long, or after an eighth of the time the beat is overdue: so long blocks are not made longer.
+Where one sample after the other sees another callback, the loop is busy and not blocked: then the pause grows, from sample to
+sample and from beat to beat, until beats are in time again."""
+
+PATIENCE_NS = 2_000_000
+"""How late a beat or a sample may be before the watchdog looks. While the loop's thread samples itself, it has the GIL, and
+the watchdog would only wait for that."""
 
 _RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
@@ -54,14 +60,18 @@ class Sample(NamedTuple):
 class Sampler:
     """Samples the thread that makes it while its event loop is late; only the main thread, since no other gets signals.
 
-    `samples` are those taken since `watch()` was last called, `depth` is the number of Python frames below any callback of the
-    loop. Nothing is sampled where the project uses the signal itself. Resources: a timer of the kernel, until `close()`.
+    `samples` are those taken since `watch()` was last called, `saw_one_callback` tells whether two of them saw the same one, not
+    just many short ones, and `depth` is the number of Python frames below any callback of the loop. Each sample puts off the
+    watchdog's `alarm`. Nothing is sampled where the project uses the signal itself. Resources: a timer of the kernel, until
+    `close()`.
     """
 
-    def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop]) -> None:
+    def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop], alarm: Alarm) -> None:
         self.samples: list[Sample] = []
-        self.depth = 0
-        self._loop, self._due, self._next = loop, 0, 0
+        self.saw_one_callback = False
+        self.depth = self._callback = 0
+        self._pause = FIRST_NS
+        self._loop, self._alarm, self._due, self._next = loop, alarm, 0, 0
         self._last = Sample(0, 0, 0, (), OWN)
         self._waiting = Waiting(threading.get_native_id())
         self._timer: SignalTimer | None = None
@@ -70,12 +80,19 @@ class Sampler:
             signal.siginterrupt(SIGNAL, False)
             self._timer = SignalTimer(SIGNAL, threading.get_native_id())
 
+    @property
+    def sampled_at(self) -> int:
+        """When the last sample was taken."""
+        return self._last.at
+
     def watch(self, due: int, ran: int, cpu: int, waited: int) -> None:
         """Forget all samples; take new ones from shortly after `due` on, until this is called again. The other numbers are those
         of the beat that has just run."""
-        self._due, self.samples = due, []
+        if not self.samples:
+            self._pause = max(self._pause // 2, FIRST_NS)
+        self._due, self.samples, self.saw_one_callback, self._callback = due, [], False, 0
         self._last = Sample(ran, cpu, waited, (), OWN)
-        self._sample_at(due + FIRST_NS)
+        self._sample_at(due + self._pause)
 
     def close(self) -> None:
         self._waiting.close()
@@ -84,6 +101,7 @@ class Sampler:
 
     def _sample_at(self, at: int) -> None:
         self._next = at
+        self._alarm.set(at + PATIENCE_NS)
         if self._timer is not None:
             self._timer.set(at)
 
@@ -91,12 +109,18 @@ class Sampler:
         now, asked, loop = perf_counter_ns(), self._next, asyncio._get_running_loop()
         if now < asked or frame is None or loop is None or loop is not self._loop():
             return
-        sample = Sample(now, thread_time_ns(), self._waiting.so_far_ns(), stack_of(frame, self.depth), OWN)
+        frames = frames_of(frame, self.depth)
+        sample = Sample(now, thread_time_ns(), self._waiting.so_far_ns(), calls_of(frames), OWN)
+        before, self._callback = self._callback, id(frames[-1]) if frames else 0
+        is_same = bool(frames) and before == self._callback
+        self.saw_one_callback |= is_same
+        self._pause = AGAIN_NS if is_same else min(2 * self._pause, SELDOM_NS)
         if _began_before_the_signal(frame):
             self.samples.append(_at_the_signal(asked, self._last, sample))
+            self.saw_one_callback |= now - asked >= FIRST_NS
         self.samples.append(sample)
         self._last = sample
-        self._sample_at(now + max(AGAIN_NS, (now - self._due) // 8))
+        self._sample_at(now + max(self._pause, (now - self._due) // 8))
 
 
 def _at_the_signal(asked: int, before: Sample, after: Sample) -> Sample:

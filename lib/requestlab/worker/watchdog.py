@@ -14,9 +14,9 @@ import time
 from types import FrameType
 from typing import NamedTuple
 
-from requestlab.worker.heartbeat import PATIENCE_NS, Heartbeat
+from requestlab.worker.heartbeat import Heartbeat
 from requestlab.worker.recorder import Recorder
-from requestlab.worker.sampler import Sample
+from requestlab.worker.sampler import PATIENCE_NS, Sample
 from requestlab.worker.schema import IN_CALL, IN_LOCK, STACK, UNKNOWN
 from requestlab.worker.stack import described, stack_of
 from requestlab.worker.timerfd import Peek, Waiting
@@ -62,6 +62,7 @@ class Watchdog(threading.Thread):
             self._heartbeat.alarm.set(self._watch())
             self._write_late_beats()  # a beat that is late from here on wakes the watchdog again
             self._heartbeat.alarm.wait()
+        self._write_late_beats()
         for each in (self._system_call, self._waiting, self._heartbeat):
             each.close()
 
@@ -71,10 +72,10 @@ class Watchdog(threading.Thread):
 
     def _watch(self) -> int:
         """Look, if a beat is overdue; return when to look again."""
-        due = self._heartbeat.due
-        overdue = time.perf_counter_ns() - due
-        if overdue < PATIENCE_NS:
-            return due + PATIENCE_NS
+        due, now = self._heartbeat.due, time.perf_counter_ns()
+        overdue, unseen_since = now - due, max(due, self._heartbeat.sampler.sampled_at)
+        if now < unseen_since + PATIENCE_NS:
+            return unseen_since + PATIENCE_NS
         loop, state = self._heartbeat.loop(), _state_of(self._system_call)
         if loop is not None and loop.is_running():
             self._look(due, state)

@@ -20,10 +20,9 @@ from typing import Any
 
 import pandas as pd
 
+from requestlab.measurement.record import Record
 from requestlab.system.files import whole_file
 from requestlab.trace import activity
-from requestlab.trace.activity import Key
-from requestlab.trace.trace import Trace
 
 Event = dict[str, Any]
 
@@ -34,68 +33,44 @@ UNFINISHED = "unfinished"
 """What says in an event's arguments that its end is not known."""
 
 _WAYS = {"to_thread": "sync_to_async", "to_loop": "async_to_sync"}
+_FOREVER = 2**63
 
 
-@dataclass(frozen=True, eq=False)
-class Clients:
-    """The requests of one load: its name, the path that was asked for, and their table, as `Run.requests`, with `warmup`."""
-
-    name: str
-    path: str
-    requests: pd.DataFrame
-
-
-@dataclass(frozen=True, eq=False)
-class Recorded:
-    """What an export shows: the trace, its event loops by (pid, thread), the loads, and moments in ns with what they are;
-    `about` stands beside the events."""
-
-    trace: Trace
-    loops: Set[Key]
-    clients: Sequence[Clients]
-    moments: Mapping[str, int]
-    about: Mapping[str, str]
-
-    @property
-    def begin(self) -> int:
-        """When the first request was planned, of whatever load; or the first moment."""
-        planned = [int(load.requests["planned"].min()) for load in self.clients if len(load.requests)]
-        return min(planned or self.moments.values())
-
-
-def write_trace(recorded: Recorded, path: str | os.PathLike[str]) -> Path:
-    """Write Chrome trace JSON, whole or not at all, and return its path; the usual suffix is `.json`.
+def write_trace(run: Record, path: str | os.PathLike[str]) -> Path:
+    """Write a run as Chrome trace JSON, whole or not at all, and return its path.
 
     Times are in µs since the first request was planned, the warm-up's included. Processes are the clients (those of each load
     apart) and the workers; of these only what the probe wrote down, so that without it there are clients only.
     """
-    target = Path(path)
+    target, facts = Path(path), run.about
     tightly = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-    about = json.dumps(dict(recorded.about))
+    about = {"label": facts.label, "path": facts.path, "load": facts.load, "rows lost": str(run.trace.lost)}
     with whole_file(target) as file:
-        file.write(f'{{"displayTimeUnit": "ms", "otherData": {about}, "traceEvents": [\n'.encode())
-        file.write(",\n".join(map(tightly.encode, trace_events(recorded))).encode())
+        file.write(f'{{"displayTimeUnit": "ms", "otherData": {json.dumps(about)}, "traceEvents": [\n'.encode())
+        file.write(",\n".join(map(tightly.encode, trace_events(run))).encode())
         file.write(b"\n]}\n")
     return target
 
 
-def trace_events(recorded: Recorded) -> list[Event]:
-    """Return the events of a trace, in the order of time."""
-    begin, trace = recorded.begin, recorded.trace
-    spans, ticks, stacks = activity.read(trace, recorded.loops), trace.ticks, trace.stacks
-    spans, ticks, stacks = spans[spans["begin"] >= begin], ticks[ticks["due"] >= begin], stacks[stacks["seen"] >= begin]
-    pids = sorted({int(pid) for table in (spans, ticks, stacks) for pid in table["pid"].unique()})
-    numbers = [number for number in range(1, len(recorded.clients) + len(pids) + 1) if number not in pids]
+def trace_events(run: Record) -> list[Event]:
+    """Return the events of a run's trace, in the order of time."""
+    loads, facts, trace = [run, *run.beside.values()], run.about, run.trace
+    begin = min([int(load.column("planned").min()) for load in loads if len(load.samples)] or [facts.start])
+    looks = trace.looks[trace.looks["thread"] == trace.looks["loop"]]
+    tables = {"begin": activity.read(trace, run.event_loops), "due": trace.ticks, "seen": looks}
+    tables = {stamp: table[table[stamp] >= begin] for stamp, table in tables.items()}
+    pids = sorted({int(pid) for table in tables.values() for pid in table["pid"].unique()})
     found: list[Event] = []
-    for place, (load, number) in enumerate(zip(recorded.clients, numbers, strict=False)):
-        found += _client_events(load, number, place)
+    for load, number in zip(loads, (number for number in range(1, _FOREVER) if number not in pids), strict=False):
+        found += _client_events(load, number, beside=load is not run)
     last = activity.last_heard(trace)
     for pid in pids:
-        loops = {thread for process, thread in recorded.loops if process == pid}
-        worker = _Worker(pid, loops, last[pid], _rows(spans, pid))
-        found += worker.events(_rows(ticks, pid), _rows(stacks, pid))
-    for name, at in recorded.moments.items():
-        found.append({"ph": "i", "s": "g", "name": name, "pid": 0, "tid": 0, "ts": max(begin, at)})
+        spans, ticks, seen = (_rows(table, pid) for table in tables.values())
+        loops = {thread for process, thread in run.event_loops if process == pid}
+        found += _Worker(pid, loops, last[pid], spans).events(ticks, seen)
+    for name, at in (("begins", facts.start), ("ends", facts.end)):
+        what = {"ph": "i", "s": "g", "name": f"the measured stretch {name}", "pid": 0, "tid": 0}
+        found.append(what | {"ts": max(begin, at)})
     for event in found:
         if event["ph"] != "M":
             event["ts"] = _us(event["ts"] - begin)
@@ -129,13 +104,14 @@ class _Piece:
 # The clients
 
 
-def _client_events(load: Clients, pid: int, place: int) -> Iterator[Event]:
-    yield from _titles(pid, load.name, place)
+def _client_events(load: Record, pid: int, beside: bool) -> Iterator[Event]:
+    yield from _titles(pid, f"clients{' beside' * beside}, {load.about.load}", pid)
     told = ["status", "error", "user", "pid", "number", "warmup"]
-    table = load.requests[["planned", "sent", "first_byte", "done", *told]].astype(object)
+    requests = pd.concat([load.warmup.assign(warmup=True), load.requests.assign(warmup=False)])
+    table = requests[["planned", "sent", "first_byte", "done", *told]].astype(object)
     for number, row in enumerate(table.where(table.notna(), None).to_dict("records")):
         args = {name: row[name] for name in told if row[name] not in (None, "")}
-        whole = _Piece(row["planned"], row["done"], load.path, 0, args)
+        whole = _Piece(row["planned"], row["done"], load.about.path, 0, args)
         times = [row["planned"], row["sent"] or row["done"], row["first_byte"] or row["done"], row["done"]]
         for phase, begin, end in zip(("late", "waits", "answer"), times[:-1], times[1:], strict=True):
             if begin < end:
@@ -165,7 +141,7 @@ class _Worker:
             else:
                 self._add_span(span)
 
-    def events(self, ticks: Sequence[Event], stacks: Sequence[Event]) -> Iterator[Event]:
+    def events(self, ticks: Sequence[Event], looks: Sequence[Event]) -> Iterator[Event]:
         """Yield all of the worker's events, those at the same time in the order in which they must stand."""
         lanes = sorted({*self._on_threads, *(tick["thread"] for tick in ticks)}, key=self._lane)
         threads = {thread: self._thread_name(thread, number) for number, thread in enumerate(lanes)}
@@ -188,7 +164,7 @@ class _Worker:
                 for root in roots:
                     yield from _async_events(root, {"cat": "request", "id": where, "pid": self._pid, "tid": self._pid})
         yield from self._beats(ticks)
-        for look in stacks:
+        for look in looks:
             name = f"overdue: {look['stack'].rpartition(chr(10))[2]}"
             yield self._event("i", look["thread"], look["seen"], s="t", name=name, args={"stack": look["stack"]})
 
@@ -223,10 +199,9 @@ class _Worker:
         self._hops.append(hop)
 
     def _arrows(self, hop: Sequence[tuple[int, _Piece]], identity: str) -> Iterator[Event]:
-        for position, (thread, piece) in enumerate(hop):
-            last = position == len(hop) - 1
-            phase = "s" if position == 0 else "f" if last else "t"
-            more = {"bp": "e"} if last else {}
+        phases = ("s", "t", "f") if len(hop) == 3 else ("s", "f")
+        for phase, (thread, piece) in zip(phases, hop, strict=True):
+            more = {"bp": "e"} if phase == "f" else {}
             args = {"request": piece.args["request"]}
             yield self._event(phase, thread, piece.begin, name="hop", cat="hop", id=identity, args=args, **more)
 
@@ -302,39 +277,26 @@ def _nest(pieces: list[_Piece]) -> tuple[list[_Piece], list[_Piece]]:
     return fitting, others
 
 
-@dataclass(eq=False)
-class _Track:
-    """Pieces that lie within each other or apart; `stack` is what the last one lies within, and it itself."""
-
-    roots: list[_Piece] = field(default_factory=list)
-    stack: list[_Piece] = field(default_factory=list)
-
-    def has_room(self, piece: _Piece, parents: Mapping[int, int]) -> bool:
-        """Return whether it is free by the time the piece begins, or busy with what that began within."""
-        while self.stack and self.stack[-1].end <= piece.begin:
-            self.stack.pop()
-        if not self.stack:
-            return True
-        return piece.end <= self.stack[-1].end and _began_within(piece, self.stack[-1], parents)
-
-
 def _tracks(pieces: list[_Piece], parents: Mapping[int, int]) -> list[list[_Piece]]:
     """Lay out the pieces of a request: on each track, what is within another began within it. Return the outermost of each."""
-    tracks: list[_Track] = []
+    stacks: list[list[_Piece]] = []  # of each track, the piece that came last, and all that it lies within
     for piece in sorted(pieces, key=lambda piece: (piece.begin, -piece.end, piece.id)):
-        track = next((one for one in tracks if one.has_room(piece, parents)), None)
-        if track is None:
-            tracks.append(track := _Track())
-        (track.stack[-1].inside if track.stack else track.roots).append(piece)
-        track.stack.append(piece)
-    return [track.roots for track in tracks]
+        stack = next((one for one in stacks if _has_room(one, piece, parents)), None)
+        if stack is None:
+            stacks.append(stack := [_Piece(0, _FOREVER, "the track", 0)])
+        stack[-1].inside.append(piece)
+        stack.append(piece)
+    return [stack[0].inside for stack in stacks]
 
 
-def _began_within(piece: _Piece, outer: _Piece, parents: Mapping[int, int]) -> bool:
+def _has_room(stack: list[_Piece], piece: _Piece, parents: Mapping[int, int]) -> bool:
+    """Return whether a track is free by the time the piece begins, or busy with what that began within."""
+    while stack[-1].end <= piece.begin:
+        stack.pop()
     span = piece.id
-    while span > outer.id:  # a span has a larger id than what it began within
+    while span > stack[-1].id:  # a span has a larger id than what it began within
         span = parents.get(span, 0)
-    return span == outer.id
+    return piece.end <= stack[-1].end and (span == stack[-1].id or len(stack) == 1)
 
 
 def _async_events(piece: _Piece, common: Event) -> Iterator[Event]:
