@@ -111,7 +111,7 @@ def test_every_server_builds_a_command_line_with_the_descriptor():
 def test_the_layers_are_those_of_the_app():
     assert tuple(middleware_stacks.LAYERS) == applications.LAYERS
     known = (applications.NO_MIDDLEWARE, applications.MAX_LAYERS)
-    assert (middleware_stacks.NONE, middleware_stacks.MAX_LAYERS) == known
+    assert known == (middleware_stacks.NONE, middleware_stacks.MAX_LAYERS)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from requestlab import plots
-    from requestlab.claims.claim import claim
+    from requestlab.claims.judging import claim
     from requestlab.claims.ledger import ledger
     from requestlab.comparison.call_costs import CallCosts, call_costs
     from requestlab.comparison.compare import compare
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from requestlab.system.quick import rounds, seconds
 
 _NAMES = {
-    "claims.claim": ("claim",),
+    "claims.judging": ("claim",),
     "claims.ledger": ("ledger",),
     "comparison.call_costs": ("CallCosts", "call_costs"),
     "comparison.compare": ("compare",),
