@@ -13,8 +13,7 @@ from itertools import pairwise
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from matplotlib import image
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D

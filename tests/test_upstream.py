@@ -21,8 +21,7 @@ import httpx
 import psutil
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import requestlab as lab
 from requestlab import cli
