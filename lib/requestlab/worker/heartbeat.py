@@ -64,7 +64,7 @@ class Heartbeat:
         self._write_rows(range(first, last + 1, EVERY_NS), ran, cpu, waited)
         self.due = last + EVERY_NS
         late, computed = ran - first, cpu - self._cpu
-        if late >= PATIENCE_NS and (self.sampler.tell or computed < late // 2):
+        if late >= PATIENCE_NS and (self.sampler.saw_one_callback or computed < late // 2):
             self.late.append((first, self.sampler.samples))
         self.sampler.watch(self.due, ran, cpu, waited)
         if self.late and (computed < late // 2 or ran - self._wrote >= WRITE_NS):

@@ -60,13 +60,15 @@ class Sample(NamedTuple):
 class Sampler:
     """Samples the thread that makes it while its event loop is late; only the main thread, since no other gets signals.
 
-    It puts off the watchdog's `alarm`. `samples` are those taken since `watch()` was last called, and `tell` whether they saw one
-    callback for a while, and not just many short ones; `depth` is the number of Python frames below any callback of the loop. Nothing is sampled where the project uses the signal itself. Resources: a timer of the kernel, until `close()`.
+    `samples` are those taken since `watch()` was last called, `saw_one_callback` tells whether two of them saw the same one, not
+    just many short ones, and `depth` is the number of Python frames below any callback of the loop. Each sample puts off the
+    watchdog's `alarm`. Nothing is sampled where the project uses the signal itself. Resources: a timer of the kernel, until
+    `close()`.
     """
 
     def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop], alarm: Alarm) -> None:
         self.samples: list[Sample] = []
-        self.tell = False
+        self.saw_one_callback = False
         self.depth = self._callback = 0
         self._pause = FIRST_NS
         self._loop, self._alarm, self._due, self._next = loop, alarm, 0, 0
@@ -88,7 +90,7 @@ class Sampler:
         of the beat that has just run."""
         if not self.samples:
             self._pause = max(self._pause // 2, FIRST_NS)
-        self._due, self.samples, self.tell, self._callback = due, [], False, 0
+        self._due, self.samples, self.saw_one_callback, self._callback = due, [], False, 0
         self._last = Sample(ran, cpu, waited, (), OWN)
         self._sample_at(due + self._pause)
 
@@ -111,11 +113,11 @@ class Sampler:
         sample = Sample(now, thread_time_ns(), self._waiting.so_far_ns(), calls_of(frames), OWN)
         before, self._callback = self._callback, id(frames[-1]) if frames else 0
         is_same = bool(frames) and before == self._callback
-        self.tell |= is_same
+        self.saw_one_callback |= is_same
         self._pause = AGAIN_NS if is_same else min(2 * self._pause, SELDOM_NS)
         if _began_before_the_signal(frame):
             self.samples.append(_at_the_signal(asked, self._last, sample))
-            self.tell |= now - asked >= FIRST_NS
+            self.saw_one_callback |= now - asked >= FIRST_NS
         self.samples.append(sample)
         self._last = sample
         self._sample_at(now + max(self._pause, (now - self._due) // 8))
