@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from requestlab.comparison.call_costs import CallCosts, ThreadsUsed
-from requestlab.comparison.call_costs import call_costs as measured
+from requestlab.comparison.call_costs import CallCosts, ThreadsUsed, call_costs as measured
 from requestlab.errors import ConfigurationError
 from requestlab.plots.call_costs import call_costs, finding
 from tests.made_runs import COSTED
