@@ -13,8 +13,7 @@ from collections.abc import Iterator
 import click
 import psutil
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from requestlab.cli import targets
 from requestlab.cli.compare import why_not

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from requestlab.comparison import compare
-from requestlab.comparison import resolution as resolving
+from requestlab.comparison import compare, resolution as resolving
 from requestlab.comparison.comparison import ALIKE, Comparison
 from requestlab.comparison.intervals import CONFIDENCE, Interval
 from requestlab.comparison.resolution import Resolution, foretell, resolution

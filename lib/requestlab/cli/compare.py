@@ -21,8 +21,7 @@ from requestlab.cli.options import (
 )
 from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import Contender, announce, check_path, contenders
-from requestlab.comparison import compare as comparing
-from requestlab.comparison import wording
+from requestlab.comparison import compare as comparing, wording
 from requestlab.comparison.compare import MAX_ROUNDS, check_limits
 from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import CONFIDENCE
