@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from requestlab.comparison.call_costs import CallCostsFacts
-from requestlab.comparison.comparison import ComparisonFacts
+from requestlab.comparison.comparison import METRICS, Comparison, ComparisonFacts, Slice
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
@@ -63,7 +65,6 @@ COSTED = CallCostsFacts(
     busy_threads=0,
     seed=0,
     what={},
-    threads_started={},
     loop_class="asyncio._UnixSelectorEventLoop",
     cores=(0,),
     disturbed={},
@@ -124,3 +125,36 @@ def simulated(
         own = 0.5 * rough[:, None] * chance.standard_normal((rounds, 5))
         both.append(np.exp(phase[:, None] + shift + common[:, None] + own))
     return both[0], both[1]
+
+
+@cache
+def _of_many_answers() -> Run:
+    return made([{}] * 2_000)
+
+
+def slice_of(figures: Mapping[str, float], run: Run | None = None, **summary: Any) -> Run:
+    """Return a run that has these figures, whatever its rows say; without `run`, of answers enough for percentiles."""
+    run = run or _of_many_answers()
+    copy = replace(run)
+    copy.__dict__["requests"] = run.requests
+    copy.__dict__["summary"] = run.summary | figures | summary
+    return copy
+
+
+def comparison(figures: Mapping[str, Any], control: str | None = None) -> Comparison:
+    """Return a comparison whose contenders had these figures: shape (rounds,), all metrics alike, or (rounds, metrics)."""
+    slices = []
+    for position, (label, rounds) in enumerate(figures.items()):
+        for number, row in enumerate(np.asarray(rounds, dtype=float)):
+            each = dict(zip(METRICS, np.broadcast_to(row, len(METRICS)), strict=True))
+            slices.append(Slice(number + 1, position, label, slice_of(each)))
+    labels = tuple(label for label in figures if label != control)
+    return Comparison(tuple(slices), labels, control, COMPARED)
+
+
+def changed(result: Comparison, label: str, rounds: set[int], **changes: Any) -> Comparison:
+    """Return the comparison with that contender's slices in those rounds changed."""
+    slices = [
+        replace(part, **changes) if part.label == label and part.round in rounds else part for part in result.slices
+    ]
+    return replace(result, slices=tuple(slices))

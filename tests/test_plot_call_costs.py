@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from requestlab.comparison.call_costs import CallCosts, ThreadsUsed
-from requestlab.comparison.call_costs import call_costs as measured
+from requestlab.comparison.call_costs import CallCosts, ThreadsUsed, call_costs as measured
 from requestlab.errors import ConfigurationError
 from requestlab.plots.call_costs import call_costs, finding
 from tests.made_runs import COSTED
@@ -38,7 +37,6 @@ def found(names=tuple(COSTS), *, rounds=8, means=None, disturbed=None, busy_thre
         what={name: COSTS[name][1] for name in names},
         wanted=rounds,
         busy_threads=busy_threads,
-        threads_started=dict.fromkeys(names, 0.0),
         disturbed=disturbed or {},
         caveats=tuple(caveats),
     )
@@ -105,8 +103,9 @@ def test_all_that_is_written():
 def test_costs_and_intervals_are_where_they_belong_and_every_round_is_drawn_faintly():
     costs = found(means={"to_thread": 10}, disturbed={2: "other processes (50%)", 5: "other processes (30%)"})
     picture = call_costs(costs)
-    assert points(picture, markersize=6.5) == [[pytest.approx(cost)] for cost in costs.table["p50_us"]]
-    assert points(picture, linewidth=3.2) == costs.table[["low_us", "high_us"]].to_numpy().tolist()
+    each = [costs.cost(name) for name in costs.names]
+    assert points(picture, markersize=6.5) == [[pytest.approx(cost.value)] for cost in each]
+    assert points(picture, linewidth=3.2) == [[cost.low, cost.high] for cost in each]
     assert points(picture, markersize=3.2, markeredgewidth=0.0) == [
         costs.rounds[name].drop([2, 5]).tolist() for name in COSTS
     ]

@@ -4,8 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from matplotlib.collections import LineCollection
 from matplotlib.patches import PathPatch
 from matplotlib.text import Text
