@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from matplotlib.patches import Polygon
 from requestlab.measurement import lag as told
 from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Culprit, HeldUp, LagFinding, Loop, lateness
 from requestlab.measurement.threads import one_span
-from requestlab.plots import style
-from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
+from requestlab.plots import inputs, style
+from requestlab.plots.inputs import Contender, Predicted, Runs
 from requestlab.plots.marks import Floats, Labels, Level, clock, name_levels, prediction
 from requestlab.plots.sheet import INNER_IN, MARGIN_IN, TICKS_IN, Line, Picture, Sheet, height_in, lines, write_above
 from requestlab.system import wording
@@ -33,8 +33,6 @@ _ROOM_ABOVE_IN, _MARGIN = 0.42, 0.02
 _BOTTOM_MS = 0.8 * LOWEST_MS
 _MAX_DOTS, _MAX_AVOIDED = 3000, 40
 _LIMIT: dict[str, Any] = {"color": "#9A3324", "linewidth": 1.0, "linestyle": (0, (6, 2)), "zorder": 1.5}
-
-
 _FACES: dict[str, dict[str, Any]] = {
     "blocking code": {"facecolor": style.EVENT_LOOP, "alpha": 0.75},
     "blocking call": {"facecolor": "#FBE6BD", "edgecolor": style.EVENT_LOOP, "hatch": "/////"},
@@ -69,20 +67,16 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     time: each tick of the heartbeat, those missed in a block included, stands for the time until the next one was due. A
     loop has a problem by the limits of Clinic.js Doctor: a median of 10 ms, or a maximum of 100 ms.
     """
-    contenders = gather(runs, "lag", MAX_RUNS)
-    expected = predictions(predicted, contenders, "a lateness in ms")
+    contenders = inputs.gather(runs, "lag", MAX_RUNS)
+    expected = inputs.predictions(predicted, contenders, "a lateness in ms")
     findings = [told.finding(one.run, one.label) for one in contenders]
     spans = one_span([told.span_ms(one.run) for one in contenders])
-    rows = [
-        row
-        for parts in zip(contenders, findings, expected, spans, strict=True)
-        for row in _rows(*parts, len(contenders))
-    ]
-    sheet = Sheet(told.of_lag(findings))
-    sheet.write([told.advice(findings)])
-    _draw(sheet, rows)
-    sheet.explain(_explanation(findings), " ".join(_missing(contenders, findings, rows)))
-    return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
+    each = [_rows(*parts, len(contenders)) for parts in zip(contenders, findings, expected, spans, strict=True)]
+    page = Sheet(told.of_lag(findings))
+    page.write([told.advice(findings)])
+    _draw(page, [row for rows in each for row in rows])
+    page.explain(_explanation(findings), " ".join(map(_missing, contenders, findings, each)).strip())
+    return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
 
 def _explanation(findings: Sequence[LagFinding]) -> str:
@@ -99,14 +93,13 @@ def _explanation(findings: Sequence[LagFinding]) -> str:
     )
 
 
-def _missing(contenders: Sequence[Contender], findings: Sequence[LagFinding], rows: Sequence[Row]) -> Iterator[str]:
-    for contender, one in zip(contenders, findings, strict=True):
-        hidden = len(one.loops) - sum(row.contender is contender for row in rows)
-        lost = contender.run.trace.lost
-        if hidden:
-            yield f"Of {one.label}, {hidden} more event loops that were less late are not drawn."
-        if lost:
-            yield f"Of {one.label}, {lost:,} rows of the probe were lost: its ring was full."
+def _missing(contender: Contender, found: LagFinding, rows: Sequence[Row]) -> str:
+    hidden, lost = len(found.loops) - len(rows), contender.run.trace.lost
+    said = [
+        f"Of {found.label}, {hidden} more event loops that were less late are not drawn." * bool(hidden),
+        f"Of {found.label}, {lost:,} rows of the probe were lost: its ring was full." * bool(lost),
+    ]
+    return " ".join(filter(None, said))
 
 
 # Rows and panels
@@ -125,23 +118,20 @@ def _rows(contender: Contender, found: LagFinding, expected: float | None, span:
     return rows
 
 
-def _draw(sheet: Sheet, rows: Sequence[Row]) -> None:
+def _draw(page: Sheet, rows: Sequence[Row]) -> None:
     """Draw a row of two panels for each loop: its lateness over time, and sorted."""
     panel_in = _PANELS_IN[min(len(rows), len(_PANELS_IN)) - 1]
     columns = [(_LEFT_IN, _TIME_IN), (_LEFT_IN + _TIME_IN + _APART_IN, _SORTED_IN)]
-    seen = [
-        value
-        for row in rows
-        for value in (row.loop.max_ms, row.predicted or 0.0, *(block.ms for block in row.loop.blocks))
-    ]
+    blocks = [block.ms for row in rows for block in row.loop.blocks]
+    peak_ms = max(MAXIMUM_LIMIT_MS, *blocks, *(max(row.loop.max_ms, row.predicted or 0.0) for row in rows))
     for row in rows:
         below_in = _AXIS_IN if row is rows[-1] else TICKS_IN if row.last else 0.0
-        over_time, in_order = sheet.panels(panel_in, columns, above_in=height_in(row.heading), below_in=below_in)
+        over_time, in_order = page.panels(panel_in, columns, above_in=height_in(row.heading), below_in=below_in)
         write_above(over_time, row.heading, _LEFT_IN - MARGIN_IN)
         over_time.set_xlim(-_MARGIN * row.span_ms, (1 + _MARGIN) * row.span_ms)
         in_order.set_xlim(0, 104)
         for axes in (over_time, in_order):
-            _set_lateness(axes, max(MAXIMUM_LIMIT_MS, *seen), panel_in)
+            _set_lateness(axes, peak_ms, panel_in)
             axes.tick_params(labelbottom=row.last)
         clock(over_time, named=row is rows[-1])
         over_time.set_ylabel("how late, in ms (log.)" if panel_in > 1.6 else "ms late (log.)", labelpad=2)
@@ -165,7 +155,6 @@ def _set_lateness(axes: Axes, peak_ms: float, panel_in: float) -> None:
 
 
 def _draw_time(axes: Axes, row: Row, most_labels: int) -> None:
-    """Draw each tick, the blocks with their culprits, the limits and the reader's prediction."""
     loop, labels = row.loop, Labels(axes)
     _draw_levels(axes, row, labels)
     for block in loop.blocks:
@@ -187,7 +176,6 @@ def _draw_time(axes: Axes, row: Row, most_labels: int) -> None:
 
 
 def _label(culprit: Culprit) -> str:
-    """Return what stands beside the longest block of a culprit: its place, its cause and its length."""
     often = f"{wording.often(len(culprit.blocks))}, up to " if len(culprit.blocks) > 1 else ""
     place, length = told.place_of(culprit), f"{often}{lateness(culprit.longest.ms)}"
     return f"{place}\n{culprit.cause}: {length}" if place else f"{culprit.cause}:\n{length}"
@@ -204,7 +192,6 @@ def _draw_block(axes: Axes, block: HeldUp) -> None:
 
 
 def _draw_levels(axes: Axes, row: Row, labels: Labels) -> None:
-    """Draw the limits, the idle floor and the prediction."""
     for limit in (MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS):
         axes.axhline(limit, **_LIMIT)
         labels.avoid_level(limit)
@@ -233,7 +220,6 @@ def _draw_sorted(axes: Axes, row: Row) -> None:
 
 
 def _name_levels(axes: Axes, row: Row) -> None:
-    """Write to the right of the axes which line is which."""
     levels = [
         Level(MAXIMUM_LIMIT_MS, f"limit of the maximum: {MAXIMUM_LIMIT_MS:g} ms", _LIMIT["color"]),
         Level(MEDIAN_LIMIT_MS, f"limit of the median: {MEDIAN_LIMIT_MS:g} ms", _LIMIT["color"]),

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.record import answered
-from requestlab.plots import style
-from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
-from requestlab.plots.marks import Floats, bars, downward, number, prediction
+from requestlab.plots import inputs, marks, style
+from requestlab.plots.inputs import Contender, Predicted, Runs
+from requestlab.plots.marks import Floats
 from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, write_beside
 from requestlab.system import wording
 
@@ -65,24 +65,22 @@ def streams(*runs: Runs, predicted: Predicted = None) -> Picture:
     percent, after which the reader expects the first byte of the body, for all runs or by label. Streams that failed, and
     answers without a body, are left out.
     """
-    contenders = gather(runs, "streams", MAX_RUNS)
-    expected = predictions(predicted, contenders, "a share in percent, 0 to 100")
+    contenders = inputs.gather(runs, "streams", MAX_RUNS)
+    expected = inputs.predictions(predicted, contenders, "a share in percent, 0 to 100")
     lanes = [_lane(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
     found = wording.joined([f"{lane.share} ({lane.contender.label})" for lane in lanes])
-    bottoms = np.cumsum([lane.high_in for lane in lanes]).tolist()
 
-    sheet = Sheet(f"The first byte of the body came after so much of the time: {found}")
-    axes = sheet.panel(bottoms[-1], _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
-    downward(axes, bottoms[-1])
+    page = Sheet(f"The first byte of the body came after so much of the time: {found}")
+    axes, places = marks.rows(page, [lane.high_in for lane in lanes], _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
     axes.set_xlim(0, 1.03 * max(float(lane.last[:MAX_STREAMS].max()) for lane in lanes))
-    number(axes.xaxis)
+    marks.number(axes.xaxis)
     axes.grid(axis="x", linewidth=0.6, color=style.PALE)
     axes.set_xlabel("ms after the request was sent", labelpad=3)
-    for lane, top, bottom in zip(lanes, [0.0, *bottoms], bottoms, strict=False):
+    for lane, (top, bottom) in zip(lanes, places, strict=True):
         _draw(axes, lane, top, bottom)
-        write_beside(axes, lane.block, 1 - (top + _APART_IN / 4) / bottoms[-1])
-    sheet.explain(_READ + (" Dashed: your prediction." if any(lane.guess is not None for lane in lanes) else ""))
-    return sheet.picture(small_print(contenders), details(contenders))
+        write_beside(axes, lane.block, 1 - (top + _APART_IN / 4) / places[-1][1])
+    page.explain(_READ + (" Dashed: your prediction." if any(lane.guess is not None for lane in lanes) else ""))
+    return page.picture(inputs.small_print(contenders), inputs.details(contenders))
 
 
 def _lane(contender: Contender, guess: float | None) -> Lane:
@@ -102,10 +100,10 @@ def _draw(axes: Axes, lane: Lane, top: float, bottom: float) -> None:
     middle = (top + bottom) / 2 + (np.arange(len(last)) - (len(last) - 1) / 2) * _BAR_IN
     upper, lower = middle - 0.36 * _BAR_IN, middle + 0.36 * _BAR_IN
     how = {"edgecolor": colour, "linewidth": 0.8}
-    bars(axes, 0.0, first, upper, lower, facecolor="white", hatch="///", **how)
-    bars(axes, first, last, upper, lower, facecolor=colour, **how)
+    marks.bars(axes, 0.0, first, upper, lower, facecolor="white", hatch="///", **how)
+    marks.bars(axes, first, last, upper, lower, facecolor=colour, **how)
     axes.vlines(head, upper, lower, color=style.INK, linewidth=2.2, zorder=3)
     if lane.guess is not None:
         at = min(lane.guess, 100.0) / 100 * float(np.median(lane.last))
-        prediction(axes, at, span=(top + 0.04, bottom - 0.04))
+        marks.prediction(axes, at, span=(top + 0.04, bottom - 0.04))
     axes.axhline(bottom, color="#D0D0D0", linewidth=0.6)
