@@ -7,6 +7,7 @@ serves each connection in a thread of its own until its standard input ends, and
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -15,20 +16,18 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from requestlab.system import machine
 from requestlab.worker import lifeline
+from tests.tiny_server import TinyServer, read_request
 
 BODY, OTHER_BODY = b"what was asked for", b"what was not asked"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
-Answer = Callable[[socket.socket, int], bool]
-"""Answers the request with that number (from 1) on a connection, and returns whether the connection is to be kept."""
 
 
 class Truth:
@@ -110,37 +109,19 @@ BEHAVIOURS: dict[str, Callable[..., bool]] = {
     behaviour.__name__: behaviour
     for behaviour in (delay, exponential, freeze, two_writes, wrong_body, half_sent, reset)
 }
-
-
-def _serve(connection: socket.socket, answer: Answer, truth: Truth) -> None:
-    with connection, suppress(OSError):
-        received = b""
-        while more := connection.recv(65_536):
-            received += more
-            if received.endswith(b"\r\n\r\n"):
-                received = b""
-                if not answer(connection, truth.one_more()):
-                    return
+"""Each answers the request with that number (from 1) on a connection, and returns whether the connection is to be kept."""
 
 
 def main(name: str, *numbers: str) -> None:
     lifeline.die_with_parent()
     sys.setswitchinterval(0.0005)
-    truth = Truth()
-    given = [float(number) for number in numbers]
+    truth, given = Truth(), [float(number) for number in numbers]
 
-    def answer(connection: socket.socket, number: int) -> bool:
-        return BEHAVIOURS[name](truth, connection, number, *given)
+    def behave(connection: socket.socket) -> None:
+        while read_request(connection) and BEHAVIOURS[name](truth, connection, truth.one_more(), *given):
+            pass
 
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2_048)
-
-    def accept() -> None:
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=_serve, args=(connection, answer, truth), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    print(listener.getsockname()[1], flush=True)
+    print(TinyServer(behave).address[1], flush=True)
     sys.stdin.read()
     print(json.dumps({"requests": len(truth.seen), "held_ms": truth.held_ms}), flush=True)
     os._exit(0)
@@ -179,26 +160,22 @@ def known_server(behaviour: str, *numbers: float) -> Iterator[Known]:
             process.kill()
 
 
+@functools.cache
+def _slow() -> bool:
+    """Whether this worker is the slow one: the first of this run's directory, which leaves a mark there."""
+    try:
+        Path(os.environ["REQUESTLAB_DIRECTORY"], "the-slow-one").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def one_slow_worker(environ: Any, start_response: Any) -> Any:
     """A WSGI application that is ten times slower in one worker than in the others: in the first to get there."""
     time.sleep(0.05 if _slow() else 0.005)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))])
     return [BODY]
 
-
-def _slow() -> bool:
-    """Whether this worker is the slow one: the first of this run's directory, which has a mark there."""
-    global _is_slow
-    if _is_slow is None:
-        try:
-            Path(os.environ["REQUESTLAB_DIRECTORY"], "the-slow-one").touch(exist_ok=False)
-            _is_slow = True
-        except FileExistsError:
-            _is_slow = False
-    return _is_slow
-
-
-_is_slow: bool | None = None
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

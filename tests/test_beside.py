@@ -12,22 +12,21 @@ import pytest
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError, GeneratorError
-from requestlab.load.plan import Plan
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.measurement import validity
 from requestlab.measurement.record import CoreUse
 from requestlab.measurement.run import Run
 from tests.conftest import left_after, marked_processes, seconds_to_interrupt
+from tests.load_process import plan
 from tests.made_runs import MS, closed_loop, made, open_loop
 from tests.tiny_server import answering, tiny_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
-@pytest.fixture(scope="module")
-def server():
-    with lab.serve(lab.ASYNC, probe=True) as server:
-        yield server
+@pytest.fixture
+def server(served):
+    return served(lab.ASYNC, probe=True)
 
 
 def beside(run: Run, other: Run, path: str = "/other/") -> Run:
@@ -56,13 +55,6 @@ def test_victims_wait_for_culprits_and_the_server_counts_them_all(server):
     assert not set(run.requests["number"]) & set(culprits.requests["number"])
 
 
-def test_nobody_is_counted_where_nothing_runs_beside(server):
-    run = lab.measure(server, "/async/page/", lab.closed(1, each=1))
-    assert run.beside == {}
-    assert run.about.beside == {}
-    assert not math.isnan(run.summary["cpu_per_request"])
-
-
 @pytest.mark.measuring
 def test_loads_begin_and_end_together(server):
     load, other = lab.closed(1), lab.closed(2)
@@ -74,6 +66,7 @@ def test_loads_begin_and_end_together(server):
     assert theirs.about.seconds == run.about.seconds
 
 
+@pytest.mark.measuring
 def test_a_fixed_number_of_requests_begins_with_the_measured_stretch(server):
     one = {"/async/wait/?ms=20": lab.closed(2, each=3)}
     run = lab.measure(server, "/async/page/", lab.closed(1), seconds=0.5, warmup=0.4, beside=one)
@@ -85,6 +78,9 @@ def test_a_fixed_number_of_requests_begins_with_the_measured_stretch(server):
 
 
 def test_cpu_time_of_several_loads_is_not_told_apart(server):
+    alone = lab.measure(server, "/async/page/", lab.closed(1, each=1))
+    assert (alone.beside, alone.about.beside) == ({}, {})
+    assert not math.isnan(alone.summary["cpu_per_request"])
     run = lab.measure(server, "/async/page/", lab.closed(1), seconds=0.2, beside={"/async/wait/?ms=1": lab.closed(1)})
     assert math.isnan(run.summary["cpu_per_request"])
     assert math.isnan(run.beside["/async/wait/?ms=1"].summary["cpu_per_request"])
@@ -116,78 +112,64 @@ def test_loads_can_stand_beside_each_other_at_an_address_too():
 
 
 def test_what_is_expected_of_the_answers_is_expected_of_the_judged_ones_only(server):
-    run = lab.measure(
-        server,
-        "/async/wait/?ms=1",
-        lab.closed(1, each=3),
-        expect="Waited",
-        beside={"/async/burn/?ms=1": lab.closed(1, each=3)},
-    )
+    others = {"/async/burn/?ms=1": lab.closed(1, each=3)}
+    run = lab.measure(server, "/async/wait/?ms=1", lab.closed(1, each=3), expect="Waited", beside=others)
     assert run.summary["errors"] == run.beside["/async/burn/?ms=1"].summary["errors"] == 0
 
 
 @pytest.mark.parametrize(
-    ("beside", "words"),
+    ("beside", "each", "words"),
     [
-        ("/async/page/", "a mapping of paths to loads"),
-        ({"/async/page/": 5}, "a mapping of paths to loads"),
-        ({"/async/page/": lab.closed([1, 2])}, "a mapping of paths to loads"),
-        ([("/async/page/", lab.closed(1))], "a mapping of paths to loads"),
-        ({"async/page/": lab.closed(1)}, "begins with a slash"),
-        ({5: lab.closed(1)}, "begins with a slash"),
-        ({f"/{number}/": lab.closed(1) for number in range(9)}, "at most 8 loads"),
-        ({"/async/page/": lab.open(rate=20_000)}, "more than 2,000,000 requests"),
+        ("/async/page/", None, "a mapping of paths to loads"),
+        ({"/async/page/": 5}, None, "a mapping of paths to loads"),
+        ({"/async/page/": lab.closed([1, 2])}, None, "a mapping of paths to loads"),
+        ([("/async/page/", lab.closed(1))], None, "a mapping of paths to loads"),
+        ({"async/page/": lab.closed(1)}, None, "begins with a slash"),
+        ({5: lab.closed(1)}, None, "begins with a slash"),
+        ({f"/{number}/": lab.closed(1) for number in range(9)}, None, "at most 8 loads"),
+        ({"/async/page/": lab.open(rate=20_000)}, None, "more than 2,000,000 requests"),
+        ({"/async/page/": lab.closed(1)}, 1, "leave out each, or give it to both"),
     ],
 )
-def test_loads_beside_that_cannot_work_are_refused_with_what_was_expected(beside, words, server):
+def test_loads_beside_that_cannot_work_are_refused_with_what_was_expected(beside, each, words, server):
     with pytest.raises(ConfigurationError, match=words):
-        lab.measure(server, "/async/page/", lab.closed(1), seconds=101, beside=beside)
+        lab.measure(server, "/async/page/", lab.closed(1, each=each), seconds=101, beside=beside)
 
 
-def test_a_load_without_an_end_cannot_stand_beside_one_that_ends_by_itself(server):
-    with pytest.raises(ConfigurationError, match="leave out each, or give it to both"):
-        lab.measure(server, "/async/page/", lab.closed(1, each=1), beside={"/async/page/": lab.closed(1)})
-
-
-@pytest.mark.measuring
-def test_an_interrupt_ends_all_loads_within_half_a_second_and_leaves_nothing():
-    code = (
-        "import requestlab as lab, time\n"
-        "with lab.serve(lab.ASYNC) as server:\n"
-        "    print('ready', flush=True)\n"
-        "    try:\n"
-        "        others = {f'/async/wait/?ms={ms}': lab.closed(5) for ms in (1, 2, 3)}\n"
-        "        lab.measure(server, '/async/page/', lab.closed(5), seconds=60, beside=others)\n"
-        "    except KeyboardInterrupt:\n"
-        "        print(time.monotonic(), flush=True)\n"
-    )
-    before_all = {process.pid for process in marked_processes()}
-    assert seconds_to_interrupt(code, after_s=1.5) < 0.5
-    assert left_after(2.0, besides=before_all) == []
+INTERRUPTED = {
+    "loads": """
+    others = {f'/async/wait/?ms={ms}': lab.closed(5) for ms in (1, 2, 3)}
+    lab.measure(server, '/async/page/', lab.closed(5), seconds=60, beside=others)
+""",
+    "misbehaving": """
+    url = f"http://127.0.0.1:{socket.create_server(('127.0.0.1', 0)).getsockname()[1]}"
+    lab.measure(url, '/', lab.silent(50), seconds=60, beside={'/a/': lab.slow_senders(50, per_s=1)})
+""",
+    "starting": """
+    while True:
+        beside = {'/async/wait/?ms=1': lab.closed(1)}
+        lab.measure(server, '/async/page/', lab.closed(1), seconds=0.01, warmup=0, beside=beside)
+""",
+}
 
 
 @pytest.mark.measuring
-def test_an_interrupt_while_load_processes_start_leaves_nothing():
+@pytest.mark.parametrize(
+    ("what", "after_s"),
+    [("loads", 1.5), ("misbehaving", 1.5), ("starting", 0.05), ("starting", 0.3), ("starting", 0.6)],
+)
+def test_an_interrupt_ends_all_loads_within_half_a_second_and_leaves_nothing(what, after_s):
     code = (
-        "import requestlab as lab, time\n"
-        "with lab.serve(lab.ASYNC) as server:\n"
-        "    print('ready', flush=True)\n"
-        "    try:\n"
-        "        while True:\n"
-        "            lab.measure(server, '/async/page/', lab.closed(1), seconds=0.01, warmup=0,\n"
-        "                        beside={'/async/wait/?ms=1': lab.closed(1)})\n"
-        "    except KeyboardInterrupt:\n"
-        "        print(time.monotonic(), flush=True)\n"
+        "import requestlab as lab, socket, time\n"
+        "server = lab.serve(lab.ASYNC)\n"
+        "print('ready', flush=True)\n"
+        f"try:{INTERRUPTED[what]}"
+        "except KeyboardInterrupt:\n"
+        "    print(time.monotonic(), flush=True)\n"
     )
     before_all = {process.pid for process in marked_processes()}
-    for after_s in (0.05, 0.3, 0.6):
-        assert seconds_to_interrupt(code, after_s=after_s) < 0.5
+    assert seconds_to_interrupt(code, after_s=after_s) < 0.5
     assert left_after(2.0, besides=before_all) == []
-
-
-def plan(address: tuple[str, int], **changes: object) -> Plan:
-    usual: dict[str, object] = {"seconds": 30.0, "warmup_s": 0.0, "timeout_s": 5.0, "users": 1}
-    return Plan(family=2, address=address, request="GET / HTTP/1.1\r\nHost: a\r\n\r\n", **(usual | changes))  # type: ignore[arg-type]
 
 
 def test_the_failure_of_one_load_ends_the_others_at_once_and_names_it():
@@ -257,25 +239,39 @@ def test_a_load_process_that_fails_before_it_has_its_plan_is_an_error_with_its_o
         lab.measure(server, "/async/page/", lab.closed(1), beside={"/async/wait/?ms=1": lab.closed(1)})
 
 
-def test_the_count_of_the_server_is_that_of_all_loads():
-    victims, culprits = closed_loop(), made([{}] * 10)
-    both = beside(victims, culprits)
-    sent = victims.about.started + 10
-    with_counts = [beside(Run(victims.samples, victims.thread_samples, replace(victims.about, counts={7: count})), culprits)
-                   for count in (sent, sent + 1, sent - 1)]  # fmt: skip
-    assert [run.summary["validity"] for run in with_counts] == ["valid", "invalid", "invalid"]
-    assert "somebody else asked too" in " ".join(with_counts[1].summary["reasons"])
-    assert "did not give all of them" in " ".join(with_counts[2].summary["reasons"])
-    assert both.beside["/other/"].summary["validity"] == "valid"
+def counted(more: int) -> Run:
+    """Victims and ten culprits, where the server has counted so many more than they all sent."""
+    victims = closed_loop()
+    counts = {7: victims.about.started + 10 + more}
+    return beside(replace(victims, about=replace(victims.about, counts=counts)), made([{}] * 10))
 
 
-def test_a_load_beside_that_came_to_nothing_is_told_with_the_judged_one():
-    failed = made([{"status": 404}] * 10)
-    run = beside(closed_loop(), failed)
-    assert run.summary["validity"] == "suspect"
-    assert (
-        "of the load beside it, on /other/, no request was answered with a status below 400" in run.summary["reasons"]
-    )
+SHARED = {"cores_shared": True, "server_cpu_ns": 200 * MS, "generator_cpu_ns": 300 * MS}
+SHARED |= {"cores_ns": CoreUse(busy=800 * MS, idle=200 * MS, steal=0)}
+LATE = beside(open_loop(), open_loop(late_ms=5))
+
+
+@pytest.mark.parametrize(
+    ("run", "verdict", "words"),
+    [
+        (counted(0), "valid", ""),
+        (counted(1), "invalid", "somebody else asked too"),
+        (counted(-1), "invalid", "did not give all of them"),
+        (counted(1).beside["/other/"], "valid", ""),  # what is known for all is told with the judged one
+        (
+            beside(closed_loop(), made([{"status": 404}] * 10)),
+            "suspect",
+            "of the load beside it, on /other/, no request",
+        ),
+        (LATE, "valid", ""),
+        (LATE.beside["/other/"], "suspect", "did not keep its schedule"),
+        (closed_loop(**SHARED), "suspect", "other processes"),
+        (beside(closed_loop(**SHARED), closed_loop(**SHARED | {"server_cpu_ns": None})), "valid", ""),
+    ],
+)
+def test_runs_of_several_loads_are_valid_where_all_of_them_are_accounted_for(run, verdict, words):
+    assert run.summary["validity"] == verdict
+    assert words in " ".join(run.summary["reasons"])
 
 
 def test_generators_that_hold_up_each_other_make_both_suspect_but_are_nothing_from_outside():
@@ -288,41 +284,22 @@ def test_generators_that_hold_up_each_other_make_both_suspect_but_are_nothing_fr
         assert "the load beside it, or something else, ran there" in " ".join(run.summary["reasons"])
 
 
-def test_a_late_schedule_is_told_for_the_load_that_was_late():
-    run = beside(open_loop(), open_loop(late_ms=5))
-    assert run.summary["validity"] == "valid"
-    assert "did not keep its schedule" in " ".join(run.beside["/other/"].summary["reasons"])
-
-
-def test_the_load_processes_of_all_loads_are_not_taken_for_somebody_elses_on_shared_cores():
-    shared = {"cores_shared": True, "server_cpu_ns": 200 * MS, "generator_cpu_ns": 300 * MS}
-    busy = {"cores_ns": CoreUse(busy=800 * MS, idle=200 * MS, steal=0)}
-    assert "other processes" in " ".join(closed_loop(**shared, **busy).summary["reasons"])
-    run = beside(closed_loop(**shared, **busy), closed_loop(**(shared | busy | {"server_cpu_ns": None})))
-    assert "other processes" not in " ".join(run.summary["reasons"])
-
-
 @pytest.mark.measuring
-def test_contenders_are_compared_with_a_load_beside_each_of_them():
-    with lab.serve(lab.SYNC) as sync, lab.serve(lab.ASYNC) as other:
-        result = lab.compare(
-            {"sync": sync, "async": other},
-            {"sync": "/sync/page/", "async": "/async/page/"},
-            lab.closed(1),
-            beside={"sync": {"/sync/wait/?ms=1": lab.open(20)}, "async": {"/async/wait/?ms=1": lab.open(20)}},
-            rounds=2,
-            seconds=0.2,
-        )
-        same = lab.compare({"a": other, "b": other}, "/async/page/", lab.closed(1), beside={"/async/wait/?ms=1": lab.closed(1)},
-                           rounds=1, seconds=0.1)  # fmt: skip
+def test_contenders_are_compared_with_a_load_beside_each_of_them(served):
+    sync, other = served(lab.SYNC), served(lab.ASYNC)
+    beside = {"sync": {"/sync/wait/?ms=1": lab.open(20)}, "async": {"/async/wait/?ms=1": lab.open(20)}}
+    paths = {"sync": "/sync/page/", "async": "/async/page/"}
+    result = lab.compare({"sync": sync, "async": other}, paths, lab.closed(1), beside=beside, rounds=2, seconds=0.2)
     for label in ("sync", "async"):  # two rounds, or more where something disturbed one of them
         runs = [part.run for part in result.slices if part.label == label]
         assert len(runs) >= 2
         assert all(list(run.beside) == [f"/{label}/wait/?ms=1"] for run in runs)
     assert result.about.beside["async"] == {"/async/wait/?ms=1": "20 requests/s"}
-    assert len(same.slices) >= 2
-    assert all(list(part.run.beside) == ["/async/wait/?ms=1"] for part in same.slices)
     assert math.isnan(result.ratio("sync", "async", "cpu_per_request").value)
+    same = {"/async/wait/?ms=1": lab.closed(1)}
+    result = lab.compare({"a": other, "b": other}, "/async/page/", lab.closed(1), beside=same, rounds=1, seconds=0.1)
+    assert len(result.slices) >= 2
+    assert all(list(part.run.beside) == ["/async/wait/?ms=1"] for part in result.slices)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path)
     assert told["throughput"] > 0
     assert 0 < told["p50"] <= told["p95"] <= told["p99"] <= told["max"]
     assert told["cpu_per_request"] > 0
-    assert told["seconds"] == pytest.approx(0.2, rel=0.2)
+    assert told["seconds"] >= 0.2
     assert told["connections"] >= 3
     assert sum(told["counts"].values()) >= told["sent"] == told["planned"]
     assert told["validity"] in ("valid", "suspect")

@@ -7,10 +7,9 @@ import requestlab as lab
 from requestlab.errors import ConfigurationError, ServerGoneError
 
 
-@pytest.fixture(scope="module")
-def server():
-    with lab.serve(lab.ASYNC) as server:
-        yield server
+@pytest.fixture
+def server(served):
+    return served(lab.ASYNC)
 
 
 def stopped(server):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,14 +14,11 @@ from zlib import crc32
 import pytest
 
 import requestlab as lab
-from requestlab.errors import ConfigurationError
-from requestlab.load.connection import CLOSED, ERRORS, LEFT, REFUSED, RESET
-from requestlab.load.misbehaving import KINDS
-from requestlab.load.pool import Job, LoadProcessPool, run_jobs
+from requestlab.load.connection import CLOSED, LEFT, REFUSED, RESET
 from requestlab.measurement.run import Run
-from tests.conftest import left_after, marked_processes, seconds_to_interrupt
+from tests.load_process import plan, run_plan
 from tests.made_runs import closed_loop, made
-from tests.test_beside import beside, plan
+from tests.test_beside import beside
 from tests.tiny_server import TinyServer, answering, read_request, tiny_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -46,30 +42,35 @@ def watching(
 ) -> Iterator[tuple[TinyServer, list[Seen]]]:
     """A server that reads all it gets, writes that down, and calls `answer` after each piece."""
     everything: list[Seen] = []
-    open_ones: list[int] = []
-    lock = threading.Lock()
 
     def behave(connection: socket.socket) -> None:
         seen = Seen()
-        with lock:
-            everything.append(seen)
-            open_ones.append(1)
+        everything.append(seen)
         try:
             while data := connection.recv(65_536):
                 seen.data += data
                 seen.times.append((time.monotonic(), len(data)))
                 answer(connection, seen)
-            seen.end = "eof"
-        except ConnectionError:
-            seen.end = "reset"
-        finally:
-            seen.ended = time.monotonic()
-            open_ones.pop()
+            seen.ended, seen.end = time.monotonic(), "eof"
+        except OSError:
+            seen.ended, seen.end = time.monotonic(), "reset"
 
     with tiny_server(behave) as server:
         yield server, everything
         time.sleep(0.05)  # for who has left before anybody accepted
-        wait_for(lambda: not open_ones)
+        wait_for(lambda: all(one.end for one in everything))
+
+
+def thanking(is_all: Callable[[bytes], bool], close: bool = True) -> Callable[[socket.socket, Seen], None]:
+    """Answer when all of a request is there."""
+
+    def answer(connection: socket.socket, seen: Seen) -> None:
+        if is_all(seen.data):
+            connection.sendall(OK)
+            if close:
+                connection.shutdown(socket.SHUT_WR)
+
+    return answer
 
 
 def wait_for(condition: Callable[[], bool], most_s: float = 20.0) -> None:
@@ -95,6 +96,7 @@ def began(run: Run) -> float:
 # What each kind does.
 
 
+@pytest.mark.measuring
 def test_silent_clients_connect_send_nothing_and_stay_to_the_end():
     with watching() as (server, seen):
         run = measured(server, lab.silent(3), warmup=0.2)
@@ -103,18 +105,13 @@ def test_silent_clients_connect_send_nothing_and_stay_to_the_end():
     assert list(run.requests["error"]) == ["left"] * 3
     assert sorted(run.requests["user"]) == [0, 1, 2]
     assert (run.requests["first_byte"] == 0).all()
-    assert all(stay >= 0.5 for stay in stays(run))
+    assert min(stays(run)) >= 0.5
     assert (run.summary["validity"], run.summary["reasons"], run.summary["errors"]) == ("valid", [], 0)
 
 
 @pytest.mark.measuring
 def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
-    def thank(connection: socket.socket, seen: Seen) -> None:
-        if len(seen.data.partition(b"\r\n\r\n")[2]) == 2_000:
-            connection.sendall(OK)
-            connection.shutdown(socket.SHUT_WR)
-
-    with watching(thank) as (server, seen):
+    with watching(thanking(lambda data: data.endswith(b"\r\n\r\n" + b"." * 2_000))) as (server, seen):
         run = measured(server, lab.slow_senders(2, size=2_000, per_s=10_000))
     full = [one for one in seen if one.data.endswith(b"\r\n\r\n" + b"." * 2_000)]
     assert len(full) >= 2
@@ -138,13 +135,7 @@ def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
 @pytest.mark.measuring
 def test_who_sends_at_once_lets_nobody_wait_for_the_body():
     """Not for the next look at the client, and not for the acknowledgement of the head, which takes 40 ms."""
-
-    def thank(connection: socket.socket, seen: Seen) -> None:
-        if seen.data.endswith(b"." * 10_000):
-            seen.data = b""
-            connection.sendall(OK)
-
-    with watching(thank) as (server, _):
+    with watching(thanking(lambda data: data.endswith(b"." * 10_000), close=False)) as (server, _):
         run = measured(server, lab.slow_senders(1, size=10_000, per_s=1e9))
     assert server.accepted == 1
     assert len(run.requests) > 10
@@ -153,12 +144,7 @@ def test_who_sends_at_once_lets_nobody_wait_for_the_body():
 
 
 def test_a_slow_sender_of_a_head_sends_a_head_of_that_size_slowly_and_is_answered():
-    def answer(connection: socket.socket, seen: Seen) -> None:
-        if seen.data.endswith(b"\r\n\r\n"):
-            connection.sendall(OK)
-            connection.shutdown(socket.SHUT_WR)
-
-    with watching(answer) as (server, seen):
+    with watching(thanking(lambda data: data.endswith(b"\r\n\r\n"))) as (server, seen):
         run = measured(server, lab.slow_senders(1, head=True, size=1_000, per_s=4_000))
     assert seen[0].data.startswith(b"GET /there/ HTTP/1.1\r\n")
     assert len(seen[0].data) == 1_000
@@ -177,7 +163,8 @@ def test_a_head_that_is_not_complete_is_never_answered():
 
 
 @pytest.mark.measuring
-def test_slow_readers_read_no_faster_than_they_say_and_the_system_hides_it_not():
+@pytest.mark.parametrize(("per_s", "least"), [(50_000, 5_000), (2_000_000, 0.5 * 2_000_000 * SECONDS)])
+def test_slow_readers_read_as_fast_as_they_say_and_no_faster_and_the_system_hides_it_not(per_s, least):
     sent: list[int] = []
 
     def large(connection: socket.socket) -> None:
@@ -187,23 +174,12 @@ def test_slow_readers_read_no_faster_than_they_say_and_the_system_hides_it_not()
                 sent.append(connection.send(b"." * 100_000))
 
     with tiny_server(large) as server:
-        run = measured(server, lab.slow_readers(1, per_s=50_000))
+        run = measured(server, lab.slow_readers(1, per_s=per_s))
     (row,) = run.requests.to_dict("records")
     assert (row["status"], row["error"]) == (200, "left")
     assert row["first_byte"] > 0
-    assert 5_000 <= row["size"] <= 50_000 * stays(run)[0]
+    assert least <= row["size"] <= per_s * stays(run)[0]
     assert sum(sent) < LARGE / 2  # the server could not get rid of more than the system's buffers hold
-
-
-@pytest.mark.measuring
-def test_slow_readers_read_as_fast_as_they_say():
-    def large(connection: socket.socket) -> None:
-        while read_request(connection):
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE + bytes(LARGE))
-
-    with tiny_server(large) as server:
-        run = measured(server, lab.slow_readers(1, per_s=2e6))
-    assert 0.5 * 2e6 * SECONDS <= run.requests["size"][0] <= 2e6 * stays(run)[0]
 
 
 @pytest.mark.measuring
@@ -218,10 +194,7 @@ def test_a_slow_reader_that_has_read_the_answer_asks_again_on_the_same_connectio
 
 
 def test_idle_clients_ask_once_and_keep_the_connection():
-    def answer(connection: socket.socket, seen: Seen) -> None:
-        connection.sendall(OK)
-
-    with watching(answer) as (server, seen):
+    with watching(thanking(bool, close=False)) as (server, seen):
         run = measured(server, lab.idle(3))
     assert [one.data.count(b"GET /there/") for one in seen] == [1] * 3
     assert all(one.ended - began(run) >= SECONDS / 2 for one in seen)
@@ -301,10 +274,9 @@ def test_where_nobody_listens_every_attempt_is_a_row_and_the_run_is_invalid(load
     assert run.summary["validity"] == "invalid"
 
 
-@pytest.fixture(scope="module")
-def server():
-    with lab.serve(lab.MIXED, probe=True) as server:
-        yield server
+@pytest.fixture
+def server(served):
+    return served(lab.MIXED, probe=True)
 
 
 @pytest.mark.measuring
@@ -344,124 +316,45 @@ def test_a_run_beside_clients_that_misbehave_is_saved_with_them(server, tmp_path
 
 
 @pytest.mark.measuring
-def test_contenders_are_compared_beside_clients_that_misbehave(server):
-    with lab.serve(lab.SYNC) as sync:
-        result = lab.compare(
-            {"sync": sync, "mixed": server}, "/sync/page/", lab.closed(1), rounds=2, seconds=0.3, warmup=0,
-            beside={"/sync/page/": lab.silent()},
-        )  # fmt: skip
+def test_contenders_are_compared_beside_clients_that_misbehave(server, served):
+    result = lab.compare(
+        {"sync": served(lab.SYNC), "mixed": server}, "/sync/page/", lab.closed(1), rounds=2, seconds=0.3, warmup=0,
+        beside={"/sync/page/": lab.silent()},
+    )  # fmt: skip
     assert result.about.beside["sync"] == {"/sync/page/": "1 silent client"}
-    longest = {label: min(run.summary["max"] for run in result.runs(label)) for label in ("sync", "mixed")}
-    assert longest["sync"] >= 100  # the silent one came at once, and held the only worker until it left
+    assert min(run.summary["max"] for run in result.runs("sync")) >= 100  # the silent one held the only worker
     assert all(len(run.samples) > 10 for run in result.runs("mixed"))
 
 
-def left_by(error: int, **more: int) -> dict[str, int]:
-    return {"error": error, "status": 0, "first_byte": 0, **more}
-
-
-def test_clients_that_left_are_no_failures_of_a_run():
-    rows = [left_by(LEFT, user=0), left_by(CLOSED, user=1)]
-    assert made(rows, misbehaving="silent", connections=2).summary["validity"] == "valid"
-    failed = made([*rows, left_by(RESET, user=2)], misbehaving="silent", connections=3)
-    assert failed.summary["reasons"] == ["1 of 3 requests failed"]
-    assert failed.summary["errors"] == 1
-    lost = made(rows, misbehaving="silent", connections=2, started=3)
-    assert "3 requests were sent, and 2 were answered or failed" in lost.summary["reasons"]
-
-
-def test_clients_that_stayed_away_are_told_with_the_victims_too():
-    refused = left_by(REFUSED, user=1, sent=0)
-    for rows, words in (
-        ([left_by(LEFT, user=0), refused], "1 of 2 clients could not connect"),
-        ([refused, refused | {"user": 0}], "no client could connect"),
-    ):
-        run = beside(closed_loop(), made(rows, misbehaving="silent", connections=2))
-        assert run.summary["validity"] == "suspect"
-        assert any(words in reason for reason in run.summary["reasons"])
-
-
-def test_victims_beside_clients_that_came_and_left_are_as_valid_as_alone():
-    run = beside(closed_loop(), made([left_by(LEFT, user=0)], misbehaving="silent", connections=1))
-    assert (run.summary["validity"], run.summary["reasons"]) == ("valid", closed_loop().summary["reasons"])
-
-
-# Values.
+def ended(*errors: int, **about: int) -> Run:
+    """A run of clients that ended so."""
+    rows = [{"error": error, "user": user, "status": 0, "first_byte": 0} for user, error in enumerate(errors)]
+    rows = [row | ({"sent": 0} if row["error"] == REFUSED else {}) for row in rows]
+    return made(rows, misbehaving="silent", connections=len(rows), **about)
 
 
 @pytest.mark.parametrize(
-    ("load", "words"),
+    ("run", "validity", "errors", "words"),
     [
-        (lab.silent(), "1 silent client"),
-        (lab.silent(20), "20 silent clients"),
-        (lab.slow_senders(2, per_s=1e3), "2 slow senders of 100,000 bytes at 1,000 bytes/s"),
-        (lab.slow_senders(1, per_s=0.5, head=True), "1 sender of 4,000 bytes of head at 0.5 bytes/s"),
-        (lab.slow_readers(3, per_s=2_000), "3 slow readers at 2,000 bytes/s"),
-        (lab.idle(4), "4 idle clients"),
-        (lab.disconnecting(1, after_ms=50), "1 client leaving after 50 ms"),
+        (ended(LEFT, CLOSED), "valid", 0, ""),
+        (ended(LEFT, CLOSED, RESET), "suspect", 1, "1 of 3 requests failed"),
+        (ended(LEFT, CLOSED, started=3), "invalid", 0, "3 requests were sent, and 2 were answered or failed"),
+        (beside(closed_loop(), ended(LEFT)), "valid", 0, ""),
+        (beside(closed_loop(), ended(LEFT, REFUSED)), "suspect", 0, "1 of 2 clients could not connect"),
+        (beside(closed_loop(), ended(REFUSED, REFUSED)), "suspect", 0, "no client could connect"),
     ],
 )
-def test_a_load_says_in_words_what_it_is(load, words):
-    assert str(load) == words
-    assert load.way in KINDS
-    assert eval(repr(load), {"Misbehaving": type(load)}) == load
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: lab.silent(0), "silent.clients=0.: expected a whole number from 1 to 1,000"),
-        (lambda: lab.idle(1_001), "idle.clients=1001"),
-        (lambda: lab.slow_senders(1, per_s=0), "per_s=0.: expected a number above 0"),
-        (lambda: lab.slow_senders(1, per_s=1, size=0), "size=0.: expected a whole number from 1 to 10,000,000"),
-        (lambda: lab.slow_senders(1, per_s=1, size=8_001, head=True), "size=8001.: expected a whole number from 1 to 8,000"),
-        (lambda: lab.slow_readers(1, per_s=-1), "per_s=-1"),
-        (lambda: lab.disconnecting(1, after_ms=0), "after_ms=0"),
-        (lambda: lab.compare({"a": lab.SYNC, "b": lab.ASYNC}, "/", lab.silent()), "compare.. takes one load"),
-        (lambda: lab.measure("http://127.0.0.1:9", "/", lab.silent(), client="httpx"), "closed loops with kept connections only"),
-        (
-            lambda: lab.measure("http://127.0.0.1:9", "/", lab.closed(1, each=1), beside={"/": lab.silent()}),
-            "leave out each, or give it to both",
-        ),
-    ],
-)  # fmt: skip
-def test_values_that_cannot_work_are_refused_with_what_was_expected(make, words):
-    with pytest.raises(ConfigurationError, match=words):
-        make()
-
-
-def test_the_words_for_how_a_request_ended_keep_their_places_in_saved_runs():
-    assert ERRORS[LEFT] == "left"
-    assert ERRORS[CLOSED] == "closed by the server"
-    assert ERRORS.index("no free port or file here") == LEFT - 1
-
-
-# Their end.
-
-
-@pytest.mark.measuring
-def test_an_interrupt_ends_them_within_half_a_second_and_closes_their_connections():
-    code = (
-        "import requestlab as lab, socket, time\n"
-        "listener = socket.create_server(('127.0.0.1', 0))\n"
-        "url = f'http://127.0.0.1:{listener.getsockname()[1]}'\n"
-        "print('ready', flush=True)\n"
-        "try:\n"
-        "    lab.measure(url, '/', lab.silent(50), seconds=60, beside={'/a/': lab.slow_senders(50, per_s=1)})\n"
-        "except KeyboardInterrupt:\n"
-        "    print(time.monotonic(), flush=True)\n"
-    )
-    before_all = {process.pid for process in marked_processes()}
-    assert seconds_to_interrupt(code, after_s=1.5) < 0.5
-    assert left_after(2.0, besides=before_all) == []
+def test_clients_that_left_are_no_failures_and_those_that_stayed_away_are_told_with_the_victims(
+    run, validity, errors, words
+):
+    assert (run.summary["validity"], run.summary["errors"]) == (validity, errors)
+    assert words in " ".join(run.summary["reasons"])
 
 
 @pytest.mark.measuring
 def test_as_many_as_are_allowed_come_and_go_in_time():
     with watching() as (server, seen):
-        with LoadProcessPool() as pool:
-            job = Job(plan(server.address, users=None, connections=1_000, misbehaving="silent", seconds=1.0))
-            (outcome,) = run_jobs([job], (), lambda: None, pool)
+        outcome = run_plan(plan(server.address, connections=1_000, misbehaving="silent", seconds=1.0))
         wait_for(lambda: len(seen) == 1_000 and all(one.end for one in seen))
     assert len(seen) == outcome.report.started == len(outcome.samples) == 1_000
     assert {one.end for one in seen} == {"eof"}

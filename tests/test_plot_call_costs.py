@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from requestlab.comparison.call_costs import CallCosts, ThreadsUsed
-from requestlab.comparison.call_costs import call_costs as measured
+from requestlab.comparison.call_costs import CallCosts, ThreadsUsed, call_costs as measured
 from requestlab.errors import ConfigurationError
 from requestlab.plots.call_costs import call_costs, finding
 from tests.made_runs import COSTED
@@ -38,7 +37,6 @@ def found(names=tuple(COSTS), *, rounds=8, means=None, disturbed=None, busy_thre
         what={name: COSTS[name][1] for name in names},
         wanted=rounds,
         busy_threads=busy_threads,
-        threads_started=dict.fromkeys(names, 0.0),
         disturbed=disturbed or {},
         caveats=tuple(caveats),
     )

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.lag import HeldUp, Loop, culprits, finding, loops
+from requestlab.measurement.lag import HeldUp, LagFinding, Loop, finding
 from requestlab.plots import style
 from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
 from requestlab.trace.trace import COLUMNS, Trace
@@ -224,7 +223,7 @@ def test_the_sorted_lateness_gives_missed_ticks_their_weight():
     assert (share[0], share[-1]) == (0, pytest.approx(100))
     assert float(share[late < 1].max()) == pytest.approx(60, abs=1)
     marked = [float(line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "^"]
-    [loop] = loops(run, "async")
+    [loop] = finding(run, "async").loops
     assert marked == [loop.percentile(50), loop.percentile(99), loop.max_ms]
 
 
@@ -264,13 +263,13 @@ def test_of_thousands_of_ticks_no_peak_is_lost():
 
 def test_a_loop_that_never_came_back_was_at_least_so_late_unless_its_worker_ended():
     run = measured(ends_ms=600)
-    [loop] = loops(run, "async")
+    [loop] = finding(run, "async").loops
     assert loop.pending.sum() == pytest.approx(200, abs=2)
     assert loop.max_ms == pytest.approx(400, abs=10)
     picture = lag(run)
     assert "A problem: maximum over " in said(picture)
     assert any(line.get_marker() == "^" for line in picture.figure.axes[0].lines)
-    [loop] = loops(dataclasses.replace(run, about=replace(run.about, worker_ended=True)), "async")
+    [loop] = finding(dataclasses.replace(run, about=replace(run.about, worker_ended=True)), "async").loops
     assert (loop.pending.any(), loop.max_ms) == (False, pytest.approx(FLOOR_MS))
 
 
@@ -278,7 +277,7 @@ def test_a_loop_that_never_came_back_was_at_least_so_late_unless_its_worker_ende
 
 
 def test_a_callback_due_at_a_random_moment_waits_half_of_a_block():
-    [loop] = loops(measured((300, 400, CALL)), "async")
+    [loop] = finding(measured((300, 400, CALL)), "async").loops
     inside = (loop.time_ms >= 300) & (loop.time_ms < 700)
     assert loop.late_ms[inside].mean() == pytest.approx(200, abs=EVERY_MS)
     assert loop.held_up == pytest.approx(0.4, abs=0.01)
@@ -293,28 +292,28 @@ def loop_of(*blocks):
 
 
 def test_one_long_block_weighs_more_than_many_short_ones():
-    found = culprits([loop_of(block(100), *(block(5, where="b.py:2") for _ in range(99)))])
+    found = LagFinding("", [loop_of(block(100), *(block(5, where="b.py:2") for _ in range(99)))]).culprits
     assert [len(one.blocks) for one in found] == [1, 99]
 
 
 def test_lines_of_one_function_are_one_culprit_and_the_system_is_one_wherever_it_struck():
     blocks = [block(5, where="a.py:1"), block(9, where="a.py:2"), block(3, where="a.py:2", function="g")]
     struck = [block(2, "not scheduled", f"{name}.py:1", name) for name in "xyz"]
-    assert [len(one.blocks) for one in culprits([loop_of(*blocks, *struck)])] == [2, 3, 1]
+    assert [len(one.blocks) for one in LagFinding("", [loop_of(*blocks, *struck)]).culprits] == [2, 3, 1]
 
 
 def test_blocks_whose_line_nobody_saw_join_those_in_the_same_view():
     seen = [block(5, where="work.py:1", function="burn", view="app.one"), block(5, where="a.py:1", function="two")]
     unseen = [block(9, where="", function="one", view="app.one"), block(3, where="", function="two", view="app.two")]
     other = block(1, where="", function="three", view="app.three")
-    found = culprits([loop_of(*unseen, other, *seen)])
+    found = LagFinding("", [loop_of(*unseen, other, *seen)]).culprits
     assert [(culprit.longest.ms, culprit.seen.where) for culprit in found] == [(9, "work.py:1"), (5, "a.py:1"), (1, "")]
 
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(3, 200)), max_size=6))
 def test_whatever_held_the_loop_up_the_figure_can_be_told(stalls):
-    [loop] = loops(measured(*((begin, length, CALL) for begin, length in stalls)), "async")
+    [loop] = finding(measured(*((begin, length, CALL) for begin, length in stalls)), "async").loops
     assert loop.percentile(50) <= loop.percentile(99) <= loop.max_ms
     assert 0 <= loop.held_up <= 1
     assert len(loop.time_ms) == pytest.approx(LASTS_MS / EVERY_MS, abs=2)

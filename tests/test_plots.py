@@ -11,8 +11,7 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from matplotlib import image
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
@@ -323,6 +322,17 @@ def test_the_html_has_an_escaped_alternative_text_and_a_crisp_image():
     assert raw.startswith(b"\x89PNG")
     shown = int(re.search(r"width: (\d+)px", markup)[1])
     assert int.from_bytes(raw[16:20], "big") == 2 * shown
+
+
+def test_a_png_is_small_and_no_colour_changes_by_more_than_can_be_seen(tmp_path):
+    picture = ecdf({"a": a_thread_each(3), "b": one_after_another(3)})
+    small = tmp_path / "small.png"
+    after = pixels(picture, small)
+    with style.applied():
+        picture.figure.savefig(tmp_path / "whole.png")
+    before = image.imread(tmp_path / "whole.png")
+    assert small.stat().st_size < (tmp_path / "whole.png").stat().st_size / 2
+    assert np.abs(after[..., :3] - before[..., :3]).max() * 255 < 3
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [("PNG", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])

@@ -6,10 +6,7 @@ import contextlib
 import itertools
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -18,18 +15,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import psutil
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import requestlab as lab
 from requestlab import cli
 from requestlab.serving.upstream import api, statistics, store
 from requestlab.system import machine
 from requestlab.worker.ready import READY_PATH
-from tests.conftest import left_after
 
 seeds = map("seed={}".format, itertools.count())
 """A query of one's own is a service of one's own, with a count of failures and a line of its own."""
@@ -69,19 +63,6 @@ def test_it_is_a_server_like_any_other_and_stands_on_the_generators_core(upstrea
     assert upstream.cores.server == ((generator,) if generator is not None else machine.split_cores().server)
     assert set(os.sched_getaffinity(upstream.pids[0])) == set(upstream.cores.server)
     assert upstream.log == ""
-
-
-def test_it_ends_with_its_owner_killed():
-    code = "import time, requestlab as lab\nserver = lab.serve(lab.UPSTREAM)\nprint(server.pids[0], flush=True)\ntime.sleep(60)"
-    before = {process.pid for process in psutil.process_iter()}
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    pid = int(owner.stdout.readline())
-    assert psutil.pid_exists(pid)
-    owner.send_signal(signal.SIGKILL)
-    owner.wait(10)
-    owner.stdout.close()
-    assert left_after(2.0, besides=before) == []
-    assert not psutil.pid_exists(pid)
 
 
 # What comes over a connection

@@ -1,9 +1,8 @@
 """The load process: a plan comes in, raw samples go out. Run as `python -m requestlab.load.generator`.
 
 It is a process of its own, on a core of its own where there is one, so that nothing the notebook does shows up as latency.
-One line of JSON on its standard input is the plan (`requestlab.load.plan.Plan`). On its standard output it writes one line of
-JSON, its report (`LoadReport`), and then the table of samples, row by row, as int64; and waits for the next plan. The end of
-its input ends it.
+Each line of JSON on its standard input is a `Plan`. It answers with its `LoadReport` as one line of JSON, and then the table
+of samples, row by row, as int64. The end of its input ends it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,10 @@ from typing import Any
 
 import uvloop
 
+from requestlab.load.closed_loop import ClosedLoop
 from requestlab.load.loop import LoadLoop
+from requestlab.load.misbehaving import MisbehavingLoop
+from requestlab.load.open_loop import OpenLoop
 from requestlab.load.plan import COLUMNS, LoadReport, Plan
 from requestlab.system.values import to_plain
 from requestlab.worker import lifeline
@@ -30,20 +32,12 @@ LOOK_AGAIN_MS = 20
 def drive(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
     """Return what carries out the plan."""
     if plan.client == "httpx":
-        from requestlab.load.httpx_loop import HttpxLoop
+        from requestlab.load.httpx_loop import HttpxLoop  # only here: httpx takes long to import
 
         return HttpxLoop(plan, loop)
     if plan.misbehaving:
-        from requestlab.load.misbehaving import MisbehavingLoop
-
         return MisbehavingLoop(plan, loop)
-    if plan.rate is not None:
-        from requestlab.load.open_loop import OpenLoop
-
-        return OpenLoop(plan, loop)
-    from requestlab.load.closed_loop import ClosedLoop
-
-    return ClosedLoop(plan, loop)
+    return ClosedLoop(plan, loop) if plan.rate is None else OpenLoop(plan, loop)
 
 
 def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

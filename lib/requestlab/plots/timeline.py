@@ -86,8 +86,8 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 
     Solid is where code ran, dark where that was the view's; hatched is where something waited. `requests` are how many to
     draw, from the first on, or a slice of the rows of `run.requests`; by default all, or the first 60 of more than 300.
-    `span_ms` is how many ms to draw, or (from, to) in ms since the first request was planned. The pieces of a single request
-    are named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
+    `span_ms` is the time to draw, (from, to) in ms since the first request was planned. The pieces of a single request are
+    named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
     """
     (contender,) = inputs.gather((run,), "timeline", 1)
     if not len(run.trace.spans) and not len(run.trace.ticks):
@@ -110,7 +110,7 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 def left_out(drawn: Scene) -> list[str]:
     """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
     hidden = wording.things((drawn.hidden_requests, "more request"), (drawn.hidden_threads, "more thread"))
-    others = "its other requests" if len(drawn.guests) else "others"
+    others = "its other requests" if drawn.spans["guest"].any() else "others"
     untraced = f"{wording.counted(drawn.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
     hopped = drawn.stuck is not None and drawn.stuck.waited and drawn.chosen > 1 and len(drawn.hops)
     shown = f"drawn: {drawn.chosen:,} of the run's {drawn.total:,} requests; what ran for {others} is pale"
@@ -348,7 +348,7 @@ def _write_views(axes: Axes, drawn: Scene, place: Place) -> None:
     pale = drawn.partial & ~np.isin(found.owner, drawn.solid)
     written: set[str] = set()
     for i in np.argsort(-found.ms, kind="stable")[:_MAX_NAMED].tolist():
-        name = named(f"view {drawn.views.get(int(found.owner[i]), '')}")
+        name = named(f"view {drawn.spans['view'].iloc[found.owner[i]]}")
         stretch, colour = (float(found.begin[i]), float(found.end[i])), style.INK if pale[i] else "white"
         if name not in written and not _write(axes, name, stretch, place.middle, colour) and not written:
             _write(axes, "view", stretch, place.middle, colour)

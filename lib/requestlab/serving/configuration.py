@@ -28,17 +28,14 @@ class Configuration:
     >>> SYNC.replace(server="gunicorn-gthread", threads=4, middleware="none")
 
     `server` names a row of `requestlab.serving.servers.SERVERS`, which also decides the interface. `workers` are processes,
-    `threads` are threads in each worker (only where the server takes them), and `loop` is the event loop of an ASGI server
-    (None: asyncio).
-
-    `application` is what is served: `LabApp(...)`, `Bare()`, or their short names, "django" and "bare". `replace` takes the
+    `threads` those of each worker (only where the server takes them), `loop` the event loop of an ASGI server (None: asyncio).
+    `application` is what is served: `LabApp(...)`, `Bare()`, or their short names, "django" and "bare"; `replace` takes the
     fields of an application too.
 
-    `probe` says which requests each worker traces, that is, records from the inside: none (False), a share of them (0.1: one
-    in ten; 1.0: all), or as many as cost it little (True: all of them, until tracing takes more than a few percent of a busy
-    worker's CPU time). `asyncio_debug` is asyncio's debug mode, and `switch_interval_ms` how long a thread may keep the GIL
-    when another wants it (None: Python's own 5 ms). With `all_cores`, the server may also run on the core that is otherwise
-    kept free for the load: right where the load has next to nothing to do, and a figure is about cores.
+    `probe` says which requests each worker traces: none (False), a share of them (0.1: one in ten; 1.0: all), or as many as
+    cost it little (True: all, until tracing takes more than a few percent of a busy worker's CPU time). `asyncio_debug` is
+    asyncio's debug mode, `switch_interval_ms` how long a thread may keep the GIL when another wants it (None: Python's own
+    5 ms). With `all_cores` the server may also run on the core that is kept free for the load.
 
     Values that cannot work raise ConfigurationError.
     """
@@ -73,19 +70,17 @@ class Configuration:
 
     def _check_server(self, row: servers.ServerType) -> None:
         """Raise ConfigurationError for what this server does not have."""
-        if self.threads != 1 and "threads" not in row.takes:
-            takers = ", ".join(other.name for other in servers.SERVERS.values() if "threads" in other.takes)
+        if self.threads != 1 and not row.takes("threads"):
+            takers = ", ".join(other.name for other in servers.SERVERS.values() if other.takes("threads"))
             raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} takes threads")
-        if self.loop is not None and "loop" not in row.takes:
+        if self.loop is not None and not row.takes("loop"):
             raise ConfigurationError(f"server {self.server!r} runs no event loop; give it none")
         if self.asyncio_debug and self.event_loop is None:
             raise ConfigurationError(f"server {self.server!r} runs no event loop, so it has no asyncio_debug")
-        if row.runs_application:
-            return
-        if self.workers != 1:
+        if self.workers != 1 and not row.takes("workers"):
             raise ConfigurationError(f"server {self.server!r} has one worker")
         for name in ("asyncio_debug", "switch_interval_ms", "upstream"):
-            if getattr(self, name):
+            if getattr(self, name) and not row.runs_application:
                 raise ConfigurationError(f"server {self.server!r} runs no application, so it takes no {name}")
 
     def __repr__(self) -> str:

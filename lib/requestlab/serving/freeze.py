@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from requestlab.serving.server import Server
 from requestlab.system import checks
@@ -51,7 +51,5 @@ def _halt(pids: tuple[int, ...], after_s: float, halt_s: float, over: threading.
 
 def _signal(pids: tuple[int, ...], number: int) -> None:
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass

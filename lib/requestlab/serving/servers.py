@@ -1,11 +1,7 @@
-"""The servers of the lab: one row each, with how its command line is built.
-
-To add a server, write a function that returns its arguments and one row of `SERVERS`.
-"""
+"""The servers of the lab: one row each, with its command line. To add a server, add a row to `SERVERS`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from requestlab.system import checks
@@ -19,98 +15,77 @@ BACKLOG = 2048
 MAX_CONNECTIONS = 10_000
 """Connections that a worker may have open, where the server has such a limit; uvicorn has none."""
 
+_GUNICORN = (
+    "-m gunicorn --bind fd://{fd} --workers {workers} "
+    f"--worker-connections {MAX_CONNECTIONS} --log-level warning --no-control-socket {APPLICATION} --worker-class "
+)
+_UVICORN = (
+    f"-m uvicorn --fd {{fd}} --workers {{workers}} --backlog {BACKLOG} --log-level warning --no-access-log "
+    f"--http httptools --interface asgi3 {APPLICATION} --loop {{loop}}"
+)
+
 
 @dataclass(frozen=True)
 class ServerType:
     """One kind of server.
 
-    `arguments(fd, workers, threads, loop)` follows the Python interpreter on the command line; `fd` is the descriptor that it
-    listens on, `loop` None where it runs none. `takes` names the fields of a configuration that mean something to it,
-    `packages` the distributions whose versions decide how it behaves, `own_loop` the event loop of an ASGI server where nobody
-    chooses another. `runs_application` is False for what answers by itself.
+    `command` follows the Python interpreter on the command line. It names in braces what it takes: `{fd}`, the descriptor that
+    it listens on, `{workers}`, `{threads}`, and `{loop}`, or `{Loop}` with a capital letter. `packages` are the distributions
+    whose versions decide how it behaves, `own_loop` is the event loop of an ASGI server where nobody chooses another.
     """
 
     name: str
     title: str
     interface: str
-    arguments: Callable[[int, int, int, str | None], list[str]]
-    takes: frozenset[str] = frozenset()
-    packages: tuple[str, ...] = ()
+    command: str
+    packages: tuple[str, ...]
     own_loop: str = "asyncio"
-    runs_application: bool = True
 
+    @property
+    def runs_application(self) -> bool:
+        """False for what answers by itself."""
+        return APPLICATION in self.command
 
-def _gunicorn(fd: int, workers: int, worker_class: str, *more: str) -> list[str]:
-    open_to_all = ["--worker-connections", str(MAX_CONNECTIONS)]
-    quiet = ["--log-level", "warning", "--no-control-socket"]
-    where = ["--bind", f"fd://{fd}", "--workers", str(workers), *open_to_all]
-    return ["-m", "gunicorn", *where, *quiet, "--worker-class", worker_class, *more, APPLICATION]
+    def takes(self, name: str) -> bool:
+        """Return whether a field of a configuration means something to it: `workers`, `threads` or `loop`."""
+        return f"{{{name}}}" in self.command or f"{{{name.capitalize()}}}" in self.command
 
+    def arguments(self, fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
+        """Return the command line, without the interpreter; `loop` is None where it runs none."""
+        named = {"fd": fd, "workers": workers, "threads": threads, "loop": loop, "Loop": str(loop).capitalize()}
+        return self.command.format(**named).split()
 
-def _gunicorn_sync(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
-    return _gunicorn(fd, workers, "sync")
-
-
-def _gunicorn_gthread(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
-    return _gunicorn(fd, workers, "gthread", "--threads", str(threads))
-
-
-def _gunicorn_uvicorn(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
-    worker = {"asyncio": "AsyncioWorker", "uvloop": "UvloopWorker"}[loop or "asyncio"]
-    return _gunicorn(fd, workers, f"requestlab.worker.gunicorn_workers.{worker}")
-
-
-def _gunicorn_asgi(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
-    return _gunicorn(fd, workers, "asgi", "--asgi-loop", str(loop))
-
-
-def _uvicorn(fd: int, workers: int, threads: int, loop: str | None) -> list[str]:
-    how = ["--loop", str(loop), "--http", "httptools", "--interface", "asgi3"]
-    quiet = ["--log-level", "warning", "--no-access-log"]
-    where = ["--fd", str(fd), "--workers", str(workers), "--backlog", str(BACKLOG)]
-    return ["-m", "uvicorn", *where, *how, *quiet, APPLICATION]
-
-
-def _own(module: str) -> Callable[[int, int, int, str | None], list[str]]:
-    """Return the arguments of a server that is a module of the lab."""
-    return lambda fd, workers, threads, loop: ["-m", module, str(fd)]
-
-
-_LOOP = frozenset({"loop"})
-_THREADS = frozenset({"threads"})
-_GUNICORN = ("gunicorn",)
-_UVICORN = ("uvicorn", "uvloop", "httptools")
 
 _ROWS = (
-    ServerType("gunicorn-sync", "gunicorn, sync worker", "wsgi", _gunicorn_sync, packages=_GUNICORN),
-    ServerType("gunicorn-gthread", "gunicorn, gthread worker", "wsgi", _gunicorn_gthread, _THREADS, _GUNICORN),
+    ServerType("gunicorn-sync", "gunicorn, sync worker", "wsgi", _GUNICORN + "sync", ("gunicorn",)),
+    ServerType(
+        "gunicorn-gthread", "gunicorn, gthread worker", "wsgi", _GUNICORN + "gthread --threads {threads}", ("gunicorn",)
+    ),
     ServerType(
         "gunicorn-uvicorn",
         "gunicorn, uvicorn worker",
         "asgi",
-        _gunicorn_uvicorn,
-        _LOOP,
+        _GUNICORN + "requestlab.worker.gunicorn_workers.{Loop}Worker",
         ("gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools"),
     ),
-    ServerType("gunicorn-asgi", "gunicorn, its own ASGI worker", "asgi", _gunicorn_asgi, _LOOP, ("gunicorn", "uvloop")),
-    ServerType("uvicorn", "uvicorn", "asgi", _uvicorn, _LOOP, _UVICORN),
     ServerType(
-        "null",
-        "null server: one constant answer",
+        "gunicorn-asgi",
+        "gunicorn, its own ASGI worker",
         "asgi",
-        _own("requestlab.serving.null"),
-        packages=("uvloop",),
-        own_loop="uvloop",
-        runs_application=False,
+        _GUNICORN + "asgi --asgi-loop {loop}",
+        ("gunicorn", "uvloop"),
+    ),
+    ServerType("uvicorn", "uvicorn", "asgi", _UVICORN, ("uvicorn", "uvloop", "httptools")),
+    ServerType(
+        "null", "null server: one constant answer", "asgi", "-m requestlab.serving.null {fd}", ("uvloop",), "uvloop"
     ),
     ServerType(
         "upstream",
         "upstream: external API and object store",
         "asgi",
-        _own("requestlab.serving.upstream"),
-        packages=("uvloop", "httptools"),
-        own_loop="uvloop",
-        runs_application=False,
+        "-m requestlab.serving.upstream {fd}",
+        ("uvloop", "httptools"),
+        "uvloop",
     ),
 )
 
