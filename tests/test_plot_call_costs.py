@@ -102,16 +102,13 @@ def test_all_that_is_written():
 
 def test_costs_and_intervals_are_where_they_belong_and_every_round_is_drawn_faintly():
     costs = found(means={"to_thread": 10}, disturbed={2: "other processes (50%)", 5: "other processes (30%)"})
-    picture = call_costs(costs)
-    each = [costs.cost(name) for name in costs.names]
-    assert points(picture, markersize=6.5) == [[pytest.approx(cost.value)] for cost in each]
-    assert points(picture, linewidth=3.2) == [[cost.low, cost.high] for cost in each]
-    assert points(picture, markersize=3.2, markeredgewidth=0.0) == [
-        costs.rounds[name].drop([2, 5]).tolist() for name in COSTS
-    ]
-    assert points(picture, markersize=3.2, markeredgewidth=0.7) == [
-        costs.rounds[name].loc[[2, 5]].tolist() for name in COSTS
-    ]
+    picture, table, disturbed = call_costs(costs), costs.rounds, costs.rounds.index.isin([2, 5])
+    found_costs = [costs.cost(name) for name in COSTS]
+    assert points(picture, markersize=6.5) == [[pytest.approx(one.value)] for one in found_costs]
+    assert points(picture, linewidth=3.2) == [[one.low, one.high] for one in found_costs]
+    for hollow, edge in ((disturbed, 0.7), (~disturbed, 0.0)):
+        drawn = points(picture, markersize=3.2, markeredgewidth=edge)
+        assert drawn == [table[name][hollow].tolist() for name in COSTS]
     assert points(picture, marker="D") == [[pytest.approx(costs.cost("to_thread", "mean").value)]]
     assert picture.figure.axes[0].get_xscale() == "log"
 

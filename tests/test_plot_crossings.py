@@ -12,7 +12,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.plots import style
 from requestlab.plots.crossings import COLOURS, MAX_ROWS, crossings, tally
 from requestlab.plots.inputs import gather
-from requestlab.trace.requests import minus, steps, waiting_us
+from requestlab.trace.requests import steps, waiting_us
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.schema import KINDS
 from tests.pictures import START, assert_legible, bars_of, drawn_texts, made, said, words_of
@@ -99,7 +99,7 @@ def plain(worker):
 
 
 def seen_in(run):
-    return tally(gather([run], "crossings")[0], None).seen
+    return tally(gather([run], "crossings")[0]).seen
 
 
 def rows_of(run, request=None):
@@ -147,10 +147,9 @@ def test_all_that_is_written_of_one_run():
     assert " ".join(picture.alt.split()).removesuffix(".") in written
 
 
-def test_the_middleware_of_another_stack_is_counted_by_its_layers():
+def test_the_middleware_of_another_stack_is_told_otherwise():
     worker = Worker()
-    request = worker.request()
-    outer = worker.crossing("middleware\tsync_layer", request, 10, inside=900)
+    outer = worker.crossing("middleware\tsync_layer", worker.request(), 10, inside=900)
     layer = worker.span("middleware", "sync_layer", outer, 60, 940, thread=THREAD)
     worker.crossing("middleware\tasync_layer", layer, 100, inside=400, kind="to_loop")
     picture = crossings(run_of(worker, configuration=lab.MIXED.replace(middleware="sync,async")))
@@ -284,10 +283,6 @@ def test_the_share_of_time_in_the_title_is_the_median_over_requests():
     assert "5 crossings cost 390 µs, 10% of its time" in text
 
 
-def test_holes_are_cut_out_of_pieces():
-    assert minus([(0, 10), (5, 12), (20, 30)], [(2, 4), (8, 22)]) == [(0, 2), (4, 8), (22, 30)]
-
-
 def test_the_request_of_median_time_is_drawn():
     assert "3.0 ms in the application" in said(crossings(run_of(pages(5000, 2000, 3000))))
 
@@ -330,7 +325,6 @@ def test_costs_of_many_digits_keep_off_the_bars():
 def test_a_name_that_is_too_long_loses_its_beginning():
     picture = crossings(crossing_once(f"other\t{'a_very_long_package.' * 5}function"))
     assert any(text.startswith("…") and text.endswith("function") for text in words_of(picture))
-    assert_legible(picture)
 
 
 @pytest.mark.parametrize("more", [0, 300])
@@ -373,16 +367,10 @@ def test_what_cannot_be_drawn_is_refused_with_what_was_expected(runs, change, wo
 # Real servers
 
 
-def test_under_mixed_each_hop_is_a_row_and_names_the_middleware_that_caused_it():
-    with lab.serve(lab.MIXED, probe=True) as server:
-        run = lab.measure(server, "/sync/page/", lab.closed(1, each=5), seconds=1)
-    picture = crossings(run)
-    labels = {
-        "request_started signal",
-        "SessionMiddleware.process_request",
-        "view labapp.sync_views.page",
-        "response.close",
-    }
-    assert labels <= set(words_of(picture))
+def test_under_mixed_each_hop_is_a_row_and_names_the_middleware_that_caused_it(served):
+    run = lab.measure(served(lab.MIXED, probe=True), "/sync/page/", lab.closed(1, each=5), seconds=1)
+    words = set(words_of(crossings(run)))
+    caused = {"request_started signal", "SessionMiddleware.process_request", "view labapp.sync_views.page"}
+    assert caused | {"response.close"} <= words
     number = len(run.crossings) / run.crossings["request"].nunique()
-    assert f"{number:.0f} crossings per request" in words_of(picture)
+    assert f"{number:.0f} crossings per request" in words

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon
 
@@ -125,31 +125,9 @@ def test_the_finding(stalls, reached, much, causes):
             "never held up: no callback would have waited longer than 0.08 ms.",
             "Nothing to do: no limit is reached.",
         ),
-        (
-            [(400, 151, CALL)],
-            "blocked once for 152 ms by a blocking call in block (labapp/async_views.py:41).",
-            "async twin",
-        ),
-        (
-            [(400, 7, CODE)],
-            "blocked once for 8.9 ms by code that computed in burn_cpu (labapp/work.py:16): no problem.",
-            "Nothing to do",
-        ),
-        (
-            [(400, 301, CODE), (100, 80, CALL)],
-            "labapp/work.py:16); once for 81 ms otherwise.",
-            "compute in another process",
-        ),
-        (
-            SIX_MS,
-            "by another thread that held the GIL.",
-            "% of the time something held up the loop. What to do: leave the loop",
-        ),
-        (
-            [(400, 150, HOG)],
-            "held up once for 151 ms by another thread that held the GIL.",
-            "What to do: leave the loop",
-        ),
+        ([(400, 7, CODE)], "burn_cpu (labapp/work.py:16): no problem.", "Nothing to do"),
+        ([(400, 301, CODE), (100, 80, CALL)], "work.py:16); once for 81 ms otherwise.", "compute in another process"),
+        (SIX_MS, "by another thread that held the GIL.", "% of the time something held up the loop. What to do: leave"),
         ([(400, 150, SYSTEM)], "by the operating system, which gave it no core.", "quieter machine"),
     ],
 )
@@ -332,6 +310,7 @@ def test_blocks_whose_line_nobody_saw_join_those_in_the_same_view():
     assert [(culprit.longest.ms, culprit.seen.where) for culprit in found] == [(9, "work.py:1"), (5, "a.py:1"), (1, "")]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(3, 200)), max_size=6))
 def test_whatever_held_the_loop_up_the_figure_can_be_told(stalls):
     [loop] = finding(measured(*((begin, length, CALL) for begin, length in stalls)), "async").loops

@@ -223,10 +223,16 @@ def test_a_prediction_is_drawn_in_the_rows_of_throughput():
     assert picture.figure.axes[0].get_xlim()[1] > 5
 
 
-def test_predictions_go_by_label_or_by_comparison():
-    assert guesses(ratios(many(), predicted={"mixed": 3, "async": None}).figure.axes[0]) == [3.0]
-    assert guesses(ratios(by_users(), predicted={"1 user": 0.5, "50 users": 2}).figure.axes[0]) == [0.5, 2.0]
-    assert guesses(ratios(by_users(), predicted={"async": 2}).figure.axes[0]) == [2.0, 2.0, 2.0]
+@pytest.mark.parametrize(
+    ("result", "predicted", "drawn"),
+    [
+        (many(), {"mixed": 3, "async": None}, [3.0]),
+        (by_users(), {"1 user": 0.5, "50 users": 2}, [0.5, 2.0]),
+        (by_users(), {"async": 2}, [2.0, 2.0, 2.0]),
+    ],
+)
+def test_predictions_go_by_label_or_by_comparison(result, predicted, drawn):
+    assert guesses(ratios(result, ("throughput",), predicted).figure.axes[0]) == drawn
 
 
 # The small print, and the details

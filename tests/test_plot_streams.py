@@ -72,10 +72,9 @@ def test_any_number_of_runs_with_any_label_can_be_read():
 
 
 def test_it_draws_what_was_measured():
+    load = lab.closed(1, each=3)
     with lab.serve(lab.MIXED) as server:
-        measured = {
-            mode: lab.measure(server, f"/{mode}/stream/?n=4&ms=25", lab.closed(1, each=3)) for mode in ("sync", "async")
-        }
+        measured = {mode: lab.measure(server, f"/{mode}/stream/?n=4&ms=25", load) for mode in ("sync", "async")}
         warned = server.log.count("StreamingHttpResponse must consume synchronous iterators")
     tables = {mode: run.requests for mode, run in measured.items()}
     shares = {mode: (one["first_body"] - one["sent"]) / (one["done"] - one["sent"]) for mode, one in tables.items()}

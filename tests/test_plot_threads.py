@@ -9,7 +9,7 @@ from matplotlib.patches import PathPatch
 import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.threads import MAX_BARS, MAX_ROWS, lanes
-from requestlab.plots import ecdf, style, threads
+from requestlab.plots import style, threads
 from requestlab.trace.activity import stacked
 from tests.pictures import (
     LOST,
@@ -194,17 +194,15 @@ def test_more_columns_than_can_be_read_and_other_counts_are_refused():
         threads(a_thread_each(3), of="running")
 
 
-def test_real_runs_show_who_ran_their_views(tmp_path):
-    runs = []
-    for configuration, path in ((lab.SYNC, "/sync/wait/"), (lab.MIXED, "/sync/wait/"), (lab.ASYNC, "/async/wait/")):
-        with lab.serve(configuration, probe=True) as server:
-            runs.append(lab.measure(server, f"{path}?ms=100", lab.closed(8, each=1)))
+def test_real_runs_show_who_ran_their_views(served):
+    asked = {lab.SYNC: "/sync/wait/", lab.MIXED: "/sync/wait/", lab.ASYNC: "/async/wait/"}
+    runs = [
+        lab.measure(served(configuration, probe=True), f"{path}?ms=100", lab.closed(8, each=1))
+        for configuration, path in asked.items()
+    ]
     picture = threads(*runs, predicted=8)
     assert picture.alt == "8 requests at once: 1 thread under sync, 8 threads under mixed, 1 event loop under async."
-    assert "peak 1" in words_of(picture)
     assert len(lanes(runs[1])) == 8
-    assert picture.save(tmp_path / "threads.png").stat().st_size > 10_000
-    assert ecdf(*runs).alt.startswith("Half of the requests took less than ")
 
 
 def test_threads_alive_are_drawn_only_as_long_as_they_were_counted():

@@ -15,6 +15,7 @@ from requestlab.plots import inputs, marks, sheet, style
 from requestlab.plots.inputs import Predicted
 from requestlab.plots.sheet import AXIS_IN, MARGIN_IN, Line, Picture, Sheet
 from requestlab.system import wording
+from requestlab.trace.activity import Floats
 
 CLAIMS = (("tens of µs,\nin a request", 10.0, 100.0, "#E3ECF5"), ("a few\nhundred µs,\ncold", 100.0, 900.0, "#F5E9D6"))
 """What Django's documentation, from 6.1 on, says of a crossing: the words, from and to how many µs, and a shade."""
@@ -39,7 +40,7 @@ class Row:
     name: Sequence[Line]
     cost: Interval
     mean: float
-    rounds: marks.Floats
+    rounds: Floats
     times: str
     predicted: float | None
 
@@ -109,7 +110,7 @@ def _row(found: CallCosts, name: str, predicted: float | None) -> Row:
 
 
 def _draw_rows(page: Sheet, rows: Sequence[Row], hollow: Sequence[bool], for_all: float | None) -> None:
-    left_in = 0.12 + max(sheet.width_in(line.text, line.points, line.bold) for row in rows for line in row.name)
+    left_in = 0.12 + max(line.wide_in for row in rows for line in row.name)
     heights_in = [_GUESS_IN * (for_all is not None), *(row.height_in for row in rows)]
     page.space(_CLAIMS_IN)
     axes, places = marks.rows(page, heights_in, MARGIN_IN + left_in, MARGIN_IN + _RIGHT_IN, below_in=AXIS_IN)
@@ -128,10 +129,9 @@ def _draw_rows(page: Sheet, rows: Sequence[Row], hollow: Sequence[bool], for_all
 
 
 def _set_axis(axes: Axes, rows: Sequence[Row], for_all: float | None) -> None:
-    drawn = [
-        [row.cost.value, row.cost.low, row.cost.high, row.mean, row.predicted or np.nan, *row.rounds] for row in rows
-    ]
-    every = np.concatenate([*drawn, [CLAIMS[0][1] / 2, 5 * ONE_MS_US, for_all or np.nan]])
+    costs = [[row.cost.value, row.cost.low, row.cost.high, row.mean, row.predicted or np.nan] for row in rows]
+    rounds = [row.rounds for row in rows]
+    every = np.concatenate([*costs, *rounds, [CLAIMS[0][1] / 2, 5 * ONE_MS_US, for_all or np.nan]])
     every = every[every > 0]
     axes.set_xscale("log")
     axes.set_xlim(float(every.min()) / _ROOM, float(every.max()) * _ROOM)

@@ -39,17 +39,16 @@ _WHAT = (
 _BESIDE_IN, _BAR_IN, _NAMES_IN = 3.1, 0.27, 0.3
 _MIN_CELLS, _MAX_CELLS = 8.0, 120
 _ROW_IN, _INDENT_IN, _CHIP_IN, _MAX_NAME_IN = 0.19, 0.09, 0.15, 3.8
-_WAYS_END_IN, _COST_END_IN = 1.15, 1.8  # of the columns to the right of the waterfall
+_WAYS_END_IN, _COST_END_IN = 1.15, 1.98  # of the columns to the right of the waterfall
 _LONG_US = 10_000.0
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """One run in the figure: what the probe saw of its requests, and how many crossings the reader predicted for each."""
+    """One run in the figure, and what the probe saw of its requests."""
 
     contender: Contender
     seen: Traced
-    predicted: float | None
 
     @property
     def crossed(self) -> str:
@@ -70,18 +69,18 @@ def crossings(*runs: Runs, predicted: Predicted = None) -> Picture:
     request, each crossing costs nearly what it costs in the median over all that cross as often. `predicted` is the number of
     crossings per request that the reader expects, for all runs or by label.
     """
-    contenders = inputs.gather(runs, "crossings", MAX_RUNS)
-    expected = inputs.predictions(predicted, contenders, "a number of crossings per request")
-    found = [tally(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
+    what = "a number of crossings per request"
+    contenders = inputs.gather(runs, "crossings", MAX_RUNS, predicted=predicted, what=what)
+    found = [tally(contender) for contender in contenders]
     page = _one(found[0]) if len(found) == 1 else _several(found)
     page.explain(*_explained(found))
     return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
 
-def tally(contender: Contender, predicted: float | None) -> Tally:
+def tally(contender: Contender) -> Tally:
     """Return what is known of a run; ConfigurationError where the probe was off, or followed no request to its end."""
     run = contender.run
-    return Tally(contender, traced(run.trace, run.requests[answered(run.requests)], contender.label), predicted)
+    return Tally(contender, traced(run.trace, run.requests[answered(run.requests)], contender.label))
 
 
 def _one(one: Tally) -> Sheet:
@@ -181,21 +180,24 @@ def _explained(found: Sequence[Tally]) -> Iterator[str]:
 
 
 def _limit(found: Sequence[Tally]) -> float:
-    return max([_MIN_CELLS, *(one.seen.range[1] for one in found), *(one.predicted or 0 for one in found)]) * 1.01
+    return (
+        max([_MIN_CELLS, *(one.seen.range[1] for one in found), *(one.contender.predicted or 0 for one in found)])
+        * 1.01
+    )
 
 
 def _draw_tally(page: Sheet, one: Tally, limit: float, circumstances: str = "") -> None:
-    about, seen = one.contender.run.about, one.seen
+    about, seen, predicted = one.contender.run.about, one.seen, one.contender.predicted
     above = one.contender.block(INNER_IN, notes=[f"{about.path}, {about.load}{circumstances}"])
-    above += [Line("")] * (one.predicted is not None)  # where the words of the prediction go
+    above += [Line("")] * (predicted is not None)  # where the words of the prediction go
     room = {"above": above, "below_in": _NAMES_IN if seen.number else 0.1}
     axes, _ = marks.rows(page, [_BAR_IN], MARGIN_IN, MARGIN_IN + _BESIDE_IN, **room)
     axes.set_axis_off()
     axes.set_xlim(0, limit)
     _draw_cells(axes, seen)
-    if one.predicted is not None:
-        words = f"your prediction: {wording.number(one.predicted)}"
-        marks.prediction(axes, one.predicted, words, span=(-0.04, _BAR_IN + 0.05))
+    if predicted is not None:
+        words = f"your prediction: {wording.number(predicted)}"
+        marks.prediction(axes, predicted, words, span=(-0.04, _BAR_IN + 0.05))
     names = [(f"{number:,} {origin}", [{"facecolor": COLOURS[origin]}]) for origin, number in seen.usual.items()]
     sheet.write_key(axes, names, _BAR_IN + 0.15, swatch_in=0.14)
     write_at(axes, _figures(one), _BAR_IN / 2, sheet.size_in(axes)[0] + 0.15)
@@ -259,7 +261,6 @@ def _set_time(axes: Axes, last_us: float) -> float:
 
 
 def _shade(axes: Axes, tops: Sequence[float], left_in: float, right_in: float) -> None:
-    """Shade rows, their names and costs included."""
     left, right = -left_in / sheet.size_in(axes)[0], 1 + right_in / sheet.size_in(axes)[0]
     how = {"facecolor": "#F6F6F6", "zorder": 0, "transform": axes.get_yaxis_transform(), "clip_on": False}
     marks.bars(axes, left, right, tops, np.array(tops) + _ROW_IN, **how)
@@ -291,7 +292,6 @@ def _indent_in(row: Step) -> float:
 
 
 def _costs(row: Step) -> tuple[str, str]:
-    """Return what a crossing cost, there and back and together, in words."""
     if not np.isfinite(row.cost_us):
         return "", "not ended"
     return f"{wording.ms(row.there_us)} + {wording.ms(row.back_us)}", f"= {wording.ms(row.cost_us)}"
@@ -306,7 +306,6 @@ def _write_costs(axes: Axes, ways: str, cost: str, y: float) -> None:
 
 
 def _key(rows: Sequence[Step]) -> Entries:
-    """What the patterns mean, as far as they occur."""
     on_thread, on_loop = (any(row.on_loop == loop for row in rows) for loop in (False, True))
     crossing = any(row.crossing for row in rows)
     entries = [

@@ -14,9 +14,10 @@ from requestlab.comparison.wording import along, circumstances_of, found
 from requestlab.errors import ConfigurationError
 from requestlab.plots import inputs, style
 from requestlab.plots.inputs import Contender
-from requestlab.plots.marks import NAMES_IN, Curve, Floats, name_ticks, named_panel, number, prediction
+from requestlab.plots.marks import NAMES_IN, Curve, name_ticks, named_panel, number, prediction
 from requestlab.plots.sheet import Picture, Sheet
 from requestlab.system import checks, wording
+from requestlab.trace.activity import Floats
 
 Formula = Callable[[float], float]
 """Answers per second that are expected at a share of waiting, in percent."""

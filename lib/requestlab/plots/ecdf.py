@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from requestlab.measurement.validity import LATE_MS
 from requestlab.plots import inputs, style
 from requestlab.plots.inputs import PERCENTILES, Contender, Guess, Predicted, Runs
-from requestlab.plots.marks import NAMES_IN, Curve, Floats, named_panel, number, prediction
+from requestlab.plots.marks import NAMES_IN, Curve, named_panel, number, prediction
 from requestlab.plots.sheet import Picture, Sheet
 from requestlab.system import checks, wording
-from requestlab.trace.activity import evenly
+from requestlab.trace.activity import Floats, evenly
 
 _HIGH_IN, _LEFT_IN, _PREDICTION_IN = 3.6, 1.08, 0.19
 _TOP = 103.0
@@ -36,9 +36,8 @@ def ecdf(*runs: Runs, predicted: Predicted = None, finds: int = 50) -> Picture:
     only where at least `validity.TAIL` requests lie beyond. `predicted` is the median in ms that the reader expects, for all
     runs or by label; `finds` is the percentile that the title tells of, 1 to 99.
     """
-    contenders = inputs.gather(runs, "ecdf")
-    expected = inputs.predictions(predicted, contenders, "a median in ms", positive=True)
-    guesses = inputs.guesses(contenders, expected)
+    contenders = inputs.gather(runs, "ecdf", predicted=predicted, what="a median in ms", positive=True)
+    guesses = inputs.guesses(contenders)
     ranked = sorted(contenders, key=lambda one: one.percentile(50) if one.marked else np.inf)
 
     page = Sheet(finding(contenders, checks.whole("finds", finds, 1, 99)))

@@ -31,11 +31,12 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class Contender:
-    """One run in a figure."""
+    """One run in a figure, and what the reader predicted of it."""
 
     label: str
     run: Run
     look: SeriesStyle
+    predicted: float | None = None
 
     @property
     def heading(self) -> str:
@@ -88,15 +89,27 @@ def several(given: Sequence[Any], kind: type[Kind], expected: str) -> tuple[list
     return [] if mapping is None else list(map(str, mapping)), found
 
 
-def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[Contender]:
-    """Return the contenders of a figure called `figure`; ConfigurationError for anything that is not a run."""
+def gather(
+    runs: Sequence[Runs],
+    figure: str,
+    most: int | None = None,
+    *,
+    predicted: Predicted = None,
+    what: str = "",
+    positive: bool = False,
+) -> list[Contender]:
+    """Return the contenders of a figure called `figure`, with what was `predicted` of each; ConfigurationError for what is no run.
+
+    `what` should have been predicted, `positive` or 0 as well.
+    """
     labels, given = several(runs, Run, f"{figure}() takes runs of measure(), or one mapping of labels to runs")
     if most is not None and len(given) > most:
         raise ConfigurationError(f"{figure}() shows at most {most} runs side by side, not {len(given)}")
     labels = _told_apart(labels or [run.label for run in given], given)
+    guesses = predicted_for(predicted, labels, what, positive=positive)
     named = [run.about.configuration.name if run.about.configuration else run.label for run in given]
     faces = looks(list(zip(named, [run.label for run in given], strict=True)))
-    return [Contender(*parts) for parts in zip(labels, given, faces, strict=True)]
+    return [Contender(*parts) for parts in zip(labels, given, faces, guesses.values(), strict=True)]
 
 
 def _told_apart(labels: Sequence[str], runs: Sequence[Run]) -> list[str]:
@@ -145,19 +158,16 @@ def checked(value: object, what: str, positive: bool = False) -> float | None:
     return None if value is None else checks.number("predicted", value, **bounds, kind=what, also="or None")
 
 
-def predictions(
-    predicted: Predicted, contenders: Sequence[Contender], what: str, positive: bool = False
-) -> list[float | None]:
-    """Return one prediction for each contender, None where there is none."""
-    return list(predicted_for(predicted, [one.label for one in contenders], what, positive=positive).values())
-
-
-def guesses(contenders: Sequence[Contender], expected: Sequence[float | None]) -> list[Guess]:
+def guesses(contenders: Sequence[Contender]) -> list[Guess]:
     """Return the predictions to be drawn in one panel: a single one for all runs where they are alike."""
-    pairs = [(one, value) for one, value in zip(contenders, expected, strict=True) if value is not None]
-    if pairs and len(set(expected)) == 1:
-        return [Guess("your prediction", pairs[0][1], style.INK)]
-    return [Guess(f"your prediction for {one.label}", value, one.look.ink) for one, value in pairs]
+    found = [
+        Guess(f"your prediction for {one.label}", one.predicted, one.look.ink)
+        for one in contenders
+        if one.predicted is not None
+    ]
+    if len(found) == len(contenders) and len({guess.value for guess in found}) == 1:
+        return [Guess("your prediction", found[0].value, style.INK)]
+    return found
 
 
 # The small print, and what it has no room for

@@ -15,9 +15,10 @@ from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Culpri
 from requestlab.measurement.threads import one_span
 from requestlab.plots import inputs, style
 from requestlab.plots.inputs import Contender, Predicted, Runs
-from requestlab.plots.marks import Floats, Labels, Level, clock, name_levels, prediction
+from requestlab.plots.marks import Labels, Level, clock, name_levels
 from requestlab.plots.sheet import INNER_IN, MARGIN_IN, TICKS_IN, Line, Picture, Sheet, height_in, lines, write_above
 from requestlab.system import wording
+from requestlab.trace.activity import Floats
 from requestlab.worker.heartbeat import EVERY_NS
 
 MAX_RUNS = 3
@@ -49,7 +50,6 @@ class Row:
     contender: Contender
     loop: Loop
     heading: Sequence[Line]
-    predicted: float | None
     span_ms: float
     last: bool
 
@@ -67,11 +67,10 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     time: each tick of the heartbeat, those missed in a block included, stands for the time until the next one was due. A
     loop has a problem by the limits of Clinic.js Doctor: a median of 10 ms, or a maximum of 100 ms.
     """
-    contenders = inputs.gather(runs, "lag", MAX_RUNS)
-    expected = inputs.predictions(predicted, contenders, "a lateness in ms")
+    contenders = inputs.gather(runs, "lag", MAX_RUNS, predicted=predicted, what="a lateness in ms")
     findings = [told.finding(one.run, one.label) for one in contenders]
     spans = one_span([told.span_ms(one.run) for one in contenders])
-    each = [_rows(*parts, len(contenders)) for parts in zip(contenders, findings, expected, spans, strict=True)]
+    each = [_rows(*parts, len(contenders)) for parts in zip(contenders, findings, spans, strict=True)]
     page = Sheet(told.of_lag(findings))
     page.write([told.advice(findings)])
     _draw(page, [row for rows in each for row in rows])
@@ -105,8 +104,8 @@ def _missing(contender: Contender, found: LagFinding, rows: Sequence[Row]) -> st
 # Rows and panels
 
 
-def _rows(contender: Contender, found: LagFinding, expected: float | None, span: float, runs: int) -> list[Row]:
-    """Return the loops of a run that are drawn, those that were latest, in the order of the workers."""
+def _rows(contender: Contender, found: LagFinding, span: float, runs: int) -> list[Row]:
+    """Return the latest loops of a run, in the order of the workers."""
     latest = sorted(found.loops, key=lambda loop: -loop.max_ms)[: MAX_ROWS // runs]
     shown = [loop for loop in found.loops if loop in latest]
     rows = []
@@ -114,16 +113,15 @@ def _rows(contender: Contender, found: LagFinding, expected: float | None, span:
         said = f"{loop.name}: {told.verdict(loop)}" if len(found.loops) > 1 else told.verdict(loop)
         above = contender.block(INNER_IN, notes=[contender.run.about.asked]) if loop is shown[0] else []
         heading = [*above, *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
-        rows.append(Row(contender, loop, heading, expected, span, loop is shown[-1]))
+        rows.append(Row(contender, loop, heading, span, loop is shown[-1]))
     return rows
 
 
 def _draw(page: Sheet, rows: Sequence[Row]) -> None:
-    """Draw a row of two panels for each loop: its lateness over time, and sorted."""
     panel_in = _PANELS_IN[min(len(rows), len(_PANELS_IN)) - 1]
     columns = [(_LEFT_IN, _TIME_IN), (_LEFT_IN + _TIME_IN + _APART_IN, _SORTED_IN)]
     blocks = [block.ms for row in rows for block in row.loop.blocks]
-    peak_ms = max(MAXIMUM_LIMIT_MS, *blocks, *(max(row.loop.max_ms, row.predicted or 0.0) for row in rows))
+    peak_ms = max(MAXIMUM_LIMIT_MS, *blocks, *(max(row.loop.max_ms, row.contender.predicted or 0.0) for row in rows))
     for row in rows:
         below_in = _AXIS_IN if row is rows[-1] else TICKS_IN if row.last else 0.0
         over_time, in_order = page.panels(panel_in, columns, above_in=height_in(row.heading), below_in=below_in)
@@ -197,9 +195,8 @@ def _draw_levels(axes: Axes, row: Row, labels: Labels) -> None:
         labels.avoid_level(limit)
     if np.isfinite(row.loop.floor_ms):
         axes.axhline(max(row.loop.floor_ms, LOWEST_MS), color=style.NOBODY, linewidth=0.8, zorder=0.5)
-    if row.predicted is not None:
-        prediction(axes, max(row.predicted, LOWEST_MS), axis="y")
-        labels.avoid_level(max(row.predicted, LOWEST_MS))
+    if row.contender.predicted is not None:
+        labels.predict(max(row.contender.predicted, LOWEST_MS))
 
 
 def _draw_sorted(axes: Axes, row: Row) -> None:
@@ -225,8 +222,13 @@ def _name_levels(axes: Axes, row: Row) -> None:
         Level(MEDIAN_LIMIT_MS, f"limit of the median: {MEDIAN_LIMIT_MS:g} ms", _LIMIT["color"]),
         Level(max(row.loop.floor_ms, LOWEST_MS), f"idle floor: {lateness(row.loop.floor_ms)}", style.GREY),
     ]
-    if row.predicted is not None:
-        levels.append(Level(max(row.predicted, LOWEST_MS), f"your prediction: {wording.number(row.predicted)} ms"))
+    if row.contender.predicted is not None:
+        levels.append(
+            Level(
+                max(row.contender.predicted, LOWEST_MS),
+                f"your prediction: {wording.number(row.contender.predicted)} ms",
+            )
+        )
     name_levels(axes, levels, INNER_IN, 0.15)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,15 +18,15 @@ from matplotlib.axis import Axis
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from requestlab.comparison.intervals import Interval
 from requestlab.plots import sheet, style
 from requestlab.plots.sheet import AXIS_IN, POINTS_PER_INCH, Line, Sheet, size_in, width_in
 from requestlab.plots.style import SeriesStyle
+from requestlab.trace.activity import Booleans, Floats
 
-Floats = NDArray[np.float64]
 Ends = Sequence[tuple[float, float]]
 
 RIGHT_IN, NAMES_IN = 3.4, 3.05
@@ -179,6 +179,10 @@ def name_lanes(axes: Axes, names: Iterable[tuple[float, str]], *, bold: bool = F
 # A reader's prediction
 
 
+PREDICTED: dict[str, Any] = {"linestyle": style.DASHED, "linewidth": 1.3}
+"""How a line of a reader's prediction is drawn."""
+
+
 def prediction(
     axes: Axes,
     value: float,
@@ -188,21 +192,15 @@ def prediction(
     cross: float | None = None,
     color: str = style.INK,
     above_in: float = 0.0,
-    axis: Literal["x", "y"] = "x",
 ) -> None:
-    """Draw a prediction of a value of x, or of y, as a dashed line.
+    """Draw a prediction of a value of x as a dashed line, with `words` above it, `above_in` inches up, within the panel.
 
-    The line goes from end to end of the axes, or over a `span` of the other axis (the first end is the upper one); `cross` marks a
-    place on it. For a value of x, `words` stand above the line, `above_in` inches up, and within the panel.
+    The line goes from end to end, or over a `span` of y (the first end is the upper one); `cross` marks a place on it.
     """
-    line: dict[str, Any] = {"color": color, "linestyle": style.DASHED, "linewidth": 1.3}
-    if axis == "y":
-        axes.axhline(value, **line, zorder=3)
-        return
     if span is None:
-        axes.axvline(value, **line, zorder=1.5)
+        axes.axvline(value, color=color, zorder=1.5, **PREDICTED)
     else:
-        axes.plot([value] * 2, span, **line, zorder=5, clip_on=False)
+        axes.plot([value] * 2, span, color=color, zorder=5, clip_on=False, **PREDICTED)
     if cross is not None:
         axes.plot([value], [cross], "x", color=color, ms=7, markeredgewidth=1.8, zorder=5)
     if words:
@@ -319,6 +317,11 @@ class Labels:
         """Keep labels off a level line from end to end."""
         self.avoid(np.array(self._axes.get_xlim()), np.full(2, y))
 
+    def predict(self, y: float, color: str = style.INK) -> None:
+        """Draw a prediction of a value of y as a dashed line from end to end, and keep labels off it."""
+        self._axes.axhline(y, color=color, zorder=3, **PREDICTED)
+        self.avoid_level(y)
+
     def put(
         self,
         text: str,
@@ -362,11 +365,10 @@ class Labels:
         return found
 
     def _points(self, at: Floats) -> Floats:
-        """Return points of the data, shape (points, 2), in points from the lower left corner of the panel."""
         shares = self._axes.transAxes.inverted().transform(self._axes.transData.transform(at))
         return np.asarray(shares * size_in(self._axes) * POINTS_PER_INCH)
 
 
-def _meet(box: Floats, others: Floats) -> NDArray[np.bool_]:
+def _meet(box: Floats, others: Floats) -> Booleans:
     """Return which of the others, rows of x0, y0, x1, y1, touch the box."""
     return np.asarray(np.all((others[:, :2] <= box[2:]) & (others[:, 2:] >= box[:2]), axis=1))

@@ -15,9 +15,10 @@ from requestlab.measurement.ramp import GROWTH, Ramp
 from requestlab.measurement.validity import TAIL
 from requestlab.plots import inputs, marks, style
 from requestlab.plots.inputs import Contender, Guess, Predicted
-from requestlab.plots.marks import Curve, Floats, Labels, Level
+from requestlab.plots.marks import Curve, Labels, Level
 from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
 from requestlab.system import wording
+from requestlab.trace.activity import Floats
 
 Ramps = Ramp | Mapping[str, Ramp]
 """What the figure takes, one or several times: a ramp, or one mapping of labels to ramps."""
@@ -42,9 +43,8 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     Steps that are suspect or invalid are crossed. `predicted` is the highest throughput per second that the reader expects,
     for all ramps or by label.
     """
-    curves = _curves(ramps)
+    curves = _curves(ramps, predicted)
     contenders = [curve.contender for curve in curves]
-    expected = inputs.predictions(predicted, contenders, "a number of requests per second")
     named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.ramp.throughput[curve.steps.argmax()])]
 
     page = Sheet(finding(curves))
@@ -53,7 +53,7 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     lower = page.panel(high_in, _LEFT_IN, marks.RIGHT_IN, below_in=AXIS_IN)
     for axes in (upper, lower):
         _set_load(axes, curves, labelled=axes is lower)
-    _draw_throughput(upper, curves, inputs.guesses(contenders, expected))
+    _draw_throughput(upper, curves, inputs.guesses(contenders))
     _draw_times(lower, curves)
     page.explain(*_explained(curves))
     runs = [run for curve in curves for run in curve.runs]
@@ -91,7 +91,7 @@ class RampCurve:
         return max(known, default=None)
 
 
-def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
+def _curves(ramps: Sequence[Any], predicted: Predicted) -> list[RampCurve]:
     what = (
         "ramp() takes ramps, as measure() returns them for a list of users or rates, or one mapping of labels to ramps"
     )
@@ -99,7 +99,8 @@ def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
     if len({one.unit for one in given}) > 1:
         raise ConfigurationError("ramp() draws either users or requests/s on one axis, and these ramps have both")
     firsts = [one.runs[0] for one in given]
-    found = inputs.gather([dict(zip(labels, firsts, strict=True))] if labels else firsts, "ramp")
+    runs = [dict(zip(labels, firsts, strict=True))] if labels else firsts
+    found = inputs.gather(runs, "ramp", predicted=predicted, what="a number of requests per second")
     return [RampCurve(contender, one, np.array(one.steps)) for contender, one in zip(found, given, strict=True)]
 
 
@@ -178,8 +179,7 @@ def _draw_throughput(axes: Axes, curves: Sequence[RampCurve], guessed: Sequence[
     if curves[0].ramp.open:
         _draw_planned(axes, labels)
     for guess in guessed:
-        marks.prediction(axes, guess.value, color=guess.colour, axis="y")
-        labels.avoid_level(guess.value)
+        labels.predict(guess.value, guess.colour)
         text = f"{guess.text}: peak {wording.number(guess.value)} requests/s"
         labels.put(text, (axes.get_xlim()[0], guess.value), color=guess.colour)
 

@@ -16,11 +16,11 @@ from requestlab.comparison.wording import PHRASES, Finding
 from requestlab.errors import ConfigurationError
 from requestlab.plots import inputs, marks, sheet, style
 from requestlab.plots.inputs import Contender, Predicted
-from requestlab.plots.marks import Floats
 from requestlab.plots.sheet import MARGIN_IN, Line, Picture, Sheet
 from requestlab.plots.style import SeriesStyle
 from requestlab.system import checks
 from requestlab.system.wording import number
+from requestlab.trace.activity import Floats
 
 NOBODYS = SeriesStyle(style.NOBODY, "o", filled=False)
 """The look of the control, and of a contender of which nothing was measured."""

@@ -30,7 +30,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.textpath import TextPath
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from requestlab.errors import ConfigurationError
 from requestlab.plots import style
@@ -95,7 +95,7 @@ def fitting(text: str, most_in: float, points: float = style.NOTE_PT, bold: bool
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a heading or of a label, as `high_in` inches of text."""
+    """One line of a heading or of a label, so many inches high and wide."""
 
     text: str
     points: float = style.NOTE_PT
@@ -110,6 +110,10 @@ class Line:
     @property
     def high_in(self) -> float:
         return 1.4 * self.points / POINTS_PER_INCH
+
+    @property
+    def wide_in(self) -> float:
+        return width_in(self.text, self.points, self.bold)
 
 
 def lines(
@@ -261,10 +265,9 @@ class Sheet:
         shown = [" ".join(some[:most]) + "…" * (len(some) > most) for some in found]
         self.write(shown, style.CAPTION_PT, style.GREY)
         cut = [("small print", text) for text, some in zip(small_print, found, strict=True) if len(some) > most]
-        return Picture(self.figure, f"{self.title}.", [*details, *cut])
+        return Picture(self.figure, f"{self.title}.", (*details, *cut))
 
     def _settle(self) -> None:
-        """Move everything to where it belongs on a sheet that is so high now."""
         self.figure.set_size_inches(WIDTH_IN, self._end_in)
         for text, top_in in self._texts:
             text.set_y(1 - top_in / self._end_in)
@@ -279,6 +282,7 @@ Details = Sequence[tuple[str, str]]
 """What is known of how a figure was measured: names and values."""
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
     """A matplotlib figure and its alternative text.
 
@@ -290,10 +294,9 @@ class Picture:
     below, since JupyterLab gives the alternative text of a bare figure to nobody; where HTML is not shown, as a PNG.
     """
 
-    def __init__(self, figure: Figure, alt: str, details: Details = ()) -> None:
-        self.figure = figure
-        self.alt = alt
-        self.details = tuple(details)
+    figure: Figure
+    alt: str
+    details: Details = ()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as PNG, SVG or PDF, as the suffix says, and return the path; ConfigurationError for any other."""
@@ -309,7 +312,7 @@ class Picture:
     def _drawn(self, kind: str) -> bytes:
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format=kind, metadata={"Title": self.alt})
-        return _smaller(buffer, self.alt) if kind == "png" else buffer.getvalue()
+        return _smaller(buffer) if kind == "png" else buffer.getvalue()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         png = self._drawn("png")
@@ -326,11 +329,10 @@ class Picture:
         return f"<Picture: {self.alt}>"
 
 
-def _smaller(png: io.BytesIO, title: str) -> bytes:
+def _smaller(png: io.BytesIO) -> bytes:
     """Return a picture of no more colours than a byte can number: it looks the same, and is a third as large."""
-    written, info = io.BytesIO(), PngImagePlugin.PngInfo()
-    info.add_itxt("Title", title)
+    written = io.BytesIO()
     with Image.open(png) as picture:
         few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(written, "PNG", optimize=True, pnginfo=info, dpi=picture.info.get("dpi"))
+        few.save(written, "PNG", optimize=True, dpi=picture.info.get("dpi"))
     return written.getvalue()

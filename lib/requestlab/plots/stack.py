@@ -14,9 +14,9 @@ from requestlab.comparison.wording import circumstances
 from requestlab.errors import ConfigurationError
 from requestlab.plots import inputs, marks, style
 from requestlab.plots.inputs import Contender, Predicted
-from requestlab.plots.marks import Floats
 from requestlab.plots.sheet import AXIS_IN, MARGIN_IN, Line, Picture, Sheet, write_at, write_key
 from requestlab.system import checks, wording
+from requestlab.trace.activity import Floats
 
 Layers = Mapping[str, Mapping[str, str]]
 """Of each bar, its layers from the bottom up, each with the contender that ends with it."""

@@ -31,13 +31,16 @@ _ROOM_FOR_LABELS = 1.4
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One run in the figure, with the reader's predictions of the threads that ran requests, and of those alive."""
+    """One run in the figure, and `of` which threads the reader predicted the number."""
 
     contender: Contender
     window: Window
     alive: Sequence[Alive]
-    predicted_ran: float | None
-    predicted_alive: float | None
+    of: str
+
+    def predicted(self, of: str) -> float | None:
+        """Return the reader's prediction, if it is of these threads."""
+        return self.contender.predicted if of == self.of else None
 
     @property
     def headed(self) -> bool:
@@ -59,14 +62,12 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
     the client saw it, so it holds whatever time the request waited for its thread.
     """
     checks.one_of("of", of, _COUNTS)
-    contenders = inputs.gather(runs, "threads", MAX_COLUMNS)
+    what = "a number of threads"
+    contenders = inputs.gather(runs, "threads", MAX_COLUMNS, predicted=predicted, what=what)
     for contender in contenders:
         _require_probe(contender)
-    expected = inputs.predictions(predicted, contenders, "a number of threads")
-    columns = [
-        Column(one, window, alive(one.run, window.span_ms), *((guess, None) if of == "ran" else (None, guess)))
-        for one, window, guess in zip(contenders, windows([one.run for one in contenders]), expected, strict=True)
-    ]
+    shown = zip(contenders, windows([one.run for one in contenders]), strict=True)
+    columns = [Column(one, window, alive(one.run, window.span_ms), of) for one, window in shown]
     counts = [told.who_ran(one.window) if of == "ran" else told.peak_of(one.alive) for one in columns]
     found = [f"{count} under {one.label}{one.failures}" for count, one in zip(counts, contenders, strict=True)]
     page = Sheet(f"{told.occasion([one.run for one in contenders])}: {wording.joined(found)}")
@@ -85,7 +86,6 @@ def _require_probe(contender: Contender) -> None:
 
 
 def _draw(page: Sheet, columns: Sequence[Column]) -> None:
-    """Draw a column of two panels for each run: threads alive above, and below, the lanes of its threads."""
     column_in = INNER_IN / len(columns)
     most_in = column_in - _APART_IN
     panels = [(MARGIN_IN + i * column_in + _BESIDE_IN, most_in - _BESIDE_IN) for i in range(len(columns))]
@@ -96,7 +96,7 @@ def _draw(page: Sheet, columns: Sequence[Column]) -> None:
     room = {"above_in": max(map(sheet.height_in, summaries)), "below_in": AXIS_IN}
     below = page.panels(_lanes_in(columns), panels, **room)
     peaks = [one.peak for column in columns for one in column.alive]
-    highest = max([2.0, *peaks, *(column.predicted_alive or 0.0 for column in columns)])
+    highest = max([2.0, *peaks, *(column.predicted("alive") or 0.0 for column in columns)])
     for upper, lower, column, heading, summary in zip(above, below, columns, headings, summaries, strict=True):
         sheet.write_above(upper, heading, _BESIDE_IN)
         sheet.write_above(lower, summary, _BESIDE_IN)
@@ -113,7 +113,7 @@ def _heading(column: Column, most_in: float) -> list[Line]:
 
 
 def _summary(column: Column, most_in: float) -> list[Line]:
-    window, guess = column.window, column.predicted_ran
+    window, guess = column.window, column.predicted("ran")
     number = sum(len(lane.row) for lane in window.known)
     last = max((float(lane.end_ms.max()) for lane in window.known), default=0.0)
     ran = f"{wording.counted(number, 'request')} in {wording.ms(last)} ms" if number else "a request"
@@ -147,12 +147,11 @@ def _explanation(columns: Sequence[Column]) -> str:
 
 
 def _draw_alive(axes: Axes, column: Column) -> None:
-    look, labels, guess = column.contender.look, marks.Labels(axes), column.predicted_alive
+    look, labels, guess = column.contender.look, marks.Labels(axes), column.predicted("alive")
     if column.window.partial:
         axes.axvspan(0, column.window.until_ms, color="#000000", alpha=0.09, linewidth=0)
     if guess is not None:
-        marks.prediction(axes, guess, axis="y")
-        labels.avoid_level(guess)
+        labels.predict(guess)
     for one in column.alive:
         labels.avoid(one.time_ms, one.threads)
         axes.step(one.time_ms, one.threads, where="post", color=look.colour, linestyle=look.line)

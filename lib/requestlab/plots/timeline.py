@@ -39,8 +39,7 @@ LATE = "#B5002B"
 
 
 class State(NamedTuple):
-    """How a state is drawn: what its shape is called in an SVG, how it is filled, what it is called in the key, and what is
-    written into it, in the row of a client and in a lane of the server."""
+    """How a state is drawn: the name of its shape, its fill, its name in the key, and what is written into it in either row."""
 
     name: str
     face: Mapping[str, Any]
@@ -200,7 +199,7 @@ def _plan(drawn: Scene) -> Plan:
         bottom = y + (loop_in if track.on_loop else thread_in)
         places.append(Place(track, y, bottom, f"worker {track.worker}" if first and headed else ""))
         y = bottom
-    longest = max((_length_in(piece) for piece in drawn.pieces), default=0.0)
+    longest = max((_line(piece).wide_in for piece in drawn.pieces), default=0.0)
     names_in = _LEADER_IN + longest * math.sin(_SLANT) + 0.15 if longest else 0.0
     return Plan(row_in, places, y + 0.04, y + 0.08 + names_in)
 
@@ -251,7 +250,6 @@ def _fill(axes: Axes, found: Bars, top: float, bottom: float, solid: Booleans, w
 
 
 def _draw_clients(axes: Axes, drawn: Scene, plan: Plan) -> None:
-    """Draw a row for each client, with a dotted line while its request was planned and not yet sent."""
     row_in, number = plan.row_in, len(drawn.clients)
     pad = 0.14 * row_in if drawn.rows <= 30 else 0.0
     dotted: dict[str, Any] = {"colors": style.GREY, "linestyles": (0, (1, 1)), "linewidths": 0.8}
@@ -268,7 +266,6 @@ def _draw_clients(axes: Axes, drawn: Scene, plan: Plan) -> None:
 
 
 def _draw_track(axes: Axes, drawn: Scene, place: Place) -> None:
-    """Draw the lane of an event loop or a thread: what ran there, where it was late, and where its record breaks off."""
     track, found = place.track, place.track.bars
     solid = np.isin(found.owner, drawn.solid) if drawn.partial else np.ones(len(found), dtype=bool)
     _fill(axes, found, place.top, place.bottom, solid, drawn.partial or not track.on_loop)
@@ -291,7 +288,6 @@ def _cross(axes: Axes, x: float, y: float, size: float) -> None:
 
 
 def _draw_late(axes: Axes, place: Place) -> None:
-    """Mark where the loop was late by a thick line along the top of its lane, and write how late beside the longest."""
     track = place.track
     first, last = track.late.T
     marks.bars(axes, first, last, place.top, place.bottom, facecolor=LATE, alpha=0.1, zorder=0.5)
@@ -359,12 +355,9 @@ def _write_views(axes: Axes, drawn: Scene, place: Place) -> None:
         written.add(name)
 
 
-def _label(piece: Piece) -> str:
-    return f"{piece.name}  +{wording.us(piece.cost_us)}" if np.isfinite(piece.cost_us) else piece.name
-
-
-def _length_in(piece: Piece) -> float:
-    return width_in(_label(piece), style.CAPTION_PT, piece.view)
+def _line(piece: Piece) -> Line:
+    cost = f"  +{wording.us(piece.cost_us)}" if np.isfinite(piece.cost_us) else ""
+    return Line(f"{piece.name}{cost}", style.CAPTION_PT, bold=piece.view)
 
 
 def _name_pieces(axes: Axes, pieces: Sequence[Piece], plan: Plan) -> None:
@@ -374,13 +367,13 @@ def _name_pieces(axes: Axes, pieces: Sequence[Piece], plan: Plan) -> None:
     threads_bottom = plan.places[-1].bottom
     loops_bottom = max((place.bottom for place in plan.places if place.track.on_loop), default=threads_bottom)
     paper_in = _LEFT_IN - MARGIN_IN
-    lowest = max(_length_in(one) * math.cos(_SLANT) - paper_in - i * _PITCH_IN for i, one in enumerate(pieces))
+    lines = [_line(piece) for piece in pieces]
+    lowest = max(line.wide_in * math.cos(_SLANT) - paper_in - i * _PITCH_IN for i, line in enumerate(lines))
     found = marks.spread([x_in(axes, one.at) for one in pieces], _PITCH_IN, max(0.1, lowest), wide_in)
     slant: dict[str, Any] = {"rotation": math.degrees(_SLANT), "rotation_mode": "anchor", "ha": "right", "va": "center"}
-    for piece, at_in in zip(pieces, found, strict=True):
+    where: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False}
+    for piece, line, at_in in zip(pieces, lines, found, strict=True):
         x, start = begin + at_in / wide_in * (end - begin), loops_bottom if piece.on_loop else threads_bottom
         corners = ([piece.at, piece.at, x, x], [start, plan.bottom_in, y - 0.08, y])
         axes.plot(*corners, color=style.GREY, linewidth=0.5, zorder=1)
-        line = Line(_label(piece), style.CAPTION_PT, bold=piece.view)
-        where: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False}
         axes.annotate(line.text, (x, y), (1.5, -1), **where, **line.font, **slant)
