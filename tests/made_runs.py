@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from requestlab.comparison.call_costs import CallCostsFacts
-from requestlab.comparison.comparison import ComparisonFacts
+from requestlab.comparison.comparison import METRICS, Comparison, ComparisonFacts, Slice
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
@@ -32,44 +34,21 @@ ABOUT = RunFacts(
     url="http://127.0.0.1:8000/",
     path="/",
     load="1 user",
-    beside={},
     machine=MACHINE,
-    configuration=None,
     capacity=1,
-    cores=None,
-    pids=(),
-    users=None,
-    each=None,
-    rate=None,
-    arrivals="constant",
-    seed=0,
     connections=1,
-    keep_alive=True,
-    client="lab",
-    misbehaving="",
-    expect=None,
     seconds=1.0,
     warmup=0.0,
     timeout=10.0,
     start=START,
     end=END,
     started=0,
-    held_back=0,
-    counts={},
-    nonce=None,
-    server_ended=False,
-    worker_ended=False,
     generator_cpu_ns=100 * MS,
     generator_wait_ns=0,
     server_cpu_ns=500 * MS,
     cores_watched=1,
     cores_shared=False,
     cores_ns=CoreUse(busy=500 * MS, idle=500 * MS, steal=0),
-    pressure_ns=None,
-    throttled_ns=None,
-    upstream=None,
-    upstream_cpu_ns=None,
-    upstream_wait_ns=None,
 )
 """Of a quiet run, without the number of users, so that a few rows by hand need not keep Little's law."""
 
@@ -86,7 +65,6 @@ COSTED = CallCostsFacts(
     busy_threads=0,
     seed=0,
     what={},
-    threads_started={},
     loop_class="asyncio._UnixSelectorEventLoop",
     cores=(0,),
     disturbed={},
@@ -147,3 +125,36 @@ def simulated(
         own = 0.5 * rough[:, None] * chance.standard_normal((rounds, 5))
         both.append(np.exp(phase[:, None] + shift + common[:, None] + own))
     return both[0], both[1]
+
+
+@cache
+def _of_many_answers() -> Run:
+    return made([{}] * 2_000)
+
+
+def slice_of(figures: Mapping[str, float], run: Run | None = None, **summary: Any) -> Run:
+    """Return a run that has these figures, whatever its rows say; without `run`, of answers enough for percentiles."""
+    run = run or _of_many_answers()
+    copy = replace(run)
+    copy.__dict__["requests"] = run.requests
+    copy.__dict__["summary"] = run.summary | figures | summary
+    return copy
+
+
+def comparison(figures: Mapping[str, Any], control: str | None = None) -> Comparison:
+    """Return a comparison whose contenders had these figures: shape (rounds,), all metrics alike, or (rounds, metrics)."""
+    slices = []
+    for position, (label, rounds) in enumerate(figures.items()):
+        for number, row in enumerate(np.asarray(rounds, dtype=float)):
+            each = dict(zip(METRICS, np.broadcast_to(row, len(METRICS)), strict=True))
+            slices.append(Slice(number + 1, position, label, slice_of(each)))
+    labels = tuple(label for label in figures if label != control)
+    return Comparison(tuple(slices), labels, control, COMPARED)
+
+
+def changed(result: Comparison, label: str, rounds: set[int], **changes: Any) -> Comparison:
+    """Return the comparison with that contender's slices in those rounds changed."""
+    slices = [
+        replace(part, **changes) if part.label == label and part.round in rounds else part for part in result.slices
+    ]
+    return replace(result, slices=tuple(slices))

@@ -11,8 +11,7 @@ from requestlab.measurement.run import Run
 from requestlab.serving.configuration import Configuration
 from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.schema import KINDS
-from tests.made_runs import MACHINE, MS, START
-from tests.made_runs import made as made_run
+from tests.made_runs import MACHINE, MS, START, made as made_run
 
 
 class Notes:

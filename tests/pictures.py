@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from requestlab.comparison.comparison import Comparison, Slice
 from requestlab.load.plan import COLUMNS
 from requestlab.measurement.run import Run
 from requestlab.measurement.validity import TAIL
+from requestlab.plots import style
 from tests.made_runs import ABOUT, COMPARED, MS
 
 START = 5_000_000_000
@@ -25,9 +27,8 @@ SERVED = replace(ABOUT, start=START, end=START + 1000 * MS, pids=(7,), nonce=Tru
 
 def facts(configuration, **about):
     """What is known of a quiet run under a configuration."""
-    return replace(
-        SERVED, label=configuration.label, configuration=configuration, capacity=configuration.capacity, **about
-    )
+    known = {"label": configuration.label, "configuration": configuration, "capacity": configuration.capacity}
+    return replace(SERVED, **known | about)
 
 
 def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="/sync/wait/", probe=True):
@@ -45,18 +46,11 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
     samples = np.array(filled, dtype=np.int64).reshape(-1, len(COLUMNS))
     counted = [[START + round(ms * MS), pid, count] for ms, pid, count in alive]
     users = users or max(1, len(filled))
-    about = facts(
-        configuration.replace(probe=probe),
-        path=path,
-        load=f"{rate:g} requests/s" if rate else f"{users} users",
-        users=None if rate else users,
-        rate=rate,
-        each=each,
-        started=len(filled),
-        connections=users,
-        pids=tuple(sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)})),
-    )
-    about = replace(about, label=configuration.label)
+    load = f"{rate:g} requests/s" if rate else f"{users} users"
+    pids = tuple(sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)}))
+    known = {"path": path, "load": load, "users": None if rate else users, "rate": rate, "each": each, "pids": pids}
+    known |= {"label": configuration.label, "started": len(filled), "connections": users}
+    about = facts(configuration.replace(probe=probe), **known)
     return Run(samples, np.array(counted, dtype=np.int64).reshape(-1, 3), about)
 
 
@@ -127,6 +121,19 @@ def two(**kwargs):
     return compared({"sync": (lab.SYNC, {"per_s": 600}), "async": (lab.ASYNC, takes)}, **kwargs)
 
 
+LOST = {"error": 1, "status": 0, "pid": 0, "thread": 0, "on_loop": -1}
+
+
+def close_runs():
+    """Runs whose curves are nearly one."""
+    return [took(each, np.linspace(5, 5.2, 50)) for each in (lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD)]
+
+
+def failing():
+    """A run of two workers of which three of twelve requests got no answer."""
+    return made(lab.SYNC.replace(workers=2), [{"pid": 7 + i % 2} for i in range(9)] + [LOST] * 3)
+
+
 # What a figure says
 
 
@@ -140,6 +147,12 @@ def said(picture):
     return " ".join(" ".join(words_of(picture)).split())
 
 
+def bars_of(*patches):
+    """From when to when each bar of patches goes."""
+    corners = [patch.get_path().vertices.reshape(-1, 5, 2)[:, :2, 0] for patch in patches]
+    return [(float(begin), float(end)) for some in corners for begin, end in some]
+
+
 def drawn_texts(picture):
     """Every text of the PNG, with its place as shares of the image; ticks beyond an axis's limits exist but are not drawn."""
     drawn = []
@@ -151,9 +164,9 @@ def drawn_texts(picture):
             box = Text.get_window_extent(self, renderer)
             drawn.append((self, box.transformed(Affine2D().scale(1 / renderer.width, 1 / renderer.height))))
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, style.applied():
         patch.setattr(Text, "draw", noting)
-        picture._repr_html_()
+        picture.figure.savefig(io.BytesIO(), format="rgba")
     return drawn
 
 

@@ -10,8 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import requestlab as lab
 from requestlab.measurement.chrome import MARK_NS, UNFINISHED, trace_events
@@ -361,7 +360,7 @@ def written(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(written(), st.integers(0, 1))
 def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, on_loop):
     events_of(traced(rows, on_loop=on_loop))

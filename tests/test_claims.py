@@ -15,12 +15,11 @@ from click.testing import CliRunner
 
 from requestlab import cli
 from requestlab.claims import judging, ledger
-from requestlab.claims.claim import claim
+from requestlab.claims.judging import claim
 from requestlab.claims.ledger import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger, read, read_all
 from requestlab.claims.statement import CANNOT_TELL, KINDS, MEASURES, NOT_TRIED, REFUTED, SUPPORTED, statements
 from requestlab.comparison.comparison import ALIKE, Comparison, Ratio, Slice
-from requestlab.comparison.intervals import Interval
-from requestlab.comparison.intervals import ratio as ratio_of
+from requestlab.comparison.intervals import Interval, ratio as ratio_of
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
 from requestlab.system.machine import Cores
 from requestlab.system.quick import QUICK_VARIABLE

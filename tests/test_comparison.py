@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import signal
@@ -27,41 +26,10 @@ from requestlab.measurement import validity
 from requestlab.measurement.run import Run
 from tests.conftest import left_after, seconds_to_interrupt
 from tests.known_server import known_server
-from tests.made_runs import COMPARED, MS, START, made, simulated
+from tests.made_runs import COMPARED, MS, START, changed, comparison, made, simulated, slice_of
 from tests.tiny_server import answering, tiny_server
 
-MANY = made([{}] * 2_000)
-"""A slice with answers enough for its percentiles."""
-
 BARE = lab.SYNC.replace(application="bare")
-
-
-def slice_of(figures: dict[str, float], run: Run = MANY, **summary: Any) -> Run:
-    """Return a run that has these figures, whatever its rows say."""
-    copy = dataclasses.replace(run)
-    copy.__dict__["requests"] = run.requests
-    copy.__dict__["summary"] = run.summary | figures | summary
-    return copy
-
-
-def comparison(figures: dict[str, np.ndarray], control: str | None = None) -> Comparison:
-    """Return a comparison whose contenders had these figures: shape (rounds,), all metrics alike, or (rounds, metrics)."""
-    slices = []
-    for position, (label, rounds) in enumerate(figures.items()):
-        for number, row in enumerate(np.asarray(rounds, dtype=float)):
-            each = dict(zip(METRICS, np.broadcast_to(row, len(METRICS)), strict=True))
-            slices.append(Slice(number + 1, position, label, slice_of(each)))
-    labels = tuple(label for label in figures if label != control)
-    return Comparison(tuple(slices), labels, control, COMPARED)
-
-
-def changed(result: Comparison, label: str, rounds: set[int], **changes: Any) -> Comparison:
-    """Return the comparison with that contender's slices in those rounds changed."""
-    slices = [
-        dataclasses.replace(part, **changes) if part.label == label and part.round in rounds else part
-        for part in result.slices
-    ]
-    return dataclasses.replace(result, slices=tuple(slices))
 
 
 def around(middle: float, rounds: int = 8, spread: float = 0.01) -> np.ndarray:
@@ -139,56 +107,51 @@ def test_a_slice_that_was_dropped_takes_its_partner_with_it_in_the_same_round():
     assert list(dropped.rounds["dropped"]).count(True) == 2
 
 
+TWICE = dict.fromkeys(METRICS, 200.0)
+INVALID = slice_of(TWICE, validity="invalid", reasons=["the server ended during the run"])
+BUSY = slice_of(TWICE, made([{}] * 2_000, generator_cpu_ns=700 * MS))
+BEHIND = slice_of(
+    TWICE,
+    made(
+        [{"planned": START + at * MS, "done": START + 2 * at * MS} for at in range(1_000)] + [{}] * 1_000, rate=1_000.0
+    ),
+)
+
+
+def failing(failed: int) -> Run:
+    return slice_of(TWICE, made([{"error": 1, "status": 0}] * failed + [{}] * (2_000 - failed)))
+
+
 @pytest.mark.parametrize(
-    ("run", "words"),
+    ("run", "slices", "metrics", "words"),
     [
-        (
-            slice_of({}, validity="invalid", reasons=["the server ended during the run"]),
-            "1 of 8 slices of other are invalid: the server ended during the run",
+        (INVALID, 1, METRICS, "1 of 8 slices of other are invalid: the server ended during the run"),
+        (failing(161), 1, METRICS, "161 of 16,000 requests failed under other"),  # more than 1 %
+        (failing(160), 1, ("p95", "p99"), "160 of 16,000 requests failed under other"),
+        (failing(80), 1, ("p99",), "80 of 16,000 requests failed under other"),
+        (failing(16), 1, (), ""),
+        (BUSY, 4, (), ""),
+        (  # the server's CPU is its own
+            *(BUSY, 5, ("throughput", "p50", "p95", "p99")),
+            "the generator was busy for most of the time under other: it may be what was measured",
         ),
+        (BEHIND, 4, (), ""),
         (
-            slice_of({}, made([{"error": 1, "status": 0}] * 161 + [{}] * 1_839)),
-            "161 of 16,000 requests failed under other",
+            *(BEHIND, 5, ("p50", "p95", "p99")),
+            "other did not keep up with the rate: its response times depend on how long a slice lasted",
         ),
     ],
-    ids=["invalid", "failures"],
 )
-def test_one_slice_can_be_reason_enough_to_doubt(run, words):
+def test_what_speaks_against_a_contender_leaves_no_verdict_on_the_figures_that_it_touches(run, slices, metrics, words):
     result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 200.0), "third": np.full(8, 200.0)})
-    run = slice_of({"throughput": 200.0}, run, errors=run.summary["errors"], validity=run.summary["validity"])
-    result = changed(result, "other", {3}, run=run)
-    assert result.caveats("other") == [words]
-    found = result.ratio("other", "base")
-    assert (found.verdict, found.reason, found.caveats) == ("cannot tell", words, (words,))
-    assert verdict(result, "base", "other") == "cannot tell"
-    assert verdict(result, "third", "base") == "faster"
-
-
-@pytest.mark.parametrize(
-    ("metric", "most"), [("throughput", 160), ("p50", 160), ("cpu_per_request", 160), ("p95", 80), ("p99", 16)]
-)
-def test_failures_are_a_doubt_from_one_in_a_hundred_on_and_from_fewer_where_they_would_move_a_tail(metric, most):
-    """Of 16,000 requests: within 1 % for all figures, 0.5 % for p95 and 0.1 % for p99."""
-    result = twice_as_fast()
-    for failed in (most, most + 1):
-        run = slice_of({metric: 200.0}, made([{"error": 1, "status": 0}] * failed + [{}] * (2_000 - failed)))
-        some = changed(result, "other", {3}, run=run)
-        said = (f"{failed} of 16,000 requests failed under other",) if failed > most else ()
-        assert tuple(some.caveats("other", metric)) == some.ratio("other", "base", metric).caveats == said
-        assert (verdict(some, "other", "base", metric) == "cannot tell") is bool(said)
-
-
-def test_a_server_that_does_not_keep_up_with_the_rate_is_a_doubt_on_its_times_and_on_nothing_else():
-    rows = [{"planned": START + at * MS, "done": START + 2 * at * MS} for at in range(1_000)] + [{}] * 1_000
-    behind = slice_of({"throughput": 200.0, "p50": 200.0, "cpu_per_request": 200.0}, made(rows, rate=1_000.0))
-    result = twice_as_fast()
-    assert changed(result, "other", {1, 2, 3, 4}, run=behind).caveats("other", "p50") == []
-    result = changed(result, "other", set(range(1, 6)), run=behind)
-    words = "other did not keep up with the rate: its response times depend on how long a slice lasted"
-    for metric in ("p50", "p95", "p99"):
-        assert result.ratio("base", "other", metric).caveats == (words,)
-    assert verdict(result, "other", "base") == "faster"
-    assert verdict(result, "other", "base", "cpu_per_request") == "slower"
+    result = changed(result, "other", set(range(1, slices + 1)), run=run)
+    for metric, more in METRICS.items():
+        said = (words,) if metric in metrics else ()
+        found = result.ratio("other", "base", metric)
+        assert tuple(result.caveats("other", metric)) == found.caveats == said
+        assert found.verdict == ("cannot tell" if said else "faster" if more > 0 else "slower")
+        assert found.reason == (words if said else "the interval lies on one side")
+        assert result.ratio("third", "base", metric).caveats == ()
 
 
 def test_contenders_that_answer_differently_are_not_set_against_each_other():
@@ -216,22 +179,8 @@ def test_disturbances_that_count_must_have_fallen_on_both_alike_and_are_told():
     assert verdict(changed(apart, "other", {5, 6, 7}, disturbed="steal"), "other", "base") == "faster"
 
 
-def test_a_generator_that_was_busy_in_most_slices_is_a_doubt():
-    result = twice_as_fast()
-    busy = slice_of({"throughput": 200.0}, made([{}] * 300, generator_cpu_ns=700 * MS))
-    assert changed(result, "base", set(range(1, 5)), run=busy).caveats("base") == []
-    doubted = changed(result, "base", set(range(1, 6)), run=busy)
-    assert doubted.caveats("base") == [
-        "the generator was busy for most of the time under base: it may be what was measured"
-    ]
-    assert verdict(doubted, "other", "base") == "cannot tell"
-    assert verdict(doubted, "other", "base", "p50") == "cannot tell"
-    assert verdict(doubted, "other", "base", "cpu_per_request") == "slower"  # the server's CPU is its own
-
-
 def test_a_contender_without_a_slice_that_counts_is_a_doubt():
-    result = comparison({"base": np.full(5, 100.0), "other": np.full(5, 200.0)})
-    gone = changed(result, "other", set(range(1, 6)), disturbed="steal", dropped=True)
+    gone = changed(twice_as_fast(), "other", set(range(1, 9)), disturbed="steal", dropped=True)
     assert gone.caveats("other") == ["no slice of other counts"]
     assert verdict(gone, "other", "base") == "cannot tell"
     assert gone.complete == 0
@@ -305,9 +254,8 @@ def test_what_speaks_against_a_contender_speaks_against_every_figure_that_is_der
     result = comparison({"base": around(100.0), "other": around(200.0, spread=-0.01)})
     assert DERIVED[derived](result).known
     assert DERIVED[derived](result).caveats == ()
-    run = slice_of({}, MANY, validity="invalid", reasons=["the server ended during the run"])
     words = "1 of 8 slices of base are invalid: the server ended during the run"
-    assert DERIVED[derived](changed(result, "base", {3}, run=run)).caveats == (words,)
+    assert DERIVED[derived](changed(result, "base", {3}, run=INVALID)).caveats == (words,)
     gone = changed(result, "other", set(range(1, 9)), disturbed="steal", dropped=True)
     assert DERIVED[derived](gone).caveats[0] == "no slice of other counts"
 

@@ -5,8 +5,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import requestlab as lab
 from labapp import middleware_stacks

@@ -10,8 +10,7 @@ import time
 
 import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import requestlab as lab
 from requestlab.load.transport import LoadClientTransport

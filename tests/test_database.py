@@ -16,8 +16,7 @@ import httpx
 import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import requestlab as lab
 from labapp.databases import database_of

@@ -20,9 +20,8 @@ from zlib import crc32
 import django
 import pytest
 from asgiref.sync import iscoroutinefunction
-from django.core.exceptions import BadRequest, ImproperlyConfigured
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from django.core.exceptions import ImproperlyConfigured
+from hypothesis import assume, given, strategies as st
 
 from labapp import bare, parameters, passing, work
 
@@ -288,29 +287,6 @@ def test_upload_takes_nothing_but_a_post(ask, mode):
         assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-def test_streams_and_uploads_keep_to_wsgi():
-    code = """
-import io
-from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
-from labapp.wsgi import application
-
-def start_response(status, headers, exc_info=None):
-    print(status, end=" ")
-    return lambda data: None
-
-for method, path, query, body in (("GET", "stream", "n=3&ms=0", b""), ("POST", "upload", "", b"body")):
-    environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": f"/sync/{path}/", "QUERY_STRING": query}
-    environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body), "HTTP_HOST": "localhost"}
-    setup_testing_defaults(environ)
-    answer = validator(application)(environ, start_response)
-    print(sum(map(len, answer)))
-    answer.close()
-"""
-    sentence = f"Received 4 bytes, checksum {crc32(b'body')}.\n"
-    assert python(code).stdout.splitlines() == ["200 OK 300", f"200 OK {len(sentence)}"]
-
-
 @pytest.mark.parametrize("ms", [0.5, 20])
 def test_burning_uses_at_least_that_much_cpu_of_its_thread(ms):
     start_ns = time.thread_time_ns()
@@ -356,6 +332,7 @@ def test_no_view_opens_the_database_but_those_that_ask_it(ask):
 
 BOUNDS = {"wait": parameters.WAIT_MAX_MS, "burn": parameters.BURN_MAX_MS, "block": parameters.BLOCK_MAX_MS}
 NO_NUMBERS = ["", "soon", "1,5", "nan", "inf", "-inf", "-1", "-0.001", "1e999", "{most}.001", "0x10"]
+NO_SWITCHES = ["", "2", "-1", "yes", "True", "01", "1 "]
 NO_WHOLE_NUMBERS = ["", "few", "-1", "1.0", "nan", "1e2", "0x10", "{most}1", "9" * 5_000]
 
 
@@ -370,7 +347,10 @@ NO_WHOLE_NUMBERS = ["", "few", "-1", "1.0", "nan", "1e2", "0x10", "{most}1", "9"
         ("stream", "size", "a whole number", parameters.PART_MAX_BYTES, NO_WHOLE_NUMBERS),
         ("download", "size", "a whole number", parameters.DOWNLOAD_MAX_BYTES, NO_WHOLE_NUMBERS),
         ("hop", "n", "a whole number", parameters.HOPS_MAX, NO_WHOLE_NUMBERS),
-        ("hop", "sensitive", "0 or 1", None, ["", "2", "-1", "yes", "True", "01", "1 "]),
+        ("rows", "n", "a whole number", parameters.ROWS_MAX, NO_WHOLE_NUMBERS),
+        ("rows", "ms", "a number", parameters.ROWS_MAX_MS, NO_NUMBERS),
+        ("rows", "do", "both or count or read or write", None, ["", "drop", "Read"]),
+        *[(view, name, "0 or 1", None, NO_SWITCHES) for view, name in [("hop", "sensitive"), ("rows", "together")]],
     ],
 )
 def test_a_bad_parameter_is_a_400_that_names_the_bound_and_what_was_given(
@@ -403,41 +383,6 @@ def is_allowed(text: str, most: int) -> bool:
         return 0 <= float(text) <= most
     except ValueError:
         return False
-
-
-SWITCHES = {"1": True, "0": False}
-ODD = st.text("0123456789.-_e+ x", max_size=4)
-
-
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "do": st.sampled_from([*parameters.ROWS_DO, "", "drop"]),
-            "n": st.one_of(st.integers(-2, 60).map(str), ODD),
-            "ms": st.one_of(st.floats().map(str), st.integers(-5, 1100).map(str), ODD),
-            "together": st.sampled_from(["0", "1", "", "2"]),
-            "sensitive": st.sampled_from(["0", "1", "yes"]),
-        },
-    )
-)
-def test_whatever_rows_are_asked_for_is_within_bounds_or_refused(asked):
-    rows, refusal = None, ""
-    try:
-        rows = parameters.rows_asked(SimpleNamespace(GET=asked))
-    except BadRequest as problem:
-        refusal = str(problem)
-    if rows is None:
-        name = refusal.partition(" must be ")[0]
-        assert f"; this request gave {parameters.shown(asked[name])}." in refusal
-    else:
-        assert rows.do == asked.get("do", "read")
-        assert rows.n == int(asked.get("n", 2))
-        assert 0 <= rows.n <= parameters.ROWS_MAX
-        assert rows.ms == float(asked.get("ms", 0))
-        assert 0 <= rows.ms <= parameters.ROWS_MAX_MS
-        assert rows.together is SWITCHES[asked.get("together", "0")]
-        assert rows.sensitive is SWITCHES[asked.get("sensitive", "1")]
 
 
 free_form = st.one_of(

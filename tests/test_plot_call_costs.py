@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from requestlab.comparison.call_costs import CallCosts, ThreadsUsed
-from requestlab.comparison.call_costs import call_costs as measured
+from requestlab.comparison.call_costs import CallCosts, ThreadsUsed, call_costs as measured
 from requestlab.errors import ConfigurationError
 from requestlab.plots.call_costs import call_costs, finding
 from tests.made_runs import COSTED
-from tests.pictures import assert_legible, words_of
+from tests.pictures import assert_legible, said, words_of
 
 COSTS = {
     "call": (0.02, "nothing(), a plain call"),
@@ -38,15 +37,10 @@ def found(names=tuple(COSTS), *, rounds=8, means=None, disturbed=None, busy_thre
         what={name: COSTS[name][1] for name in names},
         wanted=rounds,
         busy_threads=busy_threads,
-        threads_started=dict.fromkeys(names, 0.0),
         disturbed=disturbed or {},
         caveats=tuple(caveats),
     )
     return CallCosts(medians, dearer, {"thread_sensitive=True": ThreadsUsed(100, 1)}, about)
-
-
-def said(picture):
-    return " ".join(" ".join(words_of(picture)).split())
 
 
 def points(picture, **wanted):
@@ -71,9 +65,6 @@ def points(picture, **wanted):
 )
 def test_the_title_says_what_a_crossing_costs_warm_and_cold_and_how_many_plain_calls_that_is(costs, words):
     assert " ".join(finding(costs).split()).startswith(words)
-    picture = call_costs(costs)
-    assert picture.alt == f"{finding(costs)}."
-    assert words in said(picture)
 
 
 def test_all_that_is_written():
@@ -111,33 +102,27 @@ def test_all_that_is_written():
 
 def test_costs_and_intervals_are_where_they_belong_and_every_round_is_drawn_faintly():
     costs = found(means={"to_thread": 10}, disturbed={2: "other processes (50%)", 5: "other processes (30%)"})
-    picture = call_costs(costs)
-    assert points(picture, markersize=6.5) == [[pytest.approx(cost)] for cost in costs.table["p50_us"]]
-    assert points(picture, linewidth=3.2) == costs.table[["low_us", "high_us"]].to_numpy().tolist()
-    assert points(picture, markersize=3.2, markeredgewidth=0.0) == [
-        costs.rounds[name].drop([2, 5]).tolist() for name in COSTS
-    ]
-    assert points(picture, markersize=3.2, markeredgewidth=0.7) == [
-        costs.rounds[name].loc[[2, 5]].tolist() for name in COSTS
-    ]
+    picture, table, disturbed = call_costs(costs), costs.rounds, costs.rounds.index.isin([2, 5])
+    found_costs = [costs.cost(name) for name in COSTS]
+    assert points(picture, markersize=6.5) == [[pytest.approx(one.value)] for one in found_costs]
+    assert points(picture, linewidth=3.2) == [[one.low, one.high] for one in found_costs]
+    for hollow, edge in ((disturbed, 0.7), (~disturbed, 0.0)):
+        drawn = points(picture, markersize=3.2, markeredgewidth=edge)
+        assert drawn == [table[name][hollow].tolist() for name in COSTS]
     assert points(picture, marker="D") == [[pytest.approx(costs.cost("to_thread", "mean").value)]]
     assert picture.figure.axes[0].get_xscale() == "log"
 
 
 def test_what_is_not_there_is_not_explained():
-    text = said(call_costs(found()))
-    assert "hollow" not in text
-    assert "Diamond" not in text
-    assert "Doubtful" not in text
-    assert "no other threads" in text
-    assert "1 other thread of the process" in said(call_costs(found(busy_threads=1)))
+    text = said(call_costs(found(busy_threads=1)))
+    assert not [word for word in ("hollow", "Diamond", "Doubtful") if word in text]
+    assert "1 other thread of the process" in text
 
 
 def test_too_few_rounds_have_no_interval():
     picture = call_costs(found(rounds=2))
     assert points(picture, linewidth=3.2) == []
     assert not any(re.search(r"\d to \d", text) for text in words_of(picture))
-    assert_legible(picture)
 
 
 @pytest.mark.parametrize(
@@ -161,10 +146,9 @@ def test_one_prediction_goes_through_all_rows_and_one_by_name_stands_in_its_row(
 
 
 @pytest.mark.parametrize(
-    "predicted", [None, 0.5, 50, 1000, {"call": 1, "sync_to_async cold": 900, "async_to_sync cold": 5000}]
+    ("factor", "predicted"), [(1, 50), (30, {"call": 1, "sync_to_async cold": 900, "async_to_sync cold": 5000})]
 )
-@pytest.mark.parametrize("factor", [1, 30])
-def test_nothing_overlaps_or_is_cut_off(predicted, factor):
+def test_nothing_overlaps_or_is_cut_off(factor, predicted):
     costs = found(factor=factor, means={"to_thread": 30, "call": 3}, caveats=["it rained"])
     assert_legible(call_costs(costs, predicted=predicted))
 
@@ -185,5 +169,4 @@ def test_what_cannot_be_drawn_is_refused_with_what_was_expected(given, predicted
 
 def test_measured_costs_are_drawn():
     picture = call_costs(measured(rounds=3, seconds=1), predicted={"sync_to_async warm": 1000})
-    assert "sync_to_async costs" in picture.alt
-    assert_legible(picture)
+    assert picture.alt.startswith("sync_to_async costs")

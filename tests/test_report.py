@@ -27,7 +27,7 @@ from requestlab.system.machine import Machine
 from requestlab.system.values import from_plain
 from tests.conftest import left_after
 
-JUDGE = "from requestlab.claims.claim import claim\nclaim('Q4').judge(60)"
+JUDGE = "from requestlab.claims.judging import claim\nclaim('Q4').judge(60)"
 
 
 def notebook(path, *cells):

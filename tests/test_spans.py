@@ -1,4 +1,4 @@
-"""What the probe sees inside a request: counts that must come out exactly, and an order that must hold."""
+"""Who serves a request, and what the probe sees inside it: counts that must come out exactly, and an order that must hold."""
 
 from __future__ import annotations
 
@@ -60,6 +60,8 @@ LOOKED_AT = ("5.2", "6.0", "6.1")
 that."""
 
 SERVERS = ["gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
+AT_ONCE = 12
+SOME = lab.closed(AT_ONCE, each=1)
 
 
 @pytest.fixture
@@ -68,12 +70,75 @@ def traced(served):
 
     def measure(configuration, path, load=None, **changes):
         server = served(configuration, **{"probe": True} | changes)
-        run = lab.measure(server, path, load or lab.closed(1, each=3), seconds=5)
+        run = lab.measure(server, path, load or lab.closed(1, each=3), seconds=20)
         assert run.summary["errors"] == 0
+        assert set(run.requests["pid"].dropna()) <= set(server.pids)
         assert run.trace.lost == 0
         return run
 
     return measure
+
+
+# Who serves a request
+
+
+def test_a_sync_worker_runs_every_view_in_its_one_thread_and_gthread_in_its_pool(traced):
+    alone, pool = (
+        traced(lab.SYNC, "/sync/wait/?ms=20", SOME),
+        traced(lab.SYNC, "/sync/wait/?ms=50", SOME, server="gunicorn-gthread", threads=4),
+    )
+    assert alone.threads["threads"].max() == 1
+    assert [run.requests["thread"].nunique() for run in (alone, pool)] == [1, 4]
+    assert not any(run.requests["on_loop"].any() for run in (alone, pool))
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_under_asgi_sync_views_each_get_a_thread_and_async_views_share_the_event_loop(server, loop, traced):
+    for path, threads in (("/sync/wait/?ms=300", AT_ONCE), ("/async/wait/?ms=50", 1)):
+        run = traced(lab.SYNC, path, SOME, server=server, loop=loop)
+        assert run.requests["thread"].nunique() == threads
+        assert set(run.requests["on_loop"]) == {threads == 1}
+
+
+def test_an_async_view_under_wsgi_runs_a_loop_of_its_own_each_time(traced):
+    run = traced(lab.SYNC, "/async/wait/?ms=5", lab.closed(1, each=5))
+    assert run.requests["on_loop"].all()
+
+
+@pytest.mark.parametrize("server", ["gunicorn-sync", *SERVERS])
+def test_every_worker_is_named_by_its_pid(server):
+    with lab.serve(lab.SYNC, server=server, workers=2, probe=True) as running:
+        run = lab.measure(running, "/sync/burn/?ms=5", lab.closed(16), seconds=0.5)
+        assert set(run.requests["pid"].dropna()) <= set(running.pids)
+        assert set(run.threads["pid"]) == set(running.pids)
+
+
+@pytest.mark.parametrize(("server", "on_loop"), [("gunicorn-sync", False), ("uvicorn", True)])
+def test_a_bare_callable_is_noted_where_it_is_called(server, on_loop, traced):
+    run = traced(lab.SYNC, "/", SOME, server=server, application="bare")
+    assert set(run.requests["on_loop"]) == {on_loop}
+
+
+def test_a_request_that_never_reaches_a_view_still_says_who_answered_it_and_threads_are_counted_while_they_live():
+    with lab.serve(lab.MIXED, probe=True) as server:
+        nowhere = lab.measure(server, "/nowhere/", lab.closed(2, each=2))
+        run = lab.measure(server, "/sync/wait/?ms=300", lab.closed(AT_ONCE, each=1))
+    assert set(nowhere.requests["status"]) == {404}
+    assert set(nowhere.requests["pid"]) == set(server.pids)
+    counts = run.threads["threads"]
+    assert counts.iloc[0] < AT_ONCE <= counts.max()
+    assert run.threads["time"].is_monotonic_increasing
+
+
+def test_the_probe_is_off_unless_asked_for():
+    with lab.serve(lab.SYNC) as server:
+        run = lab.measure(server, "/sync/page/", lab.closed(2, each=2))
+    assert run.requests[["pid", "thread", "on_loop"]].isna().all(axis=None)
+    assert all(table.empty for table in (run.threads, run.spans, run.crossings, run.ticks))
+
+
+# What happens inside
 
 
 def counts(run):
@@ -190,7 +255,8 @@ def test_a_busy_worker_traces_as_many_requests_as_the_budget_allows_and_all_wher
         with lab.serve(lab.MIXED, probe=probe) as server:
             first = lab.measure(server, "/sync/page/", lab.closed(1, each=100), seconds=20)
             assert first.spans["request"].nunique() == 100
-            lab.measure(server, "/sync/page/", lab.closed(10, each=100), seconds=60)
+            if not all_of_them:  # until the budget is known
+                lab.measure(server, "/sync/page/", lab.closed(10, each=100), seconds=60)
             busy = lab.measure(server, "/sync/page/", lab.closed(10, each=30), seconds=60)
         requests = busy.spans[busy.spans["kind"] == "request"]
         share = requests["request"].nunique() / sum(busy.about.counts.values())
@@ -294,28 +360,20 @@ def test_a_crossing_into_a_context_of_its_own_is_stamped_and_encloses_what_it_ca
         before = CURRENT_SPAN.get()
         within = await crossing(CURRENT_SPAN.get, context=context)()
         again = await asyncio.gather(*(crossing(CURRENT_SPAN.get, context=context)() for _ in range(2)))
-        return before, [within, *again], context[CURRENT_SPAN], CURRENT_SPAN.get()
+        one = crossing(CURRENT_SPAN.get, thread_sensitive=False)
+        assert one.func == CURRENT_SPAN.get
+        several = await asyncio.gather(*(one() for _ in range(5)))  # which keeps its calls apart
+        return before, sorted([within, *again, *several]), context[CURRENT_SPAN], CURRENT_SPAN.get()
 
     (before, within, kept, after), inside = within_a_request(recorder, calls)
     crossings = inside.crossings
-    assert [(7, number) for number in crossings["id"]] == within
+    assert [(7, number) for number in sorted(crossings["id"])] == within
     assert before == kept == after
     stamps = crossings[["begin", "running", "done", "end"]].to_numpy()
     assert (stamps > 0).all()
     assert (np.diff(stamps) >= 0).all()
     request = inside.spans[inside.spans["kind"] == "request"]
     assert list(request["running"]) == list(request["done"]) == [0]
-
-
-def test_one_crossing_called_several_times_at_once_keeps_its_calls_apart(recorder):
-    several = recorded_crossing(recorder)(CURRENT_SPAN.get, thread_sensitive=False)
-
-    async def calls():
-        return await asyncio.gather(*(several() for _ in range(5)))
-
-    places, inside = within_a_request(recorder, calls)
-    assert sorted(places) == [(7, number) for number in sorted(inside.crossings["id"])]
-    assert several.func == CURRENT_SPAN.get
 
 
 def test_what_asgiref_wraps_is_still_seen_to_be_async(recorder):

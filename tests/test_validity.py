@@ -35,11 +35,6 @@ def found(run: Run) -> tuple[str, list[str]]:
     return run.summary["validity"], run.summary["reasons"]
 
 
-def assert_valid(*runs: Run) -> None:
-    for run in runs:
-        assert found(run) == ("valid", [])
-
-
 def good(**about: Any) -> Run:
     return made(GOOD, **about)
 
@@ -117,42 +112,73 @@ SUSPECT = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("about", "word", "reason"),
-    [*((about, "invalid", reason) for about, reason in INVALID), *((about, "suspect", why) for about, why in SUSPECT)],
-)
-def test_evidence_makes_a_run_invalid_or_suspect_and_is_told_in_a_sentence(about, word, reason):
-    assert found(good(**about)) == (word, [reason])
+ODD_ANSWERS = [
+    ([{"error": CUT_SHORT}] * 2 + [{"status": 500}] + GOOD, "3 of 2,003 requests failed"),
+    (
+        [{"error": WRONG_BODY}] * 2 + [{"status": 500}] + GOOD,
+        "3 of 2,003 requests failed, 2 of them with a body that does not hold what was expected",
+    ),
+    ([EARLY | {"status": 500}, *GOOD], "1 of 2,001 requests failed"),
+    ([{"status": 500, "body": 1}, {"error": CUT_SHORT, "body": 2}, *GOOD], "2 of 2,002 requests failed"),
+    (
+        some(0.51, {"status": 302}),
+        "1,020 of 2,000 answers are redirects (status 3xx): is this the page that was meant?",
+    ),
+    ([{"body": 1}] * 3 + GOOD, "3 of 2,003 answers had another body than the rest"),
+    (
+        some(0.11, {"done": START + 45 * MS, "first_byte": START + 4 * MS}),
+        "in 220 of 2,000 answers the rest came some 40 ms behind the first byte: Nagle's algorithm was waiting for a "
+        "delayed acknowledgement (the server should set TCP_NODELAY)",
+    ),
+]
+NO_EVIDENCE = [
+    *({"nonce": True}, {"nonce": None}, {"counts": {7: 1_000, 8: 1_000}}, {"counts": {}}, {"started": 2_000}),
+    *(generator(590), generator(500, 90), generator(wait_ms=90)),
+    generator(wait_ms=110) | {"cores_shared": True},
+    *({"counts": {7: 1_300, 8: 700}}, {"counts": {7: 2_000}}),
+    on_cores(0.5, 0.44, 0.06),
+    on_cores(0.61, 0.39, 0),
+    {"server_cpu_ns": 100 * MS} | on_cores(0.4, 0.6, 0),
+    {"server_cpu_ns": None} | on_cores(1, 0, 0),
+    {"pids": (7, 8, 9)} | on_cores(0.7, 0.3, 0, cores=2),
+    {"cores_shared": True} | generator(300) | on_cores(0.8, 0.2, 0),  # the generator is no other process
+    *({"throttled_ns": None}, {"throttled_ns": 0}, {"throttled_ns": 40 * MS}),
+    *({"pressure_ns": None}, {"pressure_ns": 190 * MS}),
+    *({"pressure_ns": 210 * MS, "capacity": 4}, {"pressure_ns": 210 * MS, "capacity": None}),
+    {"pressure_ns": 210 * MS, "cores_shared": True},
+    *(upstream(), upstream(590), upstream(late_ns=100 * int(2.4 * MS))),
+    upstream(promised_ns=100 * MS, late_ns=49 * MS),
+    upstream(timed=0, promised_ns=0, late_ns=0),
+]
+UNLIKE_ANSWERS = [
+    [EARLY] * 20 + GOOD,
+    some(0.5, {"status": 302}),
+    [{"status": 299}] * 2_000,
+    [{"body": number} for number in range(2_000)],  # a page that changes
+    [{"body": number % 2} for number in range(2_000)],
+    some(0.09, {"done": START + 45 * MS, "first_byte": START + 4 * MS}),
+    some(0.5, {"done": START + 45 * MS, "first_byte": START + 44 * MS}),
+    some(0.5, {"done": START + 70 * MS, "first_byte": START + 4 * MS}),
+    some(0.5, {"done": START + 30 * MS, "first_byte": START}),
+]
+LOADS = [closed_loop(users=20), open_loop(rate=2_500), open_loop(rate=2_500, late_ms=0.9)]
 
 
 @pytest.mark.parametrize(
-    "about",
+    ("run", "word", "reason"),
     [
-        *({"nonce": True}, {"nonce": None}, {"counts": {7: 1_000, 8: 1_000}}, {"counts": {}}, {"started": 2_000}),
-        *(generator(590), generator(500, 90), generator(wait_ms=90)),
-        generator(wait_ms=110) | {"cores_shared": True},
-        *({"counts": {7: 1_300, 8: 700}}, {"counts": {7: 2_000}}),
-        on_cores(0.5, 0.44, 0.06),
-        on_cores(0.61, 0.39, 0),
-        {"server_cpu_ns": 100 * MS} | on_cores(0.4, 0.6, 0),
-        {"server_cpu_ns": None} | on_cores(1, 0, 0),
-        {"pids": (7, 8, 9)} | on_cores(0.7, 0.3, 0, cores=2),
-        {"cores_shared": True} | generator(300) | on_cores(0.8, 0.2, 0),  # the generator is no other process
-        *({"throttled_ns": None}, {"throttled_ns": 0}, {"throttled_ns": 40 * MS}),
-        *({"pressure_ns": None}, {"pressure_ns": 190 * MS}),
-        *({"pressure_ns": 210 * MS, "capacity": 4}, {"pressure_ns": 210 * MS, "capacity": None}),
-        {"pressure_ns": 210 * MS, "cores_shared": True},
-        *(upstream(), upstream(590), upstream(late_ns=100 * int(2.4 * MS))),
-        upstream(promised_ns=100 * MS, late_ns=49 * MS),
-        upstream(timed=0, promised_ns=0, late_ns=0),
+        *((good(**about), "invalid", reason) for about, reason in INVALID),
+        *((good(**about), "suspect", reason) for about, reason in SUSPECT),
+        *((made(rows), "suspect", reason) for rows, reason in ODD_ANSWERS),
     ],
 )
-def test_what_is_no_evidence_leaves_a_run_valid_without_a_word(about):
-    assert_valid(good(**about))
+def test_evidence_makes_a_run_invalid_or_suspect_and_is_told_in_a_sentence(run, word, reason):
+    assert found(run) == (word, [reason])
 
 
-def test_loads_in_which_nothing_is_wrong_are_valid_without_a_word():
-    assert_valid(good(), closed_loop(users=20), open_loop(rate=2_500), open_loop(rate=2_500, late_ms=0.9))
+@pytest.mark.parametrize("run", [good(), *(good(**about) for about in NO_EVIDENCE), *map(made, UNLIKE_ANSWERS), *LOADS])
+def test_what_is_no_evidence_leaves_a_run_valid_without_a_word(run):
+    assert found(run) == ("valid", [])
 
 
 # Answers
@@ -175,50 +201,6 @@ def test_a_run_without_a_good_answer_is_invalid_and_one_good_answer_is_a_run():
 )
 def test_what_failed_may_or_may_not_have_reached_the_server(wrong, counted, word):
     assert made([wrong] * 3 + [{}] * 97, counts={7: counted}).summary["validity"] == word
-
-
-@pytest.mark.parametrize(
-    ("rows", "reason"),
-    [
-        ([{"error": CUT_SHORT}] * 2 + [{"status": 500}] + GOOD, "3 of 2,003 requests failed"),
-        (
-            [{"error": WRONG_BODY}] * 2 + [{"status": 500}] + GOOD,
-            "3 of 2,003 requests failed, 2 of them with a body that does not hold what was expected",
-        ),
-        ([EARLY | {"status": 500}, *GOOD], "1 of 2,001 requests failed"),
-        ([{"status": 500, "body": 1}, {"error": CUT_SHORT, "body": 2}, *GOOD], "2 of 2,002 requests failed"),
-        (
-            some(0.51, {"status": 302}),
-            "1,020 of 2,000 answers are redirects (status 3xx): is this the page that was meant?",
-        ),
-        ([{"body": 1}] * 3 + GOOD, "3 of 2,003 answers had another body than the rest"),
-        (
-            some(0.11, {"done": START + 45 * MS, "first_byte": START + 4 * MS}),
-            "in 220 of 2,000 answers the rest came some 40 ms behind the first byte: Nagle's algorithm was waiting for a "
-            "delayed acknowledgement (the server should set TCP_NODELAY)",
-        ),
-    ],
-)
-def test_answers_that_are_not_what_was_meant_make_a_run_suspect(rows, reason):
-    assert found(made(rows)) == ("suspect", [reason])
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [EARLY] * 20 + GOOD,
-        some(0.5, {"status": 302}),
-        [{"status": 299}] * 2_000,
-        [{"body": number} for number in range(2_000)],  # a page that changes
-        [{"body": number % 2} for number in range(2_000)],
-        some(0.09, {"done": START + 45 * MS, "first_byte": START + 4 * MS}),
-        some(0.5, {"done": START + 45 * MS, "first_byte": START + 44 * MS}),
-        some(0.5, {"done": START + 70 * MS, "first_byte": START + 4 * MS}),
-        some(0.5, {"done": START + 30 * MS, "first_byte": START}),
-    ],
-)
-def test_answers_that_are_only_unlike_or_slow_are_no_reason(rows):
-    assert_valid(made(rows))
 
 
 def with_users(run: Run, users: int) -> Run:
@@ -250,13 +232,13 @@ LATE_BY_3 = open_loop(rate=2_500, late_ms=3, held_back=12, connections=5_000)
         (made([{"status": 400}] * 2_000), "redirects", False),
         (
             made([{}] * 3, users=2, each=5),
-            "only 3 of 10 requests were sent before the time was over; give it more",
+            "only 3 of 10 requests were sent before the time was over",
             True,
         ),
         (made([{}] * 10, users=2, each=5), "were sent before", False),
         (
             open_loop(rate=2_500, late_ms=1.2),
-            "requests were sent more than 1 ms after they were planned (p99 1.2 ms)",
+            "sent more than 1 ms after they were planned (p99 1.2 ms)",
             True,
         ),
         (LATE_BY_3, "all 5,000 connections were in use: 12 requests were held back until one was free", True),

@@ -10,31 +10,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from requestlab import plots
-    from requestlab.claims.claim import claim
-    from requestlab.claims.ledger import ledger
-    from requestlab.comparison.call_costs import CallCosts, call_costs
-    from requestlab.comparison.compare import compare
-    from requestlab.comparison.comparison import Comparison
-    from requestlab.comparison.intervals import Interval, interval
-    from requestlab.comparison.resolution import Resolution, resolution
-    from requestlab.errors import LabError
-    from requestlab.load.hey import ToolResult, hey, wrk
-    from requestlab.load.loads import closed, disconnecting, idle, open, silent, slow_readers, slow_senders
-    from requestlab.load.transport import LoadClientTransport
-    from requestlab.measurement.measure import measure
-    from requestlab.measurement.ramp import Ramp
-    from requestlab.measurement.run import Run, load_run
-    from requestlab.notebooks.source import source
-    from requestlab.serving.applications import Bare, LabApp, database
-    from requestlab.serving.configuration import ASYNC, MIXED, NULL, SYNC, UPSTREAM, Configuration
-    from requestlab.serving.freeze import freeze
-    from requestlab.serving.server import Server, serve, stop_all
-    from requestlab.system.machine import describe_machine
-    from requestlab.system.quick import rounds, seconds
+    from requestlab import plots as plots
+    from requestlab.claims.judging import claim as claim
+    from requestlab.claims.ledger import ledger as ledger
+    from requestlab.comparison.call_costs import CallCosts as CallCosts, call_costs as call_costs
+    from requestlab.comparison.compare import compare as compare
+    from requestlab.comparison.comparison import Comparison as Comparison
+    from requestlab.comparison.intervals import Interval as Interval, interval as interval
+    from requestlab.comparison.resolution import Resolution as Resolution, resolution as resolution
+    from requestlab.errors import LabError as LabError
+    from requestlab.load.hey import ToolResult as ToolResult, hey as hey, wrk as wrk
+    from requestlab.load.loads import (
+        closed as closed,
+        disconnecting as disconnecting,
+        idle as idle,
+        open as open,
+        silent as silent,
+        slow_readers as slow_readers,
+        slow_senders as slow_senders,
+    )
+    from requestlab.load.transport import LoadClientTransport as LoadClientTransport
+    from requestlab.measurement.measure import measure as measure
+    from requestlab.measurement.ramp import Ramp as Ramp
+    from requestlab.measurement.run import Run as Run, load_run as load_run
+    from requestlab.notebooks.source import source as source
+    from requestlab.serving.applications import Bare as Bare, LabApp as LabApp, database as database
+    from requestlab.serving.configuration import (
+        ASYNC as ASYNC,
+        MIXED as MIXED,
+        NULL as NULL,
+        SYNC as SYNC,
+        UPSTREAM as UPSTREAM,
+        Configuration as Configuration,
+    )
+    from requestlab.serving.freeze import freeze as freeze
+    from requestlab.serving.server import Server as Server, serve as serve, stop_all as stop_all
+    from requestlab.system.machine import describe_machine as describe_machine
+    from requestlab.system.quick import rounds as rounds, seconds as seconds
 
 _NAMES = {
-    "claims.claim": ("claim",),
+    "claims.judging": ("claim",),
     "claims.ledger": ("ledger",),
     "comparison.call_costs": ("CallCosts", "call_costs"),
     "comparison.compare": ("compare",),
@@ -60,52 +75,7 @@ _NAMES = {
 
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = [
-    "ASYNC",
-    "MIXED",
-    "NULL",
-    "SYNC",
-    "UPSTREAM",
-    "Bare",
-    "CallCosts",
-    "Comparison",
-    "Configuration",
-    "Interval",
-    "LabApp",
-    "LabError",
-    "LoadClientTransport",
-    "Ramp",
-    "Resolution",
-    "Run",
-    "Server",
-    "ToolResult",
-    "call_costs",
-    "claim",
-    "closed",
-    "compare",
-    "database",
-    "describe_machine",
-    "disconnecting",
-    "freeze",
-    "hey",
-    "idle",
-    "interval",
-    "ledger",
-    "load_run",
-    "measure",
-    "open",
-    "plots",
-    "resolution",
-    "rounds",
-    "seconds",
-    "serve",
-    "silent",
-    "slow_readers",
-    "slow_senders",
-    "source",
-    "stop_all",
-    "wrk",
-]
+__all__ = sorted(["plots", *_HOME])
 
 
 def __getattr__(name: str) -> Any:

@@ -25,13 +25,8 @@ class Ratio:
         return f"{self.value:8.3g}   ({self.low:.3g} to {self.high:.3g})"
 
 
-def interleave(slices: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+def interleave(slices: Mapping[str, Callable[[], T]], rounds: int = ROUNDS) -> dict[str, list[T]]:
     """Call every slice once a round, in shuffled order; return the figures of each, round by round."""
-    return interleave_records(slices, rounds)
-
-
-def interleave_records(slices: Mapping[str, Callable[[], T]], rounds: int = ROUNDS) -> dict[str, list[T]]:
-    """The same for slices with several figures each."""
     figures: dict[str, list[T]] = {name: [] for name in slices}
     for _ in range(rounds):
         for name in random.sample(list(slices), len(slices)):

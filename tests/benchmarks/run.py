@@ -29,7 +29,7 @@ from requestlab.serving.server import Server
 from requestlab.serving.servers import BACKLOG
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
-from tests.benchmarks.rounds import Ratio, interleave, interleave_records, ratio
+from tests.benchmarks.rounds import Ratio, interleave, ratio
 
 SLICE_S = 1.0
 IDLE_S = 2.0
@@ -127,7 +127,7 @@ def _against(
     for configuration, path in THREE_SERVERS:
         with lab.serve(configuration) as server:
             slices = {"lab": partial(_ruler_says, server, path), tool: partial(_tool_says, ask, server, path)}
-            said = interleave_records(slices)
+            said = interleave(slices)
         rates = {name: [one[0] for one in values] for name, values in said.items()}
         medians = {name: [one[1] for one in values] for name, values in said.items()}
         print(_medians(rates, "/s"), _medians(medians, "ms"), sep="\n")

@@ -59,7 +59,10 @@ def test_a_lesson_runs_from_a_fresh_kernel_in_any_directory_and_judges_its_claim
 
 def test_the_lesson_on_the_database_runs_on_the_readers_postgresql_too(postgresql, tmp_path, monkeypatch):
     monkeypatch.setenv(DATABASE_VARIABLE, postgresql)
-    outputs = outputs_of(read(FOLDER / "08-the-database.ipynb"), tmp_path, monkeypatch)
+    notebook = read(FOLDER / "08-the-database.ipynb")
+    after = [cell.id for cell in notebook.cells].index("run-5")  # what follows is the same on any database
+    notebook.cells = notebook.cells[:after]
+    outputs = outputs_of(notebook, tmp_path, monkeypatch)
     said = "".join(output.get("text", "") for output in outputs)
     assert "Database: PostgreSQL" in said
     assert re.search(r"^ASGI, pool +opened +[0-4], holds ", said, re.M)

@@ -1,4 +1,4 @@
-"""How evidence becomes a verdict: what a rule takes from it, and where its interval lies."""
+"""claim(): one of the statements on trial, and how evidence measured on this machine becomes a verdict on it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from numbers import Real
 from typing import Any
 
-from requestlab.claims.statement import CANNOT_TELL, REFUTED, SUPPORTED, Rule, Statement
+from requestlab.claims import ledger
+from requestlab.claims.statement import CANNOT_TELL, REFUTED, SUPPORTED, Rule, Statement, find
 from requestlab.claims.verdict import Finding, Verdict
 from requestlab.comparison.comparison import ALIKE, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
@@ -18,12 +20,37 @@ from requestlab.system import limits, machine
 from requestlab.system.quick import is_quick
 
 
-def judge(claim: Statement, evidence: Any, note: str = "") -> Verdict:
-    """Return the verdict on a claim, without recording it; see `Claim.judge`."""
-    findings = tuple(_find(claim, name, part, rule) for name, part, rule in _cases(claim, evidence))
-    verdict = _overall([finding.verdict for finding in findings], claim.any_case)
-    time = datetime.now(UTC).isoformat("T", "seconds")
-    return Verdict(claim, verdict, findings, _reason(findings, verdict), note, machine.facts(), time, is_quick())
+class Claim(Statement):
+    """A statement that can be judged: `lab.claim("sync-wins-static").judge(result)`."""
+
+    def judge(self, evidence: Any, note: str = "") -> Verdict:
+        """Return the verdict on this machine, and record it in the ledger.
+
+        `evidence` is a number (of counts), an `Interval`, a `Ratio`, a `Comparison`, or a mapping from the names of cases to
+        any of these. An interval wholly where the claim is supported supports it, one wholly where it is refuted refutes it;
+        else it cannot be told. Of several cases all must be supported, and one that is refuted refutes. `note` is kept with
+        the verdict. Raises ConfigurationError for evidence that says nothing about this claim.
+        """
+        findings = tuple(_find(self, name, part, rule) for name, part, rule in _cases(self, evidence))
+        word = _overall([finding.verdict for finding in findings], self.any_case)
+        time = datetime.now(UTC).isoformat("T", "seconds")
+        statement, reason = find(self.id), _reason(findings, word)
+        verdict = Verdict(statement, word, findings, reason, note, machine.facts(), time, is_quick())
+        ledger.record(verdict)
+        return verdict
+
+
+def claim(id: str) -> Claim:
+    """Return the claim of that name, such as `sync-wins-static`, or of that question, such as `Q3`.
+
+    Raises ConfigurationError for one that there is not, and names those that are near.
+    """
+    return _to_judge(find(id))
+
+
+@cache
+def _to_judge(statement: Statement) -> Claim:
+    return Claim(**vars(statement))
 
 
 def _reason(findings: Sequence[Finding], verdict: str) -> str:

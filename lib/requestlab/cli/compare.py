@@ -21,8 +21,7 @@ from requestlab.cli.options import (
 )
 from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import Contender, announce, check_path, contenders
-from requestlab.comparison import compare as comparing
-from requestlab.comparison import wording
+from requestlab.comparison import compare as comparing, wording
 from requestlab.comparison.compare import MAX_ROUNDS, check_limits
 from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import CONFIDENCE
@@ -136,12 +135,10 @@ def _look_at(field: Iterable[Contender], remote: bool, what: str) -> None:
 
 
 def _knock(address: str, target: Target) -> None:
-    with socket.socket(target.family, socket.SOCK_STREAM) as attempt:
-        attempt.settimeout(_KNOCK_S)
-        try:
-            attempt.connect(target.address)
-        except OSError as problem:
-            raise click.ClickException(f"nobody answers at {address}: {problem.strerror or problem}") from None
+    try:
+        socket.create_connection(target.address[:2], _KNOCK_S).close()
+    except OSError as problem:
+        raise click.ClickException(f"nobody answers at {address}: {problem.strerror or problem}") from None
 
 
 def _draw(result: Comparison, file: Path | None) -> str:
@@ -177,7 +174,6 @@ def why_not(result: Comparison) -> str:
 
 
 def _print(result: Comparison, file: Path | None, as_json: bool) -> None:
-    """Print what was found; `file` is where a figure of it is."""
     if as_json:
         print_json({**_facts(result), "figure": file and str(file)})
         return
@@ -191,13 +187,12 @@ def _print(result: Comparison, file: Path | None, as_json: bool) -> None:
 
 
 def _ratios(result: Comparison, label: str) -> list[Ratio]:
-    """Return the ratios of a contender to the baseline, one for each metric."""
     return [result.ratio(label, result.labels[0], metric) for metric in METRICS]
 
 
 def _cells(result: Comparison, label: str) -> list[str]:
     facts = _contender(result, label)
-    middles = [figure(middle) for middle in _middles(result, label).values()]
+    middles = [figure(facts[metric]) for metric in METRICS]
     connections = f"{facts['connections']:,} / {sum(len(run.samples) for run in result.runs(label)):,}"
     unlimited = "unknown" if facts["configuration"] is None else "no limit"
     capacity = unlimited if facts["capacity"] is None else f"{facts['capacity']:,}"
@@ -237,9 +232,9 @@ def _facts(result: Comparison) -> dict[str, Any]:
 
 def _ratio(ratio: Ratio) -> dict[str, Any]:
     said: dict[str, Any] = to_plain(ratio)
-    interval: dict[str, Any] = said.pop("interval")
-    del interval["why"]  # it stands in the reason
-    return said | interval
+    said |= said.pop("interval")
+    del said["why"]  # it stands in the reason
+    return said
 
 
 def _contender(result: Comparison, label: str) -> dict[str, Any]:
@@ -247,14 +242,9 @@ def _contender(result: Comparison, label: str) -> dict[str, Any]:
     about = next(part.run.about for part in result.slices if part.label == label)
     return {
         **{name: getattr(about, name) for name in ("configuration", "url", "path", "load", "capacity")},
-        **_middles(result, label),
+        **{metric: float(result.figures(metric)[label].median()) for metric in METRICS},
         "requests": sum(len(run.requests) for run in runs),
         "errors": sum(run.summary["errors"] for run in runs),
         "connections": sum(run.connections for run in runs),
         "caveats": result.caveats(label),
     }
-
-
-def _middles(result: Comparison, label: str) -> dict[str, float]:
-    """Return the median over the rounds of each metric."""
-    return {metric: float(result.figures(metric)[label].median()) for metric in METRICS}

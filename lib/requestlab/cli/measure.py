@@ -108,7 +108,6 @@ def _save(found: Run | Ramp, save: Path | None) -> str:
 
 
 def _print(found: Run | Ramp, save: Path | None, as_json: bool) -> None:
-    """Print what was found; `save` is where a run was saved."""
     if not isinstance(found, Run):
         _print_ramp(found, as_json)
     elif as_json:

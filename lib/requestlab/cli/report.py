@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -14,6 +12,7 @@ from requestlab.cli.options import json_option
 from requestlab.cli.tables import print_json, print_table
 from requestlab.notebooks import jupyter
 from requestlab.notebooks.report import PAGE, Report, find_notebooks, make_report
+from requestlab.system.progress import Progress
 
 DEFAULT_FOLDER = "report"
 
@@ -44,35 +43,17 @@ def report(notebooks: tuple[str, ...], full: bool, output: Path, figures: Path |
     where one was not executed to its end; the page shows why.
     """
     paths = find_notebooks(notebooks, jupyter.where(None))
-    with _progress() as tick:
+    began = time.monotonic()
+    with Progress("executing") as progress:
+
+        def tick(what: str, share: float) -> None:
+            left_s = (time.monotonic() - began) * (1 - share) / share if share > _ENOUGH else None
+            progress.step(f"executing {what}, {share:.0%} of all cells", left_s)
+
         made = make_report(paths, output, quick=not full, figures=figures, tick=tick)
     _print(made, as_json)
     if made.failed:
         sys.exit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """Show on a terminal what is being executed and about how long it will take; the line is taken away at the end."""
-    shown = sys.stderr is not None and sys.stderr.isatty()
-    start, width = time.monotonic(), 0
-
-    def show(line: str) -> None:
-        nonlocal width
-        if shown:
-            click.echo("\r" + line.ljust(width), err=True, nl=False)
-            width = len(line)
-
-    def tick(what: str, share: float) -> None:
-        elapsed = time.monotonic() - start
-        left = f", about {elapsed * (1 - share) / share:.0f} s left" if share > _ENOUGH else ""
-        show(f"executing {what}: {share:.0%} of all cells, {elapsed:.0f} s{left}")
-
-    try:
-        yield tick
-    finally:
-        show("")
-        show("\r")
 
 
 def _print(made: Report, as_json: bool) -> None:

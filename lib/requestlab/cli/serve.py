@@ -11,8 +11,7 @@ import click
 from requestlab.cli.options import configuration, json_option, serving_options
 from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import DEFAULT_PATH
-from requestlab.serving import server as serving
-from requestlab.serving import servers
+from requestlab.serving import server as serving, servers
 from requestlab.serving.configuration import NAMED
 from requestlab.serving.server import Server
 

@@ -9,7 +9,6 @@ them, and a field is never taken for a label.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +16,9 @@ from typing import Any
 
 import click
 
-from requestlab.cli.options import Share
+from requestlab.cli.options import serving_options
 from requestlab.errors import ConfigurationError
 from requestlab.load.target import Target, find_target, on_this_machine
-from requestlab.serving.applications import LabApp
 from requestlab.serving.configuration import NAMED, Configuration
 
 DEFAULT_PATH = {
@@ -34,18 +32,10 @@ DEFAULT_PATH = {
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<host>://[^/?#]*)(?P<path>[^#]*)", re.IGNORECASE)
 
-_TYPES: dict[str, click.ParamType[Any]] = {
-    "int": click.INT,
-    "bool": click.BOOL,
-    "bool | float": Share(),
-    "float | None": click.FLOAT,
-}
-
 FIELDS: dict[str, click.ParamType[Any]] = {
-    field.name: _TYPES.get(str(field.type), click.STRING)
-    for field in (*dataclasses.fields(Configuration), *dataclasses.fields(LabApp))
-    if field.name not in ("name", "database")
+    str(option.name): option.type for option in click.command()(serving_options(lambda: None)).params
 }
+del FIELDS["database"]
 """What a configuration can be varied in, and how it is read. Not in its database: a target is also a label, and is printed."""
 
 

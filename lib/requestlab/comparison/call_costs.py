@@ -17,7 +17,7 @@ import pandas as pd
 from requestlab.comparison import intervals
 from requestlab.comparison.intervals import MIN_ROUNDS, Interval
 from requestlab.errors import ConfigurationError
-from requestlab.system import checks, html, machine, quick, wording
+from requestlab.system import checks, machine, quick, wording
 from requestlab.system.child import Child
 from requestlab.system.machine import Machine
 from requestlab.system.progress import Progress
@@ -42,7 +42,7 @@ STARTING_S = 0.6
 _PATIENCE_S = 30.0
 """How much longer it may take: with many busy threads, a single call in each way takes seconds."""
 
-_HEADS = ("", "p50, µs", f"{intervals.CONFIDENCE:.0%} interval", "mean, µs", "× await", "threads started")
+_HEADS = ("", "p50, µs", f"{intervals.CONFIDENCE:.0%} interval", "mean, µs", "× await")
 _TAKEN_BY = {"steal": "other machines on the host", "foreign": "other processes", "throttled": "a CPU limit"}
 
 
@@ -63,8 +63,7 @@ class ThreadsUsed:
 class CallCostsFacts:
     """What was asked of `call_costs`, and under what it was measured.
 
-    `what` says what each way of calling is, `threads_started` how many threads one call starts, and `disturbed` by round,
-    counted from 1, what disturbed it from outside.
+    `what` says what each way of calling is, and `disturbed` by round, counted from 1, what disturbed it from outside.
     """
 
     loop: str
@@ -73,7 +72,6 @@ class CallCostsFacts:
     busy_threads: int
     seed: int
     what: Mapping[str, str]
-    threads_started: Mapping[str, float]
     loop_class: str
     cores: tuple[int, ...]
     disturbed: Mapping[int, str]
@@ -124,37 +122,22 @@ class CallCosts:
         return replace(found, caveats=self.about.caveats)
 
     def __repr__(self) -> str:
-        lines = wording.columns([_HEADS, *self._rows()], "<>")
-        return "\n".join([f"{self._title}:", *lines, *self._notes, self._caption])
-
-    def _repr_html_(self) -> str:
-        rows = [(html.remark(name, self.about.what[name]), *figures) for name, *figures in self._rows()]
-        return html.table(_HEADS, rows, title=self._title, notes=self._notes, caption=self._caption, kind="call-costs")
-
-    def _rows(self) -> Iterator[tuple[str, ...]]:
-        for name in self.names:
-            cost = self.cost(name)
-            bounds = f"{wording.figure(cost.low)} to {wording.figure(cost.high)}" if cost.known else "unknown"
-            mean = wording.figure(self.cost(name, "mean").value)
-            times = wording.times(self.ratio(name, "await").value)
-            yield name, wording.figure(cost.value), bounds, mean, times, f"{self.about.threads_started[name]:g}"
-
-    @property
-    def _title(self) -> str:
-        return f"What a call costs on {self.about.loop}{self.about.beside}"
-
-    @property
-    def _notes(self) -> list[str]:
-        threads = [
-            f"{used.calls} calls in a row with {how} ran in {wording.counted(used.distinct, 'thread')}"
-            for how, used in self.brand_new_threads.items()
-        ]
-        return [*threads, *(f"doubtful: {caveat}" for caveat in self.about.caveats)]
-
-    @property
-    def _caption(self) -> str:
         cores = ", ".join(map(str, self.about.cores))
-        return f"{wording.counted(len(self.rounds), 'round')} on core {cores} · {self.about.machine.caption}"
+        lines = [
+            f"What a call costs on {self.about.loop}{self.about.beside}:",
+            *wording.columns([_HEADS, *map(self._row, self.names)], "<>"),
+        ]
+        for how, used in self.brand_new_threads.items():
+            lines.append(f"{used.calls} calls in a row with {how} ran in {wording.counted(used.distinct, 'thread')}")
+        lines += [f"doubtful: {caveat}" for caveat in self.about.caveats]
+        lines.append(f"{wording.counted(len(self.rounds), 'round')} on core {cores} · {self.about.machine.caption}")
+        return "\n".join(lines)
+
+    def _row(self, name: str) -> tuple[str, ...]:
+        cost, mean = self.cost(name), self.cost(name, "mean")
+        bounds = f"{wording.figure(cost.low)} to {wording.figure(cost.high)}" if cost.known else "unknown"
+        times = wording.times(self.ratio(name, "await").value)
+        return name, wording.figure(cost.value), bounds, wording.figure(mean.value), times
 
     def _counted(self, name: str, of: str) -> list[float]:
         """Return a figure of each round that counts, in µs."""

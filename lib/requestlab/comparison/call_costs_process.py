@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from itertools import repeat
 from time import perf_counter_ns
 from typing import Any
-from unittest import mock
 
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 
@@ -35,7 +34,6 @@ GROUP_NS = 20_000
 
 WARM_UP_S = 0.01
 CALLS_IN_A_ROW = 100
-FEW_CALLS = 10
 
 
 class Stopwatch:
@@ -82,7 +80,7 @@ Batch = Callable[[asyncio.Runner, Stopwatch], None]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to call a function. `batch` calls it again and again under a stopwatch, where such calls are made."""
+    """One way to call a function; `batch` does so again and again under a stopwatch, where such calls are made."""
 
     name: str
     what: str
@@ -198,7 +196,6 @@ def main() -> None:
         found = {"threads": count_threads(runner), "loop_class": runner.run(_class_of_loop())}
         found["what"] = {way.name: way.what for way in WAYS}
         groups = {way.name: _group_of(way, runner) for way in WAYS}
-        found["threads_started"] = {way.name: threads_started(way, runner) for way in WAYS}
         with computing(plan["busy_threads"]):
             found |= measure(plan, runner, groups)
     print(json.dumps(found), flush=True)
@@ -237,18 +234,6 @@ def count_threads(runner: asyncio.Runner) -> dict[str, dict[str, int]]:
         f"thread_sensitive={sensitive}": runner.run(threads_of(sensitive), context=copy_context())
         for sensitive in (False, True)
     }
-
-
-def threads_started(way: Way, runner: asyncio.Runner) -> float:
-    """Return how many threads one more call of this way starts."""
-    few, twice_as_many = (_started_by(way, runner, calls) for calls in (FEW_CALLS, 2 * FEW_CALLS))
-    return (twice_as_many - few) / FEW_CALLS
-
-
-def _started_by(way: Way, runner: asyncio.Runner, calls: int) -> int:
-    with mock.patch.object(threading.Thread, "start", autospec=True, side_effect=threading.Thread.start) as start:
-        way.batch(runner, Stopwatch(0.0, calls))
-    return start.call_count
 
 
 @contextmanager

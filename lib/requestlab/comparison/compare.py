@@ -108,7 +108,9 @@ def compare(
     settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
     besides = _beside_by_label(beside, contenders)
     for label, one in loads.items():
-        _check_load(one, settings)
+        if not isinstance(one, Closed | Open):
+            raise ConfigurationError(f"load={one!r}: compare() takes one load, such as requestlab.closed(users=10)")
+        check(one, settings)
         check_beside(besides[label], one, settings)
     check_limits(rounds, budget, width)
     seed = random.randrange(2**32) if seed is None else checks.whole("seed", seed, also="or None")
@@ -224,8 +226,7 @@ def _widest(result: Comparison) -> float:
 
 
 def _lineup(contenders: Mapping[str, AnyTarget], control: bool) -> Iterator[tuple[str, str, AnyTarget]]:
-    """Yield each label, the contender that stands behind it, and what that is; the control is the baseline once more, served
-    anew where the lab can do that."""
+    """Yield each label, the contender behind it, and its target; the control is the baseline once more, served anew if it can be."""
     for label, target in contenders.items():
         yield label, label, target
     if control:
@@ -261,16 +262,9 @@ def _by_label(value: _T | Mapping[str, _T], contenders: Mapping[str, AnyTarget],
 
 
 def _beside_by_label(beside: Any, contenders: Mapping[str, AnyTarget]) -> dict[str, Any]:
-    """Loads by path are for all contenders; whether they are by label first shows in what they map to."""
     if isinstance(beside, Mapping) and any(isinstance(one, Mapping) for one in beside.values()):
         return _by_label(beside, contenders, "beside")
     return dict.fromkeys(contenders, beside)
-
-
-def _check_load(load: object, settings: Settings) -> None:
-    if not isinstance(load, Closed | Open):
-        raise ConfigurationError(f"load={load!r}: compare() takes one load, such as requestlab.closed(users=10)")
-    check(load, settings)
 
 
 def check_limits(rounds: object, budget: object, width: object) -> None:

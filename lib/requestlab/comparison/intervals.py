@@ -26,6 +26,9 @@ FALSE_ALARMS = 0.05
 MIN_ROUNDS = 4
 """With fewer, no interval is given: t with one or two degrees of freedom says nothing that is of use."""
 
+_SURE = (1 + CONFIDENCE) / 2
+"""The quantile at one end of an interval."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -58,17 +61,15 @@ class Interval:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def interval(values: Figures, confidence: float = CONFIDENCE, *, baseline: Figures | None = None) -> Interval:
+def interval(values: Figures, *, baseline: Figures | None = None) -> Interval:
     """Return the mean of one figure per round with its interval by Student's t; rounds without a figure (NaN) do not count.
 
     With `baseline`, a figure per round of something else, it is how many times as much they are: see `ratio`.
     """
-    if baseline is not None:
-        return ratio(values, baseline, confidence)
-    return _interval(_known(values), confidence)
+    return _interval(_known(values)) if baseline is None else ratio(values, baseline)
 
 
-def ratio(over: Figures, under: Figures, confidence: float = CONFIDENCE) -> Interval:
+def ratio(over: Figures, under: Figures) -> Interval:
     """Return how many times `over` is `under`, from their figures round by round.
 
     The interval is that of the mean log-ratio, by Student's t, carried back: its value is the geometric mean of the rounds'
@@ -76,20 +77,19 @@ def ratio(over: Figures, under: Figures, confidence: float = CONFIDENCE) -> Inte
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.asarray(over, dtype=float)) - np.log(np.asarray(under, dtype=float))
-    found = _interval(_known(logs), confidence)
+    found = _interval(_known(logs))
     value, low, high = map(math.exp, (found.value, found.low, found.high))
     return replace(found, value=value, low=low, high=high)
 
 
-def scatter(values: Figures, confidence: float = CONFIDENCE) -> Interval:
+def scatter(values: Figures) -> Interval:
     """Return the standard deviation of one figure per round, with its interval by the chi-squared distribution."""
     known = _known(values)
     if len(known) < MIN_ROUNDS:
-        return _interval(known, confidence)
+        return _interval(known)
     found, free = float(known.std(ddof=1)), len(known) - 1
-    shares = (1 + confidence) / 2, (1 - confidence) / 2
-    low, high = (found * math.sqrt(free / chi_squared(share, free)) for share in shares)
-    return Interval(found, low, high, len(known), confidence)
+    low, high = (found * math.sqrt(free / chi_squared(share, free)) for share in (_SURE, 1 - _SURE))
+    return Interval(found, low, high, len(known))
 
 
 def students_t(share: float, freedom: int) -> float:
@@ -102,16 +102,16 @@ def chi_squared(share: float, freedom: int) -> float:
     return float(special.chdtri(freedom, 1 - share))
 
 
-def _interval(values: np.ndarray, confidence: float) -> Interval:
+def _interval(values: np.ndarray) -> Interval:
     count = len(values)
     if count == 0:
-        return Interval(math.nan, math.nan, math.nan, 0, confidence, "no round has a figure")
+        return Interval(math.nan, math.nan, math.nan, 0, why="no round has a figure")
     middle = float(values.mean())
     if count < MIN_ROUNDS:
         why = f"{count} rounds have a figure, and an interval needs {MIN_ROUNDS}"
-        return Interval(middle, math.nan, math.nan, count, confidence, why)
-    half = float(students_t((1 + confidence) / 2, count - 1) * values.std(ddof=1) / math.sqrt(count))
-    return Interval(middle, middle - half, middle + half, count, confidence)
+        return Interval(middle, math.nan, math.nan, count, why=why)
+    half = float(students_t(_SURE, count - 1) * values.std(ddof=1) / math.sqrt(count))
+    return Interval(middle, middle - half, middle + half, count)
 
 
 def _known(values: Figures) -> np.ndarray:

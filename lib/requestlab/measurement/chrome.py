@@ -54,27 +54,32 @@ def write_trace(run: Record, path: str | os.PathLike[str]) -> Path:
 
 def trace_events(run: Record) -> list[Event]:
     """Return the events of a run's trace, in the order of time."""
-    loads, facts, trace = [run, *run.beside.values()], run.about, run.trace
-    begin = min([int(load.column("planned").min()) for load in loads if len(load.samples)] or [facts.start])
-    looks = trace.looks[trace.looks["thread"] == trace.looks["loop"]]
-    tables = {"begin": activity.read(trace, run.event_loops), "due": trace.ticks, "seen": looks}
-    tables = {stamp: table[table[stamp] >= begin] for stamp, table in tables.items()}
-    pids = sorted({int(pid) for table in tables.values() for pid in table["pid"].unique()})
-    found: list[Event] = []
-    for load, number in zip(loads, (number for number in range(1, _FOREVER) if number not in pids), strict=False):
+    loads = [run, *run.beside.values()]
+    begin = min([int(load.column("planned").min()) for load in loads if len(load.samples)] or [run.about.start])
+    found = list(_worker_events(run, begin))
+    taken = {event["pid"] for event in found}
+    free = (number for number in range(1, _FOREVER) if number not in taken)
+    for load, number in zip(loads, free, strict=False):
         found += _client_events(load, number, beside=load is not run)
-    last = activity.last_heard(trace)
-    for pid in pids:
-        spans, ticks, seen = (_rows(table, pid) for table in tables.values())
-        loops = {thread for process, thread in run.event_loops if process == pid}
-        found += _Worker(pid, loops, last[pid], spans).events(ticks, seen)
-    for name, at in (("begins", facts.start), ("ends", facts.end)):
+    for name, at in (("begins", run.about.start), ("ends", run.about.end)):
         what = {"ph": "i", "s": "g", "name": f"the measured stretch {name}", "pid": 0, "tid": 0}
         found.append(what | {"ts": max(begin, at)})
     for event in found:
         if event["ph"] != "M":
             event["ts"] = _us(event["ts"] - begin)
     return sorted(found, key=lambda event: event.get("ts", -1.0))
+
+
+def _worker_events(run: Record, begin: int) -> Iterator[Event]:
+    """Yield what happened in the workers from that moment on."""
+    trace, last = run.trace, activity.last_heard(run.trace)
+    looks = trace.looks[trace.looks["thread"] == trace.looks["loop"]]
+    tables = {"begin": activity.read(trace, run.event_loops), "due": trace.ticks, "seen": looks}
+    later = [table[table[stamp] >= begin] for stamp, table in tables.items()]
+    for pid in sorted({int(pid) for table in later for pid in table["pid"].unique()}):
+        spans, ticks, seen = (_rows(table, pid) for table in later)
+        loops = {thread for process, thread in run.event_loops if process == pid}
+        yield from _Worker(pid, loops, last[pid], spans).events(ticks, seen)
 
 
 def _rows(table: pd.DataFrame, pid: int) -> list[Event]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from requestlab.errors import ConfigurationError
-from requestlab.measurement.run import Run
+from requestlab.measurement.record import Record
 from requestlab.serving.servers import SERVERS
 from requestlab.system import wording
 from requestlab.trace.activity import Booleans, Floats
@@ -140,8 +140,13 @@ class LagFinding:
 
     @cached_property
     def culprits(self) -> list[Culprit]:
-        """What held the loops up, see `culprits`."""
-        return culprits(self.loops)
+        """What held the loops up, that which caused the most waiting first."""
+        groups: dict[tuple[str, ...], list[HeldUp]] = {}
+        # Those whose line is known come first: the others join them.
+        for block in sorted((block for loop in self.loops for block in loop.blocks), key=lambda block: not block.where):
+            groups.setdefault(_key(block, groups), []).append(block)
+        in_time = [sorted(group, key=lambda block: block.begin_ms) for group in groups.values()]
+        return sorted((Culprit(tuple(group)) for group in in_time), key=lambda culprit: -culprit.cost)
 
     @property
     def weighty(self) -> list[Culprit]:
@@ -149,13 +154,8 @@ class LagFinding:
         return [one for one in self.culprits if one.cost > NEGLIGIBLE * self.culprits[0].cost]
 
 
-def finding(run: Run, label: str) -> LagFinding:
-    """Return what was found of a run's event loops; errors as of `loops`."""
-    return LagFinding(label, loops(run, label))
-
-
-def loops(run: Run, label: str) -> list[Loop]:
-    """Return the loops of a run's workers while the load ran.
+def finding(run: Record, label: str) -> LagFinding:
+    """Return what was found of the event loops of a run's workers while the load ran.
 
     Raises ConfigurationError, with the label of the run, where it has none, or no heartbeat.
     """
@@ -172,23 +172,13 @@ def loops(run: Run, label: str) -> list[Loop]:
             f"the run {label!r} knows nothing of its event loop: no heartbeat ran on it; serve it with the probe on: "
             "serve(..., probe=True)"
         )
-    return found
+    return LagFinding(label, found)
 
 
-def span_ms(run: Run) -> float:
+def span_ms(run: Record) -> float:
     """Return how long the load took, from the first request planned to the last answer or the end of the stretch."""
     last = run.requests["done"].to_numpy().max(initial=run.about.end)
     return float(last - run.zero_ns) / 1e6
-
-
-def culprits(found: Sequence[Loop]) -> list[Culprit]:
-    """Return what held the loops up, that which caused the most waiting first."""
-    groups: dict[tuple[str, ...], list[HeldUp]] = {}
-    # Those whose line is known come first: the others join them.
-    for block in sorted((block for loop in found for block in loop.blocks), key=lambda block: not block.where):
-        groups.setdefault(_key(block, groups), []).append(block)
-    in_time = [sorted(group, key=lambda block: block.begin_ms) for group in groups.values()]
-    return sorted((Culprit(tuple(group)) for group in in_time), key=lambda culprit: -culprit.cost)
 
 
 def _key(block: HeldUp, groups: Mapping[tuple[str, ...], Sequence[HeldUp]]) -> tuple[str, ...]:
@@ -206,7 +196,7 @@ def _may_be_one(block: HeldUp, other: HeldUp) -> bool:
     return block.cause == other.cause and same
 
 
-def _loops(run: Run) -> Iterator[Loop]:
+def _loops(run: Record) -> Iterator[Loop]:
     zero, until_ms, blocks = run.zero_ns, span_ms(run), run.blocks
     floors = idle_floors(run.trace)
     ticks = run.ticks[run.ticks["ran"] > 0]
@@ -230,7 +220,7 @@ def _loops(run: Run) -> Iterator[Loop]:
                 yield Loop(name, due_ms[shown], late_ms[shown], pending[shown], floors[pid, thread], seen)
 
 
-def _silent_ms(run: Run, due_ms: Floats) -> Floats:
+def _silent_ms(run: Record, due_ms: Floats) -> Floats:
     """Return the ticks that were due after the last one that ran, if they are so many that the loop must have been blocked."""
     if run.about.server_ended or run.about.worker_ended:
         return np.empty(0)

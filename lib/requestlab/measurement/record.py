@@ -52,44 +52,44 @@ class RunFacts:
     url: str
     path: str
     load: str
-    beside: Mapping[str, str]
     machine: Machine
-    configuration: Configuration | None
-    capacity: int | None
-    cores: Cores | None
-    pids: tuple[int, ...]
-    users: int | None
-    each: int | None
-    rate: float | None
-    arrivals: str
-    seed: int
-    connections: int
-    keep_alive: bool
-    client: str
-    misbehaving: str
-    expect: str | None
     seconds: float
     warmup: float
     timeout: float
     start: int
     end: int
     started: int
-    held_back: int
-    counts: Mapping[int, int]
-    nonce: bool | None
-    server_ended: bool
-    worker_ended: bool
+    connections: int
     generator_cpu_ns: int
     generator_wait_ns: int
-    server_cpu_ns: int | None
     cores_watched: int
     cores_shared: bool
     cores_ns: CoreUse
-    pressure_ns: int | None
-    throttled_ns: int | None
-    upstream: UpstreamUse | None
-    upstream_cpu_ns: int | None
-    upstream_wait_ns: int | None
+    beside: Mapping[str, str] = field(default_factory=dict)
+    configuration: Configuration | None = None
+    capacity: int | None = None
+    cores: Cores | None = None
+    pids: tuple[int, ...] = ()
+    users: int | None = None
+    each: int | None = None
+    rate: float | None = None
+    arrivals: str = "constant"
+    seed: int = 0
+    keep_alive: bool = True
+    client: str = "lab"
+    misbehaving: str = ""
+    expect: str | None = None
+    held_back: int = 0
+    counts: Mapping[int, int] = field(default_factory=dict)
+    nonce: bool | None = None
+    server_ended: bool = False
+    worker_ended: bool = False
+    server_cpu_ns: int | None = None
+    pressure_ns: int | None = None
+    throttled_ns: int | None = None
+    upstream: UpstreamUse | None = None
+    upstream_cpu_ns: int | None = None
+    upstream_wait_ns: int | None = None
 
     @property
     def asked(self) -> str:

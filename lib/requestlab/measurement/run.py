@@ -20,8 +20,7 @@ from requestlab.measurement.record import Record, RunFacts
 from requestlab.system.files import whole_file
 from requestlab.system.values import from_plain, to_plain
 from requestlab.trace.activity import Floats
-from requestlab.trace.trace import COLUMNS as TRACE_COLUMNS
-from requestlab.trace.trace import Trace
+from requestlab.trace.trace import COLUMNS as TRACE_COLUMNS, Trace
 
 FORMAT = 5
 """Version of the file; a reader refuses any other."""

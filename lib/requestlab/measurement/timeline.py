@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from requestlab.measurement.record import answered
-from requestlab.measurement.run import Run
+from requestlab.measurement.record import Record, answered
 from requestlab.system import checks, wording
 from requestlab.trace import activity
 from requestlab.trace.activity import (
@@ -57,8 +56,8 @@ STUCK_MS = 10.0
 Chosen = int | slice | None
 """Which requests: the first so many, rows of `run.requests`, or a few."""
 
-Span = float | Sequence[float] | None
-"""Which time: so many ms from the first of the requests on, from one moment to another, or until the last of them ends."""
+Span = Sequence[float] | None
+"""Which time: from one moment to another, in ms since the first request was planned, or until the last of them ends."""
 
 _MARGIN, _MIN_MS = 0.012, 0.05  # beside the requests, as a share of their time; and the least time shown
 _MOSTLY = 0.5
@@ -134,11 +133,11 @@ class Piece:
 class Scene:
     """What is shown: clients and tracks between two moments.
 
-    `spans` are those of the chosen requests, `guests` the places of those of the loads beside, `views` the names of views by
-    the places of their pieces, `loop_keys` the (pid, thread) of event loops, `stuck` tells of their lateness. `total` counts
-    the requests of the run, `chosen` those asked for, of which `first` is the first row, `untraced` those of them that the
-    probe left out; `hidden_requests` and `hidden_threads` are left out for want of room. `unseen`: work of the application may
-    be missing from the lanes, since some requests were not traced, or rows were lost. `pieces` are those of a single request.
+    `spans` are `mine`, if of the chosen requests, or `guest`, if of the loads beside; `loop_keys` are the (pid, thread) of event
+    loops, `stuck` tells of their lateness. `total` counts the requests of the run, `chosen` those asked for, of which `first` is
+    the first row, `untraced` those of them that the probe left out; `hidden_requests` and `hidden_threads` are left out for want
+    of room. `unseen`: work of the application may be missing from the lanes, since some requests were not traced, or rows were
+    lost. `pieces` are those of a single request.
     """
 
     begin: float
@@ -146,8 +145,6 @@ class Scene:
     clients: Sequence[Client]
     tracks: Sequence[Track]
     spans: pd.DataFrame
-    guests: Integers
-    views: Mapping[int, str]
     loop_keys: frozenset[Key]
     stuck: LateLoop | None
     rows: int
@@ -178,61 +175,57 @@ class Scene:
     @property
     def solid(self) -> Integers:
         """The places of the spans that are not pale: those of the chosen requests and of the loads beside."""
-        return np.concatenate([self.spans.index.to_numpy(np.int64), self.guests])
+        return np.flatnonzero(self.spans["mine"] | self.spans["guest"])
 
     @property
     def hops(self) -> pd.DataFrame:
         """The crossings of the chosen requests."""
-        return self.spans[self.spans["kind"].isin(CROSSINGS)]
+        return self.spans[self.spans["mine"] & self.spans["kind"].isin(CROSSINGS)]
 
     @property
     def used(self) -> tuple[int, int]:
         """How many event loops and how many other threads the chosen requests came to."""
-        came = {*keys(self.spans, "thread"), *keys(self.spans, "ran_on")}
-        used = {key for key in came if key[1]}
+        mine = self.spans[self.spans["mine"]]
+        used = {key for key in [*keys(mine, "thread"), *keys(mine, "ran_on")] if key[1]}
         return len(used & self.loop_keys), len(used - self.loop_keys)
-
-    @property
-    def traced(self) -> list[Client]:
-        """The clients whose requests were traced."""
-        return [client for client in self.clients if len(client.bars) and UNTRACED not in client.bars.state]
 
     def waited(self, *states: int) -> float:
         """How many ms the typical traced request was in one of the states, the median."""
-        return _median([client.bars.of(*states).ms.sum() for client in self.traced])
+        return self._median(lambda client: float(client.bars.of(*states).ms.sum()))
 
     @property
     def took(self) -> float:
         """How many ms the typical traced request took, from planned to answered, the median."""
-        return _median([client.done - client.planned for client in self.traced])
+        return self._median(lambda client: client.done - client.planned)
+
+    def _median(self, of: Callable[[Client], float]) -> float:
+        traced = [client for client in self.clients if len(client.bars) and UNTRACED not in client.bars.state]
+        return float(np.median([of(client) for client in traced])) if traced else 0.0
 
 
-def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
+def scene(run: Record, requests: Chosen = None, span_ms: Span = None) -> Scene:
     """Choose what to show; ConfigurationError for a choice that cannot be."""
     table, window = _requests_in_ms(run), _window(span_ms)
     chosen = _choose(table, requests, window)
-    wanted = set(chosen["key"])
     spans = activity.in_ms(run.trace, run.zero_ns, run.event_loops)
+    spans["mine"], spans["guest"] = (among(spans, "request", wanted) for wanted in (set(chosen["key"]), _guests(run)))
     traced = set(keys(spans, "request"))
     begin, end = _stretch(chosen, spans, window, from_start=len(chosen) == len(table))
-    at = activity.of_requests(spans[among(spans, "request", wanted)])
+    at = activity.of_requests(spans[spans["mine"]])
     spans = spans[(spans["end"] >= begin) & (spans["begin"] <= end)].reset_index(drop=True)
-    mine, guests = spans[among(spans, "request", wanted)], _guests(run, spans)
+    guests = set(np.flatnonzero(spans["guest"]).tolist())
     clients, rows = _clients(chosen, at, begin, end)
-    own = None if len(chosen) == len(table) else {*mine.index, *guests.tolist()}
+    own = None if len(chosen) == len(table) else guests | set(np.flatnonzero(spans["mine"]).tolist())
     tracks = _tracks(run, spans, (begin, end), own)
-    shown = _room_for(tracks, set(guests.tolist()))
-    views = {int(str(place)): view for place, view in spans["view"].items() if view}
+    shown = _room_for(tracks, guests)
     return Scene(
         begin,
         end,
         clients,
         shown,
-        mine,
-        guests,
-        views,
+        spans,
         run.event_loops,
-        _stuck(run, shown, _waits(chosen, at, mine), views),
+        _stuck(run, shown, _waits(chosen, at, spans[spans["mine"]]), spans["view"]),
         rows,
         len(table),
         len(chosen),
@@ -245,14 +238,10 @@ def scene(run: Run, requests: Chosen = None, span_ms: Span = None) -> Scene:
     )
 
 
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values)) if values else 0.0
-
-
 # Which requests, and which time
 
 
-def _requests_in_ms(run: Run) -> pd.DataFrame:
+def _requests_in_ms(run: Record) -> pd.DataFrame:
     """Return the requests in the order of planning, with the key by which their spans are found; None: they have none."""
     requests = run.requests
     stamps = requests[["planned", "sent", "done"]]
@@ -264,15 +253,13 @@ def _requests_in_ms(run: Run) -> pd.DataFrame:
 
 
 def _window(span_ms: Span) -> tuple[float, float] | None:
-    """Return from when to when, the former NaN where it is the beginning of the first request."""
+    """Return from when to when is asked for."""
     if span_ms is None:
         return None
-    pair: Any = span_ms if isinstance(span_ms, Sequence) and not isinstance(span_ms, str) else (None, span_ms)
-    good = len(pair) == 2 and _is_time(pair[1]) and (pair[0] is None or _is_time(pair[0]))
-    if not good or pair[1] <= (pair[0] or 0):
-        expected = "a length in ms above 0, or (from, to) in ms since the first request was planned"
-        raise checks.wrong("span_ms", span_ms, expected)
-    return math.nan if pair[0] is None else float(pair[0]), float(pair[1])
+    pair: Any = span_ms if isinstance(span_ms, Sequence) and not isinstance(span_ms, str) else ()
+    if len(pair) != 2 or not all(map(_is_time, pair)) or pair[0] >= pair[1]:
+        raise checks.wrong("span_ms", span_ms, "(from, to) in ms since the first request was planned")
+    return float(pair[0]), float(pair[1])
 
 
 def _is_time(value: object) -> bool:
@@ -281,8 +268,7 @@ def _is_time(value: object) -> bool:
 
 def _choose(table: pd.DataFrame, requests: Chosen, window: tuple[float, float] | None) -> pd.DataFrame:
     if requests is None and window is not None:
-        begin = 0.0 if math.isnan(window[0]) else window[0]
-        return table[(table["done"].isna() | (table["done"] > begin)) & (table["planned"] < window[1])]
+        return table[(table["done"].isna() | (table["done"] > window[0])) & (table["planned"] < window[1])]
     if requests is None:
         return table if len(table) <= MAX_REQUESTS else table[:A_FEW]
     if isinstance(requests, bool) or not isinstance(requests, int | slice):
@@ -292,10 +278,8 @@ def _choose(table: pd.DataFrame, requests: Chosen, window: tuple[float, float] |
         found = table[rows]
     except (TypeError, ValueError):
         raise checks.wrong("requests", requests, "a slice of whole numbers") from None
-    if not len(found):
-        raise checks.wrong(
-            "requests", requests, f"a slice of the run's {len(table):,} requests that holds some of them"
-        )
+    if found.empty:
+        raise checks.wrong("requests", requests, f"a slice that holds some of the run's {len(table):,} requests")
     return found
 
 
@@ -303,23 +287,19 @@ def _stretch(
     chosen: pd.DataFrame, spans: pd.DataFrame, window: tuple[float, float] | None, from_start: bool
 ) -> tuple[float, float]:
     """Return from when to when: as asked for, or as long as the chosen requests last, with a margin."""
-    if window is not None and not math.isnan(window[0]):
+    if window is not None:
         return window
     begin = 0.0 if from_start or not len(chosen) else float(chosen["planned"].min())
-    if window is not None:
-        return begin, begin + window[1]
-    served = spans[(spans["kind"] == "request") & ~spans["cut"]]
-    last = served.loc[among(served, "request", set(chosen["key"])), "end"].max()
+    last = spans.loc[spans["mine"] & (spans["kind"] == "request") & ~spans["cut"], "end"].max()
     end = float(np.nanmax([chosen["done"].max(), chosen["planned"].max(), begin + _MIN_MS, last]))
     margin = _MARGIN * (end - begin)
     return begin - margin, end + margin
 
 
-def _guests(run: Run, spans: pd.DataFrame) -> Integers:
-    """Return the places of the spans that were run for requests of the loads beside the run's own."""
+def _guests(run: Record) -> set[Key | None]:
+    """Return the requests of the loads beside the run's own."""
     tables = [table for other in run.beside.values() for table in (other.warmup, other.requests)]
-    wanted = {key for table in tables for key in keys(table.dropna(subset=["pid", "number"]), "number")}
-    return np.flatnonzero(among(spans, "request", wanted))
+    return {key for table in tables for key in keys(table.dropna(subset=["pid", "number"]), "number")}
 
 
 # Clients
@@ -332,19 +312,13 @@ def _clients(chosen: pd.DataFrame, at: Mapping[Key, Bars], begin: float, end: fl
     rows = evenly(int(row.max(initial=-1)) + 1, MAX_ROWS)
     kept = np.isin(row, rows)
     shown = chosen.assign(stop=stop, row=np.searchsorted(rows, row), sent=chosen["sent"].fillna(stop))[kept]
-    asked: Any = shown.itertuples()
-    return [
-        Client(
-            int(one.row),
-            one.planned,
-            one.sent,
-            one.stop,
-            bool(one.failed),
-            one.key,
-            _whole(at.get(one.key), one.sent, one.stop).clipped(begin, end),
-        )
-        for one in asked
-    ], len(rows)
+    clients: Any = shown.itertuples()
+    return [_client(one, at.get(one.key), begin, end) for one in clients], len(rows)
+
+
+def _client(one: Any, bars: Bars | None, begin: float, end: float) -> Client:
+    bars = _whole(bars, one.sent, one.stop).clipped(begin, end)
+    return Client(one.row, one.planned, one.sent, one.stop, bool(one.failed), one.key, bars)
 
 
 def _whole(bars: Bars | None, sent: float, done: float) -> Bars:
@@ -364,7 +338,7 @@ def _bar(begin: float, end: float, state: int) -> Bars:
 # Lanes
 
 
-def _tracks(run: Run, spans: pd.DataFrame, shown: tuple[float, float], own: Set[int] | None) -> list[Track]:
+def _tracks(run: Record, spans: pd.DataFrame, shown: tuple[float, float], own: Set[int] | None) -> list[Track]:
     """Return the lanes, worker by worker, loops first; with `own`, no thread that had nothing to do with these spans has one."""
     loops, beating, ended = run.event_loops, sorted(set(keys(run.ticks, "thread"))), _broken_off(spans)
     at = {key: bars.clipped(*shown) for key, bars in activity.of_threads(spans).items()}
@@ -406,7 +380,7 @@ def _broken_off(spans: pd.DataFrame) -> dict[Key, float]:
     return dict(zip(keys(cut, "where"), cut["end"].tolist(), strict=True))
 
 
-def _late(run: Run, key: Key, begin: float, end: float) -> Floats:
+def _late(run: Record, key: Key, begin: float, end: float) -> Floats:
     """Return the stretches in which ticks of a loop were overdue, shape (n, 3): from when the first was due until the last ran,
     and how late the latest of them was."""
     mine = run.ticks[(run.ticks["pid"] == key[0]) & (run.ticks["thread"] == key[1])]
@@ -426,7 +400,7 @@ def _late(run: Run, key: Key, begin: float, end: float) -> Floats:
 # Loops that were late
 
 
-def _stuck(run: Run, tracks: Sequence[Track], waits: pd.DataFrame, views: Mapping[int, str]) -> LateLoop | None:
+def _stuck(run: Record, tracks: Sequence[Track], waits: pd.DataFrame, views: pd.Series[str]) -> LateLoop | None:
     """Return what there is to say of the loops' lateness, None if none was late by `STUCK_MS`.
 
     A loop whose heartbeat is overdue runs what was ready before: what goes on within a late stretch had awaited its turn. What
@@ -463,7 +437,7 @@ def _waits(chosen: pd.DataFrame, at: Mapping[Key, Bars], spans: pd.DataFrame) ->
     return table.astype({"since": float, "until": float, "paused": bool}).assign(pid=[key[0] for key in table["key"]])
 
 
-def _busy_with(run: Run, track: Track, late: Floats, views: Mapping[int, str]) -> str:
+def _busy_with(run: Record, track: Track, late: Floats, views: pd.Series[str]) -> str:
     """Say what a loop was at in a late stretch: the view that it ran for most of it, or that of a thread that had the GIL."""
     blocks = run.blocks
     mine = blocks[(blocks["pid"] == track.key[0]) & (blocks["thread"] == track.key[1])]
@@ -481,11 +455,10 @@ def _busy_with(run: Run, track: Track, late: Floats, views: Mapping[int, str]) -
     return f"busy with the {named(f'view {view}')}" if view else ""
 
 
-def _mostly(track: Track, late: Floats, views: Mapping[int, str]) -> str:
+def _mostly(track: Track, late: Floats, views: pd.Series[str]) -> str:
     """Return the view that ran on the loop for most of a late stretch, in however many requests; empty if none did."""
     bars = track.bars.of(VIEW_ON_LOOP).clipped(*late.tolist())
-    viewed = [views.get(owner, "") for owner in bars.owner.tolist()]
-    took = pd.Series(bars.ms).groupby(np.array(viewed, dtype=object), sort=False).sum()
+    took = pd.Series(bars.ms).groupby(views.to_numpy()[bars.owner], sort=False).sum()
     return str(took.idxmax()) if len(took) and took.max() > _MOSTLY * np.ptp(late) else ""
 
 
@@ -502,7 +475,7 @@ def named(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _pieces(run: Run, key: Key, begin: float, end: float) -> list[Piece]:
+def _pieces(run: Record, key: Key, begin: float, end: float) -> list[Piece]:
     """Return the pieces of one request between two moments, in order: its crossings and its view, and where it never crossed
     to a thread, its middleware too. None, if there are more than `MAX_PIECES`."""
     spans = run.spans

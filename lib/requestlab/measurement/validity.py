@@ -13,11 +13,8 @@ import numpy as np
 from requestlab.load.connection import ERRORS, OTHER, REFUSED, WRONG_BODY
 from requestlab.measurement.record import Record, answered
 
-BUSY_GENERATOR = 0.6
-"""Share of the time, spent running or waiting for a core, above which the generator itself may be what was measured."""
-
-BUSY_UPSTREAM = 0.6
-"""The same for the upstream behind the server."""
+BUSY = 0.6
+"""Share of the time, spent running or waiting for a core, above which generator or upstream may be what was measured."""
 
 LATE_UPSTREAM_MS = 0.5
 LATE_UPSTREAM = 0.05
@@ -154,7 +151,7 @@ def _wrong_answers(run: Record) -> Iterator[str]:
 
 def generator_was_busy(run: Record) -> bool:
     """Return whether the generator ran, or waited for a core, for so much of the time that it may be what was measured."""
-    return run.generator_share + run.generator_wait > BUSY_GENERATOR
+    return run.generator_share + run.generator_wait > BUSY
 
 
 def _generator(run: Record) -> Iterator[str]:
@@ -179,7 +176,7 @@ def _upstream(run: Record) -> Iterator[str]:
     upstream = run.about.upstream
     if upstream and upstream.pid is None:
         yield f"the upstream at {upstream.url} did not answer, or was another one at the end: is it still running?"
-    if run.upstream_share + run.upstream_wait > BUSY_UPSTREAM:
+    if run.upstream_share + run.upstream_wait > BUSY:
         yield f"the upstream {_used(run.upstream_share, run.upstream_wait)}: it may have been the bottleneck"
     if upstream and upstream.timed:
         promised, late = (ns / upstream.timed / 1e6 for ns in (upstream.promised_ns, upstream.late_ns))

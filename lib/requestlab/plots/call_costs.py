@@ -11,21 +11,11 @@ from matplotlib.axes import Axes
 from requestlab.comparison.call_costs import CallCosts
 from requestlab.comparison.intervals import CONFIDENCE, Interval
 from requestlab.errors import ConfigurationError
-from requestlab.plots import marks, style
-from requestlab.plots.inputs import Predicted, predicted_for
-from requestlab.plots.sheet import (
-    AXIS_IN,
-    MARGIN_IN,
-    Line,
-    Picture,
-    Sheet,
-    height_in,
-    lines,
-    size_in,
-    width_in,
-    write_at,
-)
+from requestlab.plots import inputs, marks, sheet, style
+from requestlab.plots.inputs import Predicted
+from requestlab.plots.sheet import AXIS_IN, MARGIN_IN, Line, Picture, Sheet
 from requestlab.system import wording
+from requestlab.trace.activity import Floats
 
 CLAIMS = (("tens of µs,\nin a request", 10.0, 100.0, "#E3ECF5"), ("a few\nhundred µs,\ncold", 100.0, 900.0, "#F5E9D6"))
 """What Django's documentation, from 6.1 on, says of a crossing: the words, from and to how many µs, and a shade."""
@@ -34,7 +24,6 @@ ONE_MS_US = 1000.0
 """What it said up to 6.0."""
 
 _LOOK = style.SeriesStyle(style.INK, "o")
-_NAME_PT = 9.5
 _MAX_NAME_IN, _RIGHT_IN, _CLAIMS_IN, _GUESS_IN, _GAP_IN = 2.85, 2.0, 0.55, 0.2, 0.02
 _ROOM = 1.6
 """By this factor the axis goes beyond what is drawn."""
@@ -46,20 +35,19 @@ _FAR = 1.5
 @dataclass(frozen=True, eq=False)
 class Row:
     """One way to call: its name and what it is, in lines; its cost, the mean over all calls and each round's median, in µs;
-    which rounds were `disturbed`; how many times the first way's cost that is, in words; what the reader predicted."""
+    how many times the first way's cost that is, in words; what the reader predicted."""
 
     name: Sequence[Line]
     cost: Interval
     mean: float
-    rounds: marks.Floats
-    disturbed: Sequence[bool]
+    rounds: Floats
     times: str
     predicted: float | None
 
     @property
     def height_in(self) -> float:
         """How much room the row needs."""
-        return height_in(self.name) + _GAP_IN + _GUESS_IN * (self.predicted is not None)
+        return sheet.height_in(self.name) + _GAP_IN + _GUESS_IN * (self.predicted is not None)
 
     @property
     def far(self) -> bool:
@@ -73,7 +61,7 @@ class Row:
         low, high = (wording.ms(bound / unit) for bound in (self.cost.low, self.cost.high))
         cost = wording.us(self.cost.value) + (f" ({low} to {high})" if self.cost.known else "")
         notes = ", ".join(filter(None, [self.times, f"mean {wording.us(self.mean)}" if self.far else ""]))
-        return [Line(cost, bold=True), *([Line(notes, color=style.GREY)] if notes else [])]
+        return [Line(cost, bold=True), *sheet.lines(notes, _RIGHT_IN, color=style.GREY)]
 
 
 @style.applied()
@@ -87,24 +75,22 @@ def call_costs(found: CallCosts, *, predicted: Predicted = None) -> Picture:
     """
     if not isinstance(found, CallCosts):
         raise ConfigurationError(f"call_costs() draws what lab.call_costs() returned, not {found!r}")
-    guesses = predicted_for(predicted, found.names, "a cost in µs", noun="call cost")
+    guesses = inputs.predicted_for(predicted, found.names, "a cost in µs", noun="call cost")
     for_all = None if isinstance(predicted, Mapping) else guesses[found.names[0]]
     rows = [_row(found, name, guesses[name] if for_all is None else None) for name in found.names]
-    sheet = Sheet(finding(found))
-    _draw_rows(sheet, rows, for_all)
-    sheet.explain(*_explained(found, rows))
-    return sheet.picture([found.about.machine.caption, _circumstances(found)], _details(found))
+    hollow = [number in found.about.disturbed for number in found.rounds.index]
+    page = Sheet(finding(found))
+    _draw_rows(page, rows, hollow, for_all)
+    page.explain(*_explained(found, rows))
+    return page.picture([found.about.machine.caption, _circumstances(found)], _details(found))
 
 
 def finding(found: CallCosts) -> str:
     """Say what a crossing costs warm and cold, and how many plain calls that is."""
     beside = found.about.beside
     if not {"call", "sync_to_async warm", "sync_to_async cold"} <= set(found.names):
-        costs = {name: found.cost(name).value for name in found.names}
-        least, most = (
-            f"{wording.us(costs[name])} ({name})"
-            for name in (min(costs, key=costs.__getitem__), max(costs, key=costs.__getitem__))
-        )
+        costs = sorted((found.cost(name).value, name) for name in found.names)
+        least, most = (f"{wording.us(cost)} ({name})" for cost, name in (costs[0], costs[-1]))
         return f"One call costs from {least} to {most}{beside}"
     warm, cold = (wording.us(found.cost(f"sync_to_async {state}").value) for state in ("warm", "cold"))
     times = wording.times(found.ratio("sync_to_async warm", "call").value)
@@ -114,43 +100,38 @@ def finding(found: CallCosts) -> str:
 def _row(found: CallCosts, name: str, predicted: float | None) -> Row:
     first = found.names[0]
     return Row(
-        [Line(name, _NAME_PT, bold=True), *lines(found.about.what[name], _MAX_NAME_IN, color=style.GREY)],
+        [Line(name, 9.5, bold=True), *sheet.lines(found.about.what[name], _MAX_NAME_IN, color=style.GREY)],
         found.cost(name),
         found.cost(name, "mean").value,
         found.rounds[name].to_numpy(np.float64),
-        [number in found.about.disturbed for number in found.rounds.index],
         "" if name == first else f"{wording.times(found.ratio(name, first).value)} × {first}",
         predicted,
     )
 
 
-def _draw_rows(sheet: Sheet, rows: Sequence[Row], for_all: float | None) -> None:
-    left_in = 0.12 + max(width_in(line.text, line.points, line.bold) for row in rows for line in row.name)
-    bottoms_in = np.cumsum([_GUESS_IN * (for_all is not None), *(row.height_in for row in rows)])
-    sheet.space(_CLAIMS_IN)
-    axes = sheet.panel(bottoms_in[-1], MARGIN_IN + left_in, MARGIN_IN + _RIGHT_IN, below_in=AXIS_IN)
-    marks.downward(axes, bottoms_in[-1])
+def _draw_rows(page: Sheet, rows: Sequence[Row], hollow: Sequence[bool], for_all: float | None) -> None:
+    left_in = 0.12 + max(line.wide_in for row in rows for line in row.name)
+    heights_in = [_GUESS_IN * (for_all is not None), *(row.height_in for row in rows)]
+    page.space(_CLAIMS_IN)
+    axes, places = marks.rows(page, heights_in, MARGIN_IN + left_in, MARGIN_IN + _RIGHT_IN, below_in=AXIS_IN)
     _set_axis(axes, rows, for_all)
     _draw_claims(axes)
-    for row, bottom in zip(rows, bottoms_in[1:].tolist(), strict=True):
-        middle = bottom - height_in(row.name) / 2
-        marks.estimate(axes, middle, row.cost, row.rounds, _LOOK, hollow=row.disturbed)
+    for row, (_, bottom) in zip(rows, places[1:], strict=True):
+        top = bottom - sheet.height_in(row.name)
+        middle = (top + bottom) / 2
+        marks.estimate(axes, middle, row.cost, row.rounds, _LOOK, hollow=hollow)
         if row.far:
             axes.plot(row.mean, middle, "D", markerfacecolor="white", markeredgecolor=style.INK, ms=5.5, zorder=5)
-        write_at(axes, row.name, middle, -left_in)
-        write_at(axes, row.figures, middle, size_in(axes)[0] + 0.12)
-        if row.predicted is not None:
-            _draw_guess(axes, row.predicted, bottom - height_in(row.name), bottom)
-    if for_all is not None:
-        _draw_guess(axes, for_all, bottoms_in[0], bottoms_in[-1])
+        sheet.write_at(axes, row.name, middle, -left_in)
+        sheet.write_at(axes, row.figures, middle, sheet.size_in(axes)[0] + 0.12)
+        _draw_guess(axes, row.predicted, top, bottom)
+    _draw_guess(axes, for_all, places[0][1], places[-1][1])
 
 
 def _set_axis(axes: Axes, rows: Sequence[Row], for_all: float | None) -> None:
-    """From the cheapest to beyond 1 ms."""
-    drawn = [
-        [row.cost.value, row.cost.low, row.cost.high, row.mean, row.predicted or np.nan, *row.rounds] for row in rows
-    ]
-    every = np.concatenate([*drawn, [CLAIMS[0][1] / 2, 5 * ONE_MS_US, for_all or np.nan]])
+    costs = [[row.cost.value, row.cost.low, row.cost.high, row.mean, row.predicted or np.nan] for row in rows]
+    rounds = [row.rounds for row in rows]
+    every = np.concatenate([*costs, *rounds, [CLAIMS[0][1] / 2, 5 * ONE_MS_US, for_all or np.nan]])
     every = every[every > 0]
     axes.set_xscale("log")
     axes.set_xlim(float(every.min()) / _ROOM, float(every.max()) * _ROOM)
@@ -160,7 +141,6 @@ def _set_axis(axes: Axes, rows: Sequence[Row], for_all: float | None) -> None:
 
 
 def _draw_claims(axes: Axes) -> None:
-    """Shade what the documentation says, with its words above."""
     for text, low, high, shade in CLAIMS:
         axes.axvspan(low, high, color=shade, linewidth=0, zorder=0)
         _write_above(axes, text, float(np.sqrt(low * high)), "center")
@@ -174,8 +154,9 @@ def _write_above(axes: Axes, text: str, x: float, side: str) -> None:
     axes.text(x, 1.01, text, transform=axes.get_xaxis_transform(), ha=side, va="bottom", linespacing=1.2, **font)
 
 
-def _draw_guess(axes: Axes, value: float, top: float, bottom: float) -> None:
-    marks.prediction(axes, value, f"your prediction: {wording.number(value)} µs", span=(top, bottom))
+def _draw_guess(axes: Axes, value: float | None, top: float, bottom: float) -> None:
+    if value is not None:
+        marks.prediction(axes, value, f"your prediction: {wording.number(value)} µs", span=(top, bottom))
 
 
 def _explained(found: CallCosts, rows: Sequence[Row]) -> Iterator[str]:

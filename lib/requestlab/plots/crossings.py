@@ -10,27 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from requestlab.errors import ConfigurationError
 from requestlab.measurement.record import answered
-from requestlab.plots import marks, style
-from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
-from requestlab.plots.sheet import (
-    AXIS_IN,
-    INNER_IN,
-    MARGIN_IN,
-    Entries,
-    Line,
-    Picture,
-    Sheet,
-    fitting,
-    lines,
-    size_in,
-    width_in,
-    write_at,
-    write_key,
-)
+from requestlab.plots import inputs, marks, sheet, style
+from requestlab.plots.inputs import Contender, Predicted, Runs
+from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Entries, Line, Picture, Sheet, lines, write_at
 from requestlab.system import wording
-from requestlab.trace.activity import Key
 from requestlab.trace.requests import Step, Traced, steps, traced, waiting_us
 from requestlab.trace.trace import ORIGINS
 
@@ -54,18 +38,17 @@ _WHAT = (
 )
 _BESIDE_IN, _BAR_IN, _NAMES_IN = 3.1, 0.27, 0.3
 _MIN_CELLS, _MAX_CELLS = 8.0, 120
-_ROW_IN, _INDENT_IN, _CHIP_IN, _MAX_NAME_IN, _APART_IN = 0.19, 0.09, 0.15, 3.8, 0.12
+_ROW_IN, _INDENT_IN, _CHIP_IN, _MAX_NAME_IN = 0.19, 0.09, 0.15, 3.8
+_WAYS_END_IN, _COST_END_IN = 1.15, 1.98  # of the columns to the right of the waterfall
 _LONG_US = 10_000.0
-_HEADS = ("there + back", "= cost, µs")
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """One run in the figure: what the probe saw of its requests, and how many crossings the reader predicted for each."""
+    """One run in the figure, and what the probe saw of its requests."""
 
     contender: Contender
     seen: Traced
-    predicted: float | None
 
     @property
     def crossed(self) -> str:
@@ -75,7 +58,7 @@ class Tally:
 
 
 @style.applied()
-def crossings(*runs: Runs, request: int | Key | None = None, predicted: Predicted = None) -> Picture:
+def crossings(*runs: Runs, predicted: Predicted = None) -> Picture:
     """Draw how control crosses between event loop and threads: one run's typical request as a waterfall, several runs as counts.
 
     >>> with lab.serve(lab.MIXED, probe=True) as server:
@@ -83,43 +66,41 @@ def crossings(*runs: Runs, request: int | Key | None = None, predicted: Predicte
     >>> lab.plots.crossings(run, predicted=1)
 
     Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. In the typical
-    request, each crossing costs nearly what it costs in the median over all that cross as often; `request` chooses another, by
-    its number in its worker or by (pid, number). `predicted` is the number of crossings per request that the reader expects,
-    for all runs or by label.
+    request, each crossing costs nearly what it costs in the median over all that cross as often. `predicted` is the number of
+    crossings per request that the reader expects, for all runs or by label.
     """
-    contenders = gather(runs, "crossings", MAX_RUNS)
-    expected = predictions(predicted, contenders, "a number of crossings per request")
-    found = [tally(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
-    if len(found) > 1 and request is not None:
-        raise ConfigurationError("request= chooses what is drawn of one run; with several runs, leave it out")
-    sheet = _one(found[0], request) if len(found) == 1 else _several(found)
-    sheet.explain(*_explained(found))
-    return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
+    what = "a number of crossings per request"
+    contenders = inputs.gather(runs, "crossings", MAX_RUNS, predicted=predicted, what=what)
+    found = [tally(contender) for contender in contenders]
+    page = _one(found[0]) if len(found) == 1 else _several(found)
+    page.explain(*_explained(found))
+    return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
 
-def tally(contender: Contender, predicted: float | None) -> Tally:
+def tally(contender: Contender) -> Tally:
     """Return what is known of a run; ConfigurationError where the probe was off, or followed no request to its end."""
     run = contender.run
-    return Tally(contender, traced(run.trace, run.requests[answered(run.requests)], contender.label), predicted)
+    return Tally(contender, traced(run.trace, run.requests[answered(run.requests)], contender.label))
 
 
-def _one(one: Tally, request: int | Key | None) -> Sheet:
-    chosen = one.seen.typical() if request is None else one.seen.chosen(request)
-    rows = steps(one.contender.run.trace, chosen, one.contender.run.event_loops)
-    sheet = Sheet(finding(one, rows))
+def _one(one: Tally) -> Sheet:
+    rows = steps(one.contender.run.trace, one.seen.typical(), one.contender.run.event_loops)
+    page = Sheet(finding(one, rows))
     cells = "; one cell below is one crossing" if one.seen.range[1] else ""
-    _draw_tally(sheet, one, _limit([one]), f"; {wording.counted(len(one.seen.requests), 'request')} traced{cells}")
-    sheet.space(0.1)
-    _draw_waterfall(sheet, rows, _which(one, chosen), summary(rows))
-    sheet.key(_key(rows))
-    return sheet
+    _draw_tally(page, one, _limit([one]), f"; {wording.counted(len(one.seen.requests), 'request')} traced{cells}")
+    page.space(0.1)
+    _draw_waterfall(page, rows, _which(one.seen), summary(rows))
+    page.key(_key(rows))
+    return page
 
 
 def _several(found: Sequence[Tally]) -> Sheet:
-    sheet = Sheet(finding_of_several(found))
+    numbers = [one.crossed.rpartition(" ")[0] if one.seen.range[1] else "none" for one in found]
+    counted = [f"{number} under {one.contender.label}" for number, one in zip(numbers, found, strict=True)]
+    page = Sheet(f"Crossings between event loop and thread per request: {wording.joined(counted)}")
     for one in found:
-        _draw_tally(sheet, one, _limit(found))
-    return sheet
+        _draw_tally(page, one, _limit(found))
+    return page
 
 
 # What is said
@@ -138,13 +119,6 @@ def finding(one: Tally, rows: Sequence[Step]) -> str:
         shares = [f"{'all ' * (seen.number > 1)}for {_whom(one, by_number[0][0], rows)}"]
     takes = f"{'it takes' if seen.number == 1 else 'they take'} {_share(seen.share)} of its time"
     return f"{one.crossed} in a request under {label}{often}: {', '.join(shares)}; {takes}"
-
-
-def finding_of_several(found: Sequence[Tally]) -> str:
-    """Say how often a request crosses under each run."""
-    numbers = [one.crossed.rpartition(" ")[0] if one.seen.range[1] else "none" for one in found]
-    counted = [f"{number} under {one.contender.label}" for number, one in zip(numbers, found, strict=True)]
-    return f"Crossings between event loop and thread per request: {wording.joined(counted)}"
 
 
 def summary(rows: Sequence[Step]) -> str:
@@ -180,10 +154,7 @@ def _whom(one: Tally, origin: str, rows: Sequence[Step]) -> str:
     return "signals" if origin == "signal" and one.seen.usual[origin] > 1 else plain[origin]
 
 
-def _which(one: Tally, chosen: Key) -> str:
-    seen = one.seen
-    if chosen != seen.typical():
-        return f"below: request {chosen[1]:,} of worker {chosen[0]}"
+def _which(seen: Traced) -> str:
     if len(seen.requests) == 1:
         return "the only request"
     alike = int((seen.counts.sum(axis=1) == seen.number).sum())
@@ -195,10 +166,9 @@ def _which(one: Tally, chosen: Key) -> str:
 def _explained(found: Sequence[Tally]) -> Iterator[str]:
     if any(one.seen.range[1] for one in found):
         yield _WHAT
-    numbers = [len(one.seen.requests) for one in found]
-    few, most = min(numbers), max(numbers)
     if len(found) > 1:
-        counted = wording.counted(few, "request") if few == most else f"{few:,} to {most:,} requests"
+        few, *_, most = sorted(len(one.seen.requests) for one in found)
+        counted = wording.counted(most, "request") if few == most else f"{few:,} to {most:,} requests"
         yield f"One cell: one crossing of a request. Counted in {counted} under each."
     if any(one.seen.range[0] < one.seen.range[1] for one in found):
         yield "Cells: the most frequent number. Line: from the fewest to the most."
@@ -210,26 +180,27 @@ def _explained(found: Sequence[Tally]) -> Iterator[str]:
 
 
 def _limit(found: Sequence[Tally]) -> float:
-    return max([_MIN_CELLS, *(one.seen.range[1] for one in found), *(one.predicted or 0 for one in found)]) * 1.01
+    return (
+        max([_MIN_CELLS, *(one.seen.range[1] for one in found), *(one.contender.predicted or 0 for one in found)])
+        * 1.01
+    )
 
 
-def _draw_tally(sheet: Sheet, one: Tally, limit: float, circumstances: str = "") -> None:
-    about, seen = one.contender.run.about, one.seen
-    above = lines(one.contender.heading, INNER_IN, style.HEADING_PT, one.contender.look.ink, bold=True)
-    above += lines(f"{about.path}, {about.load}{circumstances}", INNER_IN, color=style.GREY)
-    above += [Line("")] * (one.predicted is not None)  # where the words of the prediction go
-    below_in = _NAMES_IN if seen.number else 0.1
-    axes = sheet.panel(_BAR_IN, right_in=MARGIN_IN + _BESIDE_IN, above=above, below_in=below_in)
-    marks.downward(axes, _BAR_IN)
+def _draw_tally(page: Sheet, one: Tally, limit: float, circumstances: str = "") -> None:
+    about, seen, predicted = one.contender.run.about, one.seen, one.contender.predicted
+    above = one.contender.block(INNER_IN, notes=[f"{about.path}, {about.load}{circumstances}"])
+    above += [Line("")] * (predicted is not None)  # where the words of the prediction go
+    room = {"above": above, "below_in": _NAMES_IN if seen.number else 0.1}
+    axes, _ = marks.rows(page, [_BAR_IN], MARGIN_IN, MARGIN_IN + _BESIDE_IN, **room)
     axes.set_axis_off()
     axes.set_xlim(0, limit)
     _draw_cells(axes, seen)
-    if one.predicted is not None:
-        words = f"your prediction: {wording.number(one.predicted)}"
-        marks.prediction(axes, one.predicted, words, span=(-0.04, _BAR_IN + 0.05))
+    if predicted is not None:
+        words = f"your prediction: {wording.number(predicted)}"
+        marks.prediction(axes, predicted, words, span=(-0.04, _BAR_IN + 0.05))
     names = [(f"{number:,} {origin}", [{"facecolor": COLOURS[origin]}]) for origin, number in seen.usual.items()]
-    write_key(axes, names, _BAR_IN + 0.15, swatch_in=0.14)
-    write_at(axes, _figures(one), _BAR_IN / 2, size_in(axes)[0] + 0.15)
+    sheet.write_key(axes, names, _BAR_IN + 0.15, swatch_in=0.14)
+    write_at(axes, _figures(one), _BAR_IN / 2, sheet.size_in(axes)[0] + 0.15)
 
 
 def _draw_cells(axes: Axes, seen: Traced) -> None:
@@ -257,27 +228,26 @@ def _figures(one: Tally) -> list[Line]:
 # The waterfall: a row for each layer, view and crossing of one request, in the order of beginning
 
 
-def _draw_waterfall(sheet: Sheet, all_rows: Sequence[Step], which: str, total: str) -> None:
+def _draw_waterfall(page: Sheet, all_rows: Sequence[Step], which: str, total: str) -> None:
     rows = all_rows[:MAX_ROWS]
-    names_in = min(_MAX_NAME_IN, max(_indent_in(row) + width_in(row.label) for row in rows)) + 0.1
-    ends_in = _ends_in(rows)
-    costs_in = ends_in[1] + 0.06
-    heading_in = INNER_IN - costs_in - _APART_IN
-    above = [*lines(which, heading_in, color=style.GREY), *lines(total, heading_in, bold=True)]
-    high_in = _ROW_IN * len(rows)
-    axes = sheet.panel(high_in, MARGIN_IN + names_in, MARGIN_IN + costs_in, above=above, below_in=AXIS_IN)
-    marks.downward(axes, high_in)
+    names_in = min(_MAX_NAME_IN, max(_indent_in(row) + sheet.width_in(row.label) for row in rows)) + 0.1
+    crossing = any(row.crossing for row in rows)
+    right_in = (_COST_END_IN + 0.06) * crossing
+    above = [*lines(which, INNER_IN - right_in, color=style.GREY), *lines(total, INNER_IN - right_in, bold=True)]
+    room = {"above": above, "below_in": AXIS_IN}
+    heights_in = [_ROW_IN] * len(rows)
+    axes, places = marks.rows(page, heights_in, MARGIN_IN + names_in, MARGIN_IN + right_in, **room)
     scale = _set_time(axes, max(float(np.nanmax(row.times_us)) for row in all_rows))
-    _shade(axes, range(0, len(rows), 2), names_in, costs_in)
-    for place, row in enumerate(rows):
-        _draw_row(axes, row, place * _ROW_IN, scale)
-        _write_name(axes, row, (place + 0.5) * _ROW_IN, names_in)
+    _shade(axes, [top for top, _ in places[::2]], names_in, right_in)
+    for row, (top, bottom) in zip(rows, places, strict=True):
+        _draw_row(axes, row, top, scale)
+        _write_name(axes, row, (top + bottom) / 2, names_in)
         if row.crossing:
-            _write_costs(axes, _costs(row), ends_in, (place + 0.5) * _ROW_IN)
-    if any(row.crossing for row in rows):
-        _write_costs(axes, _HEADS, ends_in, -0.16)
+            _write_costs(axes, *_costs(row), (top + bottom) / 2)
+    if crossing:
+        _write_costs(axes, "there + back", "= cost, µs", -0.16)
     if len(all_rows) > MAX_ROWS:
-        sheet.write([f"and {wording.counted(len(all_rows) - MAX_ROWS, 'more row')}, not drawn"], color=style.GREY)
+        page.write([f"and {wording.counted(len(all_rows) - MAX_ROWS, 'more row')}, not drawn"], color=style.GREY)
 
 
 def _set_time(axes: Axes, last_us: float) -> float:
@@ -290,21 +260,18 @@ def _set_time(axes: Axes, last_us: float) -> float:
     return scale
 
 
-def _shade(axes: Axes, places: Sequence[int], left_in: float, right_in: float) -> None:
-    """Shade these rows, their names and costs included."""
-    left, right = -left_in / size_in(axes)[0], 1 + right_in / size_in(axes)[0]
-    tops = np.array(places) * _ROW_IN
+def _shade(axes: Axes, tops: Sequence[float], left_in: float, right_in: float) -> None:
+    left, right = -left_in / sheet.size_in(axes)[0], 1 + right_in / sheet.size_in(axes)[0]
     how = {"facecolor": "#F6F6F6", "zorder": 0, "transform": axes.get_yaxis_transform(), "clip_on": False}
-    marks.bars(axes, left, right, tops, tops + _ROW_IN, **how)
+    marks.bars(axes, left, right, tops, np.array(tops) + _ROW_IN, **how)
 
 
 def _draw_row(axes: Axes, row: Step, top: float, scale: float) -> None:
     here, caller = (style.EVENT_LOOP, style.THREAD) if row.on_loop else (style.THREAD, style.EVENT_LOOP)
     until = np.where(np.isnan(row.times_us), axes.get_xlim()[1] * scale, row.times_us)
+    pieces = [(until[:, [0, 3]], _pale(here))]
     if row.crossing:
         pieces = [(until[:, :2], _waiting(here)), (until[:, 1:3], _pale(here)), (until[:, 2:], _waiting(caller))]
-    else:
-        pieces = [(until[:, [0, 3]], _pale(here))]
     for edges, how in [*pieces, (row.solid_us, _solid(here))]:
         begin, end = edges[edges[:, 1] > edges[:, 0]].T / scale
         marks.bars(axes, begin, end, top + 0.16 * _ROW_IN, top + 0.84 * _ROW_IN, **how)
@@ -313,10 +280,10 @@ def _draw_row(axes: Axes, row: Step, top: float, scale: float) -> None:
 def _write_name(axes: Axes, row: Step, y: float, names_in: float) -> None:
     at_in = _indent_in(row) - names_in
     if row.crossing:
-        chip = (at_in - _CHIP_IN / 2 - 0.01) / size_in(axes)[0]
+        chip = (at_in - _CHIP_IN / 2 - 0.01) / sheet.size_in(axes)[0]
         colour = COLOURS.get(row.origin, COLOURS["other"])
         axes.plot(chip, y, "s", color=colour, ms=6, transform=axes.get_yaxis_transform(), clip_on=False)
-    name = fitting(row.label[::-1], -at_in - 0.08)[::-1]  # cut from the left, where modules stand
+    name = sheet.fitting(row.label[::-1], -at_in - 0.08)[::-1]  # cut from the left, where modules stand
     write_at(axes, [Line(name, color=style.INK if row.crossing else style.GREY)], y, at_in)
 
 
@@ -325,44 +292,30 @@ def _indent_in(row: Step) -> float:
 
 
 def _costs(row: Step) -> tuple[str, str]:
-    """What a crossing cost, there and back and together, in words."""
     if not np.isfinite(row.cost_us):
         return "", "not ended"
     return f"{wording.ms(row.there_us)} + {wording.ms(row.back_us)}", f"= {wording.ms(row.cost_us)}"
 
 
-def _ends_in(rows: Sequence[Step]) -> tuple[float, float]:
-    """Return where the columns of costs, there and back and together, end: in inches to the right of the waterfall."""
-    texts = [_costs(row) for row in rows if row.crossing]
-    if not texts:
-        return 0.0, 0.0
-    ways, costs = zip(_HEADS, *texts, strict=True)
-    first = _APART_IN + max(map(width_in, ways))
-    return first, first + _APART_IN + max(width_in(cost, bold=True) for cost in costs)
-
-
-def _write_costs(axes: Axes, texts: tuple[str, str], ends_in: tuple[float, float], y: float) -> None:
-    """Write both columns flush right."""
-    for text, end, bold in zip(texts, ends_in, (False, True), strict=True):
-        begin = size_in(axes)[0] + end - width_in(text, bold=bold)
-        write_at(axes, [Line(text, bold=bold)], y, begin)
+def _write_costs(axes: Axes, ways: str, cost: str, y: float) -> None:
+    for text, end_in, bold in ((ways, _WAYS_END_IN, False), (cost, _COST_END_IN, True)):
+        write_at(axes, [Line(text, bold=bold)], y, sheet.size_in(axes)[0] + end_in - sheet.width_in(text, bold=bold))
 
 
 # The patterns of bars
 
 
 def _key(rows: Sequence[Step]) -> Entries:
-    """What the patterns mean, as far as they occur."""
     on_thread, on_loop = (any(row.on_loop == loop for row in rows) for loop in (False, True))
-    entries = [("runs on a thread", _solid(style.THREAD))] * on_thread
-    entries += [("runs on the event loop", _solid(style.EVENT_LOOP))] * on_loop
-    if any(row.crossing for row in rows):
-        entries += [
-            ("waits for a thread", _waiting(style.THREAD)),
-            ("waits for the event loop", _waiting(style.EVENT_LOOP)),
-        ]
-    entries.append(("waits for what is inside it", _pale(style.THREAD if on_thread else style.EVENT_LOOP)))
-    return [(text, [how]) for text, how in entries]
+    crossing = any(row.crossing for row in rows)
+    entries = [
+        (on_thread, "runs on a thread", _solid(style.THREAD)),
+        (on_loop, "runs on the event loop", _solid(style.EVENT_LOOP)),
+        (crossing, "waits for a thread", _waiting(style.THREAD)),
+        (crossing, "waits for the event loop", _waiting(style.EVENT_LOOP)),
+        (True, "waits for what is inside it", _pale(style.THREAD if on_thread else style.EVENT_LOOP)),
+    ]
+    return [(text, [how]) for occurs, text, how in entries if occurs]
 
 
 def _solid(colour: str) -> dict[str, Any]:

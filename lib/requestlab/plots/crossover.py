@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,16 +12,17 @@ from matplotlib.axes import Axes
 from requestlab.comparison.comparison import Comparison, Ratio
 from requestlab.comparison.wording import along, circumstances_of, found
 from requestlab.errors import ConfigurationError
-from requestlab.plots import style
-from requestlab.plots.inputs import Contender, checked, first_runs, gather, small_print
-from requestlab.plots.marks import Curve, Floats, name_ticks, named_panel, number, prediction
-from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
-from requestlab.system import wording
+from requestlab.plots import inputs, style
+from requestlab.plots.inputs import Contender
+from requestlab.plots.marks import NAMES_IN, Curve, name_ticks, named_panel, number, prediction
+from requestlab.plots.sheet import Picture, Sheet
+from requestlab.system import checks, wording
+from requestlab.trace.activity import Floats
 
 Formula = Callable[[float], float]
 """Answers per second that are expected at a share of waiting, in percent."""
 
-_LEFT_IN, _RIGHT_IN, _BESIDE_IN, _MIN_IN, _PREDICTION_IN = 0.85, 3.4, 3.05, 3.6, 0.19
+_HIGH_IN, _LEFT_IN, _PREDICTION_IN = 3.6, 0.85, 0.19
 _MAX_NOTES = 4
 _MARGIN = 4.0
 
@@ -41,22 +41,22 @@ def crossover(
     which on the reader expects others to be faster. Raises ConfigurationError for anything that is not so.
     """
     by_share = _by_share(results)
-    curves = _curves(by_share, expected)
-    guess = checked(predicted, "a share of waiting in percent")
+    curves = _curves(by_share, expected or {})
+    guess = inputs.checked(predicted, "a share of waiting in percent")
     named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.middles[-1])]
 
     others = [along(curve.label, curve.judged) for curve in curves[1:]]
-    sheet = Sheet(f"Against {curves[0].label}, by the share of waiting: {wording.joined(others)}")
-    sheet.space(_PREDICTION_IN * (guess is not None))
-    axes = named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, AXIS_IN)
+    page = Sheet(f"Against {curves[0].label}, by the share of waiting: {wording.joined(others)}")
+    page.space(_PREDICTION_IN * (guess is not None))
+    axes = named_panel(page, _HIGH_IN, named, _LEFT_IN)
     _set_axes(axes, curves, guess)
     for curve in curves:
         _draw(axes, curve)
     if guess is not None:
         prediction(axes, guess, f"your prediction: faster from {guess:g} % on")
-    sheet.explain(*_explained(curves))
+    page.explain(*_explained(curves))
     told = circumstances_of({_percent(share): result for share, result in by_share.items()})
-    return sheet.picture(small_print([curve.contender for curve in curves], True), list(told.items()))
+    return page.picture(inputs.small_print([curve.contender for curve in curves], True), list(told.items()))
 
 
 # What there is to be drawn
@@ -66,13 +66,13 @@ def crossover(
 class CrossoverCurve:
     """One contender over the shares: `shares` in percent, `rounds` its answers per second in each round of each share.
 
-    `ratios` are to the baseline's, None for the baseline itself; `formula` is what was expected, or None.
+    `ratios` are to the baseline's, none for the baseline itself; `formula` is what was expected, or None.
     """
 
     contender: Contender
     shares: Floats
     rounds: Sequence[Floats]
-    ratios: Sequence[Ratio | None]
+    ratios: Sequence[Ratio]
     formula: Formula | None
 
     @property
@@ -82,8 +82,7 @@ class CrossoverCurve:
     @property
     def judged(self) -> list[tuple[str, Ratio]]:
         """The shares in words, and the ratio at each; nothing for the baseline."""
-        pairs = zip(self.shares.tolist(), self.ratios, strict=True)
-        return [(_percent(share), ratio) for share, ratio in pairs if ratio is not None]
+        return [(_percent(share), ratio) for share, ratio in zip(self.shares.tolist(), self.ratios, strict=False)]
 
     @cached_property
     def middles(self) -> Floats:
@@ -99,56 +98,45 @@ def _percent(share: float) -> str:
     return f"{share:g} %"
 
 
-def _curves(by_share: Mapping[float, Comparison], expected: Mapping[str, Formula] | None) -> list[CrossoverCurve]:
-    """Return the contenders over the shares, the baseline first."""
-    results, formulas = list(by_share.values()), dict(expected or {})
+def _curves(by_share: Mapping[float, Comparison], expected: Mapping[str, Formula]) -> list[CrossoverCurve]:
+    results = list(by_share.values())
     first, *others = labels = results[0].labels
-    for label, formula in formulas.items():
-        if label not in labels or not callable(formula):
-            raise ConfigurationError(
-                f"expected has {label!r}: {formula!r}; it maps contenders ({', '.join(labels)}) to functions of a share of "
-                "waiting in percent, which return answers per second"
-            )
-    runs = {label: run for one in results for label, run in first_runs(one).items()}
+    checks.known_names("expected", expected, labels, "contender")
+    if not all(map(callable, expected.values())):
+        raise checks.wrong("expected", expected, "functions of a share in percent that return answers per second")
+    runs = {label: run for one in results for label, run in inputs.first_runs(one).items()}
     if set(runs) != set(labels):
         raise ConfigurationError("crossover() has nothing to draw: no slice of some contender was measured")
     drawn = []
-    for contender in gather([{label: runs[label] for label in labels}], "crossover"):
+    for contender in inputs.gather([{label: runs[label] for label in labels}], "crossover"):
         label = contender.label
         rounds = [one.figures("throughput")[label].to_numpy(np.float64) for one in results]
         known = [each[np.isfinite(each) & (each > 0)] for each in rounds]
-        ratios = [one.ratio(label, first) if label in others else None for one in results]
-        drawn.append(CrossoverCurve(contender, np.array(list(by_share)), known, ratios, formulas.get(label)))
+        ratios = [one.ratio(label, first) for one in results if label in others]
+        drawn.append(CrossoverCurve(contender, np.array(list(by_share)), known, ratios, expected.get(label)))
     return drawn
 
 
 def _by_share(results: object) -> dict[float, Comparison]:
     """Return the comparisons in the order of their shares; ConfigurationError for what cannot be drawn."""
-    given = dict(results) if isinstance(results, Mapping) else {}
-    shares = [share for share in given if isinstance(share, numbers.Real) and not isinstance(share, bool)]
-    known = all(isinstance(one, Comparison) for one in given.values()) and all(
-        0 <= float(share) <= 100 for share in shares
+    if not isinstance(results, Mapping):
+        raise checks.wrong("crossover(results)", results, "a mapping such as {0: result, 90: another}")
+    _, given = inputs.several(
+        [results], Comparison, "crossover() takes a mapping of shares to comparisons of compare()"
     )
-    if not given or not known or len(shares) < len(given):
-        raise ConfigurationError(
-            "crossover() takes a mapping of shares of waiting, in percent, to comparisons of compare(), such as "
-            f"{{0: result, 90: another}}, not {results!r}"
-        )
-    if len({one.labels for one in given.values()}) > 1:
-        raise ConfigurationError("crossover() takes comparisons of the same contenders; these differ")
-    if len(next(iter(given.values())).labels) == 1:
-        raise ConfigurationError("crossover() needs two contenders; these comparisons have one")
-    return {float(share): given[share] for share in sorted(given)}
+    shares = [checks.number("a share of waiting", share, 0, 100) for share in results]
+    if len({one.labels for one in given}) > 1 or len(given[0].labels) == 1:
+        raise ConfigurationError("crossover() takes comparisons of the same contenders, two at least")
+    return dict(sorted(zip(shares, given, strict=True), key=lambda pair: pair[0]))
 
 
 # In words
 
 
 def _named(curve: CrossoverCurve) -> Curve:
-    """Return what stands beside a curve: its ratios, and how many requests it can have in hand."""
     contender, end = curve.contender, (float(curve.shares[-1]), float(curve.middles[-1]))
     ratios = [f"{share}: {found(ratio)}" for share, ratio in curve.judged if ratio.interval.known]
-    block = contender.block(_BESIDE_IN, ratios, [contender.circumstances[-1]], f"{contender.look.glyph} {curve.label}")
+    block = contender.block(NAMES_IN, ratios, [contender.circumstances[-1]], f"{contender.look.glyph} {curve.label}")
     return Curve(block, contender.look.colour, lambda height: end)
 
 
@@ -172,9 +160,7 @@ def _set_axes(axes: Axes, curves: Sequence[CrossoverCurve], guess: float | None)
     axes.set_xlim(min(ends) - _MARGIN, max(ends) + _MARGIN)
     name_ticks(axes, shares.tolist(), [_percent(share) for share in shares])
     axes.set_xlabel("share of waiting in a request; the rest is computing", labelpad=3)
-    every = np.concatenate(
-        [*(each for curve in curves for each in curve.rounds), *(c.expected(shares) for c in curves)]
-    )
+    every = np.concatenate([part for curve in curves for part in (*curve.rounds, curve.expected(shares))])
     axes.set_yscale("log")
     axes.set_ylim(float(every.min()) / 1.35, float(every.max()) * 1.35)
     number(axes.yaxis)

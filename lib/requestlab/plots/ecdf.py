@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from requestlab.measurement.validity import LATE_MS
 from requestlab.plots import inputs, style
 from requestlab.plots.inputs import PERCENTILES, Contender, Guess, Predicted, Runs
-from requestlab.plots.marks import Curve, Floats, named_panel, number, prediction
-from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
+from requestlab.plots.marks import NAMES_IN, Curve, named_panel, number, prediction
+from requestlab.plots.sheet import Picture, Sheet
 from requestlab.system import checks, wording
-from requestlab.trace.activity import evenly
+from requestlab.trace.activity import Floats, evenly
 
-_LEFT_IN, _RIGHT_IN, _BESIDE_IN, _MIN_IN, _PREDICTION_IN = 1.08, 3.27, 2.95, 3.6, 0.19
+_HIGH_IN, _LEFT_IN, _PREDICTION_IN = 3.6, 1.08, 0.19
 _TOP = 103.0
 _MAX_POINTS = 4000
 
@@ -36,53 +36,46 @@ def ecdf(*runs: Runs, predicted: Predicted = None, finds: int = 50) -> Picture:
     only where at least `validity.TAIL` requests lie beyond. `predicted` is the median in ms that the reader expects, for all
     runs or by label; `finds` is the percentile that the title tells of, 1 to 99.
     """
-    contenders = inputs.gather(runs, "ecdf")
-    expected = inputs.predictions(predicted, contenders, "a median in ms", positive=True)
-    guesses = inputs.guesses(contenders, expected)
+    contenders = inputs.gather(runs, "ecdf", predicted=predicted, what="a median in ms", positive=True)
+    guesses = inputs.guesses(contenders)
     ranked = sorted(contenders, key=lambda one: one.percentile(50) if one.marked else np.inf)
 
-    sheet = Sheet(finding(contenders, checks.whole("finds", finds, 1, 99)))
-    sheet.space(_PREDICTION_IN * len(guesses))
-    axes = named_panel(sheet, _MIN_IN, [_named(one) for one in ranked], _LEFT_IN, _RIGHT_IN, AXIS_IN)
+    page = Sheet(finding(contenders, checks.whole("finds", finds, 1, 99)))
+    page.space(_PREDICTION_IN * len(guesses))
+    axes = named_panel(page, _HIGH_IN, [_named(one) for one in ranked], _LEFT_IN)
     _set_axes(axes, contenders, guesses)
     for contender in contenders:
         _draw_curve(axes, contender)
     for i, guess in enumerate(guesses):
         words = f"{guess.text}: half within {wording.number(guess.value)} ms"
         prediction(axes, guess.value, words, cross=50, color=guess.colour, above_in=i * _PREDICTION_IN)
-    sheet.explain(_ONCE if len(contenders) > 1 else "")
-    return sheet.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
+    page.explain(_ONCE if len(contenders) > 1 else "")
+    return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
 
 def finding(contenders: Sequence[Contender], percent: int = 50) -> str:
     """Say what so many percent of the requests of each run stayed below, and which run has no answers."""
-    found = [
-        f"{wording.ms(one.percentile(percent))} ms under {one.label}{one.failures}" for one in contenders if one.marked
-    ]
-    silent = [f"no request was answered under {one.label}{one.failures}" for one in contenders if not one.marked]
+    under = {one: f"under {one.label}{one.failures}" for one in contenders}
+    found = [f"{wording.ms(one.percentile(percent))} ms {under[one]}" for one in contenders if one.marked]
     which = "answered requests" if any(one.failures for one in contenders) else "requests"
     part = "half" if percent == 50 else f"{percent} %"
     said = [f"{part} of the {which} took less than {wording.joined(found)}"] if found else []
-    told = "; ".join([*said, *silent])
+    told = "; ".join([*said, *(f"no request was answered {under[one]}" for one in contenders if not one.marked)])
     return told[0].upper() + told[1:]
 
 
 def _named(contender: Contender) -> Curve:
-    """Return what stands beside a curve: its percentiles, what speaks against it, and what was asked for."""
-    run, block = contender.run, contender.block(_BESIDE_IN, _percentiles(contender), _notes(contender))
+    """Return what stands beside a curve, tied to a point on its steps, unlike a percentile between two of them."""
+    block = contender.block(NAMES_IN, _percentiles(contender), _notes(contender))
 
     def at(height: float) -> tuple[float, float] | None:
         share = float(np.clip(height * _TOP, 1, 100))
-        # a point on the steps, unlike a percentile between two
-        return (
-            (float(np.percentile(run.response_ms, share, method="inverted_cdf")), share) if contender.marked else None
-        )
+        return (contender.percentile(share, method="inverted_cdf"), share) if contender.marked else None
 
     return Curve(block, contender.look.colour, at)
 
 
 def _percentiles(contender: Contender) -> list[str]:
-    """Return the percentiles in words; those of an open loop twice, as response and as service time."""
     if not contender.marked:
         return ["no request was answered"]
     response, service = (
@@ -104,12 +97,11 @@ def _notes(contender: Contender) -> Iterator[str]:
 
 
 def _is_open(contender: Contender) -> bool:
-    """Whether its load was an open loop: only there, a request may be sent later than it was planned."""
+    """Return whether its load was an open loop: only there, a request may be sent later than it was planned."""
     return contender.run.about.rate is not None
 
 
 def _set_axes(axes: Axes, contenders: Sequence[Contender], guesses: Sequence[Guess]) -> None:
-    """Set limits, ticks and labels so that every curve and prediction has its place."""
     service = [one.run.service_ms for one in contenders if _is_open(one)]
     values = np.concatenate([*(one.run.response_ms for one in contenders), *service, [one.value for one in guesses]])
     low, high = (float(values.min()), float(values.max())) if values.size else (1.0, 100.0)
@@ -127,10 +119,6 @@ def _set_axes(axes: Axes, contenders: Sequence[Contender], guesses: Sequence[Gue
 
 
 def _draw_curve(axes: Axes, contender: Contender) -> None:
-    """Draw one curve with steps, and its markers where it crosses the percentiles that mean something.
-
-    For an open loop, the service time is drawn too, thin and dotted.
-    """
     if not contender.marked:
         return
     look = contender.look

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,16 +24,19 @@ Runs = Run | Mapping[str, Run]
 Predicted = float | Mapping[str, float | None] | None
 """A reader's prediction: for all runs, for each label, or none."""
 
+Kind = TypeVar("Kind")
+
 PERCENTILES = (50, 95, 99)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One run in a figure."""
+    """One run in a figure, and what the reader predicted of it."""
 
     label: str
     run: Run
     look: SeriesStyle
+    predicted: float | None = None
 
     @property
     def heading(self) -> str:
@@ -58,9 +61,9 @@ class Contender:
         count = self.run.response_ms.size
         return [q for q in PERCENTILES if count and (q == 50 or count * (100 - q) >= 100 * TAIL)]
 
-    def percentile(self, q: float) -> float:
-        """Return a percentile of the response time in ms, as the run's summary has it."""
-        return float(np.percentile(self.run.response_ms, q))
+    def percentile(self, q: float, method: Any = "linear") -> float:
+        """Return a percentile of the response time in ms, as the summary has it, or by another method of NumPy."""
+        return float(np.percentile(self.run.response_ms, q, method=method))
 
     def block(
         self, most_in: float, said: Iterable[str] = (), notes: Iterable[str] = (), heading: str = ""
@@ -73,28 +76,46 @@ class Contender:
         ]
 
 
-def gather(runs: Sequence[Runs], figure: str, most: int | None = None) -> list[Contender]:
-    """Return the contenders of a figure called `figure`; ConfigurationError for anything that is not a run."""
-    mapping = runs[0] if len(runs) == 1 and isinstance(runs[0], Mapping) else None
-    given: list[Any] = list(runs if mapping is None else mapping.values())
-    wrong = [repr(run) for run in given if not isinstance(run, Run)]
-    if wrong or not given:
-        what = wrong[0] if wrong else "nothing"
-        raise ConfigurationError(f"{figure}() takes runs of measure(), or one mapping of labels to runs, not {what}")
+def several(given: Sequence[Any], kind: type[Kind], expected: str) -> tuple[list[str], list[Kind]]:
+    """Return things of a kind that came one by one or in one mapping, and their labels, empty for those that came one by one.
+
+    ConfigurationError, saying what was `expected`, for anything else, and for nothing.
+    """
+    mapping = given[0] if len(given) == 1 and isinstance(given[0], Mapping) else None
+    found: list[Any] = list(given if mapping is None else mapping.values())
+    wrong = [repr(one) for one in found if not isinstance(one, kind)]
+    if wrong or not found:
+        raise ConfigurationError(f"{expected}, not {[*wrong, 'nothing'][0]}")
+    return [] if mapping is None else list(map(str, mapping)), found
+
+
+def gather(
+    runs: Sequence[Runs],
+    figure: str,
+    most: int | None = None,
+    *,
+    predicted: Predicted = None,
+    what: str = "",
+    positive: bool = False,
+) -> list[Contender]:
+    """Return the contenders of a figure called `figure`, with what was `predicted` of each; ConfigurationError for what is no run.
+
+    `what` should have been predicted, `positive` or 0 as well.
+    """
+    labels, given = several(runs, Run, f"{figure}() takes runs of measure(), or one mapping of labels to runs")
     if most is not None and len(given) > most:
         raise ConfigurationError(f"{figure}() shows at most {most} runs side by side, not {len(given)}")
-    labels = _told_apart([run.label for run in given] if mapping is None else list(map(str, mapping)), given)
+    labels = _told_apart(labels or [run.label for run in given], given)
+    guesses = predicted_for(predicted, labels, what, positive=positive)
     named = [run.about.configuration.name if run.about.configuration else run.label for run in given]
     faces = looks(list(zip(named, [run.label for run in given], strict=True)))
-    return [Contender(*parts) for parts in zip(labels, given, faces, strict=True)]
+    return [Contender(*parts) for parts in zip(labels, given, faces, guesses.values(), strict=True)]
 
 
 def _told_apart(labels: Sequence[str], runs: Sequence[Run]) -> list[str]:
     """Add the path to labels that occur twice, and a number to those that are still alike."""
-    longer = [
-        label if labels.count(label) == 1 else f"{label}, {run.about.path}"
-        for label, run in zip(labels, runs, strict=True)
-    ]
+    pairs = zip(labels, runs, strict=True)
+    longer = [label if labels.count(label) == 1 else f"{label}, {run.about.path}" for label, run in pairs]
     seen = [longer[: i + 1].count(label) for i, label in enumerate(longer)]
     return [label if times == 1 else f"{label} #{times}" for label, times in zip(longer, seen, strict=True)]
 
@@ -121,9 +142,9 @@ class Guess:
 def predicted_for(
     predicted: Predicted, names: Sequence[str], what: str, *, noun: str = "run", positive: bool = False
 ) -> dict[str, float | None]:
-    """Return a prediction for each name, None where there is none: the one check of what a reader predicted.
+    """Return a prediction for each name of a `noun`, None where there is none.
 
-    `what` was expected, `positive` or 0 as well, and a name is that of a `noun`; ConfigurationError for anything else.
+    `what` was expected, `positive` or 0 as well; ConfigurationError for anything else.
     """
     given = predicted if isinstance(predicted, Mapping) else dict.fromkeys(names, predicted)
     checks.known_names("predicted", given, names, noun)
@@ -137,30 +158,25 @@ def checked(value: object, what: str, positive: bool = False) -> float | None:
     return None if value is None else checks.number("predicted", value, **bounds, kind=what, also="or None")
 
 
-def predictions(
-    predicted: Predicted, contenders: Sequence[Contender], what: str, positive: bool = False
-) -> list[float | None]:
-    """Return one prediction for each contender, None where there is none."""
-    labels = [contender.label for contender in contenders]
-    return list(predicted_for(predicted, labels, what, positive=positive).values())
-
-
-def guesses(contenders: Sequence[Contender], expected: Sequence[float | None]) -> list[Guess]:
+def guesses(contenders: Sequence[Contender]) -> list[Guess]:
     """Return the predictions to be drawn in one panel: a single one for all runs where they are alike."""
-    pairs = [(one, value) for one, value in zip(contenders, expected, strict=True) if value is not None]
-    if pairs and len(set(expected)) == 1:
-        return [Guess("your prediction", pairs[0][1], style.INK)]
-    return [Guess(f"your prediction for {one.label}", value, one.look.ink) for one, value in pairs]
+    found = [
+        Guess(f"your prediction for {one.label}", one.predicted, one.look.ink)
+        for one in contenders
+        if one.predicted is not None
+    ]
+    if len(found) == len(contenders) and len({guess.value for guess in found}) == 1:
+        return [Guess("your prediction", found[0].value, style.INK)]
+    return found
 
 
 # The small print, and what it has no room for
 
 
 def small_print(contenders: Sequence[Contender], circumstances: bool = False, asked: str = "") -> list[str]:
-    """Return the two lines of the small print: machine and versions; capacity and loads.
+    """Return the two texts of the small print: machine and versions; capacity and loads, in other words if they are `asked` so.
 
-    The second line is left out where the figure states the `circumstances` beside each run. `asked` are the loads in other words
-    than those of the runs.
+    The second is left out where the figure states the `circumstances` beside each run.
     """
     about = {contender.label: contender.run.about for contender in contenders}
     machines = list(dict.fromkeys(one.machine.caption for one in about.values()))
@@ -177,11 +193,9 @@ def details(contenders: Iterable[Contender]) -> list[tuple[str, str]]:
     return [(contender.label, "; ".join(_measured(contender.run))) for contender in contenders]
 
 
-def _measured(run: Run) -> list[str]:
+def _measured(run: Run) -> Iterator[str]:
     about, total = run.about, wording.counted(len(run.requests), "request")
-    return [
-        f"{total} over {wording.counted(run.connections, 'connection')}",
-        f"{about.seconds:g} s after {about.warmup:g} s of warm-up, seed {about.seed}",
-        f"asked: {about.asked}; capacity: {about.at_once}; {about.served_by}",
-        *run.summary["reasons"],
-    ]
+    yield f"{total} over {wording.counted(run.connections, 'connection')}"
+    yield f"{about.seconds:g} s after {about.warmup:g} s of warm-up, seed {about.seed}"
+    yield f"asked: {about.asked}; capacity: {about.at_once}; {about.served_by}"
+    yield from run.summary["reasons"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from matplotlib.patches import Polygon
 from requestlab.measurement import lag as told
 from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Culprit, HeldUp, LagFinding, Loop, lateness
 from requestlab.measurement.threads import one_span
-from requestlab.plots import style
-from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
-from requestlab.plots.marks import Floats, Labels, Level, clock, name_levels, prediction
+from requestlab.plots import inputs, style
+from requestlab.plots.inputs import Contender, Predicted, Runs
+from requestlab.plots.marks import Labels, Level, clock, name_levels
 from requestlab.plots.sheet import INNER_IN, MARGIN_IN, TICKS_IN, Line, Picture, Sheet, height_in, lines, write_above
 from requestlab.system import wording
+from requestlab.trace.activity import Floats
 from requestlab.worker.heartbeat import EVERY_NS
 
 MAX_RUNS = 3
@@ -33,8 +34,6 @@ _ROOM_ABOVE_IN, _MARGIN = 0.42, 0.02
 _BOTTOM_MS = 0.8 * LOWEST_MS
 _MAX_DOTS, _MAX_AVOIDED = 3000, 40
 _LIMIT: dict[str, Any] = {"color": "#9A3324", "linewidth": 1.0, "linestyle": (0, (6, 2)), "zorder": 1.5}
-
-
 _FACES: dict[str, dict[str, Any]] = {
     "blocking code": {"facecolor": style.EVENT_LOOP, "alpha": 0.75},
     "blocking call": {"facecolor": "#FBE6BD", "edgecolor": style.EVENT_LOOP, "hatch": "/////"},
@@ -51,7 +50,6 @@ class Row:
     contender: Contender
     loop: Loop
     heading: Sequence[Line]
-    predicted: float | None
     span_ms: float
     last: bool
 
@@ -69,20 +67,15 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     time: each tick of the heartbeat, those missed in a block included, stands for the time until the next one was due. A
     loop has a problem by the limits of Clinic.js Doctor: a median of 10 ms, or a maximum of 100 ms.
     """
-    contenders = gather(runs, "lag", MAX_RUNS)
-    expected = predictions(predicted, contenders, "a lateness in ms")
+    contenders = inputs.gather(runs, "lag", MAX_RUNS, predicted=predicted, what="a lateness in ms")
     findings = [told.finding(one.run, one.label) for one in contenders]
     spans = one_span([told.span_ms(one.run) for one in contenders])
-    rows = [
-        row
-        for parts in zip(contenders, findings, expected, spans, strict=True)
-        for row in _rows(*parts, len(contenders))
-    ]
-    sheet = Sheet(told.of_lag(findings))
-    sheet.write([told.advice(findings)])
-    _draw(sheet, rows)
-    sheet.explain(_explanation(findings), " ".join(_missing(contenders, findings, rows)))
-    return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
+    each = [_rows(*parts, len(contenders)) for parts in zip(contenders, findings, spans, strict=True)]
+    page = Sheet(told.of_lag(findings))
+    page.write([told.advice(findings)])
+    _draw(page, [row for rows in each for row in rows])
+    page.explain(_explanation(findings), " ".join(map(_missing, contenders, findings, each)).strip())
+    return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
 
 def _explanation(findings: Sequence[LagFinding]) -> str:
@@ -99,21 +92,20 @@ def _explanation(findings: Sequence[LagFinding]) -> str:
     )
 
 
-def _missing(contenders: Sequence[Contender], findings: Sequence[LagFinding], rows: Sequence[Row]) -> Iterator[str]:
-    for contender, one in zip(contenders, findings, strict=True):
-        hidden = len(one.loops) - sum(row.contender is contender for row in rows)
-        lost = contender.run.trace.lost
-        if hidden:
-            yield f"Of {one.label}, {hidden} more event loops that were less late are not drawn."
-        if lost:
-            yield f"Of {one.label}, {lost:,} rows of the probe were lost: its ring was full."
+def _missing(contender: Contender, found: LagFinding, rows: Sequence[Row]) -> str:
+    hidden, lost = len(found.loops) - len(rows), contender.run.trace.lost
+    said = [
+        f"Of {found.label}, {hidden} more event loops that were less late are not drawn." * bool(hidden),
+        f"Of {found.label}, {lost:,} rows of the probe were lost: its ring was full." * bool(lost),
+    ]
+    return " ".join(filter(None, said))
 
 
 # Rows and panels
 
 
-def _rows(contender: Contender, found: LagFinding, expected: float | None, span: float, runs: int) -> list[Row]:
-    """Return the loops of a run that are drawn, those that were latest, in the order of the workers."""
+def _rows(contender: Contender, found: LagFinding, span: float, runs: int) -> list[Row]:
+    """Return the latest loops of a run, in the order of the workers."""
     latest = sorted(found.loops, key=lambda loop: -loop.max_ms)[: MAX_ROWS // runs]
     shown = [loop for loop in found.loops if loop in latest]
     rows = []
@@ -121,27 +113,23 @@ def _rows(contender: Contender, found: LagFinding, expected: float | None, span:
         said = f"{loop.name}: {told.verdict(loop)}" if len(found.loops) > 1 else told.verdict(loop)
         above = contender.block(INNER_IN, notes=[contender.run.about.asked]) if loop is shown[0] else []
         heading = [*above, *lines(said[0].upper() + said[1:], INNER_IN, bold=True)]
-        rows.append(Row(contender, loop, heading, expected, span, loop is shown[-1]))
+        rows.append(Row(contender, loop, heading, span, loop is shown[-1]))
     return rows
 
 
-def _draw(sheet: Sheet, rows: Sequence[Row]) -> None:
-    """Draw a row of two panels for each loop: its lateness over time, and sorted."""
+def _draw(page: Sheet, rows: Sequence[Row]) -> None:
     panel_in = _PANELS_IN[min(len(rows), len(_PANELS_IN)) - 1]
     columns = [(_LEFT_IN, _TIME_IN), (_LEFT_IN + _TIME_IN + _APART_IN, _SORTED_IN)]
-    seen = [
-        value
-        for row in rows
-        for value in (row.loop.max_ms, row.predicted or 0.0, *(block.ms for block in row.loop.blocks))
-    ]
+    blocks = [block.ms for row in rows for block in row.loop.blocks]
+    peak_ms = max(MAXIMUM_LIMIT_MS, *blocks, *(max(row.loop.max_ms, row.contender.predicted or 0.0) for row in rows))
     for row in rows:
         below_in = _AXIS_IN if row is rows[-1] else TICKS_IN if row.last else 0.0
-        over_time, in_order = sheet.panels(panel_in, columns, above_in=height_in(row.heading), below_in=below_in)
+        over_time, in_order = page.panels(panel_in, columns, above_in=height_in(row.heading), below_in=below_in)
         write_above(over_time, row.heading, _LEFT_IN - MARGIN_IN)
         over_time.set_xlim(-_MARGIN * row.span_ms, (1 + _MARGIN) * row.span_ms)
         in_order.set_xlim(0, 104)
         for axes in (over_time, in_order):
-            _set_lateness(axes, max(MAXIMUM_LIMIT_MS, *seen), panel_in)
+            _set_lateness(axes, peak_ms, panel_in)
             axes.tick_params(labelbottom=row.last)
         clock(over_time, named=row is rows[-1])
         over_time.set_ylabel("how late, in ms (log.)" if panel_in > 1.6 else "ms late (log.)", labelpad=2)
@@ -165,7 +153,6 @@ def _set_lateness(axes: Axes, peak_ms: float, panel_in: float) -> None:
 
 
 def _draw_time(axes: Axes, row: Row, most_labels: int) -> None:
-    """Draw each tick, the blocks with their culprits, the limits and the reader's prediction."""
     loop, labels = row.loop, Labels(axes)
     _draw_levels(axes, row, labels)
     for block in loop.blocks:
@@ -187,7 +174,6 @@ def _draw_time(axes: Axes, row: Row, most_labels: int) -> None:
 
 
 def _label(culprit: Culprit) -> str:
-    """Return what stands beside the longest block of a culprit: its place, its cause and its length."""
     often = f"{wording.often(len(culprit.blocks))}, up to " if len(culprit.blocks) > 1 else ""
     place, length = told.place_of(culprit), f"{often}{lateness(culprit.longest.ms)}"
     return f"{place}\n{culprit.cause}: {length}" if place else f"{culprit.cause}:\n{length}"
@@ -204,15 +190,13 @@ def _draw_block(axes: Axes, block: HeldUp) -> None:
 
 
 def _draw_levels(axes: Axes, row: Row, labels: Labels) -> None:
-    """Draw the limits, the idle floor and the prediction."""
     for limit in (MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS):
         axes.axhline(limit, **_LIMIT)
         labels.avoid_level(limit)
     if np.isfinite(row.loop.floor_ms):
         axes.axhline(max(row.loop.floor_ms, LOWEST_MS), color=style.NOBODY, linewidth=0.8, zorder=0.5)
-    if row.predicted is not None:
-        prediction(axes, max(row.predicted, LOWEST_MS), axis="y")
-        labels.avoid_level(max(row.predicted, LOWEST_MS))
+    if row.contender.predicted is not None:
+        labels.predict(max(row.contender.predicted, LOWEST_MS))
 
 
 def _draw_sorted(axes: Axes, row: Row) -> None:
@@ -233,14 +217,18 @@ def _draw_sorted(axes: Axes, row: Row) -> None:
 
 
 def _name_levels(axes: Axes, row: Row) -> None:
-    """Write to the right of the axes which line is which."""
     levels = [
         Level(MAXIMUM_LIMIT_MS, f"limit of the maximum: {MAXIMUM_LIMIT_MS:g} ms", _LIMIT["color"]),
         Level(MEDIAN_LIMIT_MS, f"limit of the median: {MEDIAN_LIMIT_MS:g} ms", _LIMIT["color"]),
         Level(max(row.loop.floor_ms, LOWEST_MS), f"idle floor: {lateness(row.loop.floor_ms)}", style.GREY),
     ]
-    if row.predicted is not None:
-        levels.append(Level(max(row.predicted, LOWEST_MS), f"your prediction: {wording.number(row.predicted)} ms"))
+    if row.contender.predicted is not None:
+        levels.append(
+            Level(
+                max(row.contender.predicted, LOWEST_MS),
+                f"your prediction: {wording.number(row.contender.predicted)} ms",
+            )
+        )
     name_levels(axes, levels, INNER_IN, 0.15)
 
 

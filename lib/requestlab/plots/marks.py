@@ -2,14 +2,15 @@
 
 Rows and lanes lie in axes whose y is in inches downward (`downward`): `bars` fills stretches of a lane, `estimate` is a row with
 a point and an interval. Curves are named at their ends: by blocks of text (`named_panel`) or by single lines (`name_levels`),
-tied to what they name. `Labels` places what stands inside a panel. A reader's prediction is a dashed line (`prediction`).
+tied to what they name. `Labels` places what stands inside a panel. A dashed line is a reader's `prediction`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,16 +18,22 @@ from matplotlib.axis import Axis
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
 
 from requestlab.comparison.intervals import Interval
 from requestlab.plots import sheet, style
-from requestlab.plots.sheet import POINTS_PER_INCH, Line, Sheet, size_in, width_in
+from requestlab.plots.sheet import AXIS_IN, POINTS_PER_INCH, Line, Sheet, size_in, width_in
 from requestlab.plots.style import SeriesStyle
+from requestlab.trace.activity import Booleans, Floats
 
-Floats = NDArray[np.float64]
+Ends = Sequence[tuple[float, float]]
+
+RIGHT_IN, NAMES_IN = 3.4, 3.05
+"""The room to the right of a panel of curves, and how wide the names there are."""
 
 _MIDDLE_IN = 0.16  # from the top of a block of text to the middle of its first line
+_LANES_APART_IN = 0.155
 _AWAY_PT, _LINE = 4.0, 1.25
 _AWAYS_PT = range(4, 46, 2)
 _LOW, _OTHER_SIDE, _ON_A_LINE, _ON_A_LABEL = 3, 12, 8, 1000
@@ -86,6 +93,17 @@ def name_ticks(axes: Axes, at: Sequence[float], texts: Sequence[str]) -> None:
 # Rows and lanes
 
 
+def rows(page: Sheet, heights_in: Sequence[float], left_in: float, right_in: float, **room: Any) -> tuple[Axes, Ends]:
+    """Return a new panel of rows with these heights, and where each begins and ends, in inches from the top.
+
+    `room` is what `Sheet.panel` takes besides.
+    """
+    ends = np.cumsum([0.0, *heights_in]).tolist()
+    axes = page.panel(ends[-1], left_in, right_in, **room)
+    downward(axes, ends[-1])
+    return axes, list(pairwise(ends))
+
+
 def bars(
     axes: Axes, begin: ArrayLike, end: ArrayLike, top: ArrayLike, bottom: ArrayLike, **how: Any
 ) -> PathPatch | None:
@@ -96,9 +114,7 @@ def bars(
     left, right, upper, lower = np.broadcast_arrays(*np.atleast_1d(begin, end, top, bottom))
     if not left.size:
         return None
-    corners = np.stack(
-        [np.column_stack(pair) for pair in ((left, upper), (right, upper), (right, lower), (left, lower))], 1
-    )
+    corners = np.stack([left, upper, right, upper, right, lower, left, lower], axis=1).reshape(-1, 4, 2)
     filled = PathPatch(Path.make_compound_path_from_polys(corners), **{"linewidth": 0} | how)
     axes.add_artist(filled)  # add_patch would work out limits, bar by bar
     return filled
@@ -126,20 +142,17 @@ def estimate(
     if empty.any():
         axes.plot(each[empty], rows[empty], "o", markerfacecolor="none", markeredgewidth=0.7, **dots)
     if found.known:
-        _draw_interval(axes, found, y, look.colour, 0.45 if doubtful else 1.0)
+        low, high = axes.get_xlim()
+        axes.plot(
+            [found.low, found.high], [y, y], color=look.colour, linewidth=3.2, alpha=0.45 if doubtful else 1, zorder=3
+        )
+        for bound, sign in ((found.low, "<"), (found.high, ">")):  # an arrow, where it goes on beyond the axis
+            beyond = not low <= bound <= high
+            cap: dict[str, Any] = {"color": look.colour, "ms": 6, "markeredgewidth": 2, "zorder": 3, "clip_on": False}
+            axes.plot([np.clip(bound, low, high)], [y], sign if beyond else "|", **cap)
     if len(each):
         inside = {"markerfacecolor": "white"} if doubtful or not found.known else {}
         axes.plot([found.value], [y], **look.markers | {"ms": 6.5, "zorder": 4} | inside)
-
-
-def _draw_interval(axes: Axes, found: Interval, y: float, colour: str, alpha: float) -> None:
-    """Draw an interval between two caps; where it goes on beyond the axis, an arrow says so."""
-    low, high = axes.get_xlim()
-    shown = (max(found.low, low), min(found.high, high))
-    axes.plot(shown, (y, y), color=colour, linewidth=3.2, alpha=alpha, zorder=3)
-    for at, beyond, arrow in zip(shown, (found.low < low, found.high > high), "<>", strict=True):
-        cap: dict[str, Any] = {"color": colour, "ms": 6, "markeredgewidth": 2, "zorder": 3, "clip_on": not beyond}
-        axes.plot([at], [y], arrow if beyond else "|", **cap)
 
 
 def clock(axes: Axes, *, named: bool = True) -> None:
@@ -152,19 +165,22 @@ def clock(axes: Axes, *, named: bool = True) -> None:
         axes.set_xlabel(label if fits else label.removesuffix(" was planned"), labelpad=2)
 
 
-def name_lanes(axes: Axes, names: Iterable[tuple[float, str]], *, bold: bool = False, apart_in: float = 0.155) -> None:
+def name_lanes(axes: Axes, names: Iterable[tuple[float, str]], *, bold: bool = False) -> None:
     """Write names to the left of lanes whose y is in inches, from the top downward; leave out what would touch one above."""
+    how: dict[str, Any] = Line("", bold=bold).font | {"ha": "right", "va": "center", "linespacing": 1.25}
     lowest = -np.inf
     for y, text in names:
-        if text and y - lowest >= apart_in:
+        if text and y - lowest >= _LANES_APART_IN:
             lowest = y
-            how: dict[str, Any] = Line(text, bold=bold).font | {"ha": "right", "va": "center", "linespacing": 1.25}
-            axes.annotate(
-                text, (0, y), (-5, 0), ("axes fraction", "data"), "offset points", annotation_clip=False, **how
-            )
+            where = ("axes fraction", "data")
+            axes.annotate(text, (0, y), (-5, 0), where, "offset points", annotation_clip=False, **how)
 
 
 # A reader's prediction
+
+
+PREDICTED: dict[str, Any] = {"linestyle": style.DASHED, "linewidth": 1.3}
+"""How a line of a reader's prediction is drawn."""
 
 
 def prediction(
@@ -176,21 +192,15 @@ def prediction(
     cross: float | None = None,
     color: str = style.INK,
     above_in: float = 0.0,
-    axis: Literal["x", "y"] = "x",
 ) -> None:
-    """Draw a prediction of a value of x, or of y, as a dashed line.
+    """Draw a prediction of a value of x as a dashed line, with `words` above it, `above_in` inches up, within the panel.
 
-    The line goes from end to end of the axes, or over a `span` of the other axis (the first end is the upper one); `cross` marks a
-    place on it. For a value of x, `words` stand above the line, `above_in` inches up, and within the panel.
+    The line goes from end to end, or over a `span` of y (the first end is the upper one); `cross` marks a place on it.
     """
-    line: dict[str, Any] = {"color": color, "linestyle": style.DASHED, "linewidth": 1.3}
-    if axis == "y":
-        axes.axhline(value, **line, zorder=3)
-        return
     if span is None:
-        axes.axvline(value, **line, zorder=1.5)
+        axes.axvline(value, color=color, zorder=1.5, **PREDICTED)
     else:
-        axes.plot([value] * 2, span, **line, zorder=5, clip_on=False)
+        axes.plot([value] * 2, span, color=color, zorder=5, clip_on=False, **PREDICTED)
     if cross is not None:
         axes.plot([value], [cross], "x", color=color, ms=7, markeredgewidth=1.8, zorder=5)
     if words:
@@ -214,17 +224,8 @@ def spread(wanted: Sequence[float] | Floats, apart: float, lowest: float, highes
     if not len(wanted):
         return []
     steps = apart * np.arange(len(wanted))
-    pools: list[tuple[float, int]] = []
-    for value in (np.asarray(wanted) - steps).tolist():
-        pool = (value, 1)
-        while pools and pools[-1][0] >= pool[0]:
-            before = pools.pop()
-            size = before[1] + pool[1]
-            pool = ((before[0] * before[1] + pool[0] * pool[1]) / size, size)
-        pools.append(pool)
-    level = np.repeat([value for value, _ in pools], [size for _, size in pools])
-    placed = np.clip(level, lowest, max(lowest, highest - steps[-1])) + steps
-    return [float(place) for place in placed]
+    level = isotonic_regression(np.asarray(wanted) - steps).x
+    return [float(place) for place in np.clip(level, lowest, max(lowest, highest - steps[-1])) + steps]
 
 
 def tie(axes: Axes, at: tuple[float, float], height: float, colour: str) -> None:
@@ -247,12 +248,13 @@ class Curve:
 
 
 def named_panel(
-    page: Sheet, least_in: float, curves: Sequence[Curve], left_in: float, right_in: float, below_in: float
+    page: Sheet, least_in: float, curves: Sequence[Curve], left_in: float, below_in: float = AXIS_IN
 ) -> Axes:
     """Return a new panel with the blocks of its curves, evenly spread, to its right: so high that there is room for them."""
-    high_in = max(least_in, sum(sheet.height_in(curve.block) for curve in curves))
-    axes = page.panel(high_in, left_in, right_in, below_in=below_in)
-    gap_in = (high_in - sum(sheet.height_in(curve.block) for curve in curves)) / (len(curves) + 1)
+    blocks_in = sum(sheet.height_in(curve.block) for curve in curves)
+    high_in = max(least_in, blocks_in)
+    axes = page.panel(high_in, left_in, RIGHT_IN, below_in=below_in)
+    gap_in = (high_in - blocks_in) / (len(curves) + 1)
     top_in = high_in - gap_in
     for curve in curves:
         sheet.write_beside(axes, curve.block, top_in / high_in)
@@ -278,12 +280,11 @@ def name_levels(axes: Axes, levels: Iterable[Level], most_in: float, apart_in: f
     ranked = sorted(levels, key=lambda level: level.y)
     panel_in = size_in(axes)[1]
     places = spread([y_in(axes, level.y) for level in ranked], apart_in, 0.0, panel_in)
-    for level, height in zip(ranked, (place / panel_in for place in places), strict=True):
+    for level, place in zip(ranked, places, strict=True):
         if level.x is not None:
-            tie(axes, (level.x, level.y), height, level.color)
-        sheet.write_beside(
-            axes, [Line(sheet.fitting(level.text, most_in), color=level.color)], height + _MIDDLE_IN / panel_in
-        )
+            tie(axes, (level.x, level.y), place / panel_in, level.color)
+        line = Line(sheet.fitting(level.text, most_in), color=level.color)
+        sheet.write_beside(axes, [line], (place + _MIDDLE_IN) / panel_in)
 
 
 # Labels inside a panel
@@ -316,6 +317,11 @@ class Labels:
         """Keep labels off a level line from end to end."""
         self.avoid(np.array(self._axes.get_xlim()), np.full(2, y))
 
+    def predict(self, y: float, color: str = style.INK) -> None:
+        """Draw a prediction of a value of y as a dashed line from end to end, and keep labels off it."""
+        self._axes.axhline(y, color=color, zorder=3, **PREDICTED)
+        self.avoid_level(y)
+
     def put(
         self,
         text: str,
@@ -331,43 +337,38 @@ class Labels:
         Where no place is free of other labels, one that is `optional` is not written; return whether it was.
         """
         texts = text.split("\n")
-        size = np.array([max(width_in(one, bold=bold) for one in texts) * POINTS_PER_INCH, 0])
-        size[1] = _LINE * style.NOTE_PT * len(texts)
+        wide_in = max(width_in(one, bold=bold) for one in texts)
+        size = np.array([wide_in * POINTS_PER_INCH, _LINE * style.NOTE_PT * len(texts)])
         corner = self._best(self._points(np.array([at]))[0], size, to_the_left)
         box = np.concatenate([corner, corner + size])
         if optional and _meet(box, self._taken).any():
             return False
         self._taken = np.vstack([self._taken, box])
         how: Mapping[str, Any] = Line(text, color=color, bold=bold).font | {"linespacing": 1.1, "bbox": _PAPER}
-        place = (float(corner[0]), float(corner[1]))
-        self._axes.annotate(text, (0, 0), place, "axes fraction", "offset points", va="bottom", **how)
+        self._axes.annotate(text, (0, 0), tuple(corner), "axes fraction", "offset points", va="bottom", **how)
         return True
 
     def _best(self, point: Floats, size: Floats, to_the_left: bool) -> Floats:
         """Return the lower left corner where a label is least in the way, within the panel if the text fits at all."""
         room = np.maximum(np.array(size_in(self._axes)) * POINTS_PER_INCH - size, 0)
         sides = np.clip([point[0] + _AWAY_PT, point[0] - size[0] - _AWAY_PT], 0, room[0])
-        choices = [
-            (away + low + other * _OTHER_SIDE, np.array([side, bottom]))
-            for away in _AWAYS_PT
-            for low, bottom in ((0, point[1] + away), (_LOW, point[1] - away - size[1]))
-            for other, side in enumerate(sides[::-1] if to_the_left else sides)
-            if 1 <= bottom <= room[1]
-        ]
-        nowhere = np.array([sides[int(to_the_left)], np.clip(point[1], 0, room[1])])
-        return min(choices, key=lambda choice: choice[0] + self._crowding(choice[1], size), default=(0, nowhere))[1]
-
-    def _crowding(self, corner: Floats, size: Floats) -> float:
-        """Return how much a place is in the way: of other labels above all, then of pieces of lines."""
-        box = np.concatenate([corner, corner + size])
-        return float(_ON_A_LABEL * _meet(box, self._taken).sum() + _ON_A_LINE * _meet(box, self._lines).sum())
+        sides = sides[::-1] if to_the_left else sides
+        found = np.array([sides[0], np.clip(point[1], 0, room[1])])
+        least = np.inf
+        for away, (other, side), low in product(_AWAYS_PT, enumerate(sides), (0, 1)):
+            corner = np.array([side, point[1] - away - size[1] if low else point[1] + away])
+            box = np.concatenate([corner, corner + size])
+            lines, labels = _meet(box, self._lines).sum(), _meet(box, self._taken).sum()
+            cost = away + _LOW * low + _OTHER_SIDE * other + _ON_A_LINE * lines + _ON_A_LABEL * labels
+            if 1 <= corner[1] <= room[1] and cost < least:
+                found, least = corner, cost
+        return found
 
     def _points(self, at: Floats) -> Floats:
-        """Return points of the data, shape (points, 2), in points from the lower left corner of the panel."""
         shares = self._axes.transAxes.inverted().transform(self._axes.transData.transform(at))
         return np.asarray(shares * size_in(self._axes) * POINTS_PER_INCH)
 
 
-def _meet(box: Floats, others: Floats) -> NDArray[np.bool_]:
+def _meet(box: Floats, others: Floats) -> Booleans:
     """Return which of the others, rows of x0, y0, x1, y1, touch the box."""
     return np.asarray(np.all((others[:, :2] <= box[2:]) & (others[:, 2:] >= box[:2]), axis=1))

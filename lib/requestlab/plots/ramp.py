@@ -15,17 +15,17 @@ from requestlab.measurement.ramp import GROWTH, Ramp
 from requestlab.measurement.validity import TAIL
 from requestlab.plots import inputs, marks, style
 from requestlab.plots.inputs import Contender, Guess, Predicted
-from requestlab.plots.marks import Curve, Floats, Labels, Level
+from requestlab.plots.marks import Curve, Labels, Level
 from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
 from requestlab.system import wording
+from requestlab.trace.activity import Floats
 
 Ramps = Ramp | Mapping[str, Ramp]
 """What the figure takes, one or several times: a ramp, or one mapping of labels to ramps."""
 
 MAX_NOTES = 4
 MAX_TOLD = 3
-_LEFT_IN, _RIGHT_IN, _BESIDE_IN = 0.85, 3.4, 3.05
-_MIN_IN, _TIMES_IN, _BETWEEN_IN = 2.5, 2.2, 0.2
+_LEFT_IN, _MIN_IN, _TIMES_IN, _BETWEEN_IN = 0.85, 2.5, 2.2, 0.2
 _PERCENTILES = (50, 95)
 _DECADE = 10.0
 _ONCE = "One run for each step shows no more than what happened once: a verdict needs several rounds."
@@ -43,21 +43,21 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     Steps that are suspect or invalid are crossed. `predicted` is the highest throughput per second that the reader expects,
     for all ramps or by label.
     """
-    curves = _curves(ramps)
+    curves = _curves(ramps, predicted)
     contenders = [curve.contender for curve in curves]
-    expected = inputs.predictions(predicted, contenders, "a number of requests per second")
     named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.ramp.throughput[curve.steps.argmax()])]
 
-    sheet = Sheet(finding(curves))
-    upper = marks.named_panel(sheet, _MIN_IN, named, _LEFT_IN, _RIGHT_IN, _BETWEEN_IN)
-    lower = sheet.panel(max(_TIMES_IN, 0.2 * len(_PERCENTILES) * len(curves)), _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
+    page = Sheet(finding(curves))
+    upper = marks.named_panel(page, _MIN_IN, named, _LEFT_IN, _BETWEEN_IN)
+    high_in = max(_TIMES_IN, 0.2 * len(_PERCENTILES) * len(curves))
+    lower = page.panel(high_in, _LEFT_IN, marks.RIGHT_IN, below_in=AXIS_IN)
     for axes in (upper, lower):
         _set_load(axes, curves, labelled=axes is lower)
-    _draw_throughput(upper, curves, inputs.guesses(contenders, expected))
+    _draw_throughput(upper, curves, inputs.guesses(contenders))
     _draw_times(lower, curves)
-    sheet.explain(*_explained(curves))
+    page.explain(*_explained(curves))
     runs = [run for curve in curves for run in curve.runs]
-    return sheet.picture(inputs.small_print(contenders, circumstances=True), inputs.details(runs))
+    return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(runs))
 
 
 # What there is to be drawn
@@ -87,25 +87,20 @@ class RampCurve:
 
     def last(self, values: Floats) -> tuple[float, float] | None:
         """Return the highest load for which there is a value, and that value."""
-        known = [i for i in np.argsort(self.steps, kind="stable").tolist() if np.isfinite(values[i])]
-        return (float(self.steps[known[-1]]), float(values[known[-1]])) if known else None
+        known = [pair for pair in zip(self.steps.tolist(), values.tolist(), strict=True) if np.isfinite(pair[1])]
+        return max(known, default=None)
 
 
-def _curves(ramps: Sequence[Any]) -> list[RampCurve]:
-    """Return the ramps of a figure with labels and looks; ConfigurationError for anything else, and for unlike loads."""
-    mapping = ramps[0] if len(ramps) == 1 and isinstance(ramps[0], Mapping) else None
-    given = list(ramps if mapping is None else mapping.values())
-    wrong = ["an empty one" if isinstance(one, Ramp) and not len(one) else repr(one) for one in given]
-    wrong = [what for what, one in zip(wrong, given, strict=True) if not (isinstance(one, Ramp) and len(one))]
-    if wrong or not given:
-        raise ConfigurationError(
-            f"ramp() takes ramps, as measure() returns them for a list of users or rates, not {[*wrong, 'nothing'][0]}; or one "
-            "mapping of labels to ramps"
-        )
+def _curves(ramps: Sequence[Any], predicted: Predicted) -> list[RampCurve]:
+    what = (
+        "ramp() takes ramps, as measure() returns them for a list of users or rates, or one mapping of labels to ramps"
+    )
+    labels, given = inputs.several(ramps, Ramp, what)
     if len({one.unit for one in given}) > 1:
         raise ConfigurationError("ramp() draws either users or requests/s on one axis, and these ramps have both")
     firsts = [one.runs[0] for one in given]
-    found = inputs.gather([dict(zip(mapping, firsts, strict=True))] if mapping else firsts, "ramp")
+    runs = [dict(zip(labels, firsts, strict=True))] if labels else firsts
+    found = inputs.gather(runs, "ramp", predicted=predicted, what="a number of requests per second")
     return [RampCurve(contender, one, np.array(one.steps)) for contender, one in zip(found, given, strict=True)]
 
 
@@ -123,35 +118,30 @@ def finding(curves: Sequence[RampCurve]) -> str:
 
 
 def _named(curve: RampCurve) -> Curve:
-    """Return what stands beside a curve: what it came to, what speaks against it, what was asked for."""
     contender, ramp, end = curve.contender, curve.ramp, curve.last(curve.ramp.throughput)
     caveats = [f"crossed: {', '.join(ramp.at(ramp.steps[i]) for i in ramp.doubted)}"] if ramp.doubted else []
     span = " to ".join(dict.fromkeys(f"{step:,g}" for step in (min(ramp.steps), max(ramp.steps))))
     notes = [*caveats, f"{contender.run.about.path}, {span} {ramp.unit}", contender.circumstances[-1]]
-    block = contender.block(_BESIDE_IN, [ramp.finding], notes, f"{contender.look.glyph} {curve.label}")
+    block = contender.block(marks.NAMES_IN, [ramp.finding], notes, f"{contender.look.glyph} {curve.label}")
     return Curve(block, contender.look.colour, lambda height: end)
 
 
 def _explained(curves: Sequence[RampCurve]) -> Iterator[str]:
-    rule = (
-        f"“Keeps up”: no more than {GROWTH:.0%} of what was planned is missing."
-        if curves[0].ramp.open
-        else f"“Stops growing”: no higher load brings {GROWTH:.0%} more."
-    )
+    keeps_up = f"“Keeps up”: no more than {GROWTH:.0%} of what was planned is missing."
+    rule = keeps_up if curves[0].ramp.open else f"“Stops growing”: no higher load brings {GROWTH:.0%} more."
     below = f"Below: p50 thick, p95 thin and dotted, where {TAIL} requests lie beyond it."
     yield f"Each point is one run. {rule} {below} {_ONCE}"
     doubted = [curve.runs[i] for curve in curves for i in curve.ramp.doubted]
-    caveats = [f"× {one.label}: {one.run.summary['validity']}, {one.run.summary['reasons'][0]}." for one in doubted]
-    yield from caveats[:MAX_NOTES]
-    if len(caveats) > MAX_NOTES:
-        yield f"× and {wording.counted(len(caveats) - MAX_NOTES, 'more step')} that are suspect or invalid."
+    for one in doubted[:MAX_NOTES]:
+        yield f"× {one.label}: {one.run.summary['validity']}, {one.run.summary['reasons'][0]}."
+    if more := doubted[MAX_NOTES:]:
+        yield f"× and {wording.counted(len(more), 'more step')} that are suspect or invalid."
 
 
 # Drawing
 
 
 def _set_load(axes: Axes, curves: Sequence[RampCurve], labelled: bool) -> None:
-    """Set the axis of load: logarithmic where the steps span more than a factor of ten, with the steps as its ticks."""
     steps = np.unique(np.concatenate([curve.steps for curve in curves]))
     low, high = float(steps[0]), float(steps[-1])
     if high > _DECADE * low:
@@ -174,7 +164,6 @@ def _scale(scale: str) -> str:
 
 
 def _draw_throughput(axes: Axes, curves: Sequence[RampCurve], guessed: Sequence[Guess]) -> None:
-    """Draw throughput against load, the planned rate of open loops, and the reader's predictions."""
     top = max([1.0, *(curve.ramp.throughput.max() for curve in curves), *(guess.value for guess in guessed)])
     axes.set_ylim(0, 1.14 * top)
     marks.number(axes.yaxis, 6)
@@ -190,8 +179,7 @@ def _draw_throughput(axes: Axes, curves: Sequence[RampCurve], guessed: Sequence[
     if curves[0].ramp.open:
         _draw_planned(axes, labels)
     for guess in guessed:
-        marks.prediction(axes, guess.value, color=guess.colour, axis="y")
-        labels.avoid_level(guess.value)
+        labels.predict(guess.value, guess.colour)
         text = f"{guess.text}: peak {wording.number(guess.value)} requests/s"
         labels.put(text, (axes.get_xlim()[0], guess.value), color=guess.colour)
 
@@ -207,7 +195,6 @@ def _draw_planned(axes: Axes, labels: Labels) -> None:
 
 
 def _draw_times(axes: Axes, curves: Sequence[RampCurve]) -> None:
-    """Draw p50 (thick) and p95 (thin, dotted) against load, each with its name at the right end."""
     times = np.concatenate([curve.percentile(q) for curve in curves for q in _PERCENTILES])
     times = times[np.isfinite(times)]
     low, high = (float(times.min()), float(times.max())) if times.size else (1.0, 1.0)
@@ -227,7 +214,7 @@ def _draw_times(axes: Axes, curves: Sequence[RampCurve]) -> None:
             if (end := curve.last(times)) is not None:
                 text = f"p{q} {wording.ms(end[1])} ms {look.glyph} {curve.label}"
                 names.append(Level(end[1], text, look.ink, x=end[0]))
-    marks.name_levels(axes, names, _BESIDE_IN)
+    marks.name_levels(axes, names, marks.NAMES_IN)
 
 
 def _draw_line(axes: Axes, curve: RampCurve, values: Floats, **how: Any) -> None:

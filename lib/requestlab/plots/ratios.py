@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,10 +16,11 @@ from requestlab.comparison.wording import PHRASES, Finding
 from requestlab.errors import ConfigurationError
 from requestlab.plots import inputs, marks, sheet, style
 from requestlab.plots.inputs import Contender, Predicted
-from requestlab.plots.marks import Floats
 from requestlab.plots.sheet import MARGIN_IN, Line, Picture, Sheet
 from requestlab.plots.style import SeriesStyle
+from requestlab.system import checks
 from requestlab.system.wording import number
+from requestlab.trace.activity import Floats
 
 NOBODYS = SeriesStyle(style.NOBODY, "o", filled=False)
 """The look of the control, and of a contender of which nothing was measured."""
@@ -41,27 +40,24 @@ _FURTHER = 0.5  # how much further than the rounds themselves an interval is fol
 def ratios(
     result: Comparison | Mapping[str, Comparison],
     metrics: Sequence[str] = ("throughput", "p50", "p95", "cpu_per_request"),
-    baseline: str | None = None,
     predicted: Predicted = None,
 ) -> Picture:
-    """Draw each contender's figures divided by the baseline's: every round a point, over all rounds an interval.
+    """Draw each contender's figures divided by those of the first: every round a point, over all rounds an interval.
 
     >>> result = lab.compare({"sync": lab.SYNC, "async": lab.ASYNC}, "/async/page/", lab.closed(users=10), rounds=8)
     >>> lab.plots.ratios(result, predicted=1.5)
 
     Takes a comparison, or a mapping of names to comparisons (`{"1 user": one, "50 users": fifty}`) that are drawn on one axis.
     There is a panel for each of `metrics`, names of `comparison.METRICS`, and the title gives the finding of the first.
-    `baseline` is the label of the contender that the others are divided by, the first unless said otherwise; an A/A control
-    is always divided by what it repeats. `predicted` is the ratio of throughputs that the reader expects, for all contenders,
-    by label, or by name of the comparison. Raises ConfigurationError for anything that is not so.
+    An A/A control is divided by what it repeats. `predicted` is the ratio of throughputs that the reader expects, for all
+    contenders, by label, or by name of the comparison. Raises ConfigurationError for anything that is not so.
     """
-    given = _cases(result, baseline)
-    names = _chosen(metrics)
+    given = _cases(result)
+    names = [checks.one_of("metrics", name, list(METRICS)) for name in metrics]
     if predicted is not None and "throughput" not in names:
         raise ConfigurationError(f"predicted={predicted!r} is a ratio of throughputs; add 'throughput' to metrics")
     rows = {name: list(_rows(given, name, predicted if name == "throughput" else None)) for name in names}
-    every = list(chain.from_iterable(rows.values()))
-    plan = _plan(given, every, names)
+    plan = _plan(given, [row for some in rows.values() for row in some], names)
 
     load = wording.common_load(next(iter(given.results.values())))
     page = Sheet(wording.title([row.finding for row in rows[names[0]]], given.baseline, load, given.several))
@@ -127,35 +123,18 @@ class Row:
         return f"{over} (A/A)" if self.finding.control else f"{self.look.glyph} {over}"
 
 
-def _cases(result: object, baseline: str | None) -> Cases:
-    """Return what a figure of ratios was given; ConfigurationError for anything that cannot be drawn."""
-    given: Mapping[Any, Any] = result if isinstance(result, Mapping) else {"": result}
-    wrong = [repr(one) for one in given.values() if not isinstance(one, Comparison)]
-    if wrong or not given:
-        what = wrong[0] if wrong else "nothing"
+def _cases(result: object) -> Cases:
+    what = "ratios() takes a comparison of compare(), or one mapping of names to them"
+    names, given = inputs.several([result], Comparison, what)
+    firsts = list(dict.fromkeys(one.labels[0] for one in given))
+    if len(firsts) > 1:
         raise ConfigurationError(
-            f"ratios() takes a comparison of compare(), or one mapping of names to them, not {what}"
+            f"these comparisons have several baselines ({', '.join(firsts)}); put one of them first"
         )
-    results: dict[str, Comparison] = {str(name): one for name, one in given.items()}
-    firsts = list(dict.fromkeys(one.labels[0] for one in results.values()))
-    if baseline is None and len(firsts) > 1:
-        raise ConfigurationError(f"these comparisons have several baselines ({', '.join(firsts)}); say baseline=...")
-    chosen = firsts[0] if baseline is None else baseline
-    for one in results.values():
-        if chosen not in one.labels:
-            raise ConfigurationError(f"baseline={chosen!r}: expected one of the contenders: {', '.join(one.labels)}")
-    found = Cases(results, chosen)
+    found = Cases(dict(zip(names or [""], given, strict=True)), firsts[0])
     if not found.labels and not found.controlled:
         raise ConfigurationError("ratios() needs two contenders, or one with a control; this comparison has one alone")
     return found
-
-
-def _chosen(metrics: object) -> list[str]:
-    """Return the names of the metrics, each once; ConfigurationError for one that there is not, and for none."""
-    names = [metrics] if isinstance(metrics, str) else list(metrics) if isinstance(metrics, Sequence) else []
-    if not names or any(name not in METRICS for name in names):
-        raise ConfigurationError(f"metrics={metrics!r}: expected some of: {', '.join(METRICS)}")
-    return list(dict.fromkeys(names))
 
 
 def _rows(given: Cases, metric: str, predicted: Predicted) -> Iterator[Row]:
@@ -164,20 +143,16 @@ def _rows(given: Cases, metric: str, predicted: Predicted) -> Iterator[Row]:
     guesses = inputs.predicted_for(predicted, known, "a ratio of throughputs", noun="contender", positive=True)
     looks = {contender.label: contender.look for contender in given.contenders}
     for case, result in given.results.items():
-        for label in [label for label in given.labels if label in result.labels]:
-            guess = guesses[label] if guesses[label] is not None else guesses.get(case)
-            finding = Finding(result.ratio(label, given.baseline, metric), case)
-            yield Row(finding, looks.get(label, NOBODYS), _each(result, finding), guess)
-        if result.control is not None:
-            finding = Finding(result.ratio(result.control, result.labels[0], metric), case, control=True)
-            yield Row(finding, NOBODYS, _each(result, finding), None)
-
-
-def _each(result: Comparison, finding: Finding) -> Floats:
-    """Return the ratio of each round that has one."""
-    table = result.figures(finding.ratio.metric)
-    each = (table[finding.ratio.over] / table[finding.ratio.under]).to_numpy(np.float64)
-    return np.asarray(each[np.isfinite(each) & (each > 0)])
+        table = result.figures(metric)
+        for label in [*(label for label in given.labels if label in result.labels), result.control]:
+            if label is None:
+                continue
+            control = label == result.control
+            ratio = result.ratio(label, given.baseline, metric)
+            each = (table[label] / table[given.baseline]).to_numpy(np.float64)
+            guess = None if control else guesses[label] if guesses[label] is not None else guesses.get(case)
+            look = NOBODYS if control else looks.get(label, NOBODYS)
+            yield Row(Finding(ratio, case, control), look, each[np.isfinite(each) & (each > 0)], guess)
 
 
 # Where it is drawn
@@ -202,23 +177,18 @@ class Plan:
 
     def texts(self, row: Row, begins: bool) -> list[list[Line]]:
         """Return what stands before a row, where it `begins` a case the name of that, and what stands behind it."""
-        finding = row.finding
-        case = sheet.lines(finding.case, self.case_in, style.TEXT_PT, bold=True) if begins and finding.case else []
-        label_in = self.label_in - _APART_IN
-        label = sheet.lines(row.label, label_in, style.TEXT_PT, row.ink, bold=not finding.control)
-        return [case, label, self._beside(row)]
-
-    def _beside(self, row: Row) -> list[Line]:
-        """Return its ratio and verdict, why there is none, and the reader's prediction."""
-        ratio, most_in = row.finding.ratio, _BESIDE_IN - _APART_IN
+        finding, ratio, most_in = row.finding, row.finding.ratio, _BESIDE_IN - _APART_IN
         decided = ratio.verdict != CANNOT_TELL
         said = f"{wording.found(ratio)}, {wording.verdict(ratio)}" if decided else wording.found(ratio)
         guess = [] if row.predicted is None else [f"your prediction: {number(row.predicted)} ×"]
-        return [
+        beside = [
             *sheet.lines(said, most_in, style.TEXT_PT, row.ink, decided),
-            *sheet.lines(wording.remark(row.finding, self.notes), most_in, color=style.GREY),
+            *sheet.lines(wording.remark(finding, self.notes), most_in, color=style.GREY),
             *sheet.lines(guess, most_in),
         ]
+        case = sheet.lines(finding.case if begins else "", self.case_in, style.TEXT_PT, bold=True)
+        bold = not finding.control
+        return [case, sheet.lines(row.label, self.label_in - _APART_IN, style.TEXT_PT, row.ink, bold), beside]
 
 
 def _plan(given: Cases, rows: Sequence[Row], metrics: Sequence[str]) -> Plan:
@@ -254,22 +224,18 @@ def _draw_panel(page: Sheet, metric: str, rows: Sequence[Row], plan: Plan, last:
     begins = [i == 0 or case != cases[i - 1] for i, case in enumerate(cases)]
     texts = [plan.texts(row, first) for row, first in zip(rows, begins, strict=True)]
     gaps = [_BETWEEN_CASES_IN if first and i else 0.0 for i, first in enumerate(begins)]
-    bottoms = np.cumsum(
-        [gap + max(_MIN_ROW_IN, *map(sheet.height_in, some)) for gap, some in zip(gaps, texts, strict=True)]
-    ).tolist()
-    tops = [before + gap for before, gap in zip([0.0, *bottoms], gaps, strict=False)]
+    heights = [gap + max(_MIN_ROW_IN, *map(sheet.height_in, some)) for gap, some in zip(gaps, texts, strict=True)]
 
-    labelled = last or bottoms[-1] > _LABELLED_FROM_IN
-    left_in = MARGIN_IN + plan.left_in
+    labelled = last or sum(heights) > _LABELLED_FROM_IN
     heading = [Line(PHRASES[metric].heading, _HEADING_PT, bold=True)]
-    below_in = _FOOT_IN if labelled else _BETWEEN_PANELS_IN
-    axes = page.panel(bottoms[-1], left_in, MARGIN_IN + _BESIDE_IN, above=heading, below_in=below_in)
-    _set_axes(axes, metric, plan, bottoms[-1], labelled)
-    for row, some, gap, top, bottom in zip(rows, texts, gaps, tops, bottoms, strict=True):
-        if gap:
-            axes.axhline(top - gap / 2, color="#BBBBBB", linewidth=0.7, zorder=0.7)
+    room = {"above": heading, "below_in": _FOOT_IN if labelled else _BETWEEN_PANELS_IN}
+    axes, places = marks.rows(page, heights, MARGIN_IN + plan.left_in, MARGIN_IN + _BESIDE_IN, **room)
+    _set_axes(axes, metric, plan, labelled)
+    for row, some, gap, (begin, bottom) in zip(rows, texts, gaps, places, strict=True):
+        top, ratio = begin + gap, row.finding.ratio
         middle = (top + bottom) / 2
-        ratio = row.finding.ratio
+        if gap:
+            axes.axhline(begin + gap / 2, color="#BBBBBB", linewidth=0.7, zorder=0.7)
         marks.estimate(axes, middle, ratio.interval, row.each, row.look, doubtful=bool(ratio.caveats))
         if row.predicted is not None:
             marks.prediction(axes, row.predicted, span=(top, bottom), cross=middle)
@@ -277,9 +243,8 @@ def _draw_panel(page: Sheet, metric: str, rows: Sequence[Row], plan: Plan, last:
             sheet.write_at(axes, block, middle, x_in)
 
 
-def _set_axes(axes: Axes, metric: str, plan: Plan, high_in: float, labelled: bool) -> None:
+def _set_axes(axes: Axes, metric: str, plan: Plan, labelled: bool) -> None:
     """Set the axis, logarithmic around 1; show which side is faster, and the band in which two equal processes may lie."""
-    marks.downward(axes, high_in)
     axes.set_xscale("log")
     axes.set_xlim(plan.low, plan.high)
     marks.number(axes.xaxis, 9)

@@ -7,7 +7,7 @@
 >>> picture = sheet.picture(small_print(contenders))
 
 A sheet grows downward: each call puts something below what is there. All lengths are inches, and texts are measured before
-they are drawn. matplotlib's layout engines are not used: they shrink axes to make room for text that stands beside them.
+they are drawn: matplotlib's layout engines would shrink axes to make room for the text beside them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.textpath import TextPath
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from requestlab.errors import ConfigurationError
 from requestlab.plots import style
@@ -50,8 +50,8 @@ BESIDE_IN = 0.16
 _LINE = 1.3  # of the size of the text
 _GAP_IN = 0.08  # between a panel and the words above it
 _HINTING = 1.02  # how much wider text may get when its letters are fitted to the pixels of an image
-_COLOURS = 256
 _CSS_PIXELS_PER_INCH = 96
+_SMALL_PRINT_LINES = 2
 
 
 # Text and its measures
@@ -95,7 +95,7 @@ def fitting(text: str, most_in: float, points: float = style.NOTE_PT, bold: bool
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a heading or of a label."""
+    """One line of a heading or of a label, so many inches high and wide."""
 
     text: str
     points: float = style.NOTE_PT
@@ -109,8 +109,11 @@ class Line:
 
     @property
     def high_in(self) -> float:
-        """How much room it takes, in inches."""
         return 1.4 * self.points / POINTS_PER_INCH
+
+    @property
+    def wide_in(self) -> float:
+        return width_in(self.text, self.points, self.bold)
 
 
 def lines(
@@ -137,12 +140,11 @@ def write_beside(axes: Axes, block: Sequence[Line], top: float) -> None:
 
 
 def write_at(axes: Axes, block: Sequence[Line], y: float, x_in: float) -> None:
-    """Write the lines, their middle at `y` of the data, from `x_in` inches right of the axes' left edge (negative: left of it)."""
+    """Write the lines, their middle at `y` of the data, from `x_in` inches right of the axes' left edge."""
     _write(axes, block, (0, y), ("axes fraction", "data"), x_in, sum(line.high_in for line in block) / 2)
 
 
 def _write(axes: Axes, block: Sequence[Line], at: tuple[float, float], coords: Any, x_in: float, up_in: float) -> None:
-    """Write lines downward, from so many inches right of a point and above it."""
     for line in block:
         up_in -= line.high_in
         place = (x_in * POINTS_PER_INCH, up_in * POINTS_PER_INCH + 0.3 * line.points)
@@ -253,13 +255,19 @@ class Sheet:
             self.write([text for text in texts if text])
 
     def picture(self, small_print: Sequence[str], details: Details = ()) -> Picture:
-        """Write the small print, and return the picture with these details."""
+        """Write one or two texts of small print in two lines at most, and return the picture with these details.
+
+        A text that is cut for want of room is whole in the details.
+        """
         self.space(0.08)
-        self.write(small_print, style.CAPTION_PT, style.GREY)
-        return Picture(self.figure, f"{self.title}.", details)
+        found = [wrapped(text, INNER_IN - 0.1, style.CAPTION_PT) for text in small_print]
+        most = _SMALL_PRINT_LINES // len(small_print)
+        shown = [" ".join(some[:most]) + "…" * (len(some) > most) for some in found]
+        self.write(shown, style.CAPTION_PT, style.GREY)
+        cut = [("small print", text) for text, some in zip(small_print, found, strict=True) if len(some) > most]
+        return Picture(self.figure, f"{self.title}.", (*details, *cut))
 
     def _settle(self) -> None:
-        """Move everything to where it belongs on a sheet that is so high now."""
         self.figure.set_size_inches(WIDTH_IN, self._end_in)
         for text, top_in in self._texts:
             text.set_y(1 - top_in / self._end_in)
@@ -274,6 +282,7 @@ Details = Sequence[tuple[str, str]]
 """What is known of how a figure was measured: names and values."""
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
     """A matplotlib figure and its alternative text.
 
@@ -285,10 +294,9 @@ class Picture:
     below, since JupyterLab gives the alternative text of a bare figure to nobody; where HTML is not shown, as a PNG.
     """
 
-    def __init__(self, figure: Figure, alt: str, details: Details = ()) -> None:
-        self.figure = figure
-        self.alt = alt
-        self.details = tuple(details)
+    figure: Figure
+    alt: str
+    details: Details = ()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as PNG, SVG or PDF, as the suffix says, and return the path; ConfigurationError for any other."""
@@ -304,16 +312,13 @@ class Picture:
     def _drawn(self, kind: str) -> bytes:
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format=kind, metadata={"Title": self.alt})
-        return _smaller(buffer, self.alt) if kind == "png" else buffer.getvalue()
+        return _smaller(buffer) if kind == "png" else buffer.getvalue()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         png = self._drawn("png")
-        return {"text/html": self._markup(png), "image/png": png, "text/plain": repr(self)}
+        return {"text/html": self._html(png), "image/png": png, "text/plain": repr(self)}
 
-    def _repr_html_(self) -> str:
-        return self._markup(self._drawn("png"))
-
-    def _markup(self, png: bytes) -> str:
+    def _html(self, png: bytes) -> str:
         width = round(self.figure.get_figwidth() * _CSS_PIXELS_PER_INCH)
         css = f"width: {width}px; max-width: 100%; height: auto; background: white"
         source = base64.b64encode(png).decode("ascii")
@@ -324,11 +329,10 @@ class Picture:
         return f"<Picture: {self.alt}>"
 
 
-def _smaller(png: io.BytesIO, title: str) -> bytes:
+def _smaller(png: io.BytesIO) -> bytes:
     """Return a picture of no more colours than a byte can number: it looks the same, and is a third as large."""
-    written, info = io.BytesIO(), PngImagePlugin.PngInfo()
-    info.add_itxt("Title", title)
+    written = io.BytesIO()
     with Image.open(png) as picture:
-        few = picture.convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(written, "PNG", optimize=True, pnginfo=info, dpi=picture.info.get("dpi"))
+        few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(written, "PNG", optimize=True, dpi=picture.info.get("dpi"))
     return written.getvalue()

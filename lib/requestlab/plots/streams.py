@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.record import answered
-from requestlab.plots import style
-from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
-from requestlab.plots.marks import Floats, bars, downward, number, prediction
+from requestlab.plots import inputs, marks, style
+from requestlab.plots.inputs import Contender, Predicted, Runs
 from requestlab.plots.sheet import AXIS_IN, Line, Picture, Sheet, height_in, write_beside
 from requestlab.system import wording
+from requestlab.trace.activity import Floats
 
 MAX_RUNS, MAX_STREAMS = 8, 5
 """So many runs, and of each so many streams, the first ones."""
@@ -34,7 +34,6 @@ class Lane:
     head: Floats
     first: Floats
     last: Floats
-    guess: float | None
 
     @property
     def share(self) -> str:
@@ -45,7 +44,8 @@ class Lane:
     def block(self) -> list[Line]:
         """What stands beside it."""
         first, last = (wording.ms(float(np.median(times))) for times in (self.first, self.last))
-        guess = [] if self.guess is None else [f"your prediction: {wording.number(self.guess)} %"]
+        predicted = self.contender.predicted
+        guess = [] if predicted is None else [f"your prediction: {wording.number(predicted)} %"]
         said = [f"medians: first byte {first} ms, last {last} ms", *guess]
         count = f"{wording.counted(len(self.last), 'stream')} of {self.contender.run.about.path}"
         return self.contender.block(_BESIDE_IN, said, [count], f"{self.contender.heading}: {self.share}")
@@ -65,27 +65,25 @@ def streams(*runs: Runs, predicted: Predicted = None) -> Picture:
     percent, after which the reader expects the first byte of the body, for all runs or by label. Streams that failed, and
     answers without a body, are left out.
     """
-    contenders = gather(runs, "streams", MAX_RUNS)
-    expected = predictions(predicted, contenders, "a share in percent, 0 to 100")
-    lanes = [_lane(contender, guess) for contender, guess in zip(contenders, expected, strict=True)]
+    what = "a share in percent, 0 to 100"
+    contenders = inputs.gather(runs, "streams", MAX_RUNS, predicted=predicted, what=what)
+    lanes = [_lane(contender) for contender in contenders]
     found = wording.joined([f"{lane.share} ({lane.contender.label})" for lane in lanes])
-    bottoms = np.cumsum([lane.high_in for lane in lanes]).tolist()
 
-    sheet = Sheet(f"The first byte of the body came after so much of the time: {found}")
-    axes = sheet.panel(bottoms[-1], _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
-    downward(axes, bottoms[-1])
+    page = Sheet(f"The first byte of the body came after so much of the time: {found}")
+    axes, places = marks.rows(page, [lane.high_in for lane in lanes], _LEFT_IN, _RIGHT_IN, below_in=AXIS_IN)
     axes.set_xlim(0, 1.03 * max(float(lane.last[:MAX_STREAMS].max()) for lane in lanes))
-    number(axes.xaxis)
+    marks.number(axes.xaxis)
     axes.grid(axis="x", linewidth=0.6, color=style.PALE)
     axes.set_xlabel("ms after the request was sent", labelpad=3)
-    for lane, top, bottom in zip(lanes, [0.0, *bottoms], bottoms, strict=False):
+    for lane, (top, bottom) in zip(lanes, places, strict=True):
         _draw(axes, lane, top, bottom)
-        write_beside(axes, lane.block, 1 - (top + _APART_IN / 4) / bottoms[-1])
-    sheet.explain(_READ + (" Dashed: your prediction." if any(lane.guess is not None for lane in lanes) else ""))
-    return sheet.picture(small_print(contenders), details(contenders))
+        write_beside(axes, lane.block, 1 - (top + _APART_IN / 4) / places[-1][1])
+    page.explain(_READ + (" Dashed: your prediction." if any(one.predicted is not None for one in contenders) else ""))
+    return page.picture(inputs.small_print(contenders), inputs.details(contenders))
 
 
-def _lane(contender: Contender, guess: float | None) -> Lane:
+def _lane(contender: Contender) -> Lane:
     table = contender.run.requests
     good = table[answered(table) & (table["first_body"] > 0)]
     if not len(good):
@@ -93,7 +91,7 @@ def _lane(contender: Contender, guess: float | None) -> Lane:
     head, first, last = (
         ((good[name] - good["sent"]) / 1e6).to_numpy(np.float64) for name in ("first_byte", "first_body", "done")
     )
-    return Lane(contender, head, first, last, guess)
+    return Lane(contender, head, first, last)
 
 
 def _draw(axes: Axes, lane: Lane, top: float, bottom: float) -> None:
@@ -102,10 +100,10 @@ def _draw(axes: Axes, lane: Lane, top: float, bottom: float) -> None:
     middle = (top + bottom) / 2 + (np.arange(len(last)) - (len(last) - 1) / 2) * _BAR_IN
     upper, lower = middle - 0.36 * _BAR_IN, middle + 0.36 * _BAR_IN
     how = {"edgecolor": colour, "linewidth": 0.8}
-    bars(axes, 0.0, first, upper, lower, facecolor="white", hatch="///", **how)
-    bars(axes, first, last, upper, lower, facecolor=colour, **how)
+    marks.bars(axes, 0.0, first, upper, lower, facecolor="white", hatch="///", **how)
+    marks.bars(axes, first, last, upper, lower, facecolor=colour, **how)
     axes.vlines(head, upper, lower, color=style.INK, linewidth=2.2, zorder=3)
-    if lane.guess is not None:
-        at = min(lane.guess, 100.0) / 100 * float(np.median(lane.last))
-        prediction(axes, at, span=(top + 0.04, bottom - 0.04))
+    if lane.contender.predicted is not None:
+        at = min(lane.contender.predicted, 100.0) / 100 * float(np.median(lane.last))
+        marks.prediction(axes, at, span=(top + 0.04, bottom - 0.04))
     axes.axhline(bottom, color="#D0D0D0", linewidth=0.6)

@@ -21,7 +21,7 @@ INK, GREY, PALE = "#222222", "#595959", "#E4E4E4"
 """The colours of text, of text that matters less, and of the lines of a grid."""
 
 THREAD, EVENT_LOOP, NOBODY = "#5B6B7B", "#E69F00", "#8A8A8A"
-"""Who ran it: an ordinary thread, a thread with an event loop, nobody known. The same in every figure, and no configuration's colour."""
+"""Who ran it: an ordinary thread, a thread with an event loop, nobody known. No configuration has these colours."""
 
 DASHED: Any = (0, (4, 3))
 """The line of a reader's prediction, and of nothing else."""

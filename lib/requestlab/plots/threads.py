@@ -13,22 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from requestlab.errors import ConfigurationError
 from requestlab.measurement import threads as told
 from requestlab.measurement.threads import MARGIN, Alive, Lane, Window, alive, windows
-from requestlab.plots import style
-from requestlab.plots.inputs import Contender, Predicted, Runs, details, gather, predictions, small_print
-from requestlab.plots.marks import Labels, bars, clock, downward, name_lanes, prediction
-from requestlab.plots.sheet import (
-    AXIS_IN,
-    INNER_IN,
-    MARGIN_IN,
-    TICKS_IN,
-    Line,
-    Picture,
-    Sheet,
-    height_in,
-    lines,
-    size_in,
-    write_above,
-)
+from requestlab.plots import inputs, marks, sheet, style
+from requestlab.plots.inputs import Contender, Predicted, Runs
+from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, TICKS_IN, Line, Picture, Sheet, lines
 from requestlab.system import checks, wording
 
 MAX_COLUMNS = 4
@@ -44,13 +31,16 @@ _ROOM_FOR_LABELS = 1.4
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One run in the figure, with the reader's predictions of the threads that ran requests, and of those alive."""
+    """One run in the figure, and `of` which threads the reader predicted the number."""
 
     contender: Contender
     window: Window
     alive: Sequence[Alive]
-    predicted_ran: float | None
-    predicted_alive: float | None
+    of: str
+
+    def predicted(self, of: str) -> float | None:
+        """Return the reader's prediction, if it is of these threads."""
+        return self.contender.predicted if of == self.of else None
 
     @property
     def headed(self) -> bool:
@@ -72,20 +62,18 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
     the client saw it, so it holds whatever time the request waited for its thread.
     """
     checks.one_of("of", of, _COUNTS)
-    contenders = gather(runs, "threads", MAX_COLUMNS)
+    what = "a number of threads"
+    contenders = inputs.gather(runs, "threads", MAX_COLUMNS, predicted=predicted, what=what)
     for contender in contenders:
         _require_probe(contender)
-    expected = predictions(predicted, contenders, "a number of threads")
-    columns = [
-        Column(one, window, alive(one.run, window.span_ms), *((guess, None) if of == "ran" else (None, guess)))
-        for one, window, guess in zip(contenders, windows([one.run for one in contenders]), expected, strict=True)
-    ]
+    shown = zip(contenders, windows([one.run for one in contenders]), strict=True)
+    columns = [Column(one, window, alive(one.run, window.span_ms), of) for one, window in shown]
     counts = [told.who_ran(one.window) if of == "ran" else told.peak_of(one.alive) for one in columns]
     found = [f"{count} under {one.label}{one.failures}" for count, one in zip(counts, contenders, strict=True)]
-    sheet = Sheet(f"{told.occasion([one.run for one in contenders])}: {wording.joined(found)}")
-    _draw(sheet, columns)
-    sheet.explain(_explanation(columns))
-    return sheet.picture(small_print(contenders, circumstances=True), details(contenders))
+    page = Sheet(f"{told.occasion([one.run for one in contenders])}: {wording.joined(found)}")
+    _draw(page, columns)
+    page.explain(_explanation(columns))
+    return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
 
 def _require_probe(contender: Contender) -> None:
@@ -97,24 +85,21 @@ def _require_probe(contender: Contender) -> None:
         )
 
 
-def _draw(sheet: Sheet, columns: Sequence[Column]) -> None:
-    """Draw a column of two panels for each run: threads alive above, and below, the lanes of its threads."""
+def _draw(page: Sheet, columns: Sequence[Column]) -> None:
     column_in = INNER_IN / len(columns)
     most_in = column_in - _APART_IN
     panels = [(MARGIN_IN + i * column_in + _BESIDE_IN, most_in - _BESIDE_IN) for i in range(len(columns))]
-    headings = [_heading(one.contender, most_in) for one in columns]
-    summaries = [_summary(one, most_in) for one in columns]
+    headings, summaries = [_heading(one, most_in) for one in columns], [_summary(one, most_in) for one in columns]
     partial = any(one.window.partial for one in columns)
-    above = sheet.panels(
-        _ALIVE_IN, panels, above_in=max(map(height_in, headings)), below_in=TICKS_IN if partial else 0.1
-    )
-    below = sheet.panels(_lanes_in(columns), panels, above_in=max(map(height_in, summaries)), below_in=AXIS_IN)
-    highest = max(
-        [2.0, *(one.peak for column in columns for one in column.alive), *(c.predicted_alive or 0.0 for c in columns)]
-    )
+    room = {"above_in": max(map(sheet.height_in, headings)), "below_in": TICKS_IN if partial else 0.1}
+    above = page.panels(_ALIVE_IN, panels, **room)
+    room = {"above_in": max(map(sheet.height_in, summaries)), "below_in": AXIS_IN}
+    below = page.panels(_lanes_in(columns), panels, **room)
+    peaks = [one.peak for column in columns for one in column.alive]
+    highest = max([2.0, *peaks, *(column.predicted("alive") or 0.0 for column in columns)])
     for upper, lower, column, heading, summary in zip(above, below, columns, headings, summaries, strict=True):
-        write_above(upper, heading, _BESIDE_IN)
-        write_above(lower, summary, _BESIDE_IN)
+        sheet.write_above(upper, heading, _BESIDE_IN)
+        sheet.write_above(lower, summary, _BESIDE_IN)
         _set_time(upper, lower, column.window)
         upper.set_ylim(0, highest * _ROOM_FOR_LABELS)
         upper.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
@@ -122,17 +107,16 @@ def _draw(sheet: Sheet, columns: Sequence[Column]) -> None:
         _draw_lanes(lower, column)
 
 
-def _heading(contender: Contender, most_in: float) -> list[Line]:
+def _heading(column: Column, most_in: float) -> list[Line]:
+    contender = column.contender
     return [*contender.block(most_in, notes=contender.circumstances), *lines("threads alive", most_in, bold=True)]
 
 
 def _summary(column: Column, most_in: float) -> list[Line]:
-    """Say what ran how many requests, what was predicted, and how much of it is drawn."""
-    window = column.window
+    window, guess = column.window, column.predicted("ran")
     number = sum(len(lane.row) for lane in window.known)
     last = max((float(lane.end_ms.max()) for lane in window.known), default=0.0)
     ran = f"{wording.counted(number, 'request')} in {wording.ms(last)} ms" if number else "a request"
-    guess = column.predicted_ran
     drawn = f"drawn: the first {wording.ms(window.until_ms)} ms (shaded above)"
     return [
         *lines(f"{told.who_ran(window)} ran {ran}", most_in, bold=True),
@@ -145,8 +129,8 @@ def _set_time(upper: Axes, lower: Axes, window: Window) -> None:
     margin = MARGIN * window.span_ms
     upper.set_xlim(-margin, window.span_ms + max(margin, min(_AFTERWARDS_MS, window.span_ms / 4)))
     lower.set_xlim((0, window.until_ms) if window.partial else upper.get_xlim())
-    clock(upper, named=False)
-    clock(lower)
+    marks.clock(upper, named=False)
+    marks.clock(lower)
     upper.tick_params(labelbottom=window.partial)
 
 
@@ -163,13 +147,11 @@ def _explanation(columns: Sequence[Column]) -> str:
 
 
 def _draw_alive(axes: Axes, column: Column) -> None:
-    """Draw one line for each worker, its peak, and the reader's prediction."""
-    look, labels, guess = column.contender.look, Labels(axes), column.predicted_alive
+    look, labels, guess = column.contender.look, marks.Labels(axes), column.predicted("alive")
     if column.window.partial:
         axes.axvspan(0, column.window.until_ms, color="#000000", alpha=0.09, linewidth=0)
     if guess is not None:
-        prediction(axes, guess, axis="y")
-        labels.avoid_level(guess)
+        labels.predict(guess)
     for one in column.alive:
         labels.avoid(one.time_ms, one.threads)
         axes.step(one.time_ms, one.threads, where="post", color=look.colour, linestyle=look.line)
@@ -211,23 +193,22 @@ def _lanes_in(columns: Sequence[Column]) -> float:
 
 
 def _draw_lanes(axes: Axes, column: Column) -> None:
-    """Draw a lane for each thread, and in it a bar for each request."""
-    downward(axes, high_in := size_in(axes)[1])
-    window = column.window
-    if not any(lane.known for lane in window.shown):
+    window, high_in = column.window, sheet.size_in(axes)[1]
+    marks.downward(axes, high_in)
+    if not window.known:
         axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center", va="center")
         return
     note = _left_out(window)
     axes.annotate(note, (0, 0), (0, 4), "axes fraction", "offset points", fontsize=style.NOTE_PT, color=style.GREY)
+    several = len(window.workers) > 1 and not column.headed
     names, headings = [], []
     for lane, top, bottom, first in _places(column, high_in - (_NOTE_IN if note else 0.03)):
         _draw_lane(axes, lane, top, bottom, window.until_ms)
         worker = f"worker {lane.worker}" if first and lane.known else ""
-        several = len(window.workers) > 1 and not column.headed
         names.append(((top + bottom) / 2, worker if several else lane.name))
         headings.append((top - _HEAD_IN / 2, worker if column.headed else ""))
-    name_lanes(axes, names)
-    name_lanes(axes, headings, bold=True)
+    marks.name_lanes(axes, names)
+    marks.name_lanes(axes, headings, bold=True)
 
 
 def _left_out(window: Window) -> str:
@@ -240,8 +221,7 @@ def _left_out(window: Window) -> str:
 def _places(column: Column, high_in: float) -> Iterator[tuple[Lane, float, float, bool]]:
     """Yield each lane with its top and bottom in inches, and whether it is the first of its worker."""
     shown = column.window.shown
-    workers = [0, *(lane.worker for lane in shown)]
-    first = [lane.worker != before for lane, before in zip(shown, workers, strict=False)]
+    first = [i == 0 or lane.worker != shown[i - 1].worker for i, lane in enumerate(shown)]
     head_in = _HEAD_IN if column.headed else 0.0
     rows = sum(lane.rows for lane in shown)
     gap = max(_GAP_ROWS, 0.01 * rows)
@@ -263,4 +243,4 @@ def _draw_lane(axes: Axes, lane: Lane, top: float, bottom: float, until_ms: floa
     upper, lower = top + (lane.row + 0.08) * row_in, top + (lane.row + 0.92) * row_in
     hatched = {"facecolor": "white", "edgecolor": colour, "hatch": "/////", "linewidth": 0.5}
     for some, how in ((~lane.failed, {"facecolor": colour}), (lane.failed, hatched)):
-        bars(axes, lane.start_ms[some], end[some], upper[some], lower[some], **how)
+        marks.bars(axes, lane.start_ms[some], end[some], upper[some], lower[some], **how)

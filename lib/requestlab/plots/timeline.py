@@ -15,23 +15,12 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement import timeline as told
 from requestlab.measurement.run import Run
 from requestlab.measurement.timeline import LATE_MS, Chosen, Client, Piece, Scene, Span, Track, named, scene
-from requestlab.plots import style
-from requestlab.plots.inputs import details, gather, small_print
-from requestlab.plots.marks import bars, clock, downward, name_lanes, spread, x_in
+from requestlab.plots import inputs, marks, style
+from requestlab.plots.marks import x_in
 from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Line, Picture, Sheet, size_in, width_in
 from requestlab.system import wording
-from requestlab.trace.activity import (
-    ON_LOOP,
-    ON_THREAD,
-    PAUSED,
-    QUEUED,
-    UNTRACED,
-    VIEW_ON_LOOP,
-    VIEW_ON_THREAD,
-    WAITS,
-    Bars,
-    Booleans,
-)
+from requestlab.trace import activity
+from requestlab.trace.activity import Bars, Booleans
 
 MAX_HOPS, MAX_HOPPING = 150, 4
 """With more crossings, or more threads, than this the lines between loop and thread would be a thicket, and are not drawn."""
@@ -42,6 +31,7 @@ _THREAD_IN = ((2, 0.32), (6, 0.24), (16, 0.13), (60, 0.06))
 _MAX_CLIENTS_IN, _MAX_THREADS_IN, _MAX_LOOPS_IN = 2.6, 2.2, 2.6
 _LOOP_IN, _HOP_IN, _GAP_IN, _GROUP_IN, _HEAD_IN, _LATE_IN = 0.4, 0.42, 0.07, 0.22, 0.2, 0.1
 _MAX_HEADINGS, _MAX_NAMED = 8, 50
+_EDGED_IN = 0.08  # bars that are lower have no edges
 _WRITTEN_IN = 0.2  # lanes that are lower have no room for words
 _SLANT, _PITCH_IN, _LEADER_IN = math.radians(42), 0.2, 0.3
 
@@ -49,8 +39,7 @@ LATE = "#B5002B"
 
 
 class State(NamedTuple):
-    """How a state is drawn: what its shape is called in an SVG, how it is filled, what it is called in the key, and what is
-    written into it, in the row of a client and in a lane of the server."""
+    """How a state is drawn: the name of its shape, its fill, its name in the key, and what is written into it in either row."""
 
     name: str
     face: Mapping[str, Any]
@@ -69,16 +58,22 @@ def _hatched(colour: str) -> dict[str, Any]:
 
 _VIEW, _DJANGO = ("view", "its view"), ("Django and middleware", "", "Django")
 STATES = {
-    VIEW_ON_LOOP: State("view on the loop", _solid(style.EVENT_LOOP, "#5A2A00", 0.45), *_VIEW),
-    VIEW_ON_THREAD: State("view on a thread", _solid(style.THREAD, "#0A1420", 0.6), *_VIEW),
-    ON_LOOP: State("on the loop", _solid(style.EVENT_LOOP, "white", 0.3), *_DJANGO),
-    ON_THREAD: State("on a thread", _solid(style.THREAD, "white", 0.35), *_DJANGO),
-    WAITS: State("waits", _hatched(style.THREAD), "waits for a thread or the loop", "waiting", "request waits"),
-    QUEUED: State("queued", _hatched("#A5A5A5"), "on its way, or queued", "on its way, or waiting for its turn"),
-    PAUSED: State("paused", {"facecolor": "#F0F0EE"}, "awaits something, or its turn", "awaits something"),
-    UNTRACED: State("not traced", _solid(style.NOBODY, "white", 0.4)),
+    activity.VIEW_ON_LOOP: State("view on the loop", _solid(style.EVENT_LOOP, "#5A2A00", 0.45), *_VIEW),
+    activity.VIEW_ON_THREAD: State("view on a thread", _solid(style.THREAD, "#0A1420", 0.6), *_VIEW),
+    activity.ON_LOOP: State("on the loop", _solid(style.EVENT_LOOP, "white", 0.3), *_DJANGO),
+    activity.ON_THREAD: State("on a thread", _solid(style.THREAD, "white", 0.35), *_DJANGO),
+    activity.WAITS: State(
+        "waits", _hatched(style.THREAD), "waits for a thread or the loop", "waiting", "request waits"
+    ),
+    activity.QUEUED: State(
+        "queued", _hatched("#A5A5A5"), "on its way, or queued", "on its way, or waiting for its turn"
+    ),
+    activity.PAUSED: State("paused", {"facecolor": "#F0F0EE"}, "awaits something, or its turn", "awaits something"),
+    activity.UNTRACED: State("not traced", _solid(style.NOBODY, "white", 0.4)),
 }
-_VIEWS, _RAN = (VIEW_ON_LOOP, VIEW_ON_THREAD), (ON_LOOP, ON_THREAD)
+_VIEWS = (activity.VIEW_ON_LOOP, activity.VIEW_ON_THREAD)
+_LEAST_IN = dict.fromkeys((activity.ON_LOOP, activity.ON_THREAD), 0.006) | dict.fromkeys(_VIEWS, 0.02)
+"""How wide what ran is drawn at least, so that it is seen."""
 
 
 @style.applied()
@@ -91,22 +86,22 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 
     Solid is where code ran, dark where that was the view's; hatched is where something waited. `requests` are how many to
     draw, from the first on, or a slice of the rows of `run.requests`; by default all, or the first 60 of more than 300.
-    `span_ms` is how many ms to draw, or (from, to) in ms since the first request was planned. The pieces of a single request
-    are named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
+    `span_ms` is the time to draw, (from, to) in ms since the first request was planned. The pieces of a single request are
+    named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
     """
-    (contender,) = gather((run,), "timeline", 1)
+    (contender,) = inputs.gather((run,), "timeline", 1)
     if not len(run.trace.spans) and not len(run.trace.ticks):
         what = f"nobody looked inside while the run {contender.label!r} was measured"
         raise ConfigurationError(f"{what}; switch the probe on: serve(..., probe=True)")
     drawn = scene(run, requests, span_ms)
     plan = _plan(drawn)
     heading = contender.block(INNER_IN, notes=[" · ".join(contender.circumstances), *left_out(drawn)])
-    sheet = Sheet(told.of_timeline(drawn, f"{contender.label}{contender.failures}"))
-    axes = sheet.panel(plan.high_in, _LEFT_IN, _RIGHT_IN, above=heading, below_in=AXIS_IN)
+    page = Sheet(told.of_timeline(drawn, f"{contender.label}{contender.failures}"))
+    axes, _ = marks.rows(page, [plan.high_in], _LEFT_IN, _RIGHT_IN, above=heading, below_in=AXIS_IN)
     _draw(axes, drawn, plan)
-    sheet.key(_key(drawn))
-    sheet.explain(explanation(drawn))
-    return sheet.picture(small_print([contender], circumstances=True), details([contender]))
+    page.key(_key(drawn))
+    page.explain(explanation(drawn))
+    return page.picture(inputs.small_print([contender], circumstances=True), inputs.details([contender]))
 
 
 # In words
@@ -115,7 +110,7 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 def left_out(drawn: Scene) -> list[str]:
     """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
     hidden = wording.things((drawn.hidden_requests, "more request"), (drawn.hidden_threads, "more thread"))
-    others = "its other requests" if len(drawn.guests) else "others"
+    others = "its other requests" if drawn.spans["guest"].any() else "others"
     untraced = f"{wording.counted(drawn.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
     hopped = drawn.stuck is not None and drawn.stuck.waited and drawn.chosen > 1 and len(drawn.hops)
     shown = f"drawn: {drawn.chosen:,} of the run's {drawn.total:,} requests; what ran for {others} is pale"
@@ -150,9 +145,8 @@ def explanation(drawn: Scene) -> str:
 
 
 def _key(drawn: Scene) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Return what the marks that occur mean."""
     found: list[Track | Client] = [*drawn.tracks, *drawn.clients]
-    seen = {state for one in found for state in np.unique(one.bars.state).tolist()}
+    seen = {state for one in found for state in one.bars.state.tolist()}
     entries: dict[str, list[Mapping[str, Any]]] = {}
     for state in STATES:
         if state in seen and STATES[state].key:
@@ -189,7 +183,6 @@ class Plan:
 
 
 def _plan(drawn: Scene) -> Plan:
-    """Lay out clients, lanes and names."""
     row_in = _sized(drawn.rows, _CLIENT_IN, _MAX_CLIENTS_IN)
     thread_in = _sized(len(drawn.threads), _THREAD_IN, _MAX_THREADS_IN)
     loop_in = min(_LOOP_IN, _MAX_LOOPS_IN / max(1, len(drawn.loops)))
@@ -206,7 +199,7 @@ def _plan(drawn: Scene) -> Plan:
         bottom = y + (loop_in if track.on_loop else thread_in)
         places.append(Place(track, y, bottom, f"worker {track.worker}" if first and headed else ""))
         y = bottom
-    longest = max((_length_in(piece) for piece in drawn.pieces), default=0.0)
+    longest = max((_line(piece).wide_in for piece in drawn.pieces), default=0.0)
     names_in = _LEADER_IN + longest * math.sin(_SLANT) + 0.15 if longest else 0.0
     return Plan(row_in, places, y + 0.04, y + 0.08 + names_in)
 
@@ -224,117 +217,81 @@ def _hops_drawn(drawn: Scene) -> bool:
 
 
 def _draw(axes: Axes, drawn: Scene, plan: Plan) -> None:
-    """Draw the clients above, then each worker's event loop and threads, and the names below."""
     axes.set_xlim(drawn.begin, drawn.end)
-    clock(axes)
+    marks.clock(axes)
     axes.grid(axis="x", linewidth=0.5, color=style.PALE)
-    downward(axes, plan.high_in)
     _draw_clients(axes, drawn, plan)
     if _hops_drawn(drawn):
         _draw_hops(axes, drawn, plan.places)
-    _draw_tracks(axes, drawn, plan.places)
-    if plan.places:
+    for place in plan.places:
+        _draw_track(axes, drawn, place)
+    several = len({place.track.worker for place in plan.places}) > 1 and not any(one.heading for one in plan.places)
+    names = [(one.middle, f"worker {one.track.worker}" if several else one.track.name) for one in plan.places]
+    marks.name_lanes(axes, [(one.top - 0.1, one.heading) for one in plan.places], bold=True)
+    marks.name_lanes(axes, names)
+    if plan.places and drawn.pieces:
         _name_pieces(axes, drawn.pieces, plan)
 
 
-class Strip(NamedTuple):
-    """Bars in one lane: which of them are solid (the others were not asked for, and are pale), and whether those that are
-    solid are made wide enough to be seen."""
-
-    bars: Bars
-    top: float
-    bottom: float
-    solid: Booleans
-    widened: bool = True
-
-
-def _fill(axes: Axes, strips: Sequence[Strip], edged: bool) -> None:
-    """Fill the bars, those of one state as one shape: thousands of hatched ones would take seconds to draw."""
-    if not strips:
-        return
-    each_bars, tops, bottoms, solids, widths = zip(*strips, strict=True)
-    begin, end, state = (
-        np.concatenate([getattr(one, name) for one in each_bars]) for name in ("begin", "end", "state")
-    )
-    top, bottom, widened = (np.repeat(one, list(map(len, each_bars))) for one in (tops, bottoms, widths))
-    solid = np.concatenate(solids)
-    least_in = np.select([np.isin(state, _VIEWS), np.isin(state, _RAN)], [0.02, 0.006], 0.0)
-    least = solid * widened * least_in * float(np.ptp(axes.get_xlim())) / size_in(axes)[0]
-    more = np.maximum(least - (end - begin), 0.0) / 2
-    for kind in np.unique(state).tolist():
+def _fill(axes: Axes, found: Bars, top: float, bottom: float, solid: Booleans, widened: bool = True) -> None:
+    """Fill the bars of a lane; those that are not `solid` were not asked for, and are pale."""
+    per_in = float(np.ptp(axes.get_xlim())) / size_in(axes)[0]
+    edge = {} if bottom - top > _EDGED_IN else {"linewidth": 0}
+    for state in np.unique(found.state).tolist():
         for pale in (True, False):
-            some = (state == kind) & (solid != pale)
-            face = {**STATES[kind].face, "alpha": 0.3 if pale else None, "zorder": 2} | (
-                {} if edged else {"linewidth": 0}
-            )
-            filled = bars(axes, begin[some] - more[some], end[some] + more[some], top[some], bottom[some], **face)
+            some = (found.state == state) & (solid != pale)
+            begin, end = found.begin[some], found.end[some]
+            least = 0.0 if pale or not widened else _LEAST_IN.get(state, 0.0) * per_in
+            more = np.maximum(least - (end - begin), 0.0) / 2
+            face = {**STATES[state].face, "alpha": 0.3 if pale else None, "zorder": 2} | edge
+            filled = marks.bars(axes, begin - more, end + more, top, bottom, **face)
             if filled is not None:
-                filled.set_gid(f"{STATES[kind].name}{' of others' * pale}")
+                filled.set_gid(f"{STATES[state].name}{' of others' * pale}")
 
 
 def _draw_clients(axes: Axes, drawn: Scene, plan: Plan) -> None:
-    """Draw a row for each client, with a dotted line while its request was planned and not yet sent."""
-    row_in, pad = plan.row_in, 0.14 * plan.row_in if drawn.rows <= 30 else 0.0
-    tops = [client.row * row_in for client in drawn.clients]
-    strips = [
-        Strip(client.bars, top + pad, top + row_in - pad, np.ones(len(client.bars), dtype=bool))
-        for client, top in zip(drawn.clients, tops, strict=True)
-    ]
-    _fill(axes, strips, edged=row_in > 0.1)
-    middles = [top + row_in / 2 for top in tops]
-    unsent = [
-        [(one.planned, y), (one.sent, y)]
-        for one, y in zip(drawn.clients, middles, strict=True)
-        if one.sent > one.planned
-    ]
-    axes.add_collection(LineCollection(unsent, colors=style.GREY, linestyles=(0, (1, 1)), linewidths=0.8))
-    failed = [(one.done, y) for one, y in zip(drawn.clients, middles, strict=True) if one.failed]
-    if failed:
-        cross: dict[str, Any] = {
-            "markersize": float(np.clip(43 * row_in, 3, 6)),
-            "markeredgewidth": 1.2,
-            "clip_on": False,
-        }
-        axes.plot(*zip(*failed, strict=True), "x", color=LATE, **cross)
-    number = len(drawn.clients)
+    row_in, number = plan.row_in, len(drawn.clients)
+    pad = 0.14 * row_in if drawn.rows <= 30 else 0.0
+    dotted: dict[str, Any] = {"colors": style.GREY, "linestyles": (0, (1, 1)), "linewidths": 0.8}
+    for client in drawn.clients:
+        top, middle = client.row * row_in, (client.row + 0.5) * row_in
+        _fill(axes, client.bars, top + pad, top + row_in - pad, np.ones(len(client.bars), dtype=bool))
+        axes.hlines(middle, client.planned, max(client.sent, client.planned), **dotted)
+        if client.failed:
+            _cross(axes, client.done, middle, float(np.clip(43 * row_in, 3, 6)))
+        if number == drawn.rows and row_in >= _WRITTEN_IN:
+            _write_states(axes, client.bars, middle, {state: STATES[state].in_client for state in STATES})
     label = f"{'the client' if number == 1 else 'clients'}:\n{wording.counted(number, 'request')}"
-    name_lanes(axes, [(max(0.16, row_in * drawn.rows) / 2, label)])
-    if number == drawn.rows and row_in >= _WRITTEN_IN:
-        for client, y in zip(drawn.clients, middles, strict=True):
-            _write_states(axes, client.bars, y, {state: STATES[state].in_client for state in STATES})
+    marks.name_lanes(axes, [(max(0.16, row_in * drawn.rows) / 2, label)])
 
 
-def _draw_tracks(axes: Axes, drawn: Scene, places: Sequence[Place]) -> None:
-    """Draw a lane for each event loop and thread: what ran there, where it was late, and where its record breaks off."""
-    strips = []
-    for place in places:
-        track = place.track
-        solid = np.isin(track.bars.owner, drawn.solid) if drawn.partial else np.ones(len(track.bars), dtype=bool)
-        strips.append(Strip(track.bars, place.top, place.bottom, solid, drawn.partial or not track.on_loop))
-        pale = style.mixed(style.EVENT_LOOP if track.on_loop else style.THREAD, "white", 0.9)
-        axes.axhspan(place.top, place.bottom, facecolor=pale, linewidth=0, zorder=0)
-        if track.ended is not None:
-            axes.plot(track.ended, place.middle, "x", color=LATE, markersize=7, markeredgewidth=1.8, zorder=6)
-        if len(track.late):
-            _draw_late(axes, place)
-        if place.bottom - place.top >= _WRITTEN_IN:
-            _write_states(axes, track.bars, place.middle, {state: STATES[state].in_lane for state in STATES})
-            _write_views(axes, drawn, place)
-        if track.on_loop and not drawn.unseen:
-            _write(axes, "idle", track.blank(drawn.begin, drawn.end, late=False), place.middle, style.GREY)
-            _write(axes, "not in Django", track.blank(drawn.begin, drawn.end, late=True), place.middle, LATE)
-    _fill(axes, strips, edged=min((place.bottom - place.top for place in places), default=0.0) > 0.1)
-    workers = len({place.track.worker for place in places}) > 1 and not any(place.heading for place in places)
-    name_lanes(axes, [(one.top - 0.1, one.heading) for one in places], bold=True)
-    name_lanes(axes, [(one.middle, f"worker {one.track.worker}" if workers else one.track.name) for one in places])
+def _draw_track(axes: Axes, drawn: Scene, place: Place) -> None:
+    track, found = place.track, place.track.bars
+    solid = np.isin(found.owner, drawn.solid) if drawn.partial else np.ones(len(found), dtype=bool)
+    _fill(axes, found, place.top, place.bottom, solid, drawn.partial or not track.on_loop)
+    pale = style.mixed(style.EVENT_LOOP if track.on_loop else style.THREAD, "white", 0.9)
+    axes.axhspan(place.top, place.bottom, facecolor=pale, linewidth=0, zorder=0)
+    if track.ended is not None:
+        _cross(axes, track.ended, place.middle, 7)
+    if len(track.late):
+        _draw_late(axes, place)
+    if place.bottom - place.top >= _WRITTEN_IN:
+        _write_states(axes, found, place.middle, {state: STATES[state].in_lane for state in STATES})
+        _write_views(axes, drawn, place)
+    if track.on_loop and not drawn.unseen:
+        _write(axes, "idle", track.blank(drawn.begin, drawn.end, late=False), place.middle, style.GREY)
+        _write(axes, "not in Django", track.blank(drawn.begin, drawn.end, late=True), place.middle, LATE)
+
+
+def _cross(axes: Axes, x: float, y: float, size: float) -> None:
+    axes.plot(x, y, "x", color=LATE, markersize=size, markeredgewidth=0.2 * size + 0.2, zorder=6, clip_on=False)
 
 
 def _draw_late(axes: Axes, place: Place) -> None:
-    """Mark where the loop was late by a thick line along the top of its lane, and write how late beside the longest."""
     track = place.track
     first, last = track.late.T
-    bars(axes, first, last, place.top, place.bottom, facecolor=LATE, alpha=0.1, zorder=0.5)
-    bars(axes, first, last, place.top - 0.066, place.top - 0.004, facecolor=LATE, zorder=5)
+    marks.bars(axes, first, last, place.top, place.bottom, facecolor=LATE, alpha=0.1, zorder=0.5)
+    marks.bars(axes, first, last, place.top - 0.066, place.top - 0.004, facecolor=LATE, zorder=5)
     begin, end = np.clip(track.late[int(np.argmax(track.late_ms))], *axes.get_xlim())
     text = f"late by {wording.ms(float(track.late_ms.max()))} ms"
     right = size_in(axes)[0] - x_in(axes, begin) < width_in(text, bold=True)
@@ -391,43 +348,32 @@ def _write_views(axes: Axes, drawn: Scene, place: Place) -> None:
     pale = drawn.partial & ~np.isin(found.owner, drawn.solid)
     written: set[str] = set()
     for i in np.argsort(-found.ms, kind="stable")[:_MAX_NAMED].tolist():
-        name = named(f"view {drawn.views.get(int(found.owner[i]), '')}")
+        name = named(f"view {drawn.spans['view'].iloc[found.owner[i]]}")
         stretch, colour = (float(found.begin[i]), float(found.end[i])), style.INK if pale[i] else "white"
         if name not in written and not _write(axes, name, stretch, place.middle, colour) and not written:
             _write(axes, "view", stretch, place.middle, colour)
         written.add(name)
 
 
-def _label(piece: Piece) -> str:
-    return f"{piece.name}  +{wording.us(piece.cost_us)}" if np.isfinite(piece.cost_us) else piece.name
-
-
-def _length_in(piece: Piece) -> float:
-    return width_in(_label(piece), style.CAPTION_PT, piece.view)
+def _line(piece: Piece) -> Line:
+    cost = f"  +{wording.us(piece.cost_us)}" if np.isfinite(piece.cost_us) else ""
+    return Line(f"{piece.name}{cost}", style.CAPTION_PT, bold=piece.view)
 
 
 def _name_pieces(axes: Axes, pieces: Sequence[Piece], plan: Plan) -> None:
     """Write the pieces' names below the lanes at a slant, with a line from each to the bottom of its lane."""
-    if not pieces:
-        return
     begin, end = axes.get_xlim()
     wide_in, y = size_in(axes)[0], plan.bottom_in + _LEADER_IN
     threads_bottom = plan.places[-1].bottom
     loops_bottom = max((place.bottom for place in plan.places if place.track.on_loop), default=threads_bottom)
     paper_in = _LEFT_IN - MARGIN_IN
-    lowest = max(_length_in(one) * math.cos(_SLANT) - paper_in - i * _PITCH_IN for i, one in enumerate(pieces))
-    found = spread([x_in(axes, one.at) for one in pieces], _PITCH_IN, max(0.1, lowest), wide_in)
-    for piece, at_in in zip(pieces, found, strict=True):
+    lines = [_line(piece) for piece in pieces]
+    lowest = max(line.wide_in * math.cos(_SLANT) - paper_in - i * _PITCH_IN for i, line in enumerate(lines))
+    found = marks.spread([x_in(axes, one.at) for one in pieces], _PITCH_IN, max(0.1, lowest), wide_in)
+    slant: dict[str, Any] = {"rotation": math.degrees(_SLANT), "rotation_mode": "anchor", "ha": "right", "va": "center"}
+    where: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False}
+    for piece, line, at_in in zip(pieces, lines, found, strict=True):
         x, start = begin + at_in / wide_in * (end - begin), loops_bottom if piece.on_loop else threads_bottom
         corners = ([piece.at, piece.at, x, x], [start, plan.bottom_in, y - 0.08, y])
         axes.plot(*corners, color=style.GREY, linewidth=0.5, zorder=1)
-        how: dict[str, Any] = Line(_label(piece), style.CAPTION_PT, bold=piece.view).font
-        slant: dict[str, Any] = {
-            "rotation": math.degrees(_SLANT),
-            "rotation_mode": "anchor",
-            "ha": "right",
-            "va": "center",
-        }
-        axes.annotate(
-            _label(piece), (x, y), (1.5, -1), textcoords="offset points", annotation_clip=False, **how, **slant
-        )
+        axes.annotate(line.text, (x, y), (1.5, -1), **where, **line.font, **slant)

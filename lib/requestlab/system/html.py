@@ -1,4 +1,4 @@
-"""HTML for notebooks and pages: templates that escape whatever is put into them, and tables made of them.
+"""HTML for notebooks and pages: templates that escape whatever is put into them.
 
 Notebooks drop style sheets, so every element has its style inline. Background and text colour are both set: what the lab shows
 is legible in a dark theme too.
@@ -7,7 +7,7 @@ is legible in a dark theme too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +29,9 @@ def render(template: str, **context: Any) -> Markup:
     return Markup(_environment.get_template(template).render(context))
 
 
-def table(
-    heads: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    title: str = "",
-    notes: Iterable[str] = (),
-    caption: str = "",
-    kind: str = "",
-) -> Markup:
-    """Return a table between its title and its notes; the first column is flush left, figures are flush right.
-
-    `caption` is the small print below; `kind` is the table's class.
-    """
-    context = {"heads": heads, "rows": rows, "title": title, "notes": notes, "caption": caption, "kind": kind}
-    return render("system/table.html.j2", **context)
-
-
 def folded(summary: str, rows: Iterable[tuple[str, str]]) -> Markup:
     """Return names and values as a table that unfolds below its `summary`."""
     return render("system/folded.html.j2", summary=summary, rows=rows)
-
-
-def remark(text: str, below: str) -> Markup:
-    """Return a text with a remark in small print on the next line."""
-    return Markup('{}<br><span style="{}">{}</span>').format(text, SMALL, below)
 
 
 def code(text: str) -> Markup:

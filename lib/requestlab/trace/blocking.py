@@ -6,7 +6,7 @@ block began somewhere between the last tick that was on time and the first that 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,19 +45,6 @@ _FILLED = 0.8  # the share of a block that a step must last to say when it began
 
 
 @dataclass(frozen=True)
-class StackSample:
-    """What a thread was seen in: its stack, what it waited for (`worker.schema.STATES`), and when. By then it had used so much
-    CPU time, and waited so long for a core (ns)."""
-
-    thread: int
-    stack: str
-    state: int
-    seen: int
-    cpu: int = 0
-    waited: int = 0
-
-
-@dataclass(frozen=True)
 class Beat:
     """The ticks that ran at one moment, in ns: when the first and the last were due, when they ran, when the ones before them
     had; CPU time of the loop's thread and of the others since then, and how long that thread had waited for a core.
@@ -82,14 +69,14 @@ class Beat:
 class Block:
     """One block: its beat, its beginning, and the evidence on its cause.
 
-    `steps` are those of coroutines that were under way on the loop, rows of `activity.read`; `looks` those at the loop's
-    thread, `busy_threads` those at the thread that computed most meanwhile.
+    `steps` are those of coroutines that were under way on the loop, rows of `activity.read`; `looks` are rows of `Trace.looks`, in
+    the order of time: those at the loop's thread, and in `busy_threads` those at the thread that computed most meanwhile.
     """
 
     beat: Beat
     begin: int
-    looks: Sequence[StackSample]
-    busy_threads: Sequence[StackSample]
+    looks: Sequence[Any]
+    busy_threads: Sequence[Any]
     steps: pd.DataFrame = field(repr=False)
 
     @property
@@ -133,14 +120,13 @@ def blocks(trace: Trace) -> pd.DataFrame:
 
     The system makes blocks of the first three kinds longer where other programs want its cores, and is not blamed for them.
 
-    `function` is the innermost one of the application, and where there is none, of an installed package, that is known to have
-    taken most of the block; `where` is the line in it that was seen most often. Of code, that is the CPU time, of a call, the
-    time in which the thread slept: for what the system adds, nobody is to blame. Where none is known for certain, as in most
-    blocks of less than 4 ms, `where` is empty, and `function` is the view, which the spans of traced requests tell. Empty
-    where there is none.
+    `function` is the innermost one of the application, or else of an installed package, that is known to have taken most of the
+    CPU time (of code) or of the time asleep (of a call); `where` is the line in it that was seen most often. Where none is known
+    for certain, as in most blocks of less than 4 ms, `where` is empty, and `function` is the view, if a traced request tells.
     """
-    spans, looks = activity.read(trace), _looks(trace)
-    rows = []
+    spans, rows = activity.read(trace), []
+    groups: Any = trace.looks.sort_values("seen", kind="stable").groupby(["pid", "loop", "due"])
+    looks = {key: list(seen.itertuples()) for key, seen in groups}
     for pid, thread, ticks in _by_loop(trace):
         own = spans[spans["pid"] == pid]
         steps = own[(own["kind"] == "step") & (own["thread"] == thread)]
@@ -192,17 +178,7 @@ def _floor(beats: Sequence[Beat]) -> float:
     return float(np.median(quiet)) if quiet else 0.0
 
 
-def _looks(trace: Trace) -> dict[tuple[int, int, int], list[StackSample]]:
-    """Return the looks by process, loop, and when the tick was due that was missing; in the order of time."""
-    found: dict[tuple[int, int, int], list[StackSample]] = defaultdict(list)
-    columns = ("pid", "loop", "due", "thread", "stack", "state", "seen", "cpu", "waited")
-    looks = trace.looks.sort_values("seen", kind="stable")
-    for pid, loop, due, *look in zip(*(looks[name].tolist() for name in columns), strict=True):
-        found[pid, loop, due].append(StackSample(*look))
-    return found
-
-
-def _block(beat: Beat, floor: float, steps: pd.DataFrame, seen: Sequence[StackSample], thread: int) -> Block:
+def _block(beat: Beat, floor: float, steps: pd.DataFrame, seen: Sequence[Any], thread: int) -> Block:
     # The loop ran a tick just before: no step can have been under way then.
     first, last = np.searchsorted(steps["begin"], (beat.before, beat.ran))
     over = steps.iloc[first:last]

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from requestlab.errors import ConfigurationError
-from requestlab.system import checks
 from requestlab.trace import activity
 from requestlab.trace.activity import Floats, Integers, Key
 from requestlab.trace.trace import CROSSINGS, ORIGINS, Trace
@@ -101,24 +100,6 @@ class Traced:
         middle = np.sort(took)[(len(took) - 1) // 2]
         row = self.requests.iloc[int(alike[np.lexsort((np.abs(took - middle), unusual))[0]])]
         return int(row["pid"]), int(row["request"])
-
-    def chosen(self, request: int | Key) -> Key:
-        """Return the request that is meant by its number, or by pid and number; ConfigurationError if there is none."""
-        if isinstance(request, bool) or not isinstance(request, int | tuple):
-            raise checks.wrong("request", request, "the number of a request in its worker, or (pid, number)")
-        keys = list(zip(self.requests["pid"].tolist(), self.requests["request"].tolist(), strict=True))
-        found = [key for key in keys if request in (key, key[1])]
-        given = f"request={request!r}"
-        if len(found) > 1:
-            raise ConfigurationError(
-                f"{given}: {len(found)} workers had one of that number; say which, as in {found[0]}"
-            )
-        if not found:
-            known = f"{self.requests['request'].min()} to {self.requests['request'].max()}"
-            raise ConfigurationError(
-                f"{given} was not traced, or not to its end; the traced ones have numbers from {known}"
-            )
-        return found[0]
 
     @cached_property
     def _of(self) -> Integers:
