@@ -88,7 +88,7 @@ def test_cpu_time_of_several_loads_is_not_told_apart(server):
 
 
 def test_a_run_is_saved_with_those_beside_it(server, tmp_path):
-    others = {"/async/wait/?ms=1": lab.open(rate=20), "/async/page/": lab.closed(1, each=4)}
+    others = {"/async/wait/?ms=1": lab.open(rate=20), "/async/page/": lab.closed(1, each=4), "/": lab.silent()}
     run = lab.measure(server, "/async/page/?a=1", lab.closed(1), seconds=0.2, beside=others)
     loaded = lab.load_run(run.save(tmp_path / "one.run"))
     assert list(loaded.beside) == list(others)

@@ -307,14 +307,6 @@ def test_victims_are_judged_and_those_beside_them_are_rows_of_their_own(server):
     assert len(run.samples) <= sum(run.about.counts.values()) <= asked + len(run.samples)
 
 
-def test_a_run_beside_clients_that_misbehave_is_saved_with_them(server, tmp_path):
-    silent = {"/async/page/": lab.silent()}
-    run = lab.measure(server, "/async/page/", lab.closed(1), seconds=0.2, warmup=0, beside=silent)
-    loaded = lab.load_run(run.save(tmp_path / "one.run"))
-    assert list(loaded.beside["/async/page/"].requests["error"]) == ["left"]
-    assert loaded.summary["reasons"] == run.summary["reasons"]
-
-
 @pytest.mark.measuring
 def test_contenders_are_compared_beside_clients_that_misbehave(server, served):
     result = lab.compare(

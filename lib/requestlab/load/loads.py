@@ -1,7 +1,6 @@
 """What the clients do: frozen values, and the functions that make them.
 
-Loads in a closed and in an open loop are what is measured. Clients that misbehave go beside such a load, the victims, whose
-times are judged.
+What is measured are loads in a closed or an open loop. Clients that misbehave go beside such a load.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ _T = TypeVar("_T")
 class Closed:
     """A closed loop: each of `users` sends its next request as soon as the one before is answered.
 
-    With `each`, every user sends that many requests and stops; without, it goes on until the time is over. Without
-    `keep_alive`, each request asks the server to close, and the next one opens a connection of its own.
+    With `each`, every user stops after that many requests. Without `keep_alive`, each request has a connection of its own.
     """
 
     users: int
@@ -51,8 +49,8 @@ class Closed:
 class Open:
     """An open loop: requests are due at `rate` per second, whether or not those before are answered.
 
-    `arrivals` are `constant`, one every 1/rate seconds, or `poisson`, at random as independent visitors come; `seed` makes
-    the same times again.
+    `arrivals` are `constant`, one every 1/rate seconds, or `poisson`, as independent visitors come; `seed` makes the same
+    times again.
     """
 
     rate: float
@@ -77,10 +75,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class Misbehaving:
-    """`clients` that misbehave in one `way`, each on a connection of its own, for as long as the slice lasts.
+    """`clients` that misbehave in one `way` of `requestlab.load.misbehaving.KINDS`, each on a connection of its own.
 
-    The ways are those of `requestlab.load.misbehaving.KINDS`. `size` is how many bytes a slow sender sends, `per_s` how many
-    bytes a slow one sends or reads in a second, `after_ms` when one that disconnects does so.
+    `size` is how many bytes a slow sender sends, `per_s` how many bytes a slow one sends or reads in a second, `after_ms` when
+    one that disconnects does so.
     """
 
     way: str
@@ -116,8 +114,7 @@ def closed(users: Sequence[int], *, each: int | None = None, keep_alive: bool = 
 def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: bool = True) -> Closed | Steps:
     """Return a closed loop of `users` clients (1 to 5,000), with at most `each` requests from each of them.
 
-    Each user has a connection of its own, kept alive unless told otherwise. A list of users makes a ramp.
-    Raises ConfigurationError for numbers out of bounds.
+    Each user has a connection of its own. A list of users makes a ramp. Raises ConfigurationError for numbers out of bounds.
     """
     if _several(users):
         loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users)", users))
@@ -158,10 +155,9 @@ def silent(clients: int = 1) -> Misbehaving:
 
 
 def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: bool = False) -> Misbehaving:
-    """Return clients that POST a body of `size` bytes (100,000; up to 10,000,000), `per_s` of them in a second.
+    """Return clients that POST a body of `size` bytes (100,000; up to 10,000,000), `per_s` of them in a second, again and again.
 
-    One that is answered begins again. With `head`, they GET with a head of `size` bytes (4,000; up to 8,000), and it is the
-    head that comes so slowly.
+    With `head`, they GET with a head of `size` bytes (4,000; up to 8,000), and it is the head that comes so slowly.
     """
     most, usual = (MAX_HEAD_BYTES, HEAD_BYTES) if head else (MAX_BYTES, BODY_BYTES)
     return Misbehaving(
@@ -175,8 +171,7 @@ def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: b
 def slow_readers(clients: int, *, per_s: float) -> Misbehaving:
     """Return clients that ask, and read the answer at `per_s` bytes per second from its first byte on; then they ask again.
 
-    The system's buffer on their side is as small as it can be at that rate; the server's own side may still take in a megabyte
-    or more, so only a larger answer shows anything.
+    Their own buffer is as small as it can be; the server's may take a megabyte or more, so only a larger answer shows anything.
     """
     per_s = checks.number("slow_readers(per_s)", per_s, most=MAX_PER_S, above=0)
     return Misbehaving("slow reader", _clients("slow_readers", clients), per_s=per_s)

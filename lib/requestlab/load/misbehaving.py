@@ -1,7 +1,7 @@
 """Clients that misbehave, as the load process drives them: see `loads` for what each does.
 
-They have no timeout: they stay until the time is over, and then leave. What became of each is a row: answered, closed by the
-server, left, or an error.
+They have no timeout, and leave when the time is over. What became of each is a row: answered, closed by the server, left, or
+an error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Misbehaver(Connection):
         self.exchange(request)
 
     def go_on(self, due: int) -> None:
-        """Do what is to be done by now, when `due` bytes may have been sent or read since the beginning."""
+        """Send or read what is due: so many bytes since the beginning."""
 
     def _fail(self, error: int) -> None:
         super()._fail(CLOSED if error in (NO_ANSWER, CUT_SHORT) else error)
@@ -48,7 +48,7 @@ class Misbehaver(Connection):
 
 
 class Silent(Misbehaver):
-    """Connects, and that is all."""
+    """Connects, and sends nothing."""
 
     def begin(self, request: bytes, size: int) -> None:
         self.exchange(b"")
@@ -84,7 +84,7 @@ class SlowHead(SlowBody):
 
 
 class SlowReader(Misbehaver):
-    """Reads no more than is due, into a buffer that holds little more than that; waiting for the answer earns nothing."""
+    """Reads no more than is due, into a small buffer; the time before the answer does not count."""
 
     def begin(self, request: bytes, size: int) -> None:
         self._taken = 0

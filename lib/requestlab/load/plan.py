@@ -26,10 +26,10 @@ COLUMNS = (
     "number",
     "first_body",
 )
-"""One row a request. Times in ns of CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's,
-`first_body` its body's); `error` as in connection.ERRORS; `body` is the CRC-32 of the answer's body; `pid`, `thread`,
-`on_loop` and `number` (of the request in its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered. `user`
-is the number of the connection: in a closed loop, each user has one."""
+"""One row a request. `user` is the number of the connection: in a closed loop, each user has one. Times in ns of
+CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's, `first_body` its body's); `error` as in
+connection.ERRORS; `body` is the CRC-32 of the answer's body. `pid`, `thread`, `on_loop` and `number` (of the request in its
+worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered."""
 
 THREAD_COLUMNS = ("time", "pid", "threads")
 """One row a worker and moment: the time in ns, and how many threads it had alive."""

@@ -29,9 +29,8 @@ class LoadClientTransport(httpx.AsyncBaseTransport):
 
     >>> httpx.AsyncClient(transport=LoadClientTransport())
 
-    The client behaves as usual; called directly with a prebuilt request, the transport is cheaper still.
     The answer is read whole; `response.extensions["requestlab"]` has its stamps. Network errors are httpx's own
-    (ConnectError, ReadTimeout, …), of httpx's timeouts `read` is kept, counted from the sending of the request.
+    (ConnectError, ReadTimeout, …). Of httpx's timeouts `read` is kept, counted from the sending of the request.
 
     Resources: connections stay open until `aclose()` or the end of `async with`. To be used in one event loop only.
     """

@@ -1,7 +1,7 @@
 """What stands behind a server: frozen values, one class for each kind of application.
 
-A kind says where its application is, for each interface, and which environment variables its processes need. Fields that a
-kind does not have, it reads as empty class attributes. To add a kind, write such a class and add it to `Application`.
+A kind says where its application is, for each interface, and which environment variables its processes need. Fields that it
+does not have are empty class attributes. To add a kind, write such a class and add it to `Application`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class LabApp:
 
     >>> SYNC.replace(middleware=("sync", "startproject"), database="postgres://user@host/name")
 
-    `middleware` is its stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"); they are kept as
-    one string with commas. `database` is "", an SQLite file in the server's own directory, or a URL (`labapp.database_urls`
-    says which there are). `upstream` is the address of the external API and object store that some views call, or the server
-    itself, `serve(UPSTREAM)`, which somebody else has to stop. Values that cannot work raise ConfigurationError.
+    `middleware` is its stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"), kept as one string
+    with commas. `database` is "", an SQLite file in the server's own directory, or a URL (see `labapp.database_urls`).
+    `upstream` is the address of the external API and object store that some views call, or the server itself,
+    `serve(UPSTREAM)`, which somebody else has to stop. Values that cannot work raise ConfigurationError.
     """
 
     middleware: str = "startproject"
@@ -66,9 +66,6 @@ class LabApp:
             "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
         }
 
-    def without_password(self) -> LabApp:
-        return dataclasses.replace(self, database=masked(self.database))
-
 
 @dataclass(frozen=True)
 class Bare:
@@ -83,9 +80,6 @@ class Bare:
     def variables(self) -> dict[str, str]:
         return {}
 
-    def without_password(self) -> Bare:
-        return self
-
 
 Application = LabApp | Bare
 
@@ -97,10 +91,7 @@ PARTS = tuple(field.name for field in dataclasses.fields(LabApp))
 
 
 def application(given: object, before: Application | None = None) -> Application:
-    """Return the application that is meant: a value is itself, a short name is one of that kind.
-
-    That is `before`, if it is of that kind. Raises ConfigurationError.
-    """
+    """Return the application that is meant: a value is itself, a short name is `before` if that is of its kind, else a new one."""
     if isinstance(given, Application):
         return given
     kind = APPLICATIONS[checks.one_of("application", given, APPLICATIONS)]
@@ -122,8 +113,7 @@ def database(*, conn_max_age: int = 0, pool: bool = False) -> str:
 
     >>> lab.serve(lab.SYNC, database=lab.database(conn_max_age=60))
 
-    The options here decide how connections are kept, whatever the variable says. Raises ConfigurationError for what is no
-    such URL, and for a pool on SQLite.
+    The options replace those of the variable. Raises ConfigurationError for what is no such URL, and for a pool on SQLite.
     """
     url = checked_database(os.environ.get(DATABASE_VARIABLE, "")) or "sqlite://"
     options = {"conn_max_age": conn_max_age, "pool": int(pool)}

@@ -102,7 +102,7 @@ class Configuration:
 
     def without_password(self) -> Configuration:
         """Return it as it may be printed and saved: without the password of the database."""
-        return dataclasses.replace(self, application=self.application.without_password())
+        return self.replace(database=applications.masked(self.database))
 
     def shown(self) -> dict[str, Any]:
         """Return its fields and those of its application as plain values, without the password of the database."""

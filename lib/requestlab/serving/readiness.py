@@ -1,7 +1,7 @@
 """Knowing that a server is ready: an answer with this run's nonce, from every worker.
 
-A bound listener accepts connections before the application exists, so a connection proves nothing. But it also makes polling
-needless: the question waits in the accept queue and is answered the moment a worker can.
+A bound listener accepts connections before the application exists, so a connection proves nothing. But the question waits in
+the accept queue and is answered the moment a worker can: there is nothing to poll.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ def wait_until_ready(
     address: tuple[str, int],
     nonce: str,
     workers: int,
-    ending: IO[bytes] | None,
+    ending: IO[bytes],
     deadline: float,
     tick: Callable[[], None] = lambda: None,
 ) -> tuple[int, ...]:
-    """Return the pids of all workers, in ascending order.
+    """Return the pids of all workers, in ascending order; raises NotReady.
 
-    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`; `tick` is called again and
-    again meanwhile. Raises NotReady.
+    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`; `tick` is called meanwhile.
     """
     pids: set[int] = set()
     question = _question("?hold" if workers > 1 else "")
     with selectors.DefaultSelector() as selector:
-        if ending is not None:
-            selector.register(ending, selectors.EVENT_READ)
+        selector.register(ending, selectors.EVENT_READ)
         asked: set[socket.socket] = set()
         try:
             while len(pids) < workers:

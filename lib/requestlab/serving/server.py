@@ -74,6 +74,8 @@ class Server:
             self._command = [sys.executable, *configuration.arguments(listener.fileno())]
             variables = _variables(configuration, self._nonce, self.directory)
             self._supervisor = self._supervise(listener.fileno(), variables)
+            assert self._supervisor.stdout is not None
+            self._output = self._supervisor.stdout
             with _lock:
                 _running.add(self)
             try:
@@ -106,10 +108,10 @@ class Server:
     @property
     def alive(self) -> bool:
         """Whether the server still runs: its supervisor writes nothing, and closes its output only when it ends."""
-        if self._end is not None or self._supervisor.stdout is None:
+        if self._end is not None:
             return False
         said = select.poll()
-        said.register(self._supervisor.stdout)
+        said.register(self._output)
         return not said.poll(0)
 
     @property
@@ -132,9 +134,9 @@ class Server:
         return who_answers(self.address, self._nonce)
 
     def settle(self, most_s: float, tick: Callable[[], None] = lambda: None) -> None:
-        """Wait until the workers have nothing left to do, but at most `most_s`: after requests that were given up, say.
+        """Wait until the workers have nothing left to do, but at most `most_s`: the requests that clients gave up are over.
 
-        A question to every worker waits in line behind what was given up; what is still under way then shows as CPU time.
+        A question to every worker waits in line behind them; what is still under way then shows as CPU time.
         """
         deadline = time.monotonic() + most_s
         try:
@@ -182,8 +184,7 @@ class Server:
         shutil.rmtree(self.directory, ignore_errors=True)  # in case the supervisor was killed
 
     def _ask_all_workers(self, deadline: float, tick: Callable[[], None]) -> tuple[int, ...]:
-        workers, ending = self.configuration.workers, self._supervisor.stdout
-        return wait_until_ready(self.address, self._nonce, workers, ending, deadline, tick)
+        return wait_until_ready(self.address, self._nonce, self.configuration.workers, self._output, deadline, tick)
 
     def _supervise(self, fd: int, variables: dict[str, str]) -> subprocess.Popen[bytes]:
         spec = {
@@ -223,9 +224,8 @@ def serve(configuration: Configuration, **changes: Any) -> Server:
     >>> with serve(SYNC, workers=2) as server:
     ...     print(server.url)
 
-    `changes` are fields of the configuration, or of its application, to replace first; `upstream` may be a server of
-    `serve(UPSTREAM)`. Raises ConfigurationError for values that cannot work, and ServerStartError, with the command, the exit
-    status and the last log lines, where the server does not come up.
+    `changes` are fields of the configuration, or of its application, to replace first. Raises ConfigurationError for values
+    that cannot work, and ServerStartError, with the command, the exit status and the last log lines, where it does not start.
 
     Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
     given back by `stop()`, by leaving the `with` block, and when this process ends in any way.
