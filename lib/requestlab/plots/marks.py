@@ -19,7 +19,6 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
 
 from requestlab.comparison.intervals import Interval
 from requestlab.plots import sheet, style
@@ -223,6 +222,8 @@ def spread(wanted: Sequence[float] | Floats, apart: float, lowest: float, highes
     """
     if not len(wanted):
         return []
+    from scipy.optimize import isotonic_regression  # only here: it takes half a second to load
+
     steps = apart * np.arange(len(wanted))
     level = isotonic_regression(np.asarray(wanted) - steps).x
     return [float(place) for place in np.clip(level, lowest, max(lowest, highest - steps[-1])) + steps]
