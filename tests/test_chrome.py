@@ -360,7 +360,7 @@ def written(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(written(), st.integers(0, 1))
 def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, on_loop):
     events_of(traced(rows, on_loop=on_loop))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -247,22 +248,16 @@ def contradictions(found: Sequence[Ledger]) -> list[Contradiction]:
     A machine is its facts, versions included: another version of Django may well decide a claim otherwise. Every verdict
     counts, not only the latest; "cannot tell" contradicts nothing.
     """
-    machines = {identity(one.machine): one.machine for one in found if one.machine is not None}
+    machines: dict[str, Machine] = {}
+    names: defaultdict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
+    for one in found:
+        for verdict in one.verdicts:
+            machine_id = identity(verdict.machine)
+            machines[machine_id] = verdict.machine
+            names[machine_id, verdict.claim.id, verdict.verdict][one.name] = None
     return [
-        Contradiction(claim, machine, supported, refuted)
+        Contradiction(claim, machine, tuple(supported), tuple(refuted))
         for machine_id, machine in sorted(machines.items())
         for claim in statements()
-        if (supported := _that_say(SUPPORTED, claim, machine_id, found))
-        and (refuted := _that_say(REFUTED, claim, machine_id, found))
+        if (supported := names[machine_id, claim.id, SUPPORTED]) and (refuted := names[machine_id, claim.id, REFUTED])
     ]
-
-
-def _that_say(word: str, claim: Statement, machine_id: str, found: Sequence[Ledger]) -> tuple[str, ...]:
-    """Return the names of the ledgers of a machine in which a claim has that verdict."""
-    return tuple(
-        one.name
-        for one in found
-        if one.machine is not None
-        and identity(one.machine) == machine_id
-        and any(verdict.claim.id == claim.id and verdict.verdict == word for verdict in one.verdicts)
-    )

@@ -135,12 +135,10 @@ def _look_at(field: Iterable[Contender], remote: bool, what: str) -> None:
 
 
 def _knock(address: str, target: Target) -> None:
-    with socket.socket(target.family, socket.SOCK_STREAM) as attempt:
-        attempt.settimeout(_KNOCK_S)
-        try:
-            attempt.connect(target.address)
-        except OSError as problem:
-            raise click.ClickException(f"nobody answers at {address}: {problem.strerror or problem}") from None
+    try:
+        socket.create_connection(target.address[:2], _KNOCK_S).close()
+    except OSError as problem:
+        raise click.ClickException(f"nobody answers at {address}: {problem.strerror or problem}") from None
 
 
 def _draw(result: Comparison, file: Path | None) -> str:

@@ -107,10 +107,9 @@ class ComparisonFacts:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Several rounds of the same contenders. Made by `compare`.
+    """Several rounds of the same contenders, of which the first is the baseline. Made by `compare`.
 
-    `labels` are the contenders, the first of them the baseline; `control` is the label under which the baseline took part a
-    second time, or None.
+    `control` is the label under which the baseline took part a second time, or None.
     """
 
     slices: tuple[Slice, ...]
@@ -299,7 +298,6 @@ def _judge(found: Interval, metric: str) -> tuple[str, str]:
 
 
 def _caveats_of_one(label: str, runs: Sequence[Run], metric: str) -> Iterator[str]:
-    """Yield what speaks against the figure of one contender: its end, its generator, its failures, its queue."""
     if not runs:
         yield f"no slice of {label} counts"
         return

@@ -77,7 +77,7 @@ def found(ratio: Ratio) -> str:
 
 
 def reason(ratio: Ratio) -> str:
-    """Return why there is no verdict, shortly: the first reason is enough, and slices that were disturbed are told elsewhere."""
+    """Return why there is no verdict: the first reason is enough."""
     return ratio.reason.partition("; ")[0]
 
 
@@ -181,13 +181,11 @@ def _outcome(ratio: Ratio, exact: bool) -> str:
 
 
 def _by_verdict(judged: Sequence[Finding], name: Callable[[Finding], str]) -> list[tuple[str, list[str]]]:
-    """Return each verdict that there is, with the names of the findings that have it."""
     groups = ([one for one in judged if one.ratio.verdict == word] for word in (FASTER, SLOWER, CANNOT_TELL))
     return [(verdict(some[0].ratio), [name(one) for one in some]) for some in groups if some]
 
 
 def _by_contender(judged: Sequence[Finding]) -> list[str]:
-    """Return for each contender which verdict it has in which case."""
     cases = len({one.case for one in judged})
     return [
         f"{label}: {_in_which_cases([one for one in judged if one.ratio.over == label], cases)}"
@@ -205,8 +203,7 @@ def _in_which_cases(judged: Sequence[Finding], cases: int) -> str:
 
 
 def along(label: str, judged: Sequence[tuple[str, Ratio]]) -> str:
-    """Return where a contender is slower and where it is faster than the baseline, of ratios at several places: `async is slower
-    at 0 %, faster at 50 % and 90 % (up to 4.97 times)`."""
+    """Return how a contender fares at several places: `async is slower at 0 %, faster at 50 % and 90 % (up to 4.97 times)`."""
     words = {SLOWER: "slower at", CANNOT_TELL: "not told apart at", FASTER: "faster at"}
     where = {word: [place for place, ratio in judged if ratio.verdict == word] for word in words}
     parts = [f"{words[word]} {listed(places)}" for word, places in where.items() if places]
@@ -229,7 +226,7 @@ def resolved(results: Iterable[Comparison]) -> str:
 
 
 def circumstances(result: Comparison) -> dict[str, str]:
-    """Return how a comparison was measured, as names and values: what was asked, its rounds, what was dropped, and so on."""
+    """Return how a comparison was measured, as names and values."""
     about = result.about
     paths, loads = (each_or_all({label: of[label] for label in result.labels}) for of in (about.paths, about.loads))
     tried = len({part.round for part in result.slices})
