@@ -18,9 +18,8 @@ from requestlab.load.plan import COLUMNS
 from requestlab.measurement.run import Run
 from requestlab.measurement.validity import TAIL
 from requestlab.plots import style
-from tests.made_runs import ABOUT, COMPARED, MS
+from tests.made_runs import ABOUT, COMPARED, MS, START
 
-START = 5_000_000_000
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
 SERVED = replace(ABOUT, start=START, end=START + 1000 * MS, pids=(7,), nonce=True, each=1, server_cpu_ns=100 * MS)
 

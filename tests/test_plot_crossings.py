@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
@@ -13,59 +12,38 @@ from requestlab.plots import style
 from requestlab.plots.crossings import COLOURS, MAX_ROWS, crossings, tally
 from requestlab.plots.inputs import gather
 from requestlab.trace.requests import steps, waiting_us
-from requestlab.trace.trace import COLUMNS, Trace
-from requestlab.worker.schema import KINDS
-from tests.pictures import START, assert_legible, bars_of, drawn_texts, made, said, words_of
+from tests.made_trace import Notes, inside
+from tests.pictures import assert_legible, bars_of, drawn_texts, made, said, words_of
 
 LOOP, THREAD = 70, 71
 
 
-class Worker:
-    """Writes down spans by hand, with times in µs from the beginning of the request."""
+class Worker(Notes):
+    """Writes down spans with times in µs from the beginning of a request; each begins 10 ms after the one before."""
 
-    def __init__(self, pid=7):
-        self.pid = pid
-        self.rows = []
-        self.names = []
-        self.requests = 0
-        self._zero = START
+    requests = 0
 
     def request(self, took=2000, name="GET /sync/page/", thread=LOOP, end=True):
         self.requests += 1
-        self._zero = START + self.requests * 10_000_000
-        return self._row("request", name, 0, thread, 0, 0, 0, took if end else None)
-
-    def span(self, kind, name, parent, begin, end, thread=LOOP):
-        return self._row(kind, name, parent, thread, begin, 0, 0, end)
+        return self.span("request", name, 0, 0, took if end else None, thread)
 
     def crossing(self, name, parent, begin, there=40, inside=10, back=30, kind="to_thread", ended=True):
         """A crossing with its origin and a tab before its name."""
         thread, ran_on = (LOOP, THREAD) if kind == "to_thread" else (THREAD, LOOP)
         running, done = begin + there, begin + there + inside
-        return self._row(kind, name, parent, thread, begin, running, done, done + back if ended else None, ran_on)
+        end = done + back if ended else None
+        return self.span(kind, name, parent, begin, end, thread, ran_on=ran_on, running=running, done=done)
 
-    def _row(self, kind, name, parent, thread, begin, running, done, end, ran_on=0):
-        times = [self._zero + at * 1000 if at else 0 for at in (running, done, end or 0)]
-        if name not in self.names:
-            self.names.append(name)
-        row = len(self.rows) + 1
-        number = self.names.index(name)
-        begin = self._zero + begin * 1000
-        self.rows.append(
-            [self.pid, row, KINDS.index(kind), number, self.requests, parent, thread, begin, *times, ran_on, 0]
-        )
-        return row
+    def span(self, kind, name, parent, begin, end, thread=LOOP, *, ran_on=0, **times):
+        us = {"begin": begin, "end": end} | times
+        ms = {what: None if at is None else 10 * self.requests + at / 1000 for what, at in us.items()}
+        return self.row(kind, **ms, request=self.requests, parent=parent, name=name, thread=thread, ran_on=ran_on)
 
 
 def run_of(*workers, configuration=lab.MIXED, lost=0, answers=None, **about):
-    rows, names = [], []
-    for worker in workers:
-        for row in worker.rows:
-            rows.append([cell + len(names) if COLUMNS[at] == "name" else cell for at, cell in enumerate(row)])
-        names += worker.names
-    inside = Trace(np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)), tuple(names), lost)
     answers = [{"number": 0} | answer for answer in answers or [{}]]
-    return dataclasses.replace(made(configuration, answers, path="/sync/page/", **about), trace=inside)
+    run = made(configuration, answers, path="/sync/page/", **about)
+    return dataclasses.replace(run, trace=dataclasses.replace(inside(*workers), lost=lost))
 
 
 def page(worker, took=2000, more=0):

@@ -14,11 +14,11 @@ from requestlab.errors import ConfigurationError
 from requestlab.measurement.lag import HeldUp, LagFinding, Loop, finding
 from requestlab.plots import style
 from requestlab.plots.lag import LOWEST_MS, MAX_ROWS, lag
-from requestlab.trace.trace import COLUMNS, Trace
 from requestlab.worker.heartbeat import EVERY_NS
-from requestlab.worker.schema import IN_CALL, OWN, STACK, TICK
-from tests.made_runs import MS
-from tests.pictures import START, assert_legible, made, said, words_of
+from requestlab.worker.schema import IN_CALL, OWN
+from tests.made_runs import MS, START
+from tests.made_trace import Notes, inside
+from tests.pictures import assert_legible, made, said, words_of
 
 EVERY_MS = EVERY_NS / MS
 FLOOR_MS = 0.08
@@ -36,17 +36,14 @@ def measured(*stalls, configuration=lab.ASYNC, ends_ms=LASTS_MS + 40, lost=0, **
     `more` are keyword arguments of `made`; `workers` of them is instead a list with such stalls for each worker.
     """
     workers = more.pop("workers", [stalls])
-    rows, names = [], [""]
-    for pid, held_up in enumerate(workers, start=7):
-        _beat(pid, held_up, ends_ms, rows, names)
+    noted = [_beat(Notes(pid), held_up, ends_ms) for pid, held_up in enumerate(workers, start=7)]
     pids = [7 + number % len(workers) for number in range(99)]
     requests = [{"on_loop": 1, "number": 0, "planned": 10 * i, "pid": pid} for i, pid in enumerate(pids)]
     run = made(configuration, requests, users=5, each=None, path="/async/block/", **more)
-    table = np.array([[row[name] for name in COLUMNS] for row in rows], dtype=np.int64)
-    return dataclasses.replace(run, trace=Trace(table.reshape(-1, len(COLUMNS)), tuple(names), lost))
+    return dataclasses.replace(run, trace=dataclasses.replace(inside(*noted), lost=lost))
 
 
-def _beat(pid, held_up, ends_ms, rows, names):
+def _beat(notes, held_up, ends_ms):
     """Write the ticks as the probe does: those that were due meanwhile all run at the end of a stall."""
     spent = {"own": 0.0, "others": 0.0, "delayed": 0.0}
     stalls, due, before = sorted(held_up), -200.0, -200.0
@@ -59,21 +56,16 @@ def _beat(pid, held_up, ends_ms, rows, names):
             if grows:
                 spent[grows] += ran - before
             if place:
-                names.append(place)
-                look = {"kind": STACK, "name": len(names) - 1, "value": IN_CALL if cause == "blocking call" else OWN}
+                value = IN_CALL if cause == "blocking call" else OWN
                 for at in (due + (ran - due) * part for part in (0.1, 0.9)):
                     cpu = spent["own"] - (ran - at) * (grows == "own")
-                    rows.append(_row(pid, due, at, running=round(cpu * MS), **look))
+                    notes.row("stack", due, at, request=0, name=place, running=cpu, value=value)
         before = ran
         while due <= ran:
-            cpu, process = round(spent["own"] * MS), round((spent["own"] + spent["others"]) * MS)
-            rows.append(_row(pid, due, ran, kind=TICK, running=cpu, done=process, value=round(spent["delayed"] * MS)))
+            clocks = {"running": spent["own"], "done": spent["own"] + spent["others"]}
+            notes.row("tick", due, ran, request=0, value=round(spent["delayed"] * MS), **clocks)
             due += EVERY_MS
-
-
-def _row(pid, begin, end, **cells):
-    times = {"begin": START + round(begin * MS), "end": START + round(end * MS)}
-    return dict.fromkeys(COLUMNS, 0) | {"pid": pid, "thread": pid} | times | cells
+    return notes
 
 
 def towers(axes):

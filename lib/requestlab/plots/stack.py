@@ -51,7 +51,7 @@ def stack(result: Comparison, layers: Layers, *, predicted: Predicted = None) ->
     marks.number(axes.xaxis)
     axes.set_xlabel(f"{_WHAT} in ms", labelpad=3)
     for bar, (top, _) in zip(drawn, places, strict=True):
-        _draw(axes, bar, top + _GAP_IN / 2, shades, guesses[bar.label])
+        _draw(axes, bar, top + _GAP_IN / 2, shades, guesses[bar.contender.label])
     page.explain(
         "Layers are differences between contenders of one comparison, on average over "
         f"{wording.counted(len(drawn[0].tops), 'round')}. Faint points: the whole, round by round. Bar across: its interval at "
@@ -64,7 +64,6 @@ def stack(result: Comparison, layers: Layers, *, predicted: Predicted = None) ->
 class Bar:
     """One path through the layers: where each of them ends (`tops`, in ms, one row a round)."""
 
-    label: str
     contender: Contender
     layers: tuple[str, ...]
     tops: Floats
@@ -85,14 +84,14 @@ def finding(drawn: Sequence[Bar]) -> str:
     first, last = drawn[0], drawn[-1]
     if not set(first.layers) & set(last.layers) or first is last:
         most = last.layers[int(np.argmax(last.steps))]
-        return f"{wording.ms(last.whole.value)} ms of {_WHAT} under {last.label}, most of it {most}"
+        return f"{wording.ms(last.whole.value)} ms of {_WHAT} under {last.contender.label}, most of it {most}"
     less, more = sorted((first, last), key=lambda bar: bar.whole.value)
     apart = wording.ms(more.whole.value - less.whole.value)
     others = dict(zip(less.layers, less.steps.tolist(), strict=True))
     extra = {name: step - others.get(name, 0.0) for name, step in zip(more.layers, more.steps.tolist(), strict=True)}
     most = max(extra, key=lambda name: extra[name])
     return (
-        f"{more.label} takes {more.whole.value / less.whole.value:.2g} times the {_WHAT} of {less.label}; the largest part of the "
+        f"{more.contender.label} takes {more.whole.value / less.whole.value:.2g} times the {_WHAT} of {less.contender.label}; the largest part of the "
         f"{apart} ms between them is {most}, with {wording.ms(extra[most])} ms"
     )
 
@@ -109,7 +108,7 @@ def _bars(result: object, layers: object) -> list[Bar]:
         raise ConfigurationError(f"there is no round in which all of {', '.join(asked)} have a figure")
     ends = {name: result.runs(list(bar.values())[-1])[0] for name, bar in layers.items()}
     return [
-        Bar(contender.label, contender, tuple(bar), table[list(bar.values())].to_numpy(np.float64))
+        Bar(contender, tuple(bar), table[list(bar.values())].to_numpy(np.float64))
         for bar, contender in zip(layers.values(), inputs.gather([ends], "stack"), strict=True)
     ]
 
@@ -125,7 +124,7 @@ def _draw(axes: Axes, bar: Bar, top: float, shades: Mapping[str, str], guess: fl
         named.append((f"{name} {'−' * (step < 0)}{wording.ms(abs(step))} ms", [swatch]))
         edge += step
     marks.estimate(axes, middle, bar.whole, bar.tops[:, -1], look, half_in=_BAR_IN / 2 - 0.08)
-    label = Line(f"{look.glyph} {bar.label}", style.HEADING_PT, look.ink, bold=True)
+    label = Line(f"{look.glyph} {bar.contender.label}", style.HEADING_PT, look.ink, bold=True)
     write_at(axes, [label], middle, MARGIN_IN - _LEFT_IN)
     if guess is not None:
         words = f"your prediction: {wording.number(guess)} ms"

@@ -89,7 +89,9 @@ def _draw(page: Sheet, columns: Sequence[Column]) -> None:
     column_in = INNER_IN / len(columns)
     most_in = column_in - _APART_IN
     panels = [(MARGIN_IN + i * column_in + _BESIDE_IN, most_in - _BESIDE_IN) for i in range(len(columns))]
-    headings, summaries = [_heading(one, most_in) for one in columns], [_summary(one, most_in) for one in columns]
+    alive_line = Line("threads alive", bold=True)
+    headings = [[*one.contender.block(most_in, notes=one.contender.circumstances), alive_line] for one in columns]
+    summaries = [_summary(one, most_in) for one in columns]
     partial = any(one.window.partial for one in columns)
     room = {"above_in": max(map(sheet.height_in, headings)), "below_in": TICKS_IN if partial else 0.1}
     above = page.panels(_ALIVE_IN, panels, **room)
@@ -105,11 +107,6 @@ def _draw(page: Sheet, columns: Sequence[Column]) -> None:
         upper.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         _draw_alive(upper, column)
         _draw_lanes(lower, column)
-
-
-def _heading(column: Column, most_in: float) -> list[Line]:
-    contender = column.contender
-    return [*contender.block(most_in, notes=contender.circumstances), *lines("threads alive", most_in, bold=True)]
 
 
 def _summary(column: Column, most_in: float) -> list[Line]:
