@@ -1,7 +1,7 @@
 """The command line: `requestlab lab | doctor | serve | measure | compare | report | claims`.
 
-Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error. Commands
-are imported when they are asked for: some need what is slow to import.
+Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error.
+Commands are imported when they are asked for: some need what is slow to import.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def main() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Stand in for what the caller has closed (`2>&-`): a server's listener must not become somebody's standard error."""
+    """Stand in for what the caller has closed (`2>&-`): a server's listener must not become somebody's standard
+    error."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -58,7 +59,8 @@ _ANYWHERE = ("lab", "claims")
 
 
 class _Commands(click.Group):
-    """Finds commands, and turns what a user can act on into one message and an exit status; a traceback is left for defects."""
+    """Finds commands, and turns what a user can act on into one message and an exit status; a traceback is left for
+    defects."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -66,8 +66,8 @@ def compare(
 ) -> None:
     """Say how many times as fast as the first TARGET each other one is, or that this cannot be told.
 
-    A TARGET is a configuration of the bundled app (sync, mixed, async, null), served for as long as it takes, or an address
-    on this machine. A configuration can be varied and can have a path, and each can have a label:
+    A TARGET is a configuration of the bundled app (sync, mixed, async, null), served for as long as it takes, or an
+    address on this machine. A configuration can be varied and can have a path, and each can have a label:
 
     \b
         requestlab compare sync mixed --users 10
@@ -77,12 +77,12 @@ def compare(
         requestlab compare http://127.0.0.1:8000/ http://127.0.0.1:8001/
         requestlab compare old=http://127.0.0.1:8000/a/ new=http://127.0.0.1:8000/b/?x=1
 
-    Fields: server, application, workers, threads, loop, middleware, probe, asyncio_debug, switch_interval_ms, all_cores,
-    upstream (HOST:PORT, as all from the first / on is the path). A label is what stands before an = that comes before the first :
-    and the first /.
+    Fields: server, application, workers, threads, loop, middleware, probe, asyncio_debug, switch_interval_ms,
+    all_cores, upstream (HOST:PORT, as all from the first / on is the path). A label is what stands before an = that
+    comes before the first : and the first /.
 
-    All are alive at once and are measured once in each round, in an order left to chance. Exits with 0 where the comparison
-    ran, also where it cannot tell; with 1 where slices are invalid or nothing could be compared.
+    All are alive at once and are measured once in each round, in an order left to chance. Exits with 0 where the
+    comparison ran, also where it cannot tell; with 1 where slices are invalid or nothing could be compared.
     """
     field, seed = contenders(targets, path), options["seed"]
     if len(field) < 2 and not options["control"]:
@@ -155,8 +155,8 @@ def _draw(result: Comparison, file: Path | None) -> str:
 
 
 def why_not(result: Comparison) -> str:
-    """Return why the figures are not the comparison that was wanted, or nothing: slices are invalid, none count, or a server
-    has ended, which may have been between two slices."""
+    """Return why the figures are not the comparison that was wanted, or nothing: slices are invalid, none count, or a
+    server has ended, which may have been between two slices."""
     found = []
     for label in result.all_labels:
         runs = result.runs(label)

@@ -1,4 +1,5 @@
-"""`requestlab doctor`: what this machine is, how good the load client is on it, what can be told today, and warnings in words."""
+"""`requestlab doctor`: what this machine is, how good the load client is on it, what can be told today, and warnings in
+words."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ STARTING_S = 1.0
 """What a slice takes beyond its load, and three servers to start. For the time that is left, only."""
 
 TRAP_MS = 20.0
-"""A keep-alive answer of two small writes that takes longer has met Nagle's algorithm and the delayed acknowledgement."""
+"""A keep-alive answer of two small writes that takes longer has met Nagle's algorithm and the delayed
+acknowledgement."""
 
 BUSY_LOAD = 0.5
 BUSY_PRESSURE = 10.0
@@ -55,8 +57,8 @@ TWO_WRITES = Configuration(name="two small writes", server="uvicorn", applicatio
 class LoadClient:
     """What the load process did with so many users: medians over the slices.
 
-    `throughput` is in answers per second, times are in ms, `generator_share` is its part of one core, and `spread` how far the
-    slices lay apart: (most - least) / median of the throughput. A figure without evidence is NaN.
+    `throughput` is in answers per second, times are in ms, `generator_share` is its part of one core, and `spread` how
+    far the slices lay apart: (most - least) / median of the throughput. A figure without evidence is NaN.
     """
 
     users: int
@@ -70,8 +72,8 @@ class LoadClient:
 
 @dataclass(frozen=True)
 class Examination:
-    """What `examine` found: the load client with each number of users, times in ms, and `steal`, the share of all CPU time that
-    went to other machines."""
+    """What `examine` found: the load client with each number of users, times in ms, and `steal`, the share of all CPU
+    time that went to other machines."""
 
     machine: Machine
     limits: Limits
@@ -84,8 +86,8 @@ class Examination:
 
     @property
     def upstream_ceiling(self) -> float:
-        """How many answers per second the upstream could give, had it a core to itself: from its CPU time, since the load
-        process would be at its own ceiling long before."""
+        """How many answers per second the upstream could give, had it a core to itself: from its CPU time, since the
+        load process would be at its own ceiling long before."""
         return 1_000 / self.upstream_cpu_per_request if self.upstream_cpu_per_request else math.nan
 
     @property
@@ -99,9 +101,9 @@ class Examination:
 def doctor(as_json: bool) -> None:
     """Look at this machine, at how good the load client is on it, and at what it can tell today.
 
-    Measures the load process against a server that does next to nothing, its ceiling and its floor; then a configuration
-    against itself (A/A), from which follows how small a difference a comparison of 60 s can tell. Takes some twenty-five seconds.
-    Exits with 1 where the self-test of keep-alive connections fails.
+    Measures the load process against a server that does next to nothing, its ceiling and its floor; then a
+    configuration against itself (A/A), from which follows how small a difference a comparison of 60 s can tell. Takes
+    some twenty-five seconds. Exits with 1 where the self-test of keep-alive connections fails.
     """
     found = examine()
     if as_json:

@@ -48,12 +48,13 @@ _ASKED = ("label", "url", "path", "load", "users", "each", "rate", "arrivals", "
 def measure(target: str, path: str | None, save: Path | None, remote: bool, as_json: bool, **options: Any) -> None:
     """Put one load on TARGET and say how it fared.
 
-    TARGET is an address on this machine, such as http://127.0.0.1:8000/path/, or a named configuration of the bundled app,
-    served for the time of the measurement: sync (WSGI), mixed (ASGI, Django's default middleware), async (ASGI, no
-    middleware), null (no application at all), upstream (what some views call). PATH is the app's page unless said otherwise.
+    TARGET is an address on this machine, such as http://127.0.0.1:8000/path/, or a named configuration of the bundled
+    app, served for the time of the measurement: sync (WSGI), mixed (ASGI, Django's default middleware), async (ASGI, no
+    middleware), null (no application at all), upstream (what some views call). PATH is the app's page unless said
+    otherwise.
 
-    The load is a closed loop of --users, each of whom waits for an answer before asking again, or an open loop at a --rate.
-    Several of them, as in --users 1,10,50, make a ramp: a table with one row for each, which took --seconds.
+    The load is a closed loop of --users, each of whom waits for an answer before asking again, or an open loop at a
+    --rate. Several of them, as in --users 1,10,50, make a ramp: a table with one row for each, which took --seconds.
 
     Exits with 1 where a run is invalid: where nothing was answered, say.
     """

@@ -154,7 +154,8 @@ def load_options(*, ramps: bool) -> Callable[[_Command], _Command]:
 
 
 def slice_options(seconds: float) -> Callable[[_Command], _Command]:
-    """Add the options of a measured stretch, which takes so many `seconds` unless said otherwise; `settings_of` takes them."""
+    """Add the options of a measured stretch, which takes so many `seconds` unless said otherwise; `settings_of` takes
+    them."""
     return _options(
         click.option(
             "--seconds", type=float, default=seconds, show_default=True, help="Length of the measured stretch."

@@ -39,8 +39,8 @@ _ENOUGH = 0.05
 def report(notebooks: tuple[str, ...], full: bool, output: Path, figures: Path | None, as_json: bool) -> None:
     """Execute notebooks and write one page: the machine, the ledger of claims, the lessons.
 
-    NOTEBOOK is a lesson such as 02-the-forum-test, its number, or a path; all lessons, unless said otherwise. Exits with 1
-    where one was not executed to its end; the page shows why.
+    NOTEBOOK is a lesson such as 02-the-forum-test, its number, or a path; all lessons, unless said otherwise. Exits
+    with 1 where one was not executed to its end; the page shows why.
     """
     paths = find_notebooks(notebooks, jupyter.where(None))
     began = time.monotonic()

@@ -3,8 +3,8 @@
     [LABEL=]CONFIGURATION[:FIELD=VALUE[,FIELD=VALUE...]][/PATH/]        a VALUE may be a list: middleware=sync,async
     [LABEL=]http://127.0.0.1:8000/PATH/
 
-A label is what stands before an = that comes before the first colon and the first slash: so a query or a path may hold any of
-them, and a field is never taken for a label.
+A label is what stands before an = that comes before the first colon and the first slash: so a query or a path may hold
+any of them, and a field is never taken for a label.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ FIELDS: dict[str, click.ParamType[Any]] = {
     str(option.name): option.type for option in click.command()(serving_options(lambda: None)).params
 }
 del FIELDS["database"]
-"""What a configuration can be varied in, and how it is read. Not in its database: a target is also a label, and is printed."""
+"""What a configuration can be varied in, and how it is read. Not in its database: a target is also a label, and is
+printed."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""call_costs(): what one call of a function that does nothing costs, from a plain call to a thread and a loop of its own.
+"""call_costs(): what one call of a function that does nothing costs, from a plain call to a thread and a loop of its
+own.
 
 `call_costs_process` makes the calls, in a process of its own; this module starts it and keeps what it answers.
 """
@@ -31,7 +32,8 @@ MIN_SECONDS = 0.2
 MAX_BUSY_THREADS = 8
 
 DISTURBED = 0.2
-"""A round is disturbed where others took more than this share of the cores' time. Less of it does not reach a median."""
+"""A round is disturbed where others took more than this share of the cores' time. Less of it does not reach a
+median."""
 
 MIN_LEFT = 0.5
 """Disturbed rounds are left out where at least this share of the rounds remains; otherwise all count, with a caveat."""
@@ -89,9 +91,10 @@ class CallCostsFacts:
 class CallCosts:
     """What calls cost. Made by `call_costs`.
 
-    `rounds` has a row a round and a column for each way to call: the median over the calls of that round, in µs. `means` has
-    their means, which show rare long waits for the GIL or for the core. `brand_new_threads` says in which threads calls in a
-    row ran, for `thread_sensitive=False` and `thread_sensitive=True` (the latter within one ThreadSensitiveContext).
+    `rounds` has a row a round and a column for each way to call: the median over the calls of that round, in µs.
+    `means` has their means, which show rare long waits for the GIL or for the core. `brand_new_threads` says in which
+    threads calls in a row ran, for `thread_sensitive=False` and `thread_sensitive=True` (the latter within one
+    ThreadSensitiveContext).
     """
 
     rounds: pd.DataFrame
@@ -105,8 +108,8 @@ class CallCosts:
         return list(self.rounds.columns)
 
     def cost(self, name: str, of: str = "p50") -> Interval:
-        """Return the cost of one way to call in µs, by the `p50` or the `mean` over calls: the geometric mean over the rounds,
-        with its interval.
+        """Return the cost of one way to call in µs, by the `p50` or the `mean` over calls: the geometric mean over the
+        rounds, with its interval.
 
         Raises ConfigurationError for a name or a figure that there is not.
         """
@@ -162,10 +165,10 @@ def call_costs(
 
     >>> call_costs(loop="uvloop").cost("sync_to_async warm")
 
-    Every way is measured once a round, in random order, for as long as `seconds` for all of it allow; the defaults are 10
-    rounds and 12 s, and less in quick mode. There are fewer rounds where calls are so slow that more would not fit.
-    `busy_threads` other threads of the process compute in Python meanwhile, and so want the GIL. Calls that take less than a
-    few µs are timed in groups, and include a few ns of the loop that makes them.
+    Every way is measured once a round, in random order, for as long as `seconds` for all of it allow; the defaults are
+    10 rounds and 12 s, and less in quick mode. There are fewer rounds where calls are so slow that more would not fit.
+    `busy_threads` other threads of the process compute in Python meanwhile, and so want the GIL. Calls that take less
+    than a few µs are timed in groups, and include a few ns of the loop that makes them.
 
     Raises ConfigurationError for values that cannot work, LabError where the process fails or does not end.
 

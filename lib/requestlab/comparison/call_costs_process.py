@@ -1,8 +1,8 @@
 """The process of call_costs(): it calls a function that does nothing in every way, and times that.
 
-A process of its own, on the cores of the servers: the loop, threads and modules of a notebook would add to every cost. One line
-of JSON on its standard input is the plan (`loop`, `rounds`, `seconds`, `busy_threads`, `seed`, `cores`); the end of that input
-ends the process. It answers one line of JSON.
+A process of its own, on the cores of the servers: the loop, threads and modules of a notebook would add to every cost.
+One line of JSON on its standard input is the plan (`loop`, `rounds`, `seconds`, `busy_threads`, `seed`, `cores`); the
+end of that input ends the process. It answers one line of JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from requestlab.system import clocks
 from requestlab.worker import lifeline
 
 GROUP_NS = 20_000
-"""What takes less than this is timed several calls at once: reading the clock twice takes about a tenth of a microsecond."""
+"""What takes less than this is timed several calls at once: reading the clock twice takes about a tenth of a
+microsecond."""
 
 WARM_UP_S = 0.01
 CALLS_IN_A_ROW = 100
@@ -260,8 +261,8 @@ def computing(count: int) -> Iterator[None]:
 def measure(plan: dict[str, Any], runner: asyncio.Runner, groups: dict[str, int]) -> dict[str, Any]:
     """Measure every way once a round, in random order; slots are as long as `seconds` allow.
 
-    `groups` says how many calls of each way are timed at once. There are fewer rounds than wanted where single calls take so
-    long that more would not fit; the first is always whole.
+    `groups` says how many calls of each way are timed at once. There are fewer rounds than wanted where single calls
+    take so long that more would not fit; the first is always whole.
     """
     chance = random.Random(plan["seed"])
     deadline = time.monotonic() + plan["seconds"]
@@ -289,8 +290,9 @@ def _group_of(way: Way, runner: asyncio.Runner) -> int:
 
 
 def used_by_others(cores: list[int]) -> dict[str, int]:
-    """Return what the system has counted until now, in ns: the cores' `time`; what others took of it, namely other machines
-    (`steal`) and other processes (`foreign`); and how long a CPU limit has halted this process (`throttled`)."""
+    """Return what the system has counted until now, in ns: the cores' `time`; what others took of it, namely other
+    machines (`steal`) and other processes (`foreign`); and how long a CPU limit has halted this process
+    (`throttled`)."""
     use = clocks.use_of_cores(cores).values()
     busy, steal = (sum(core[what] for core in use) for what in ("busy", "steal"))
     foreign, throttled = busy - time.process_time_ns(), clocks.throttled_ns() or 0

@@ -1,7 +1,7 @@
 """compare(): the same load on several contenders, in many short rounds, into a Comparison.
 
-Machines lose much of a core to their neighbours, in phases of seconds, which only neighbouring slices share. Hence rounds: every
-contender once, in an order that chance decides, all alive from the first round to the last.
+Machines lose much of a core to their neighbours, in phases of seconds, which only neighbouring slices share. Hence
+rounds: every contender once, in an order that chance decides, all alive from the first round to the last.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ SPARE_ROUNDS = 0.5
 """So many more rounds, as a share of those wanted, may replace those with a dropped slice."""
 
 MIN_LEFT = 0.5
-"""Where less than this share of the rounds is undisturbed, the machine is like that, and nothing is dropped: disturbances fall on
-all contenders by chance, and the intervals are as wide as that makes them."""
+"""Where less than this share of the rounds is undisturbed, the machine is like that, and nothing is dropped:
+disturbances fall on all contenders by chance, and the intervals are as wide as that makes them."""
 
 MIN_ROUNDS_BY_WIDTH = 6
 """No comparison ends because its intervals are narrow before it has so many rounds: early widths are luck."""
@@ -89,17 +89,19 @@ def compare(
     >>> result = compare({"sync": SYNC, "mixed": MIXED}, "/sync/page/", closed(users=10))
     >>> result.ratio("sync", "mixed", "throughput")
 
-    `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the first
-    is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as `measure` takes them:
-    by path, or by label and path. `rounds` is how many there are at most; fewer if `budget` seconds would be exceeded, or as soon
-    as the interval of every contender's throughput over the baseline's is narrower than `width` (0.05: its ends lie 5 % apart);
-    never because a difference was found. With `control`, the baseline takes part a second time, from a server of its own: what
-    the lab makes of no difference. A slice is dropped for evidence from outside only (`validity.outside`); up to half as many
-    rounds are added for such. The same `seed` makes the same orders.
+    `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the
+    first is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as
+    `measure` takes them: by path, or by label and path. `rounds` is how many there are at most; fewer if `budget`
+    seconds would be exceeded, or as soon as the interval of every contender's throughput over the baseline's is
+    narrower than `width` (0.05: its ends lie 5 % apart); never because a difference was found. With `control`, the
+    baseline takes part a second time, from a server of its own: what the lab makes of no difference. A slice is dropped
+    for evidence from outside only (`validity.outside`); up to half as many rounds are added for such. The same `seed`
+    makes the same orders.
 
     Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
 
-    Resources: all servers at once, and as many load processes as one slice needs; all are gone when this returns or raises.
+    Resources: all servers at once, and as many load processes as one slice needs; all are gone when this returns or
+    raises.
     """
     machine.require_linux()
     _check_contenders(contenders, control)
@@ -226,7 +228,8 @@ def _widest(result: Comparison) -> float:
 
 
 def _lineup(contenders: Mapping[str, AnyTarget], control: bool) -> Iterator[tuple[str, str, AnyTarget]]:
-    """Yield each label, the contender behind it, and its target; the control is the baseline once more, served anew if it can be."""
+    """Yield each label, the contender behind it, and its target; the control is the baseline once more, served anew if
+    it can be."""
     for label, target in contenders.items():
         yield label, label, target
     if control:

@@ -23,14 +23,15 @@ METRICS = {"throughput": +1, "p50": -1, "p95": -1, "p99": -1, "cpu_per_request":
 """What is compared, and whether more (+1) or less (-1) of it is faster."""
 
 ALIKE = 0.03
-"""Differences below this are never called: two processes of one configuration may differ by as much for as long as they live
-(where their memory lies, the seed of their hashes). `make bench` looks whether it is enough."""
+"""Differences below this are never called: two processes of one configuration may differ by as much for as long as they
+live (where their memory lies, the seed of their hashes). `make bench` looks whether it is enough."""
 
 MAX_FAILED = 0.01
 """Share of failed requests above which figures of the rest are no basis for a verdict."""
 
 UNEVENLY = 0.25
-"""How far the shares of disturbed slices of two contenders may lie apart, before the disturbance may be what was compared."""
+"""How far the shares of disturbed slices of two contenders may lie apart, before the disturbance may be what was
+compared."""
 
 _TAILS = {"p50": 0.05, "p95": 0.005, "p99": 0.001}
 """Failures are in no percentile; as many would move it: a tenth of the requests beyond it."""
@@ -54,8 +55,8 @@ class Slice:
 class Ratio:
     """How many times one contender's figure is another's.
 
-    `verdict` says whether `over` is faster than `under`, slower, or that this cannot be told, and `reason` why. `value`, `low`,
-    `high` and `caveats` are those of `interval`.
+    `verdict` says whether `over` is faster than `under`, slower, or that this cannot be told, and `reason` why.
+    `value`, `low`, `high` and `caveats` are those of `interval`.
     """
 
     over: str
@@ -89,8 +90,8 @@ class Ratio:
 class ComparisonFacts:
     """What was asked of a comparison, and how it went.
 
-    By label: `paths`, `loads` in words, and the loads `beside` by path. `seconds` is the length of a slice. Limits: `wanted`
-    rounds, a `budget` in seconds and a `width` of intervals; `stopped` says why there were no more rounds.
+    By label: `paths`, `loads` in words, and the loads `beside` by path. `seconds` is the length of a slice. Limits:
+    `wanted` rounds, a `budget` in seconds and a `width` of intervals; `stopped` says why there were no more rounds.
     """
 
     paths: Mapping[str, str]
@@ -119,8 +120,8 @@ class Comparison:
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
-        """One row a slice, in the order of time: `round`, `position` in it, `contender`, its figures, `errors`, `validity`,
-        `reasons`, what it was `disturbed` by, and whether it was `dropped` for that."""
+        """One row a slice, in the order of time: `round`, `position` in it, `contender`, its figures, `errors`,
+        `validity`, `reasons`, what it was `disturbed` by, and whether it was `dropped` for that."""
         rows = [
             {
                 "round": part.round,
@@ -170,8 +171,9 @@ class Comparison:
     def figures(self, metric: str) -> pd.DataFrame:
         """Return one figure of every contender, a row a round; NaN where it was dropped or has no evidence.
 
-        A percentile needs `validity.TAIL` requests beyond it in a slice. Whether a contender has as many is decided for all of
-        its slices together, by the one in the middle: to leave out rounds with few answers would be to leave out slow ones.
+        A percentile needs `validity.TAIL` requests beyond it in a slice. Whether a contender has as many is decided for
+        all of its slices together, by the one in the middle: to leave out rounds with few answers would be to leave out
+        slow ones.
         """
         checks.one_of("metric", metric, METRICS)
         found: dict[str, dict[int, float]] = defaultdict(dict)
@@ -200,8 +202,8 @@ class Comparison:
         return self._judged(intervals.interval(upper - lower), (over, under), metric)
 
     def scatter(self, over: str, under: str, metric: str = "throughput") -> Interval:
-        """Return by which factor, less 1, the ratio of two figures differs from round to round: the standard deviation of
-        its logarithm, with its interval."""
+        """Return by which factor, less 1, the ratio of two figures differs from round to round: the standard deviation
+        of its logarithm, with its interval."""
         upper, lower = self._two(over, under, metric)
         return self._judged(intervals.scatter(np.log(upper / lower)), (over, under), metric)
 
@@ -216,7 +218,8 @@ class Comparison:
 
     @property
     def resolution(self) -> Interval | None:
-        """What the machine made of one configuration under two names: the ratio of their throughputs; None without control."""
+        """What the machine made of one configuration under two names: the ratio of their throughputs; None without
+        control."""
         if self.control is None:
             return None
         return self.ratio(self.control, self.labels[0]).interval

@@ -1,7 +1,7 @@
 """The arithmetic of verdicts: what several rounds say, as an interval, and what the interval says.
 
-The round is the unit of replication. Requests within one run are alike because they share a moment of the machine; rounds
-do not. So each round gives one figure, and Student's t over the rounds gives the interval.
+The round is the unit of replication. Requests within one run are alike because they share a moment of the machine;
+rounds do not. So each round gives one figure, and Student's t over the rounds gives the interval.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Figures = Sequence[float] | np.ndarray
 """One figure a round; NaN where there is none."""
 
 CONFIDENCE = 0.99
-"""Of each interval. A comparison looks at five figures: with 99 % each, at least 95 % of comparisons are right in all five
-(Bonferroni's inequality)."""
+"""Of each interval. A comparison looks at five figures: with 99 % each, at least 95 % of comparisons are right in all
+five (Bonferroni's inequality)."""
 
 FALSE_ALARMS = 0.05
 """The largest share of comparisons of a thing with itself that may call a winner in any of their figures."""
@@ -34,7 +34,8 @@ _SURE = (1 + CONFIDENCE) / 2
 class Interval:
     """An estimate: `value`, and the bounds `low` and `high` of its interval, from so many `rounds`.
 
-    All three are NaN where there is no evidence; then `why` says what is missing. `caveats` speak against any verdict on it.
+    All three are NaN where there is no evidence; then `why` says what is missing. `caveats` speak against any verdict
+    on it.
     """
 
     value: float
@@ -62,7 +63,8 @@ class Interval:
 
 
 def interval(values: Figures, *, baseline: Figures | None = None) -> Interval:
-    """Return the mean of one figure per round with its interval by Student's t; rounds without a figure (NaN) do not count.
+    """Return the mean of one figure per round with its interval by Student's t; rounds without a figure (NaN) do not
+    count.
 
     With `baseline`, a figure per round of something else, it is how many times as much they are: see `ratio`.
     """
@@ -72,8 +74,8 @@ def interval(values: Figures, *, baseline: Figures | None = None) -> Interval:
 def ratio(over: Figures, under: Figures) -> Interval:
     """Return how many times `over` is `under`, from their figures round by round.
 
-    The interval is that of the mean log-ratio, by Student's t, carried back: its value is the geometric mean of the rounds'
-    ratios. Rounds in which one of the two has no figure, or none above 0, do not count.
+    The interval is that of the mean log-ratio, by Student's t, carried back: its value is the geometric mean of the
+    rounds' ratios. Rounds in which one of the two has no figure, or none above 0, do not count.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.asarray(over, dtype=float)) - np.log(np.asarray(under, dtype=float))

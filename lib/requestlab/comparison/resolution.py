@@ -1,4 +1,5 @@
-"""resolution(): which differences this machine can tell today, from a short comparison of a configuration with itself."""
+"""resolution(): which differences this machine can tell today, from a short comparison of a configuration with
+itself."""
 
 from __future__ import annotations
 
@@ -30,18 +31,19 @@ DEFAULT_SLICE_S = 1.0
 
 
 CAUTION = 0.9
-"""So surely the noise is below the bound that is reckoned with: eight rounds do not say more than roughly how large it is."""
+"""So surely the noise is below the bound that is reckoned with: eight rounds do not say more than roughly how large it
+is."""
 
 
 @dataclass(frozen=True)
 class Resolution:
     """What can be told today. Made by `resolution`.
 
-    `difference` is a share: below 0.06, differences in throughput of 6 % cannot be told from none by a comparison of two
-    contenders that takes `seconds`; NaN where too little could be measured, and then `why` says what stood in the way.
-    `control` is the ratio of the throughputs of one configuration under two names, with its interval (A/A); `differed` says
-    that it was called a difference, which it is not. `noise` is the standard deviation of the logarithm of that ratio from
-    round to round, `rounds` how many rounds were foretold.
+    `difference` is a share: below 0.06, differences in throughput of 6 % cannot be told from none by a comparison of
+    two contenders that takes `seconds`; NaN where too little could be measured, and then `why` says what stood in the
+    way. `control` is the ratio of the throughputs of one configuration under two names, with its interval (A/A);
+    `differed` says that it was called a difference, which it is not. `noise` is the standard deviation of the logarithm
+    of that ratio from round to round, `rounds` how many rounds were foretold.
     """
 
     seconds: float
@@ -65,20 +67,21 @@ def resolution(seconds: float = 60.0) -> Resolution:
     today differences under 6 % cannot be told in 60 s
 
     `seconds` is how long a comparison of two contenders would take, with slices of 1 s as `compare` has them. An A/A is
-    measured, two servers of one configuration that take turns in slices of 0.3 s, or of half as much in quick mode. Let s be the upper bound of the standard
-    deviation of the log-ratio of their throughputs from round to round (`noise`; by chi-squared, at 90 %), and n the rounds
-    that fit into `seconds` (less the share that was dropped for evidence from outside). The interval of such a comparison
-    would then reach to
+    measured, two servers of one configuration that take turns in slices of 0.3 s, or of half as much in quick mode. Let
+    s be the upper bound of the standard deviation of the log-ratio of their throughputs from round to round (`noise`;
+    by chi-squared, at 90 %), and n the rounds that fit into `seconds` (less the share that was dropped for evidence
+    from outside). The interval of such a comparison would then reach to
 
         h = t(n - 1) · s / √n        Student's t, at the confidence of `intervals`
 
-    either side of its middle (Student, The probable error of a mean, Biometrika 6, 1908). A difference is called where the
-    interval lies beyond `comparison.ALIKE`; so one of (1 + ALIKE) · exp(h) - 1 is called half of the time, and a smaller one
-    is rather missed. Where the A/A itself was off by more than ALIKE, that takes its place.
+    either side of its middle (Student, The probable error of a mean, Biometrika 6, 1908). A difference is called where
+    the interval lies beyond `comparison.ALIKE`; so one of (1 + ALIKE) · exp(h) - 1 is called half of the time, and a
+    smaller one is rather missed. Where the A/A itself was off by more than ALIKE, that takes its place.
 
-    On the safe side: longer slices average some of the noise out, and no credit is given for that (where every request were a
-    throw of dice, noise in slices of 1 s would be 0.55 times that of 0.3 s). Not on it: noise that comes and goes over
-    minutes, which a measurement of ten seconds cannot see. Only the A/A of a comparison itself (`control=True`) can.
+    On the safe side: longer slices average some of the noise out, and no credit is given for that (where every request
+    were a throw of dice, noise in slices of 1 s would be 0.55 times that of 0.3 s). Not on it: noise that comes and
+    goes over minutes, which a measurement of ten seconds cannot see. Only the A/A of a comparison itself
+    (`control=True`) can.
 
     Raises ConfigurationError for seconds in which there is no comparison, and what `serve` and `measure` raise.
 

@@ -1,4 +1,5 @@
-"""A comparison in words, told once: the command line prints these, and the figure of ratios has them in title, rows and small print."""
+"""A comparison in words, told once: the command line prints these, and the figure of ratios has them in title, rows and
+small print."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ MAX_KINDS = 3
 
 @dataclass(frozen=True)
 class Phrases:
-    """How one metric is put: as a heading, at the two ends of an axis, with a ratio (`times`), without one (`better`); and the
-    `verdicts` that it words otherwise."""
+    """How one metric is put: as a heading, at the two ends of an axis, with a ratio (`times`), without one (`better`);
+    and the `verdicts` that it words otherwise."""
 
     heading: str
     less: str
@@ -122,7 +123,8 @@ class Finding:
 
 
 def remark(one: Finding, notes: Sequence[str]) -> str:
-    """Return what a row of the figure says below its ratio, or nothing; `notes` are the caveats that stand below the figure."""
+    """Return what a row of the figure says below its ratio, or nothing; `notes` are the caveats that stand below the
+    figure."""
     ratio = one.ratio
     if ratio.verdict != CANNOT_TELL:
         return TRUST_NOTHING if one.control else ""
@@ -203,7 +205,8 @@ def _in_which_cases(judged: Sequence[Finding], cases: int) -> str:
 
 
 def along(label: str, judged: Sequence[tuple[str, Ratio]]) -> str:
-    """Return how a contender fares at several places: `async is slower at 0 %, faster at 50 % and 90 % (up to 4.97 times)`."""
+    """Return how a contender fares at several places: `async is slower at 0 %, faster at 50 % and 90 % (up to 4.97
+    times)`."""
     words = {SLOWER: "slower at", CANNOT_TELL: "not told apart at", FASTER: "faster at"}
     where = {word: [place for place, ratio in judged if ratio.verdict == word] for word in words}
     parts = [f"{words[word]} {listed(places)}" for word, places in where.items() if places]
@@ -278,7 +281,8 @@ def common_load(result: Comparison) -> str:
 
 
 def each_or_all(texts: Mapping[str, str], between: str = " ") -> str:
-    """Return `10 users`, or `sync 1 user; async 10 users` where they differ; names with the same text stand together."""
+    """Return `10 users`, or `sync 1 user; async 10 users` where they differ; names with the same text stand
+    together."""
     alike: dict[str, list[str]] = {}
     for name, text in texts.items():
         alike.setdefault(text, []).append(name)

@@ -1,10 +1,10 @@
 """A run as Chrome trace JSON: what the timeline shows, for Perfetto (ui.perfetto.dev) and chrome://tracing.
 
-The format is described in *Trace Event Format* of the Chromium project. Two of its rules shape this module. Complete events
-(`X`) of one thread must lie within each other or apart: so they are kept for what a thread really ran without a pause. All else
-(requests, spans of coroutines, crossings) are async events (`b`, `e`), which must nest as well, among those with the same id:
-what runs at the same time within one request has ids of its own. The arrows between threads (`s`, `t`, `f`) belong to the
-slice that began last on their thread.
+The format is described in *Trace Event Format* of the Chromium project. Two of its rules shape this module. Complete
+events (`X`) of one thread must lie within each other or apart: so they are kept for what a thread really ran without a
+pause. All else (requests, spans of coroutines, crossings) are async events (`b`, `e`), which must nest as well, among
+those with the same id: what runs at the same time within one request has ids of its own. The arrows between threads
+(`s`, `t`, `f`) belong to the slice that began last on their thread.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ _FOREVER = 2**63
 def write_trace(run: Record, path: str | os.PathLike[str]) -> Path:
     """Write a run as Chrome trace JSON, whole or not at all, and return its path.
 
-    Times are in µs since the first request was planned, the warm-up's included. Processes are the clients (those of each load
-    apart) and the workers; of these only what the probe wrote down, so that without it there are clients only.
+    Times are in µs since the first request was planned, the warm-up's included. Processes are the clients (those of
+    each load apart) and the workers; of these only what the probe wrote down, so that without it there are clients
+    only.
     """
     target, facts = Path(path), run.about
     tightly = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
@@ -88,8 +89,8 @@ def _rows(table: pd.DataFrame, pid: int) -> list[Event]:
 
 
 def _us(ns: int) -> float:
-    """Return it in µs, and half a nanosecond more: readers that cut off what is below one come to the very same number, so
-    that what ends together still does."""
+    """Return it in µs, and half a nanosecond more: readers that cut off what is below one come to the very same number,
+    so that what ends together still does."""
     return (ns + 0.5) / 1_000
 
 
@@ -130,7 +131,8 @@ def _client_events(load: Record, pid: int, beside: bool) -> Iterator[Event]:
 class _Worker:
     """What one worker did: pieces on its threads, pieces of its requests, and the hops between threads.
 
-    `spans` are rows of `activity.read`, `loops` the threads that run an event loop, `last` is when it was last heard of.
+    `spans` are rows of `activity.read`, `loops` the threads that run an event loop, `last` is when it was last heard
+    of.
     """
 
     def __init__(self, pid: int, loops: Set[int], last: int, spans: Sequence[Event]) -> None:
@@ -174,7 +176,8 @@ class _Worker:
             yield self._event("i", look["thread"], look["seen"], s="t", name=name, args={"stack": look["stack"]})
 
     def _add_span(self, span: Event) -> None:
-        """A step ran on its thread without a pause; so did a span, unless on an event loop it does not lie within one step."""
+        """A step ran on its thread without a pause; so did a span, unless on an event loop it does not lie within one
+        step."""
         paused = span["kind"] != "step" and span["on_loop"] and not self._within_a_step(span)
         told = {"step": {"of": span["parent"]}, "request": {"bytes": span["bytes"]}}.get(span["kind"], {})
         piece = _piece(span, span["title"], **told)
@@ -186,8 +189,8 @@ class _Worker:
         return at >= 0 and not span["cut"] and bool(span["end"] <= steps[at][1])
 
     def _add_crossing(self, span: Event) -> None:
-        """Call and stay on the other side are pieces of their threads; on an event loop marks, since others take turns there.
-        To and fro are arrows."""
+        """Call and stay on the other side are pieces of their threads; on an event loop marks, since others take turns
+        there. To and fro are arrows."""
         here, there, to_loop = span["thread"], span["ran_on"], span["kind"] == "to_loop"
         whole = f"{_WAYS[span['kind']]}: {span['title']}"
         call = _piece(span, whole) if to_loop else _mark(span, "begin", "calls")
@@ -261,8 +264,8 @@ def _phases(span: Event) -> Iterator[_Piece]:
 
 
 def _nest(pieces: list[_Piece]) -> tuple[list[_Piece], list[_Piece]]:
-    """Return the pieces of a thread in the order of time, what holds another before it; and those that cannot be there: what
-    begins within another and ends after it. A mark is cut short instead, and so is what never ended."""
+    """Return the pieces of a thread in the order of time, what holds another before it; and those that cannot be there:
+    what begins within another and ends after it. A mark is cut short instead, and so is what never ended."""
     pieces.sort(key=lambda piece: (piece.begin, -piece.end, piece.mark, piece.id))
     fitting: list[_Piece] = []
     others: list[_Piece] = []
@@ -283,7 +286,8 @@ def _nest(pieces: list[_Piece]) -> tuple[list[_Piece], list[_Piece]]:
 
 
 def _tracks(pieces: list[_Piece], parents: Mapping[int, int]) -> list[list[_Piece]]:
-    """Lay out the pieces of a request: on each track, what is within another began within it. Return the outermost of each."""
+    """Lay out the pieces of a request: on each track, what is within another began within it. Return the outermost of
+    each."""
     stacks: list[list[_Piece]] = []  # of each track, the piece that came last, and all that it lies within
     for piece in sorted(pieces, key=lambda piece: (piece.begin, -piece.end, piece.id)):
         stack = next((one for one in stacks if _has_room(one, piece, parents)), None)

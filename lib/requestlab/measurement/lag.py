@@ -18,7 +18,8 @@ from requestlab.trace.blocking import idle_floors
 from requestlab.worker.heartbeat import EVERY_NS
 
 MEDIAN_LIMIT_MS, MAXIMUM_LIMIT_MS = 10.0, 100.0
-"""Limits of Clinic.js Doctor (analysis/analyse-delay.js): a loop has a problem if its median or its maximum reaches one."""
+"""Limits of Clinic.js Doctor (analysis/analyse-delay.js): a loop has a problem if its median or its maximum reaches
+one."""
 
 MUCH = 0.1
 """A loop that was held up for more than this share of the time gets advice even where no limit is reached."""
@@ -75,7 +76,8 @@ class Culprit:
 
     @property
     def cost(self) -> float:
-        """How much waiting they cause: a callback falls into a block with a chance of ms, and then waits ms / 2 on average."""
+        """How much waiting they cause: a callback falls into a block with a chance of ms, and then waits ms / 2 on
+        average."""
         return sum(block.ms**2 for block in self.blocks)
 
 
@@ -84,8 +86,8 @@ class Loop:
     """One event loop, as its heartbeat saw it while the load ran.
 
     One entry a tick, in the order in which they were due, at even intervals: `time_ms` from the first request planned,
-    `late_ms`, and `pending`: it had not run when the load was over, and was at least so late. `floor_ms` is the median lateness
-    while the loop was idle. `name` tells the worker: `worker 2`.
+    `late_ms`, and `pending`: it had not run when the load was over, and was at least so late. `floor_ms` is the median
+    lateness while the loop was idle. `name` tells the worker: `worker 2`.
     """
 
     name: str
@@ -221,7 +223,8 @@ def _loops(run: Record) -> Iterator[Loop]:
 
 
 def _silent_ms(run: Record, due_ms: Floats) -> Floats:
-    """Return the ticks that were due after the last one that ran, if they are so many that the loop must have been blocked."""
+    """Return the ticks that were due after the last one that ran, if they are so many that the loop must have been
+    blocked."""
     if run.about.server_ended or run.about.worker_ended:
         return np.empty(0)
     missed = np.arange(due_ms.max() + _PERIOD_MS, (run.about.end - run.zero_ns) / 1e6, _PERIOD_MS)

@@ -58,7 +58,8 @@ Beside = tuple[Target, AnyLoad]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How long a slice takes, what each answer must hold, and what goes on beside it; `warmup` None: as the load needs it."""
+    """How long a slice takes, what each answer must hold, and what goes on beside it; `warmup` None: as the load needs
+    it."""
 
     seconds: float = 2.0
     warmup: float | None = None
@@ -107,21 +108,21 @@ def measure(
 
     `target` is a server of `serve()`, or the address of any other on this machine (`http://127.0.0.1:8000`); on another
     machine only with `remote=True`. `load` is one user in a closed loop unless said otherwise; with steps, each of them
-    takes that long, and the answer is a Ramp. The load begins `warmup` seconds before the measured stretch (0.25; none for a
-    load of a fixed number of requests); what ended before is kept apart. After the stretch, requests under way may finish.
-    `timeout` seconds after it was planned a request ends and becomes a row with an error, as does every other failure; so
-    does an answer whose body does not hold `expect`. `client="httpx"` sends with a plain httpx.AsyncClient instead of the
-    load client, to show what that does to the figures.
+    takes that long, and the answer is a Ramp. The load begins `warmup` seconds before the measured stretch (0.25; none
+    for a load of a fixed number of requests); what ended before is kept apart. After the stretch, requests under way
+    may finish. `timeout` seconds after it was planned a request ends and becomes a row with an error, as does every
+    other failure; so does an answer whose body does not hold `expect`. `client="httpx"` sends with a plain
+    httpx.AsyncClient instead of the load client, to show what that does to the figures.
 
-    `beside` maps other paths to loads that are put on the same target at the same time, each by a process of its own, as long
-    as the warm-up and the measured stretch last; one of a fixed number of requests begins with the stretch. What is judged is
-    `load`; the others' requests are in `Run.beside`. Clients that misbehave (`silent()`, `slow_senders()`, …) go there. The
-    server's CPU time cannot be told apart then: `cpu_per_request` is NaN.
+    `beside` maps other paths to loads that are put on the same target at the same time, each by a process of its own,
+    as long as the warm-up and the measured stretch last; one of a fixed number of requests begins with the stretch.
+    What is judged is `load`; the others' requests are in `Run.beside`. Clients that misbehave (`silent()`,
+    `slow_senders()`, …) go there. The server's CPU time cannot be told apart then: `cpu_per_request` is NaN.
 
     >>> run = measure(server, "/async/wait/?ms=1", open(rate=200), beside={"/async/block/?ms=90": open(rate=2)})
 
-    Raises ConfigurationError for values that cannot work, RemoteTargetError, ServerGoneError where the server has ended before,
-    and GeneratorError. May be interrupted at any time.
+    Raises ConfigurationError for values that cannot work, RemoteTargetError, ServerGoneError where the server has ended
+    before, and GeneratorError. May be interrupted at any time.
 
     Resources: one process a load for the time of the call, on a core of their own where there is one.
     """
@@ -177,8 +178,8 @@ def measure_slice(
 
 
 def _parts(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Iterator[_Part]:
-    """Yield the load that is judged, and those beside it; these take as long, one of a fixed number of requests without a
-    warm-up. `upstream` is the pid of what the server calls, or 0."""
+    """Yield the load that is judged, and those beside it; these take as long, one of a fixed number of requests without
+    a warm-up. `upstream` is the pid of what the server calls, or 0."""
     yield _Part(at, load, settings, _plan(at, load, settings, upstream))
     for target, other in settings.beside:
         warmup = None if _is_fixed(other) else settings.warmup_of(load)
@@ -260,7 +261,8 @@ def _counted(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, i
 
 
 def use_of_cores(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> CoreUse:
-    """Return how long the cores were busy and idle in between, all together, and what was stolen of the one that lost most."""
+    """Return how long the cores were busy and idle in between, all together, and what was stolen of the one that lost
+    most."""
     spent = [{what: after[core][what] - used[what] for what in used} for core, used in before.items() if core in after]
     busy, idle = (sum(core[what] for core in spent) for what in ("busy", "idle"))
     return CoreUse(busy, idle, steal=max((core["steal"] for core in spent), default=0))

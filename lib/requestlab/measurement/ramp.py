@@ -68,7 +68,8 @@ class Ramp:
 
     @property
     def knee(self) -> float | None:
-        """The load from which on throughput grows no more, by less than `GROWTH`; None where it grew to the last step."""
+        """The load from which on throughput grows no more, by less than `GROWTH`; None where it grew to the last
+        step."""
         usable = self._usable()
         enough = [i for i in usable if self.throughput[i] * (1 + GROWTH) >= self.peak]
         return self.steps[enough[0]] if enough and enough[0] != usable[-1] else None

@@ -27,8 +27,8 @@ _SERVERS = ("gunicorn", "uvicorn", "uvicorn-worker")
 
 @dataclass(frozen=True)
 class CoreUse:
-    """How long the server's cores were `busy` and `idle`, all together, and what other machines took of the one that lost most
-    (`steal`); in ns."""
+    """How long the server's cores were `busy` and `idle`, all together, and what other machines took of the one that
+    lost most (`steal`); in ns."""
 
     busy: int
     idle: int
@@ -39,13 +39,14 @@ class CoreUse:
 class RunFacts:
     """What is known of one slice.
 
-    `label` is how figures call it; `load` says the load in words, and `beside` those of the loads on the same server at that time, by
-    path. `configuration` (without a password), `capacity` and `cores` are None for addresses. Of the load, `users`, `each` and
-    `rate` are None where they mean nothing. `start` and `end` of the measured stretch are in ns of CLOCK_MONOTONIC; all that ends in
-    `_ns` is an amount of time within it, None where the system does not say. `started` counts requests sent, `held_back` those of an
-    open loop that had to wait for a connection, and `counts` those that the server saw, by worker. `nonce` says whether the server
-    was itself at the end, None where nobody could say. `cores_watched` is how many cores the server could use, `cores_shared`
-    whether the load process ran on the same.
+    `label` is how figures call it; `load` says the load in words, and `beside` those of the loads on the same server at
+    that time, by path. `configuration` (without a password), `capacity` and `cores` are None for addresses. Of the
+    load, `users`, `each` and `rate` are None where they mean nothing. `start` and `end` of the measured stretch are in
+    ns of CLOCK_MONOTONIC; all that ends in `_ns` is an amount of time within it, None where the system does not say.
+    `started` counts requests sent, `held_back` those of an open loop that had to wait for a connection, and `counts`
+    those that the server saw, by worker. `nonce` says whether the server was itself at the end, None where nobody could
+    say. `cores_watched` is how many cores the server could use, `cores_shared` whether the load process ran on the
+    same.
     """
 
     label: str
@@ -124,10 +125,10 @@ class RunFacts:
 class Record:
     """What was written down of one slice of load on one server.
 
-    `samples` is the raw table, int64, shape (requests, len(load.plan.COLUMNS)), warm-up included; `thread_samples` has one
-    row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds the facts: what was
-    asked, who served it, what else went on. `trace` is what the probe wrote down in the workers, `beside` the records of the
-    loads that were put on the same server at the same time, by path.
+    `samples` is the raw table, int64, shape (requests, len(load.plan.COLUMNS)), warm-up included; `thread_samples` has
+    one row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds the facts:
+    what was asked, who served it, what else went on. `trace` is what the probe wrote down in the workers, `beside` the
+    records of the loads that were put on the same server at the same time, by path.
     """
 
     samples: Integers
@@ -156,11 +157,11 @@ class Record:
     def requests(self) -> pd.DataFrame:
         """One row a request that ended, well or not, after the measured stretch had begun, in the order of planning.
 
-        `planned`, `sent`, `first_byte` (of the answer), `first_body` (of its body), `done` in ns of CLOCK_MONOTONIC (0: it did
-        not come to that), `status`, `error` (empty: none), `size` of the body in bytes and its CRC-32 (`body`), `user` (in an
-        open loop: the connection), `opened` (it had to be opened), and, where the probe was on, `pid`, `thread` (native id),
-        `on_loop` (that thread ran an event loop) and `number` (of the request in that worker, by which it is found in
-        `spans`); else these are <NA>.
+        `planned`, `sent`, `first_byte` (of the answer), `first_body` (of its body), `done` in ns of CLOCK_MONOTONIC (0:
+        it did not come to that), `status`, `error` (empty: none), `size` of the body in bytes and its CRC-32 (`body`),
+        `user` (in an open loop: the connection), `opened` (it had to be opened), and, where the probe was on, `pid`,
+        `thread` (native id), `on_loop` (that thread ran an event loop) and `number` (of the request in that worker, by
+        which it is found in `spans`); else these are <NA>.
         """
         return self._table(self.column("done") >= self.about.start)
 
@@ -171,7 +172,8 @@ class Record:
 
     @cached_property
     def threads(self) -> pd.DataFrame:
-        """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was off."""
+        """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was
+        off."""
         return pd.DataFrame(self.thread_samples, columns=list(THREAD_COLUMNS))
 
     @property
@@ -191,7 +193,8 @@ class Record:
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """The stretches in which an event loop was late, how long, why, and who was at it: see `requestlab.trace.blocking`."""
+        """The stretches in which an event loop was late, how long, why, and who was at it: see
+        `requestlab.trace.blocking`."""
         return blocks(self.trace)
 
     # Who and when
@@ -279,7 +282,8 @@ class Record:
 
     @property
     def upstream_share(self) -> float:
-        """The share of one core that the upstream behind the server used in the measured stretch, 0 to 1; NaN without one."""
+        """The share of one core that the upstream behind the server used in the measured stretch, 0 to 1; NaN without
+        one."""
         return self._share(self.about.upstream_cpu_ns)
 
     @property
@@ -299,8 +303,8 @@ class Record:
         return np.asarray(np.clip(inside, 0, None))
 
     def _times_ms(self, since: str) -> Floats:
-        """Return the times of the answers to requests planned in the stretch; of all that end in it, the long ones would be
-        too many. Where none was planned in it, since each takes longer than that, the times of all."""
+        """Return the times of the answers to requests planned in the stretch; of all that end in it, the long ones
+        would be too many. Where none was planned in it, since each takes longer than that, the times of all."""
         planned = self.requests[self.requests["planned"] >= self.about.start]
         timed = planned if len(planned) else self.requests
         good = timed[answered(timed)]

@@ -34,15 +34,15 @@ class Run(Record):
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `service_p50`, `service_p95`,
-        `service_p99` (service time in ms), `late` (requests sent more than `validity.LATE_MS` after they were planned),
-        `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered with a status of 400 or
-        above; a client that misbehaves and leaves has not failed), `cpu_per_request` (the workers', in ms; not known where
-        other loads were beside), `validity` and `reasons`.
+        """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `service_p50`,
+        `service_p95`, `service_p99` (service time in ms), `late` (requests sent more than `validity.LATE_MS` after they
+        were planned), `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered
+        with a status of 400 or above; a client that misbehaves and leaves has not failed), `cpu_per_request` (the
+        workers', in ms; not known where other loads were beside), `validity` and `reasons`.
 
         Times are those of requests planned in the measured stretch. Of an answer that was under way at one of its ends,
-        throughput and CPU count the part of its time that lies inside: whole answers would come or be missing in step with
-        the users, who all began together. A figure without evidence is NaN.
+        throughput and CPU count the part of its time that lies inside: whole answers would come or be missing in step
+        with the users, who all began together. A figure without evidence is NaN.
         """
         word, reasons = validity.judge(self)
         return {

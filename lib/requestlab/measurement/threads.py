@@ -27,8 +27,8 @@ class Lane:
     """The requests of one thread.
 
     `worker` counts the server's processes from 1, and is 0 for the requests that nobody is known to have run. `name` is
-    `event loop`, `thread 3` (in order of first use in that worker) or `no answer`. `start_ms` and `end_ms` (from sent to
-    done, counted from the first request planned), `row` (from 0) and `failed` have one entry a request.
+    `event loop`, `thread 3` (in order of first use in that worker) or `no answer`. `start_ms` and `end_ms` (from sent
+    to done, counted from the first request planned), `row` (from 0) and `failed` have one entry a request.
     """
 
     worker: int
@@ -78,7 +78,8 @@ def lanes(run: Record) -> list[Lane]:
 
 
 def _of_worker(worker: int, table: pd.DataFrame) -> Iterator[Lane]:
-    """Yield a lane for each thread; event loops and threads are numbered apart, and an only event loop has no number."""
+    """Yield a lane for each thread; event loops and threads are numbered apart, and an only event loop has no
+    number."""
     parts = [rows for _, rows in table.groupby("thread", sort=False)]
     looping = [bool(rows["on_loop"].any()) for rows in parts]
     numbers = {True: count(1), False: count(1)}
@@ -171,7 +172,8 @@ def windows(runs: Sequence[Record]) -> list[Window]:
 
 
 def one_span(spans: Sequence[float]) -> list[float]:
-    """Return how much time each axis holds: the longest of the spans for all, unless one is four times longer than another."""
+    """Return how much time each axis holds: the longest of the spans for all, unless one is four times longer than
+    another."""
     return list(spans) if max(spans) > _ALIKE * min(spans) else [max(spans)] * len(spans)
 
 
@@ -220,7 +222,8 @@ def peak_of(alive: Sequence[Alive]) -> str:
 
 
 def occasion(runs: Sequence[Record]) -> str:
-    """What was asked of all runs: `60 requests at once`, `200 requests/s`; `Who ran the requests`, where that is not the same."""
+    """What was asked of all runs: `60 requests at once`, `200 requests/s`; `Who ran the requests`, where that is not
+    the same."""
     asked = {(run.about.users, run.about.each, run.about.rate) for run in runs}
     users, each, _ = next(iter(asked))
     if len(asked) > 1:

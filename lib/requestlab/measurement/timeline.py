@@ -1,5 +1,5 @@
-"""What the timeline shows of a run: its requests as the clients saw them, and a lane for each event loop and thread, on one
-clock. All times are in ms since the first request was planned."""
+"""What the timeline shows of a run: its requests as the clients saw them, and a lane for each event loop and thread, on
+one clock. All times are in ms since the first request was planned."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from requestlab.trace.requests import Step, steps
 from requestlab.trace.trace import CROSSINGS
 
 MAX_REQUESTS, A_FEW = 300, 60
-"""Of a run of more requests than the first, so many as the second says are shown, from the first on, unless asked for others."""
+"""Of a run of more requests than the first, so many as the second says are shown, from the first on, unless asked for
+others."""
 
 MAX_ROWS = 150
 """Rows of clients; of more, so many are shown, evenly spaced, and the others counted."""
@@ -48,7 +49,8 @@ MAX_PIECES = 40
 """With more pieces than this, none is named: that is for the figure `crossings`."""
 
 LATE_MS = 2.0
-"""A tick of the event loop's heartbeat that ran later than this is shown as late; timers alone are late by up to 1 ms."""
+"""A tick of the event loop's heartbeat that ran later than this is shown as late; timers alone are late by up to 1
+ms."""
 
 STUCK_MS = 10.0
 """The lateness of a loop from which on it is the finding."""
@@ -82,8 +84,9 @@ class Client:
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """The lane of one event loop or thread: `worker` counts from 1, `late` has one row (from, to) a stretch in which the loop
-    was late, `late_ms` how late its latest tick ran, `ended` is when the record breaks off within something that never ended."""
+    """The lane of one event loop or thread: `worker` counts from 1, `late` has one row (from, to) a stretch in which
+    the loop was late, `late_ms` how late its latest tick ran, `ended` is when the record breaks off within something
+    that never ended."""
 
     worker: int
     key: Key
@@ -95,7 +98,8 @@ class Track:
     ended: float | None
 
     def blank(self, begin: float, end: float, *, late: bool) -> tuple[float, float]:
-        """Return the longest stretch in which nothing ran, and in which the loop was late or was not; none is (begin, begin)."""
+        """Return the longest stretch in which nothing ran, and in which the loop was late or was not; none is (begin,
+        begin)."""
         edges = np.unique(np.concatenate([[begin, end], self.bars.begin, self.bars.end, self.late.ravel()]))
         edges = edges[(edges >= begin) & (edges <= end)]
         middle = (edges[1:] + edges[:-1]) / 2
@@ -108,8 +112,8 @@ class Track:
 
 @dataclass(frozen=True)
 class LateLoop:
-    """`late_ms` of the latest stretch, `at` what the loop was at then, in words (empty: not known), and how many of the chosen
-    requests `waited` for a loop that was late by `STUCK_MS` or more; `unsure`: others may have, too."""
+    """`late_ms` of the latest stretch, `at` what the loop was at then, in words (empty: not known), and how many of the
+    chosen requests `waited` for a loop that was late by `STUCK_MS` or more; `unsure`: others may have, too."""
 
     late_ms: float
     at: str
@@ -119,8 +123,8 @@ class LateLoop:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a request: its name, a moment in it, what it cost to get there and back (µs; NaN: nothing, or not known),
-    whether it ran on an event loop, and whether it was the view."""
+    """A piece of a request: its name, a moment in it, what it cost to get there and back (µs; NaN: nothing, or not
+    known), whether it ran on an event loop, and whether it was the view."""
 
     name: str
     at: float
@@ -133,11 +137,11 @@ class Piece:
 class Scene:
     """What is shown: clients and tracks between two moments.
 
-    `spans` are `mine`, if of the chosen requests, or `guest`, if of the loads beside; `loop_keys` are the (pid, thread) of event
-    loops, `stuck` tells of their lateness. `total` counts the requests of the run, `chosen` those asked for, of which `first` is
-    the first row, `untraced` those of them that the probe left out; `hidden_requests` and `hidden_threads` are left out for want
-    of room. `unseen`: work of the application may be missing from the lanes, since some requests were not traced, or rows were
-    lost. `pieces` are those of a single request.
+    `spans` are `mine`, if of the chosen requests, or `guest`, if of the loads beside; `loop_keys` are the (pid, thread)
+    of event loops, `stuck` tells of their lateness. `total` counts the requests of the run, `chosen` those asked for,
+    of which `first` is the first row, `untraced` those of them that the probe left out; `hidden_requests` and
+    `hidden_threads` are left out for want of room. `unseen`: work of the application may be missing from the lanes,
+    since some requests were not traced, or rows were lost. `pieces` are those of a single request.
     """
 
     begin: float
@@ -242,7 +246,8 @@ def scene(run: Record, requests: Chosen = None, span_ms: Span = None) -> Scene:
 
 
 def _requests_in_ms(run: Record) -> pd.DataFrame:
-    """Return the requests in the order of planning, with the key by which their spans are found; None: they have none."""
+    """Return the requests in the order of planning, with the key by which their spans are found; None: they have
+    none."""
     requests = run.requests
     stamps = requests[["planned", "sent", "done"]]
     table = ((stamps - run.zero_ns) / 1e6).where(stamps > 0)
@@ -339,7 +344,8 @@ def _bar(begin: float, end: float, state: int) -> Bars:
 
 
 def _tracks(run: Record, spans: pd.DataFrame, shown: tuple[float, float], own: Set[int] | None) -> list[Track]:
-    """Return the lanes, worker by worker, loops first; with `own`, no thread that had nothing to do with these spans has one."""
+    """Return the lanes, worker by worker, loops first; with `own`, no thread that had nothing to do with these spans
+    has one."""
     loops, beating, ended = run.event_loops, sorted(set(keys(run.ticks, "thread"))), _broken_off(spans)
     at = {key: bars.clipped(*shown) for key, bars in activity.of_threads(spans).items()}
     at = {key: bars for key, bars in at.items() if len(bars) and (own is None or key in loops or own & {*bars.owner})}
@@ -361,8 +367,8 @@ def _tracks(run: Record, spans: pd.DataFrame, shown: tuple[float, float], own: S
 
 
 def _room_for(tracks: Sequence[Track], first: Set[int]) -> list[Track]:
-    """Return all loops, and as many threads as there is room for, evenly; up to half of them may be those that had to do with
-    the spans `first`."""
+    """Return all loops, and as many threads as there is room for, evenly; up to half of them may be those that had to
+    do with the spans `first`."""
     threads = [track for track in tracks if not track.on_loop]
     if len(threads) <= MAX_THREADS:
         return list(tracks)
@@ -381,8 +387,8 @@ def _broken_off(spans: pd.DataFrame) -> dict[Key, float]:
 
 
 def _late(run: Record, key: Key, begin: float, end: float) -> Floats:
-    """Return the stretches in which ticks of a loop were overdue, shape (n, 3): from when the first was due until the last ran,
-    and how late the latest of them was."""
+    """Return the stretches in which ticks of a loop were overdue, shape (n, 3): from when the first was due until the
+    last ran, and how late the latest of them was."""
     mine = run.ticks[(run.ticks["pid"] == key[0]) & (run.ticks["thread"] == key[1])]
     last = mine[["ran", "due"]].to_numpy().max(initial=0)
     due, ran = mine["due"], mine["ran"].where(mine["ran"] > 0, last)
@@ -403,8 +409,8 @@ def _late(run: Record, key: Key, begin: float, end: float) -> Floats:
 def _stuck(run: Record, tracks: Sequence[Track], waits: pd.DataFrame, views: pd.Series[str]) -> LateLoop | None:
     """Return what there is to say of the loops' lateness, None if none was late by `STUCK_MS`.
 
-    A loop whose heartbeat is overdue runs what was ready before: what goes on within a late stretch had awaited its turn. What
-    goes on after it may have been ready, or not.
+    A loop whose heartbeat is overdue runs what was ready before: what goes on within a late stretch had awaited its
+    turn. What goes on after it may have been ready, or not.
     """
     late = [(track, row) for track in tracks for row in np.flatnonzero(track.late_ms >= STUCK_MS).tolist()]
     if not late:
@@ -424,8 +430,9 @@ def _stuck(run: Record, tracks: Sequence[Track], waits: pd.DataFrame, views: pd.
 
 
 def _waits(chosen: pd.DataFrame, at: Mapping[Key, Bars], spans: pd.DataFrame) -> pd.DataFrame:
-    """Return when the chosen requests waited: `key`, `pid`, `since`, `until`, and whether they were `paused`, awaiting something
-    or their turn; else they waited for their loop, to be begun, or to go on after a thread was done with it."""
+    """Return when the chosen requests waited: `key`, `pid`, `since`, `until`, and whether they were `paused`, awaiting
+    something or their turn; else they waited for their loop, to be begun, or to go on after a thread was done with
+    it."""
     sent = dict(zip(chosen["key"], chosen["sent"], strict=True))
     rows = [(key, sent[key], float(bars.begin[0]), False) for key, bars in at.items() if key in sent and len(bars)]
     back = spans[(spans["kind"] == "to_thread") & ~spans["cut"]]
@@ -438,7 +445,8 @@ def _waits(chosen: pd.DataFrame, at: Mapping[Key, Bars], spans: pd.DataFrame) ->
 
 
 def _busy_with(run: Record, track: Track, late: Floats, views: pd.Series[str]) -> str:
-    """Say what a loop was at in a late stretch: the view that it ran for most of it, or that of a thread that had the GIL."""
+    """Say what a loop was at in a late stretch: the view that it ran for most of it, or that of a thread that had the
+    GIL."""
     blocks = run.blocks
     mine = blocks[(blocks["pid"] == track.key[0]) & (blocks["thread"] == track.key[1])]
     begin, end = ((mine[name] - run.zero_ns) / 1e6 for name in ("begin", "end"))
@@ -476,8 +484,8 @@ def named(name: str) -> str:
 
 
 def _pieces(run: Record, key: Key, begin: float, end: float) -> list[Piece]:
-    """Return the pieces of one request between two moments, in order: its crossings and its view, and where it never crossed
-    to a thread, its middleware too. None, if there are more than `MAX_PIECES`."""
+    """Return the pieces of one request between two moments, in order: its crossings and its view, and where it never
+    crossed to a thread, its middleware too. None, if there are more than `MAX_PIECES`."""
     spans = run.spans
     whole = spans[(spans["kind"] == "request") & among(spans, "request", {key})]
     if whole.empty:
@@ -491,7 +499,8 @@ def _pieces(run: Record, key: Key, begin: float, end: float) -> list[Piece]:
 
 
 def _pieces_of(row: Step, zero: float) -> Iterator[Piece]:
-    """Yield what is named of one row: where its own code ran first, and where a view went on after it had awaited something."""
+    """Yield what is named of one row: where its own code ran first, and where a view went on after it had awaited
+    something."""
     view = "view" in (row.kind, row.origin)
     if not (view or row.crossing or row.kind == "middleware"):
         return
@@ -553,7 +562,8 @@ def did_what(drawn: Scene, number: int) -> str:
 
 
 def _detail(drawn: Scene, traced: int) -> str:
-    """Say how long a single request's view ran, or for what the typical one of several waited, if that is much of its time."""
+    """Say how long a single request's view ran, or for what the typical one of several waited, if that is much of its
+    time."""
     took, viewed = drawn.took, drawn.waited(VIEW_ON_LOOP, VIEW_ON_THREAD)
     if traced == 1:
         return (

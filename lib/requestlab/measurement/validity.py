@@ -1,7 +1,7 @@
 """Is this run fit to be believed? Valid, suspect or invalid, with reasons in words.
 
-Invalid: the figures are not those of the server under this load. Suspect: they are, but something else had a part in them, or
-they mean less than they seem to. Each check says what it saw.
+Invalid: the figures are not those of the server under this load. Suspect: they are, but something else had a part in
+them, or they mean less than they seem to. Each check says what it saw.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from requestlab.load.connection import ERRORS, OTHER, REFUSED, WRONG_BODY
 from requestlab.measurement.record import Record, answered
 
 BUSY = 0.6
-"""Share of the time, spent running or waiting for a core, above which generator or upstream may be what was measured."""
+"""Share of the time, spent running or waiting for a core, above which generator or upstream may be what was
+measured."""
 
 LATE_UPSTREAM_MS = 0.5
 LATE_UPSTREAM = 0.05
@@ -52,7 +53,8 @@ UNEVEN = 1.25
 """How many times an even share of the work the busiest worker may have done."""
 
 DELAYED_ACK_MS = (35.0, 60.0)
-"""How long the rest of an answer takes behind its first byte where Nagle's algorithm waits for a delayed acknowledgement."""
+"""How long the rest of an answer takes behind its first byte where Nagle's algorithm waits for a delayed
+acknowledgement."""
 
 TRAPPED = 0.1
 """Share of such answers that cannot be chance."""
@@ -71,10 +73,11 @@ def judge(run: Record) -> tuple[str, list[str]]:
 
 
 def outside(run: Record) -> str:
-    """Return what evidence there is that something outside of server and load disturbed the run, in a few words; or nothing.
+    """Return what evidence there is that something outside of server and load disturbed the run, in a few words; or
+    nothing.
 
-    It looks at no response time: a slice may be left out for this, never for being slow. Loads beside each other hold up each
-    other's processes, and more so where the server is fast: that is not from outside.
+    It looks at no response time: a slice may be left out for this, never for being slow. Loads beside each other hold
+    up each other's processes, and more so where the server is fast: that is not from outside.
     """
     alone = not run.about.beside and not run.about.upstream  # which shares the generator's core
     found = {
@@ -114,8 +117,8 @@ def _lost(run: Record) -> Iterator[str]:
 
 
 def _counted_otherwise(run: Record) -> Iterator[str]:
-    """The server must have counted at least the answers and at most the requests, of all loads together: a request that failed
-    may have reached it, or not."""
+    """The server must have counted at least the answers and at most the requests, of all loads together: a request that
+    failed may have reached it, or not."""
     if not run.about.counts:
         return
     together = [run, *run.beside.values()]
@@ -150,7 +153,8 @@ def _wrong_answers(run: Record) -> Iterator[str]:
 
 
 def generator_was_busy(run: Record) -> bool:
-    """Return whether the generator ran, or waited for a core, for so much of the time that it may be what was measured."""
+    """Return whether the generator ran, or waited for a core, for so much of the time that it may be what was
+    measured."""
     return run.generator_share + run.generator_wait > BUSY
 
 
@@ -232,8 +236,8 @@ def fell_behind(run: Record) -> bool:
 
 
 def _overtaken(run: Record) -> Iterator[str]:
-    """Some requests are under way at the end of any open loop: as many as were due in the time that the first ones took. More
-    than these, and than chance explains where few were due, say that the server fell behind."""
+    """Some requests are under way at the end of any open loop: as many as were due in the time that the first ones
+    took. More than these, and than chance explains where few were due, say that the server fell behind."""
     if run.about.rate is None or not len(run.samples):
         return
     planned, done = (run.column(name) for name in ("planned", "done"))
@@ -249,8 +253,8 @@ def _overtaken(run: Record) -> Iterator[str]:
 
 
 def _littles_law(run: Record) -> Iterator[str]:
-    """J. D. C. Little, A proof for the queuing formula L = λW, Operations Research 9 (1961): here over the stretch itself,
-    with the parts of requests that lie in it, so that it holds exactly and for any length.
+    """J. D. C. Little, A proof for the queuing formula L = λW, Operations Research 9 (1961): here over the stretch
+    itself, with the parts of requests that lie in it, so that it holds exactly and for any length.
 
     A user whose request has failed pauses; that is told as failures.
     """

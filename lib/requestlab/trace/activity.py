@@ -1,5 +1,5 @@
-"""The one reading of the spans: which threads run event loops, what each span is called and when it ended, and what each
-request and each thread was at, moment by moment.
+"""The one reading of the spans: which threads run event loops, what each span is called and when it ended, and what
+each request and each thread was at, moment by moment.
 
 The timeline, the crossings figure, the Chrome export and the analysis of blocked loops build on it.
 """
@@ -24,9 +24,9 @@ Key = tuple[int, int]
 """A process and one of its threads, or one of its requests by its number there, from 1."""
 
 QUEUED, WAITS, PAUSED, ON_LOOP, VIEW_ON_LOOP, ON_THREAD, VIEW_ON_THREAD, UNTRACED = range(8)
-"""States. Of a request: on its way or in a queue; waiting for a thread or for the loop to go on; awaiting something else while
-nothing of it runs; Django's own code or the view running on the event loop, or on a thread; nobody knows. A thread waits too,
-or is waited for."""
+"""States. Of a request: on its way or in a queue; waiting for a thread or for the loop to go on; awaiting something
+else while nothing of it runs; Django's own code or the view running on the event loop, or on a thread; nobody knows. A
+thread waits too, or is waited for."""
 
 
 # What the spans are
@@ -35,8 +35,8 @@ or is waited for."""
 def event_loops(trace: Trace, said: Iterable[Sequence[int]] = ()) -> frozenset[Key]:
     """Return the (pid, thread) of every thread that is known to have run an event loop.
 
-    That is where a heartbeat ticked, where a step of a coroutine ran, where `sync_to_async` was called, where what was given
-    to `async_to_sync` ran, and what requests `said` in their answers, (pid, thread) each.
+    That is where a heartbeat ticked, where a step of a coroutine ran, where `sync_to_async` was called, where what was
+    given to `async_to_sync` ran, and what requests `said` in their answers, (pid, thread) each.
     """
     spans = trace.spans
     began = spans[spans["kind"].isin(("step", "to_thread"))]
@@ -47,17 +47,19 @@ def event_loops(trace: Trace, said: Iterable[Sequence[int]] = ()) -> frozenset[K
 
 
 def title(kind: str, name: str) -> str:
-    """Return how a span is called: `view shop.views.page`, `GET /`, `SessionMiddleware`; a crossing by what it leads to."""
+    """Return how a span is called: `view shop.views.page`, `GET /`, `SessionMiddleware`; a crossing by what it leads
+    to."""
     return f"view {name}".rstrip() if kind == "view" and not name.startswith("view ") else name or kind
 
 
 def read(trace: Trace, loops: Set[Key] = frozenset()) -> pd.DataFrame:
     """Return `Trace.spans` with what else is known of each span, in ns.
 
-    `title` is what it is called, a step as the coroutine of which it is one; `view` the full name of the view, where it is one
-    or a step of one (`in_view`). `until` is its end; one that has none (it is `cut`) ends when its worker was last heard of.
-    `there_until` is when a crossing's stay on the other side ended: where nobody knows, the stay counts as long as the call
-    does; 0 where it did not begin. `on_loop` says that it began on one of the `loops`, `stepwise` that it has steps of its own.
+    `title` is what it is called, a step as the coroutine of which it is one; `view` the full name of the view, where it
+    is one or a step of one (`in_view`). `until` is its end; one that has none (it is `cut`) ends when its worker was
+    last heard of. `there_until` is when a crossing's stay on the other side ended: where nobody knows, the stay counts
+    as long as the call does; 0 where it did not begin. `on_loop` says that it began on one of the `loops`, `stepwise`
+    that it has steps of its own.
     """
     spans = trace.spans.copy()
     spans["cut"] = spans["end"] == 0
@@ -96,8 +98,8 @@ def among(table: pd.DataFrame, column: str, wanted: Set[Key | None]) -> Booleans
 
 
 def in_ms(trace: Trace, zero_ns: int, loops: Set[Key] = frozenset()) -> pd.DataFrame:
-    """Return the spans as `read` does, but with `begin`, `running`, `done` and `end` in ms since `zero_ns`, NaN where it did not
-    come to that; `done` and `end` are those that `read` calls `there_until` and `until`."""
+    """Return the spans as `read` does, but with `begin`, `running`, `done` and `end` in ms since `zero_ns`, NaN where
+    it did not come to that; `done` and `end` are those that `read` calls `there_until` and `until`."""
     spans, stamps = read(trace, loops), ["begin", "running", "done", "end"]
     ns = spans[["begin", "running", "there_until", "until"]].astype("float64").set_axis(stamps, axis=1)
     spans[stamps] = ((ns - zero_ns) / 1e6).where(ns > 0)
@@ -109,8 +111,8 @@ def in_ms(trace: Trace, zero_ns: int, loops: Set[Key] = frozenset()) -> pd.DataF
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """Stretches of time that do not overlap, in order: ms from `begin` to `end`, the `state`, and whose it was (`owner`, the
-    place of a span in the table; -1: none)."""
+    """Stretches of time that do not overlap, in order: ms from `begin` to `end`, the `state`, and whose it was
+    (`owner`, the place of a span in the table; -1: none)."""
 
     begin: Floats
     end: Floats
@@ -144,7 +146,8 @@ NONE = Bars(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, d
 
 
 def painted(begin: Floats, end: Floats, state: Integers, owner: Integers) -> Bars:
-    """Paint stretches over one another, in the order given, and return what is to be seen; those of no length are not."""
+    """Paint stretches over one another, in the order given, and return what is to be seen; those of no length are
+    not."""
     long = end > begin
     begin, end, state, owner = begin[long], end[long], state[long], owner[long]
     edges = np.unique(np.concatenate([begin, end]))
@@ -186,8 +189,8 @@ def of_threads(spans: pd.DataFrame) -> dict[Key, Bars]:
     """Return what each thread was at, by (pid, thread); `spans` are rows of `in_ms` with their places as index.
 
     A thread is shown as waited for, or waiting, where nothing runs on it. A loop runs what the steps tell; what no step
-    tells of (the inside of an `async_to_sync`, an application that is not Django's) it runs as far as nothing else is known
-    of the request.
+    tells of (the inside of an `async_to_sync`, an application that is not Django's) it runs as far as nothing else is
+    known of the request.
     """
     kind, loop = spans["kind"], spans["on_loop"]
     to_thread = spans[kind == "to_thread"]
@@ -210,7 +213,8 @@ def _untold(spans: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _told_by_the_rest(spans: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield when such spans ran: while the request that they are of was on a loop, and nothing else is known to have run."""
+    """Yield when such spans ran: while the request that they are of was on a loop, and nothing else is known to have
+    run."""
     untold = _untold(spans)
     theirs = spans[among(spans, "request", set(keys(spans[untold], "request")))]
     for bars in of_requests(theirs).values():
@@ -232,8 +236,8 @@ def _layer(rows: pd.DataFrame, state: int, over: int = 1) -> pd.DataFrame:
 
 
 def _painted_by(key: str, layers: Sequence[pd.DataFrame]) -> dict[Key, Bars]:
-    """Paint the layers, for each process and key apart: what began later lies over what began earlier, as in a stack of calls;
-    of what began together, the later layer does."""
+    """Paint the layers, for each process and key apart: what began later lies over what began earlier, as in a stack of
+    calls; of what began together, the later layer does."""
     table = pd.concat(layers, ignore_index=True).dropna(subset=["begin", "end"])
     table = table[(table["pid"] > 0) & (table[key] > 0)].sort_values(["over", "begin"], kind="stable")
     groups: Any = table.groupby(["pid", key], sort=False)

@@ -1,7 +1,7 @@
 """When an event loop was blocked, for how long, and whose fault it was; and how late it was overall.
 
-A loop's heartbeat is due every 2 ms. Where the loop was blocked, several ticks ran late at one moment: that moment is the end. The
-block began somewhere between the last tick that was on time and the first that was not.
+A loop's heartbeat is due every 2 ms. Where the loop was blocked, several ticks ran late at one moment: that moment is
+the end. The block began somewhere between the last tick that was on time and the first that was not.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ LATE_MS = 2.0
 """A loop counts as blocked where a tick ran so much later than ticks do while the loop is idle: one whole tick."""
 
 PART = 0.25
-"""Share of a block that code, a call or the GIL must account for to be its cause, though the system may have made it longer. It
-must also be long enough to make the loop late by itself."""
+"""Share of a block that code, a call or the GIL must account for to be its cause, though the system may have made it
+longer. It must also be long enough to make the loop late by itself."""
 
 STILL = 0.2
-"""Share of a block that other threads must have computed for the GIL to be what the loop waited for. They wait for a core, too;
-below that, the whole process stood still."""
+"""Share of a block that other threads must have computed for the GIL to be what the loop waited for. They wait for a
+core, too; below that, the whole process stood still."""
 
 WATCHING_NS = 1_000_000
 """CPU time of the other threads that means nothing: the watchdog's own looks take some 0.2 ms each."""
 
 ALIKE = 3
-"""So many looks at one and the same line say that it waits for a lock of its own: with the GIL it would have moved on."""
+"""So many looks at one and the same line say that it waits for a lock of its own: with the GIL it would have moved
+on."""
 
 _FILLED = 0.8  # the share of a block that a step must last to say when it began
 
 
 @dataclass(frozen=True)
 class Beat:
-    """The ticks that ran at one moment, in ns: when the first and the last were due, when they ran, when the ones before them
-    had; CPU time of the loop's thread and of the others since then, and how long that thread had waited for a core.
+    """The ticks that ran at one moment, in ns: when the first and the last were due, when they ran, when the ones
+    before them had; CPU time of the loop's thread and of the others since then, and how long that thread had waited for
+    a core.
 
     Where nothing is known of the time before, `before` is when the first was due."""
 
@@ -69,8 +71,9 @@ class Beat:
 class Block:
     """One block: its beat, its beginning, and the evidence on its cause.
 
-    `steps` are those of coroutines that were under way on the loop, rows of `activity.read`; `looks` are rows of `Trace.looks`, in
-    the order of time: those at the loop's thread, and in `busy_threads` those at the thread that computed most meanwhile.
+    `steps` are those of coroutines that were under way on the loop, rows of `activity.read`; `looks` are rows of
+    `Trace.looks`, in the order of time: those at the loop's thread, and in `busy_threads` those at the thread that
+    computed most meanwhile.
     """
 
     beat: Beat
@@ -107,9 +110,9 @@ class Block:
 def blocks(trace: Trace) -> pd.DataFrame:
     """Return one row for each stretch in which an event loop was blocked, in the order of beginning.
 
-    `pid`, `thread` (the loop's), `begin`, `end` (ns), `ms` (its length), `late_ms` (how late its first tick ran), `cause`,
-    `where` (`file:line`), `function`, `view`, `looks` (how often the stack was seen). Shorter stretches than about
-    2 ms do not show (`LATE_MS`); the length is right to about 1 ms. The causes:
+    `pid`, `thread` (the loop's), `begin`, `end` (ns), `ms` (its length), `late_ms` (how late its first tick ran),
+    `cause`, `where` (`file:line`), `function`, `view`, `looks` (how often the stack was seen). Shorter stretches than
+    about 2 ms do not show (`LATE_MS`); the length is right to about 1 ms. The causes:
 
     blocking code       the loop's thread itself computed for most of the time
     blocking call       it slept in a call made by a callback: `time.sleep`, a socket, a file, a lock
@@ -118,11 +121,13 @@ def blocks(trace: Trace) -> pd.DataFrame:
     not scheduled       it was ready, and the system gave it no core; or the whole process stood still (stopped, frozen)
     unknown             it was the first tick of the record: nothing is known of the time before
 
-    The system makes blocks of the first three kinds longer where other programs want its cores, and is not blamed for them.
+    The system makes blocks of the first three kinds longer where other programs want its cores, and is not blamed for
+    them.
 
-    `function` is the innermost one of the application, or else of an installed package, that is known to have taken most of the
-    CPU time (of code) or of the time asleep (of a call); `where` is the line in it that was seen most often. Where none is known
-    for certain, as in most blocks of less than 4 ms, `where` is empty, and `function` is the view, if a traced request tells.
+    `function` is the innermost one of the application, or else of an installed package, that is known to have taken
+    most of the CPU time (of code) or of the time asleep (of a call); `where` is the line in it that was seen most
+    often. Where none is known for certain, as in most blocks of less than 4 ms, `where` is empty, and `function` is the
+    view, if a traced request tells.
     """
     spans, rows = activity.read(trace), []
     groups: Any = trace.looks.sort_values("seen", kind="stable").groupby(["pid", "loop", "due"])
@@ -142,8 +147,8 @@ def blocks(trace: Trace) -> pd.DataFrame:
 
 
 def idle_floors(trace: Trace) -> dict[Key, float]:
-    """Return how late, in ms, the ticks of each loop ran that were not part of a block, by (pid, thread), the median: what timer,
-    kernel and idle loop add up to."""
+    """Return how late, in ms, the ticks of each loop ran that were not part of a block, by (pid, thread), the median:
+    what timer, kernel and idle loop add up to."""
     return {(pid, thread): _floor(list(_beats(ticks))) / 1e6 for pid, thread, ticks in _by_loop(trace)}
 
 
@@ -187,10 +192,11 @@ def _block(beat: Beat, floor: float, steps: pd.DataFrame, seen: Sequence[Any], t
 
 
 def _begin(beat: Beat, floor: float, steps: pd.DataFrame) -> int:
-    """Return when the loop was last free, as well as can be known: not before the tick before, not after this one was due.
+    """Return when the loop was last free, as well as can be known: not before the tick before, not after this one was
+    due.
 
-    Where a step fills that time, its beginning; where the thread computed, as long before the end as that took; else the
-    middle.
+    Where a step fills that time, its beginning; where the thread computed, as long before the end as that took; else
+    the middle.
     """
     latest = max(min(beat.first + int(floor), beat.ran), beat.before)
     lasted = steps["until"] - steps["begin"]
@@ -287,6 +293,7 @@ def _view_beside(block: Block, views: pd.DataFrame) -> str:
 
 
 def _most_under_way(block: Block, views: pd.DataFrame) -> str:
-    """Return the name of the views that were under way for the longest, taken together; empty where for little of the block."""
+    """Return the name of the views that were under way for the longest, taken together; empty where for little of the
+    block."""
     shares = pd.Series(block.overlap(views)).groupby(views["view"].to_numpy(), sort=False).sum()
     return str(shares.idxmax()) if len(shares) and shares.max() >= MOSTLY * block.ns else ""

@@ -1,7 +1,7 @@
 """Which function to name for a block of an event loop: one that is known to have been at it, or none.
 
-A look at a thread's stack shows one moment. Of a short block, it easily shows what ran when the block was over. So a function is
-named only if looks in a row prove that it took most of the block.
+A look at a thread's stack shows one moment. Of a short block, it easily shows what ran when the block was over. So a
+function is named only if looks in a row prove that it took most of the block.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _MACHINERY = ("asgiref", "django", "gunicorn", "requestlab", "uvicorn", "uvicorn
 
 
 def who_took_most(seen: Sequence[tuple[int, str]], whole: int) -> Place:
-    """Return `file:line` and name of the innermost function of the application, or else of an installed package, that took most
-    of `whole` ns; empty where that is not certain.
+    """Return `file:line` and name of the innermost function of the application, or else of an installed package, that
+    took most of `whole` ns; empty where that is not certain.
 
-    `seen` are stacks, each with how much of the time had been taken by then. What two looks in a row saw took the time between
-    them. No function is named if another that it called may have taken most.
+    `seen` are stacks, each with how much of the time had been taken by then. What two looks in a row saw took the time
+    between them. No function is named if another that it called may have taken most.
     """
     for is_wanted in (_is_own, _is_library, _is_installed):
         looks = [(taken, _calls(stack, is_wanted)) for taken, stack in seen]
@@ -44,8 +44,8 @@ def who_took_most(seen: Sequence[tuple[int, str]], whole: int) -> Place:
 
 
 def who_was_seen_most(stacks: Sequence[str]) -> Place:
-    """Return `file:line` and name of the function that was most often the innermost of the application, or else of an installed
-    package."""
+    """Return `file:line` and name of the function that was most often the innermost of the application, or else of an
+    installed package."""
     for is_wanted in (_is_own, _is_library, _is_installed):
         innermost = [list(calls.items())[-1] for calls in (_calls(stack, is_wanted) for stack in stacks) if calls]
         if innermost:
@@ -75,7 +75,8 @@ def _innermost_first(looks: Sequence[Look]) -> list[Place]:
 
 
 def _taken_by(function: Place, looks: Sequence[Look], share: float = 0) -> float:
-    """Return how much was taken between two looks in a row that both saw a function, and that share of it where one did."""
+    """Return how much was taken between two looks in a row that both saw a function, and that share of it where one
+    did."""
     return sum(
         (after - before) * (0, share, 1)[(function in first) + (function in second)]
         for (before, first), (after, second) in pairwise(looks)

@@ -1,5 +1,5 @@
-"""What the probe saw of the requests of a run: which were followed to their end, how often each of them crossed between event
-loop and thread, and one request step by step: its layers of middleware, its view, its crossings."""
+"""What the probe saw of the requests of a run: which were followed to their end, how often each of them crossed between
+event loop and thread, and one request step by step: its layers of middleware, its view, its crossings."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Traced:
     """The traced requests of one run.
 
     `requests` has one row a request that ended, with `pid`, `request`, `begin`, `end` (ns); `crossings` theirs, as in
-    `Trace.crossings`. Of requests that the clients know about, only those answered with a status below 400 count, unless
-    there is none.
+    `Trace.crossings`. Of requests that the clients know about, only those answered with a status below 400 count,
+    unless there is none.
     """
 
     requests: pd.DataFrame
@@ -52,7 +52,8 @@ class Traced:
 
     @cached_property
     def usual(self) -> dict[str, int]:
-        """Crossings by origin as most requests have them, in the order of a request; without the origins that have none."""
+        """Crossings by origin as most requests have them, in the order of a request; without the origins that have
+        none."""
         patterns = Counter(map(tuple, self.counts.tolist()))
         most = max(patterns, key=lambda pattern: (patterns[pattern], pattern))
         return {origin: number for origin, number in zip(ORIGINS, most, strict=True) if number}
@@ -80,7 +81,8 @@ class Traced:
 
     @cached_property
     def share(self) -> float:
-        """The share of its time in which a request waits for a crossing, there or back: the median over the requests."""
+        """The share of its time in which a request waits for a crossing, there or back: the median over the
+        requests."""
         order = np.argsort(self._of, kind="stable")
         ways = self.crossings[["begin", "running", "done", "end"]].to_numpy(np.float64)[order].reshape(-1, 2, 2)
         each = np.split(ways, np.searchsorted(self._of[order], np.arange(1, len(self.requests))))
@@ -88,8 +90,8 @@ class Traced:
         return float(np.median(np.array(waited) / 1e3 / self.took_us))
 
     def typical(self) -> Key:
-        """Return, of the requests that cross as usual, the one whose crossings cost most nearly what each of them costs in the
-        median; of several, the one with the median time."""
+        """Return, of the requests that cross as usual, the one whose crossings cost most nearly what each of them costs
+        in the median; of several, the one with the median time."""
         pattern = [self.usual.get(origin, 0) for origin in ORIGINS]
         alike = np.flatnonzero((self.counts == pattern).all(axis=1))
         order = np.lexsort((self.crossings["begin"], self._of))
@@ -137,9 +139,10 @@ def _keys(table: pd.DataFrame) -> pd.MultiIndex:
 class Step:
     """One row: a span, or several crossings in a row that are alike.
 
-    `times_us` since the request's beginning, shape (spans, 4), begin, running, done, end, NaN where it did not come to that;
-    `solid_us` the stretches in which its own code is known to have run, shape (stretches, 2); `on_loop` where that was. A
-    crossing into a view or a layer of middleware is one row with that, and `inside` is its kind, else empty.
+    `times_us` since the request's beginning, shape (spans, 4), begin, running, done, end, NaN where it did not come to
+    that; `solid_us` the stretches in which its own code is known to have run, shape (stretches, 2); `on_loop` where
+    that was. A crossing into a view or a layer of middleware is one row with that, and `inside` is its kind, else
+    empty.
     """
 
     kind: str
@@ -208,9 +211,9 @@ def waiting_us(rows: Sequence[Step]) -> float:
 
 @dataclass(eq=False)
 class _Node:
-    """A span, with the one around it and those that began within it. `us` are its four stamps, `span` is from its beginning to
-    its end, of a crossing `stay` from when it began on the other side to when that ended: in µs since the request began, NaN
-    where it did not. A crossing has `taken_in` the view or layer of which it is one row."""
+    """A span, with the one around it and those that began within it. `us` are its four stamps, `span` is from its
+    beginning to its end, of a crossing `stay` from when it began on the other side to when that ended: in µs since the
+    request began, NaN where it did not. A crossing has `taken_in` the view or layer of which it is one row."""
 
     kind: str
     name: str
@@ -293,7 +296,8 @@ def _solid(node: _Node) -> list[Piece]:
 
 
 def _ran(node: _Node) -> list[Piece]:
-    """Return when it ran, with all that is inside it; on an event loop as far as steps tell, its own or those around it."""
+    """Return when it ran, with all that is inside it; on an event loop as far as steps tell, its own or those around
+    it."""
     if node.kind in CROSSINGS:
         return node.steps or ([] if np.isnan(node.stay[0]) else [node.stay])
     begin, end = node.span

@@ -24,7 +24,8 @@ _SPANS = ("request", "middleware", "view", "step", "to_thread", "to_loop")
 CROSSINGS = ("to_thread", "to_loop")
 """Kinds of spans that lead from the event loop to a thread, or back."""
 ORIGINS = ("signal", "middleware", "view", "close", "other")
-"""Where a crossing came from: a signal of Django's, a layer of middleware, the view, the response's close, other code."""
+"""Where a crossing came from: a signal of Django's, a layer of middleware, the view, the response's close, other
+code."""
 
 _ID = ROW_COLUMNS.index("id")
 
@@ -33,9 +34,9 @@ _ID = ROW_COLUMNS.index("id")
 class Trace:
     """What the probes of all workers wrote down.
 
-    `rows` is raw, int64, shape (rows, 13): pid, then `worker.schema.ROW_COLUMNS`, which says what they mean for each kind; `names`
-    what their column `name` points into, for a crossing its origin, a tab, and what runs on the other side. `lost` counts rows
-    that were overwritten by later ones before the lab read them.
+    `rows` is raw, int64, shape (rows, 13): pid, then `worker.schema.ROW_COLUMNS`, which says what they mean for each
+    kind; `names` what their column `name` points into, for a crossing its origin, a tab, and what runs on the other
+    side. `lost` counts rows that were overwritten by later ones before the lab read them.
     """
 
     rows: Rows
@@ -44,9 +45,9 @@ class Trace:
 
     @cached_property
     def spans(self) -> pd.DataFrame:
-        """One row a span, in the order of beginning: `pid`, `id`, `request`, `parent`, `kind`, `name`, `origin` (of a crossing,
-        else empty), `thread`, `ran_on`, `begin`, `running`, `done`, `end` (ns; 0: it did not come to that), `bytes` (of a
-        request)."""
+        """One row a span, in the order of beginning: `pid`, `id`, `request`, `parent`, `kind`, `name`, `origin` (of a
+        crossing, else empty), `thread`, `ran_on`, `begin`, `running`, `done`, `end` (ns; 0: it did not come to that),
+        `bytes` (of a request)."""
         table = self._table(_SPANS).rename(columns={"value": "bytes"})
         crossing = table["kind"].isin(CROSSINGS)  # a tab in another name is one in a request's path
         parts = [
@@ -60,8 +61,9 @@ class Trace:
 
     @cached_property
     def crossings(self) -> pd.DataFrame:
-        """The spans that are crossings, with `there_us` (from the call to the beginning on the other side), `inside_us`,
-        `back_us` (from the end there until the caller went on) and `cost_us`, there and back; NaN where one end is missing.
+        """The spans that are crossings, with `there_us` (from the call to the beginning on the other side),
+        `inside_us`, `back_us` (from the end there until the caller went on) and `cost_us`, there and back; NaN where
+        one end is missing.
 
         `back_us` is NaN too where the caller did not wait for the end: its request was cancelled."""
         table = self.spans[self.spans["kind"].isin(CROSSINGS)].reset_index(drop=True)
@@ -77,18 +79,19 @@ class Trace:
 
     @cached_property
     def ticks(self) -> pd.DataFrame:
-        """One row a tick of a heartbeat: `pid`, `thread` (the event loop's), `due`, `ran` (ns; 0: it never did), and CPU time so
-        far of that thread (`cpu`), of the whole process (`process_cpu`), and its waiting for a core (`delayed`), in ns."""
+        """One row a tick of a heartbeat: `pid`, `thread` (the event loop's), `due`, `ran` (ns; 0: it never did), and
+        CPU time so far of that thread (`cpu`), of the whole process (`process_cpu`), and its waiting for a core
+        (`delayed`), in ns."""
         columns = {"begin": "due", "end": "ran", "running": "cpu", "done": "process_cpu", "value": "delayed"}
         table = self._table(("tick",)).rename(columns=columns)
         return table[["pid", "thread", "due", "ran", "cpu", "process_cpu", "delayed"]]
 
     @cached_property
     def looks(self) -> pd.DataFrame:
-        """One row a look at a thread while a tick was overdue: `pid`, `loop` (the thread of the event loop), `thread` (the one
-        that was looked at: the loop's, or the one that computed most meanwhile), `due`, `seen` (ns), `stack` (innermost last),
-        `state` (what it waited for, see `worker.schema.STATES`), `cpu` and `waited` (CPU time so far of that thread, and its
-        waiting for a core, in ns)."""
+        """One row a look at a thread while a tick was overdue: `pid`, `loop` (the thread of the event loop), `thread`
+        (the one that was looked at: the loop's, or the one that computed most meanwhile), `due`, `seen` (ns), `stack`
+        (innermost last), `state` (what it waited for, see `worker.schema.STATES`), `cpu` and `waited` (CPU time so far
+        of that thread, and its waiting for a core, in ns)."""
         columns = {"begin": "due", "end": "seen", "name": "stack", "value": "state", "running": "cpu", "done": "waited"}
         table = self._table(("stack",)).rename(columns=columns)
         table["loop"] = table["ran_on"].where(table["ran_on"] > 0, table["thread"])
