@@ -59,7 +59,8 @@ async def burn(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def wait_and_burn(request: HttpRequest) -> HttpResponse:
-    """Wait, then compute: `wait` ms, in which the event loop is free, and `burn` ms of its CPU time, in which it is not."""
+    """Wait, then compute: `wait` ms, in which the event loop is free, and `burn` ms of its CPU time, in which it is
+    not."""
     waiting, burning = wait_and_burn_ms(request)
     await asyncio.sleep(waiting / 1000)
     burn_cpu(burning)
@@ -112,8 +113,8 @@ async def download(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_POST
 async def upload(request: HttpRequest) -> HttpResponse:
-    """Read what is sent. Django has no awaitable way to do that, and under ASGI needs none: it has stored all of it, in memory
-    or in a file, before it calls any view."""
+    """Read what is sent. Django has no awaitable way to do that, and under ASGI needs none: it has stored all of it, in
+    memory or in a file, before it calls any view."""
     return received(request)
 
 

@@ -1,4 +1,5 @@
-"""Which connections this worker has opened, counted as Django says so; and which thread runs a query on which of them."""
+"""Which connections this worker has opened, counted as Django says so; and which thread runs a query on which of
+them."""
 
 import threading
 import time
@@ -42,7 +43,8 @@ def here() -> tuple[int, int]:
 
 
 def opened() -> dict[str, int]:
-    """This worker's connections so far: `taken` by a thread, `opened` (less often, where a pool lends them), `held` now."""
+    """This worker's connections so far: `taken` by a thread, `opened` (less often, where a pool lends them), `held`
+    now."""
     with _lock:
         held = sum(wrapper.connection is not None for wrapper in _wrappers)
         return {"taken": _taken, "opened": len(_seen), "held": held}

@@ -1,4 +1,5 @@
-"""The URL of a database, taken apart. Plain values, without Django: whoever starts a server can ask before there is one.
+"""The URL of a database, taken apart. Plain values, without Django: whoever starts a server can ask before there is
+one.
 
 sqlite://                                   a file, the same as an empty URL
 postgres://user:password@host:5432/name     PostgreSQL; user, password, host and port may be left out

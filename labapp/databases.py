@@ -1,4 +1,5 @@
-"""Which database: Django's settings for a URL, which the environment variable LABAPP_DATABASE says; see database_urls.py."""
+"""Which database: Django's settings for a URL, which the environment variable LABAPP_DATABASE says; see
+database_urls.py."""
 
 from pathlib import Path
 from typing import Any

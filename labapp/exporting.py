@@ -1,7 +1,7 @@
 """What the view export has in common in both twins: the objects, the further tries, the account of what became of them.
 
-Nothing is lost without a word: an object that the store did not confirm with the right checksum is tried again, and reported
-where that does not help; at the end the store is asked for its own count and checksum of all.
+Nothing is lost without a word: an object that the store did not confirm with the right checksum is tried again, and
+reported where that does not help; at the end the store is asked for its own count and checksum of all.
 """
 
 import json
@@ -45,8 +45,9 @@ class Asked(NamedTuple):
 
 
 def export_of(request: HttpRequest) -> Asked:
-    """What a request asks for: `n` objects of `size` bytes, `at_once` at a time, to a store that takes `ms` for each and fails for
-    the share `fail` of them; into which `bucket`, emptied in the end unless `keep=1`; by which `client`. Raises BadRequest."""
+    """What a request asks for: `n` objects of `size` bytes, `at_once` at a time, to a store that takes `ms` for each
+    and fails for the share `fail` of them; into which `bucket`, emptied in the end unless `keep=1`; by which `client`.
+    Raises BadRequest."""
     ms = milliseconds(request, default=DELAY_DEFAULT_MS, maximum=DELAY_MAX_MS)
     return Asked(
         n=whole_number(request, "n", default=OBJECTS_DEFAULT, maximum=OBJECTS_MAX),
@@ -118,7 +119,8 @@ class Export:
 
 
 def exported(work: Export, held: Answer) -> HttpResponse:
-    """Say what was written, by the view's account and the store's; with a 502 where anything is missing or they differ."""
+    """Say what was written, by the view's account and the store's; with a 502 where anything is missing or they
+    differ."""
     theirs = json.loads(held.body) if held.status == 200 else {}
     ours = {"count": work.written, "bytes": work.written * work.asked.size, "checksum": f"{work.checksum:08x}"}
     lost = {"lost": {str(number): why for number, why in sorted(work.problems.items())}} if work.problems else {}

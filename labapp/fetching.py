@@ -24,8 +24,8 @@ class Fetch(NamedTuple):
 
 
 def fetch_of(request: HttpRequest) -> Fetch:
-    """What a request asks for: `n` calls, each of `ms`, of which the share `fail` is to fail, `together` or not, by which
-    `client`. Raises BadRequest."""
+    """What a request asks for: `n` calls, each of `ms`, of which the share `fail` is to fail, `together` or not, by
+    which `client`. Raises BadRequest."""
     ms = milliseconds(request, default=DELAY_DEFAULT_MS, maximum=DELAY_MAX_MS)
     return Fetch(
         n=whole_number(request, "n", default=CALLS_DEFAULT, maximum=CALLS_MAX),

@@ -1,7 +1,7 @@
 """HTTP clients with kept connections, in twins: sync and async, each labapp's own light one or httpx.
 
-`request(method, path, body)` returns an Answer: status and body; where none came, status 0 and the reason. The light ones speak
-as much HTTP/1.1 as the upstream does: every answer says its length.
+`request(method, path, body)` returns an Answer: status and body; where none came, status 0 and the reason. The light
+ones speak as much HTTP/1.1 as the upstream does: every answer says its length.
 """
 
 import asyncio

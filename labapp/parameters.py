@@ -44,7 +44,8 @@ MAX_SHOWN_CHARACTERS = 40
 class Rows(NamedTuple):
     """What the view `rows` is asked: to do something `n` times, each query taking `ms` in the database.
 
-    `together`: not one after another. `sensitive`: the async view asks in the thread that the request's sync code shares.
+    `together`: not one after another. `sensitive`: the async view asks in the thread that the request's sync code
+    shares.
     """
 
     do: str
@@ -171,7 +172,8 @@ def share(request: HttpRequest, name: str) -> float:
 
 
 def number(request: HttpRequest, name: str, *, default: int, maximum: int) -> float:
-    """The number of that name, fractions allowed. Raises BadRequest, which becomes a 400, for anything out of bounds."""
+    """The number of that name, fractions allowed. Raises BadRequest, which becomes a 400, for anything out of
+    bounds."""
     given = request.GET.get(name, str(default))
     try:
         value = float(given)

@@ -67,7 +67,8 @@ def slept(ms: float) -> SleepMs | float:
 
 
 def asked(rows: Rows, ran: list[Ran]) -> HttpResponse:
-    """Say what was asked. A header says as JSON who ran it: [thread, connection] of each query, and this worker's counts."""
+    """Say what was asked. A header says as JSON who ran it: [thread, connection] of each query, and this worker's
+    counts."""
     response = plain_text(f"Did {rows.do} {rows.n} time{'' if rows.n == 1 else 's'}.")
     response[HEADER] = json.dumps({"ran": [one for some in ran for one in some], **opened()})
     return response

@@ -109,7 +109,8 @@ def download(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def upload(request: HttpRequest) -> HttpResponse:
-    """Read what is sent. Under WSGI, reading waits for the client; under ASGI, all of it is here before this view is called."""
+    """Read what is sent. Under WSGI, reading waits for the client; under ASGI, all of it is here before this view is
+    called."""
     return received(request)
 
 
@@ -137,7 +138,8 @@ def shelf(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def fetch(request: HttpRequest) -> HttpResponse:
-    """Call the upstream `n` times: one after another, or, with `together=1`, by threads of a pool that all requests share."""
+    """Call the upstream `n` times: one after another, or, with `together=1`, by threads of a pool that all requests
+    share."""
     asked = fetch_of(request)
     if (missing := upstream.missing()) is not None:
         return missing
@@ -152,8 +154,8 @@ def fetch(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def export(request: HttpRequest) -> HttpResponse:
-    """Write `n` objects to the store: one after another, or, with `at_once=8`, by so many threads of a pool that all requests
-    share. (A real one would want a POST; the lab's load sends none.)"""
+    """Write `n` objects to the store: one after another, or, with `at_once=8`, by so many threads of a pool that all
+    requests share. (A real one would want a POST; the lab's load sends none.)"""
     asked = export_of(request)
     if (missing := upstream.missing()) is not None:
         return missing

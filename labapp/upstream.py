@@ -1,7 +1,7 @@
 """Calls to the upstream, whose address is the setting UPSTREAM: a client that is shared, and how many calls at once.
 
-Both twins keep their connections. A new client for each request would pay for new connections each time, and that is then what
-a comparison shows.
+Both twins keep their connections. A new client for each request would pay for new connections each time, and that is
+then what a comparison shows.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from labapp import http_clients
 from labapp.responses import plain_text
 
 CLIENTS = ("light", "httpx")
-"""What can be asked for with `?client=`: labapp's own, which costs little, or the client that most projects would take."""
+"""What can be asked for with `?client=`: labapp's own, which costs little, or the client that most projects would
+take."""
 
 THREADS = 32
 """Sync code makes so many calls at once, all requests of a worker together; a pool without a bound would be no pool."""
@@ -50,8 +51,8 @@ def client(kind: str) -> http_clients.Client:
 async def async_client(kind: str) -> http_clients.AsyncClient:
     """The client that all coroutines of the running event loop share; it is closed when the loop is.
 
-    Connections belong to the loop that opened them. Under ASGI there is one loop for as long as the worker lives; under WSGI
-    each request to an async view has a loop of its own, and then there is nothing to be shared.
+    Connections belong to the loop that opened them. Under ASGI there is one loop for as long as the worker lives; under
+    WSGI each request to an async view has a loop of its own, and then there is nothing to be shared.
     """
     key = asyncio.get_running_loop(), kind
     if key not in _of_loop:

@@ -1,4 +1,5 @@
-"""An ASGI application that blocks its event loop on request and tells for how long it truly did, and a server that runs it."""
+"""An ASGI application that blocks its event loop on request and tells for how long it truly did, and a server that runs
+it."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ DIRECTORY = "REQUESTLAB_TESTS_DIRECTORY"
 
 
 class Truth(NamedTuple):
-    """When a block began and ended, in ns of CLOCK_MONOTONIC, and for how long the longest of the functions around it ran: where
-    the system stole the core from it, that is longer than it should be."""
+    """When a block began and ended, in ns of CLOCK_MONOTONIC, and for how long the longest of the functions around it
+    ran: where the system stole the core from it, that is longer than it should be."""
 
     begin: int
     end: int

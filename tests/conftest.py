@@ -1,4 +1,5 @@
-"""What all tests share: a mark on every process that a test starts, a check that none is left, and servers for many tests."""
+"""What all tests share: a mark on every process that a test starts, a check that none is left, and servers for many
+tests."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ MAX_SHARED_SERVERS = 6
 """So many run at once; where one more is wanted, the one that was not asked for longest is stopped."""
 
 settings.register_profile("lab", deadline=None, derandomize=bool(os.environ.get("CI")))
-"""How long an example takes says more about the machine than about the code; and what CI tries is the same each time."""
+"""How long an example takes says more about the machine than about the code; and what CI tries is the same each
+time."""
 
 settings.load_profile("lab")
 
@@ -67,7 +69,8 @@ def nobody_listens_on(port: int, *, within_s: float = 2.0) -> bool:
 
 
 def seconds_to_interrupt(code: str, *, after_s: float, environment: Mapping[str, str] | None = None) -> float:
-    """Run a script that prints a line when it begins and time.monotonic() when interrupted; return how long that took."""
+    """Run a script that prints a line when it begins and time.monotonic() when interrupted; return how long that
+    took."""
     script = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     assert script.stdout is not None
     script.stdout.readline()
@@ -82,7 +85,8 @@ def seconds_to_interrupt(code: str, *, after_s: float, environment: Mapping[str,
 
 @pytest.fixture(scope="session", autouse=True)
 def _interrupts_arrive() -> None:
-    """A shell starts what it puts into the background deaf to SIGINT, and every process that a test starts would inherit that."""
+    """A shell starts what it puts into the background deaf to SIGINT, and every process that a test starts would
+    inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -96,10 +100,11 @@ def _mark_on_every_process_of_the_tests() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Callable[..., Server]]:
-    """Servers that tests share: `served(lab.SYNC, probe=True)` returns one that runs, and starts it where there is none.
+    """Servers that tests share: `served(lab.SYNC, probe=True)` returns one that runs, and starts it where there is
+    none.
 
-    For tests that neither end it nor count from zero what it does. Never in a `with` block, which would stop it. It may be
-    stopped when the test is over, and is at the end of the session.
+    For tests that neither end it nor count from zero what it does. Never in a `with` block, which would stop it. It may
+    be stopped when the test is over, and is at the end of the session.
     """
     servers: dict[lab.Configuration, Server] = {}
 

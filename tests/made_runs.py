@@ -84,8 +84,8 @@ def made(rows: list[dict[str, int]], **about: Any) -> Run:
 
 
 def closed_loop(users: int = 2, each_ms: float = 10, *, before_ms: float = 0, **about: Any) -> Run:
-    """Return a run in which every user asks again and again for the whole stretch, and for so long before; each answer takes
-    so long."""
+    """Return a run in which every user asks again and again for the whole stretch, and for so long before; each answer
+    takes so long."""
     step, first = int(each_ms * MS), START - int(before_ms * MS)
     rows = [
         {"user": user, "planned": at, "sent": at, "first_byte": at + 1, "done": at + step}
@@ -96,8 +96,8 @@ def closed_loop(users: int = 2, each_ms: float = 10, *, before_ms: float = 0, **
 
 
 def open_loop(rate: int = 500, each_ms: float = 10, late_ms: float = 0, **about: Any) -> Run:
-    """Return a run of requests that are planned evenly, sent so late, and answered so long after they were sent; those that
-    were under way when the stretch began are in it."""
+    """Return a run of requests that are planned evenly, sent so late, and answered so long after they were sent; those
+    that were under way when the stretch began are in it."""
     late, service = int(late_ms * MS), int(each_ms * MS)
     rows = [
         {"planned": at, "sent": at + late, "first_byte": at + late + 1, "done": at + late + service}
@@ -109,11 +109,12 @@ def open_loop(rate: int = 500, each_ms: float = 10, late_ms: float = 0, **about:
 def simulated(
     chance: np.random.Generator, rounds: int, truth: float, *, apart: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the five figures of two contenders, round by round, on a machine as in MEASURING.md: shape (rounds, 5) each.
+    """Return the five figures of two contenders, round by round, on a machine as in MEASURING.md: shape (rounds, 5)
+    each.
 
-    The machine drifts in phases of several rounds (a factor of e^0.3 up and down, rarely much more), each slice has noise of
-    its own (8 %), larger in some slices than in others, and the five figures of a slice go together. `truth` is the ratio;
-    `apart` the standard deviation of what two processes differ by for as long as they live.
+    The machine drifts in phases of several rounds (a factor of e^0.3 up and down, rarely much more), each slice has
+    noise of its own (8 %), larger in some slices than in others, and the five figures of a slice go together. `truth`
+    is the ratio; `apart` the standard deviation of what two processes differ by for as long as they live.
     """
     phase = np.zeros(rounds)
     for number in range(1, rounds):
@@ -142,7 +143,8 @@ def slice_of(figures: Mapping[str, float], run: Run | None = None, **summary: An
 
 
 def comparison(figures: Mapping[str, Any], control: str | None = None) -> Comparison:
-    """Return a comparison whose contenders had these figures: shape (rounds,), all metrics alike, or (rounds, metrics)."""
+    """Return a comparison whose contenders had these figures: shape (rounds,), all metrics alike, or (rounds,
+    metrics)."""
     slices = []
     for position, (label, rounds) in enumerate(figures.items()):
         for number, row in enumerate(np.asarray(rounds, dtype=float)):

@@ -15,7 +15,8 @@ from tests.made_runs import MACHINE, MS, START, made as made_run
 
 
 class Notes:
-    """The rows that a worker writes; `thread` is that of its event loop, or of its only thread. Times in ms from the start."""
+    """The rows that a worker writes; `thread` is that of its event loop, or of its only thread. Times in ms from the
+    start."""
 
     def __init__(self, pid: int = 7, thread: int | None = None) -> None:
         self.pid, self.thread = pid, thread or pid
@@ -81,7 +82,8 @@ def run_inside(configuration: Configuration, rows: list[dict[str, Any]], *worker
 def mixed_request(notes: Notes, request: int = 1, at: float = 1.0, thread: int = 100) -> float:
     """Write a request that hops to a thread for a middleware, for its view and back, and return when it was through.
 
-    It takes 4 ms: 0.5 on the loop before each hop and at the end; the middleware runs 0.3, the view 1.0; each wait is 0.1.
+    It takes 4 ms: 0.5 on the loop before each hop and at the end; the middleware runs 0.3, the view 1.0; each wait is
+    0.1.
     """
     whole = notes.row("request", at, at + 4, request=request, name="GET /", running=at + 3.8, done=at + 3.9)
     layer = notes.row("middleware", at + 0.2, at + 3.5, request=request, parent=whole, name="SessionMiddleware")

@@ -1,11 +1,12 @@
 """Tests that measure are as patient as the lab: one that failed while the machine was disturbed is run again.
 
 Evidence of a disturbance comes from outside of the test: time that other machines on the host took (steal), CPU time of
-processes that are not the tests' own, a CPU limit, and what `validity.outside` says of the runs that the failed test had in
-hand. A test that fails each time fails, with the evidence beside the error.
+processes that are not the tests' own, a CPU limit, and what `validity.outside` says of the runs that the failed test
+had in hand. A test that fails each time fails, with the evidence beside the error.
 
-A virtual machine may also wake late without a word of it in any counter. So a test that fails without evidence gets a second slice,
-and it has failed where that is wrong too. Known truths get more, `measuring(slices=6)`: a load client that is wrong is wrong in each.
+A virtual machine may also wake late without a word of it in any counter. So a test that fails without evidence gets a
+second slice, and it has failed where that is wrong too. Known truths get more, `measuring(slices=6)`: a load client
+that is wrong is wrong in each.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ BUDGET_S = 60.0
 """No further try begins later than this."""
 
 MUCH_S, MUCH = 0.05, 0.03
-"""What others took disturbs if it is more than so many seconds (the system counts in steps of 0.01) and than that share of a core."""
+"""What others took disturbs if it is more than so many seconds (the system counts in steps of 0.01) and than that share
+of a core."""
 
 TICKS_NS = 50_000_000
 """The CPU time of our own processes is counted in steps of 0.01 s, for each of them."""
@@ -71,7 +73,8 @@ def _counters() -> dict[str, int]:
 
 
 def own_cpu_ns() -> int:
-    """CPU time of this process and of all that the tests started, with those of them that have ended and were waited for."""
+    """CPU time of this process and of all that the tests started, with those of them that have ended and were waited
+    for."""
     own = os.times()
     seconds = own.user + own.system + own.children_user + own.children_system
     for process in marked_processes(shared=True):
@@ -84,8 +87,8 @@ def own_cpu_ns() -> int:
 def patient(
     test: Callable[..., Any], again: Callable[[str], None] = lambda evidence: None, slices: int = 1
 ) -> Callable[..., Any]:
-    """Return the test, which is run again where it failed and the machine was disturbed, or where it may have more `slices`;
-    `again` is told of each time."""
+    """Return the test, which is run again where it failed and the machine was disturbed, or where it may have more
+    `slices`; `again` is told of each time."""
 
     @functools.wraps(test)
     def patiently(*arguments: Any, **named: Any) -> Any:

@@ -1,4 +1,5 @@
-"""A PostgreSQL cluster of the tests' own: made in a temporary directory, on a port of the loopback address, and ended."""
+"""A PostgreSQL cluster of the tests' own: made in a temporary directory, on a port of the loopback address, and
+ended."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ _OPTIONS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "of
 
 
 def programs() -> Path | None:
-    """Return the folder of initdb and postgres: Debian's newest, or the one on PATH; None where there is no PostgreSQL."""
+    """Return the folder of initdb and postgres: Debian's newest, or the one on PATH; None where there is no
+    PostgreSQL."""
     found = sorted(Path("/").glob(PLACES.lstrip("/")), key=lambda folder: float(folder.parent.name))
     on_path = shutil.which("initdb")
     candidates = [*found[::-1], *([Path(on_path).resolve().parent] if on_path else [])]
@@ -39,7 +41,8 @@ def programs() -> Path | None:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[str]:
-    """Start PostgreSQL and yield the URL of a database in it; at the end of the block it is ended and its files are gone.
+    """Start PostgreSQL and yield the URL of a database in it; at the end of the block it is ended and its files are
+    gone.
 
     Its processes die with this one, too, however that ends.
     """

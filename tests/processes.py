@@ -13,11 +13,13 @@ MARK = "REQUESTLAB_TESTS"
 """The variable that marks every process of this test session."""
 
 SHARED = "-shared"
-"""Ends the mark of a process that belongs to no single test: it may be left when a test ends, and ends with the session."""
+"""Ends the mark of a process that belongs to no single test: it may be left when a test ends, and ends with the
+session."""
 
 
 def marked_processes(*, shared: bool = False) -> list[psutil.Process]:
-    """Return the processes with this session's mark, other than this one; the shared ones only where they are asked for."""
+    """Return the processes with this session's mark, other than this one; the shared ones only where they are asked
+    for."""
     mark = f"{MARK}={os.environ[MARK].removesuffix(SHARED)}".encode()
     wanted = {mark, mark + SHARED.encode()} if shared else {mark}
     found = []

@@ -131,7 +131,8 @@ def test_as_many_threads_compute_as_were_asked_for_and_only_within_the_block():
 
 
 def made(foreign: list[float], wanted: int | None = None, busy_threads: int = 0) -> CallCosts:
-    """Return costs of as many rounds, in which others took those shares of the cores: there, all costs three times as much."""
+    """Return costs of as many rounds, in which others took those shares of the cores: there, all costs three times as
+    much."""
     rounds = [{"await": 1_000.0 * (3 if share else 1), "call": 100.0 * (3 if share else 1)} for share in foreign]
     answer = {
         "what": {"await": "await nothing()", "call": "nothing()"},

@@ -101,8 +101,8 @@ def check_flows(events: list[Event], slices: list[tuple[tuple[int, int], tuple[i
 
 
 def traced(rows: list[dict[str, Any]], *, on_loop: int = 1, **about: Any) -> Run:
-    """Return a run with these rows of probes: cells by name, times in µs after its beginning. `on_loop`: what the thread LOOP says
-    of itself in the answer to the one request."""
+    """Return a run with these rows of probes: cells by name, times in µs after its beginning. `on_loop`: what the
+    thread LOOP says of itself in the answer to the one request."""
     notes = Notes(PID, LOOP)
     for row in rows:
         times = {cell: row[cell] / 1_000 for cell in ("begin", "running", "done", "end") if row.get(cell) is not None}
@@ -337,8 +337,8 @@ LONG = st.one_of(st.none(), st.integers(0, 40))
 
 @st.composite
 def written(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Draw rows as a probe may leave them: any of them lost, any end unknown, any call given up; times of a few µs, so that many
-    are the same."""
+    """Draw rows as a probe may leave them: any of them lost, any end unknown, any call given up; times of a few µs, so
+    that many are the same."""
     rows = []
     for number in range(1, draw(st.integers(1, 12))):
         begin, there, inside, whole = draw(st.tuples(st.integers(0, 40), LONG, LONG, LONG))

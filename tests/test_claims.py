@@ -58,9 +58,11 @@ def text_of(shown):
 
 
 def compared(figures, *, errors=0, validity="valid", busy=False, cpu=(), control=None):
-    """A comparison of hand-made figures: for each label, the throughput of each round; p50 is a thousand times its inverse.
+    """A comparison of hand-made figures: for each label, the throughput of each round; p50 is a thousand times its
+    inverse.
 
-    `cpu` is the CPU time per request of each label, 1 ms unless said otherwise, `control` the label that is the A/A control.
+    `cpu` is the CPU time per request of each label, 1 ms unless said otherwise, `control` the label that is the A/A
+    control.
     """
     slices = []
     for label, rates in figures.items():
@@ -429,7 +431,8 @@ def test_a_verdict_that_cannot_be_recorded_says_where(tmp_path, monkeypatch):
 
 
 def written(folder, number=60, **machine):
-    """A folder with one verdict more in its ledger: so many threads were counted, on a machine with these facts changed."""
+    """A folder with one verdict more in its ledger: so many threads were counted, on a machine with these facts
+    changed."""
     verdict = claim("everything-in-one-thread").judge(number)
     ledger.append(folder, replace(verdict, machine=replace(verdict.machine, **machine)))
     return folder

@@ -1,4 +1,5 @@
-"""The command line: what it prints, how it ends, what it leaves behind; as a process of its own where that is the point."""
+"""The command line: what it prints, how it ends, what it leaves behind; as a process of its own where that is the
+point."""
 
 from __future__ import annotations
 
@@ -104,7 +105,8 @@ def of_a_server(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def left_of(family: list[psutil.Process]) -> list[psutil.Process]:
-    """Return who outlives the promise, at once where nobody does: the kernel ends the last a moment after the command."""
+    """Return who outlives the promise, at once where nobody does: the kernel ends the last a moment after the
+    command."""
     deadline = time.monotonic() + GONE_S
     while (left := [one for one in family if is_alive(one)]) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -763,7 +765,8 @@ def test_jupyterlab_opens_the_folder_with_kernels_of_this_interpreter_and_ends_a
 
 
 def address_in(log: Path, process: subprocess.Popen[str]) -> str:
-    """Return the address that JupyterLab prints where there is no browser, once it listens: it prints before it does."""
+    """Return the address that JupyterLab prints where there is no browser, once it listens: it prints before it
+    does."""
     deadline = time.monotonic() + HANG_S
     pattern = r"(http://127\.0\.0\.1:(\d+))/lab\?token="
     while not (printed := re.search(pattern, log.read_text())) or nobody_listens_on(int(printed[2])):

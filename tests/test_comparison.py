@@ -224,7 +224,8 @@ def test_what_a_tail_lacks_is_said_with_what_it_needs_in_every_derived_figure():
 
 
 def test_whether_a_tail_has_enough_is_decided_for_all_rounds_of_a_contender_so_that_slow_ones_stay_in():
-    """The contender has two slow rounds, with fewer than 400 answers each: to leave these out would make it look quick."""
+    """The contender has two slow rounds, with fewer than 400 answers each: to leave these out would make it look
+    quick."""
     result = of_answers(quick=[1_000] * 6, slowed=[1_000, 100, 1_000, 1_000, 200, 1_000])
     assert list(result.figures("p95")["slowed"]) == [1, 10, 1, 1, 5, 1]
     found = result.ratio("slowed", "quick", "p95")
@@ -340,7 +341,8 @@ def call(result: Comparison) -> dict[str, str]:
 
 @pytest.mark.parametrize("apart", [0.0, ALIKE / 3])
 def test_of_a_hundred_simulated_comparisons_of_a_thing_with_itself_no_more_than_stated_call_a_winner(apart):
-    """Five figures each, which go together, on a machine that drifts; without and with processes that differ for good."""
+    """Five figures each, which go together, on a machine that drifts; without and with processes that differ for
+    good."""
     chance = np.random.default_rng(11)
     called = [
         call(comparison(dict(zip(("a", "b"), simulated(chance, 8, 1.0, apart=apart), strict=True)))) for _ in range(100)

@@ -112,10 +112,11 @@ def test_the_throughput_of_an_open_loop_is_its_rate(delayed):
 
 
 def exponential(measured_ms: np.ndarray, mean_ms: float) -> bool:
-    """Whether mean and median are those of the distribution, within four standard errors of so many draws and the tolerance.
+    """Whether mean and median are those of the distribution, within four standard errors of so many draws and the
+    tolerance.
 
-    Of n exponential times the mean has the standard error mean / sqrt(n), and so has the median: where it lies the density
-    is 1 / (2 mean), and the error of a median is 1 / (2 density sqrt(n)).
+    Of n exponential times the mean has the standard error mean / sqrt(n), and so has the median: where it lies the
+    density is 1 / (2 mean), and the error of a median is 1 / (2 density sqrt(n)).
     """
     error = 4 * mean_ms / len(measured_ms) ** 0.5 + 0.03 * mean_ms + 0.5
     return abs(measured_ms.mean() - mean_ms) <= error and abs(np.median(measured_ms) - mean_ms * math.log(2)) <= error
@@ -127,7 +128,8 @@ def exponential(measured_ms: np.ndarray, mean_ms: float) -> bool:
     ids=["closed", "constant arrivals", "poisson arrivals"],
 )
 def test_exponential_delays_are_reported_as_the_server_held_them_and_as_theory_has_them(load, seconds):
-    """One by one in order of length: none is shorter than the server held it, and half of them are longer by 0.5 ms at most."""
+    """One by one in order of length: none is shorter than the server held it, and half of them are longer by 0.5 ms at
+    most."""
     with known_server("exponential", 20, 7) as known:
         run = lab.measure(known.url, "/", load, seconds=seconds)
     measured_ms, held_ms = np.sort(all_response_ms(run.samples)), np.sort(known.held_ms)
@@ -140,7 +142,8 @@ def test_exponential_delays_are_reported_as_the_server_held_them_and_as_theory_h
 
 
 def test_long_times_are_not_met_more_often_than_they_are_in_short_slices_of_a_closed_loop():
-    """A second has five of them, on average. With those under way at its beginning, the median would be 20 % too long."""
+    """A second has five of them, on average. With those under way at its beginning, the median would be 20 % too
+    long."""
     with known_server("exponential", 200, 3) as known:
         runs = [lab.measure(known.url, "/", lab.closed(200), seconds=1) for _ in range(2)]
     every = np.concatenate([run.response_ms for run in runs])

@@ -1,7 +1,7 @@
 """When an event loop is blocked: is that reported, with the right length and the right culprit?
 
-Each truth is told several times: of cause and length the median or most of the reports count, with the tolerance of a single
-block. A name is another thing: no report at all may have a wrong one.
+Each truth is told several times: of cause and length the median or most of the reports count, with the tolerance of a
+single block. A name is another thing: no report at all may have a wrong one.
 """
 
 from __future__ import annotations
@@ -273,7 +273,8 @@ IN_START = f"{VIEW}\nlib/python3.11/threading.py:964 Thread.start\nlib/python3.1
 
 
 def late_loop(ran: float = 20.05, own: float = 0, others: float = 0, delayed: float = 0, due: int = 10) -> Notes:
-    """Return the record of a loop whose ticks from `due` on ran all at once, and what was used and waited for meanwhile."""
+    """Return the record of a loop whose ticks from `due` on ran all at once, and what was used and waited for
+    meanwhile."""
     notes = Notes()
     for each in range(2, due, 2):
         notes.row("tick", each, each + 0.05, running=0, done=0)
@@ -494,7 +495,8 @@ def test_a_loop_that_is_not_in_the_main_thread_is_watched_too(tmp_path):
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_of_many_short_steps_in_a_row_nothing_is_written_and_a_long_one_among_them_is_named(name, tmp_path):
-    """A busy loop is always late. To write down who was at work at each of its moments would cost it a tenth of its time."""
+    """A busy loop is always late. To write down who was at work at each of its moments would cost it a tenth of its
+    time."""
 
     async def steps(count: int, ms: float) -> None:
         for _ in range(count):

@@ -47,7 +47,8 @@ def test_processes_that_must_start_quickly_load_no_heavy_library(module):
     assert not loaded & {"pandas", "numpy", "matplotlib", "httpx", "psutil", "django"}
 
 
-# The house: its floors, and what may be imported where, as the imports themselves have it (those for type checkers too).
+# The house: its floors, and what may be imported where, as the imports themselves have it (those for type checkers
+# too).
 
 FLOORS = (
     ("errors",),

@@ -1,4 +1,5 @@
-"""Who serves a request, and what the probe sees inside it: counts that must come out exactly, and an order that must hold."""
+"""Who serves a request, and what the probe sees inside it: counts that must come out exactly, and an order that must
+hold."""
 
 from __future__ import annotations
 
@@ -56,8 +57,8 @@ UNDER_WSGI = {
     "sync,async,sync,async": Counter({UP: 2, DOWN: 2}),
 }
 LOOKED_AT = ("5.2", "6.0", "6.1")
-"""What middleware crosses, by stack, is the same in these versions of Django; Django's own code around it, and the view, add to
-that."""
+"""What middleware crosses, by stack, is the same in these versions of Django; Django's own code around it, and the
+view, add to that."""
 
 SERVERS = ["gunicorn-uvicorn", "gunicorn-asgi", "uvicorn"]
 AT_ONCE = 12
@@ -66,7 +67,8 @@ SOME = lab.closed(AT_ONCE, each=1)
 
 @pytest.fixture
 def traced(served):
-    """Measure and return a run of which all requests were answered and no span was lost; on a server that tests share."""
+    """Measure and return a run of which all requests were answered and no span was lost; on a server that tests
+    share."""
 
     def measure(configuration, path, load=None, **changes):
         server = served(configuration, **{"probe": True} | changes)

@@ -73,7 +73,8 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The worker package and the lab's `__init__`, a Django project beside them, and a directory for what is written."""
+    """The worker package and the lab's `__init__`, a Django project beside them, and a directory for what is
+    written."""
     shutil.copytree(WORKER, tmp_path / "requestlab" / "worker", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(LIBRARY / "__init__.py", tmp_path / "requestlab")
     (tmp_path / "project.py").write_text(PROJECT)

@@ -1,7 +1,7 @@
 """Measure what happens to a request under WSGI and ASGI, in sync, mixed and async code, on your own machine.
 
-Names are loaded when they are first used: the supervisor, the generator and the server's workers import this package too,
-and must not pay for pandas and matplotlib.
+Names are loaded when they are first used: the supervisor, the generator and the server's workers import this package
+too, and must not pay for pandas and matplotlib.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What the lab itself costs, against what it promises: `make bench`. Takes some eleven minutes; leave the machine alone.
+"""What the lab itself costs, against what it promises: `make bench`. Takes some eleven minutes; leave the machine
+alone.
 
 Every figure is a ratio within one run of interleaved slices. Exits with 1 where a promise is not kept.
 """
@@ -183,9 +184,11 @@ def same_twice() -> list[Line]:
 
 
 def launches() -> list[Line]:
-    """What differs between servers of one configuration for as long as they live; no verdict may be about less than that.
+    """What differs between servers of one configuration for as long as they live; no verdict may be about less than
+    that.
 
-    Several of them take part in one comparison; the variance of their means, less what the noise of the rounds explains.
+    Several of them take part in one comparison; the variance of their means, less what the noise of the rounds
+    explains.
     """
     lines = []
     for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):

@@ -40,7 +40,8 @@ def test_there_are_lessons():
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_a_lesson_runs_from_a_fresh_kernel_in_any_directory_and_judges_its_claims(path, tmp_path, monkeypatch):
-    """Two lessons may run at the same time, and shorter than for a reader: what they find means nothing, and is not looked at."""
+    """Two lessons may run at the same time, and shorter than for a reader: what they find means nothing, and is not
+    looked at."""
     folder, ledger_folder = tmp_path / "anywhere", tmp_path / "ledger"
     folder.mkdir()
     ledger_folder.mkdir()
@@ -71,7 +72,8 @@ def test_the_lesson_on_the_database_runs_on_the_readers_postgresql_too(postgresq
 
 
 def outputs_of(notebook: nbformat.NotebookNode, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """Execute a notebook for as short as it runs at all; return what its cells put out, without any on standard error."""
+    """Execute a notebook for as short as it runs at all; return what its cells put out, without any on standard
+    error."""
     monkeypatch.setenv(QUICK_VARIABLE, TRIAL)
     resources = {"metadata": {"path": str(folder)}}
     executed = NotebookClient(notebook, timeout=100, kernel_name="python3", resources=resources).execute()

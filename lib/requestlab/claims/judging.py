@@ -26,10 +26,11 @@ class Claim(Statement):
     def judge(self, evidence: Any, note: str = "") -> Verdict:
         """Return the verdict on this machine, and record it in the ledger.
 
-        `evidence` is a number (of counts), an `Interval`, a `Ratio`, a `Comparison`, or a mapping from the names of cases to
-        any of these. An interval wholly where the claim is supported supports it, one wholly where it is refuted refutes it;
-        else it cannot be told. Of several cases all must be supported, and one that is refuted refutes. `note` is kept with
-        the verdict. Raises ConfigurationError for evidence that says nothing about this claim.
+        `evidence` is a number (of counts), an `Interval`, a `Ratio`, a `Comparison`, or a mapping from the names of
+        cases to any of these. An interval wholly where the claim is supported supports it, one wholly where it is
+        refuted refutes it; else it cannot be told. Of several cases all must be supported, and one that is refuted
+        refutes. `note` is kept with the verdict. Raises ConfigurationError for evidence that says nothing about this
+        claim.
         """
         findings = tuple(_find(self, name, part, rule) for name, part, rule in _cases(self, evidence))
         word = _overall([finding.verdict for finding in findings], self.any_case)

@@ -2,8 +2,8 @@
 
 Two ledgers of one machine that say the opposite of a claim show that its verdict is not to be relied on.
 
-On disk it is one line of JSON for each verdict, in the order in which they were given. Ledgers of different machines, or of
-different versions of what was measured, are never made one: each stays a column of its own.
+On disk it is one line of JSON for each verdict, in the order in which they were given. Ledgers of different machines,
+or of different versions of what was measured, are never made one: each stays a column of its own.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Ledger:
         return wanted if any(one.claim.id == id and one.verdict == wanted for one in self.verdicts) else ""
 
     def marks(self, id: str) -> Iterator[str]:
-        """Yield what is to be known of the latest verdict on a claim: it is of quick mode, an earlier one said the opposite."""
+        """Yield what is to be known of the latest verdict on a claim: it is of quick mode, an earlier one said the
+        opposite."""
         verdict = self.verdict(id)
         if verdict is not None and verdict.quick:
             yield "quick"
@@ -110,7 +111,8 @@ def ledger() -> Ledger:
 
 
 def record(verdict: Verdict) -> None:
-    """Keep a verdict in this process, and in the folder that REQUESTLAB_LEDGER names; raises LabError where it cannot."""
+    """Keep a verdict in this process, and in the folder that REQUESTLAB_LEDGER names; raises LabError where it
+    cannot."""
     _given.append(verdict)
     if folder := os.environ.get(LEDGER_VARIABLE):
         try:
@@ -245,8 +247,8 @@ class Contradiction:
 def contradictions(found: Sequence[Ledger]) -> list[Contradiction]:
     """Return the claims on which ledgers of one machine contradict each other, or one contradicts itself.
 
-    A machine is its facts, versions included: another version of Django may well decide a claim otherwise. Every verdict
-    counts, not only the latest; "cannot tell" contradicts nothing.
+    A machine is its facts, versions included: another version of Django may well decide a claim otherwise. Every
+    verdict counts, not only the latest; "cannot tell" contradicts nothing.
     """
     machines: dict[str, Machine] = {}
     names: defaultdict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)

@@ -41,9 +41,9 @@ class Rule:
     """What is measured, and where the claim is supported and refuted.
 
     `of` says in words what the figure is, `unit` what it is in (`share`: of 1, shown in percent). `metric`, `over` and
-    `under` say what to take from a comparison: the names of the contenders, the first that took part; empty: it cannot be
-    judged by one. `refuted` is None where all that is not supported refutes. `alone`: one number is evidence enough. `cores`:
-    so many the servers must have had; with fewer, it cannot be tried.
+    `under` say what to take from a comparison: the names of the contenders, the first that took part; empty: it cannot
+    be judged by one. `refuted` is None where all that is not supported refutes. `alone`: one number is evidence enough.
+    `cores`: so many the servers must have had; with fewer, it cannot be tried.
     """
 
     what: str
@@ -108,10 +108,11 @@ class Rule:
 class Statement:
     """A sentence that can turn out false; a `Claim` is one that can be judged here.
 
-    `source` says whose it is, `url` where to read it (empty: not known), `question` and `asked` which question of the forum
-    thread it answers (empty: none), `notebook` which lesson judges it. `kind` is `structure` where counts decide, and
-    `timing` where an interval does. `rule` judges any evidence; where there are `cases`, each wants evidence of its own and
-    has its own rule. `any_case`: one supported case is enough. `answers` holds what a verdict says to who asked.
+    `source` says whose it is, `url` where to read it (empty: not known), `question` and `asked` which question of the
+    forum thread it answers (empty: none), `notebook` which lesson judges it. `kind` is `structure` where counts decide,
+    and `timing` where an interval does. `rule` judges any evidence; where there are `cases`, each wants evidence of its
+    own and has its own rule. `any_case`: one supported case is enough. `answers` holds what a verdict says to who
+    asked.
     """
 
     id: str

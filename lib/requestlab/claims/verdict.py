@@ -16,10 +16,12 @@ from requestlab.system.values import to_plain
 
 @dataclass(frozen=True)
 class Finding:
-    """What one case came to: a figure with its interval (equal bounds: it was counted; NaN: there is none) and a verdict.
+    """What one case came to: a figure with its interval (equal bounds: it was counted; NaN: there is none) and a
+    verdict.
 
-    `name` is that of the case (empty: there is only one), `rounds` how many gave the interval (0: it was counted). `taken`
-    names the contenders that a comparison or a ratio was asked about, such as `sync / mixed` (empty: there were none).
+    `name` is that of the case (empty: there is only one), `rounds` how many gave the interval (0: it was counted).
+    `taken` names the contenders that a comparison or a ratio was asked about, such as `sync / mixed` (empty: there were
+    none).
     """
 
     name: str
@@ -52,8 +54,8 @@ class Finding:
 class Verdict:
     """What became of a claim: `supported`, `refuted` or `cannot tell`, the findings that say so, and the circumstances.
 
-    `value`, `low`, `high` and `unit` are those of the finding that decided. `machine` holds the facts of `machine.facts()`,
-    `time` is in ISO 8601, UTC. `quick`: it was given in quick mode, with which lessons measure less.
+    `value`, `low`, `high` and `unit` are those of the finding that decided. `machine` holds the facts of
+    `machine.facts()`, `time` is in ISO 8601, UTC. `quick`: it was given in quick mode, with which lessons measure less.
     """
 
     claim: Statement

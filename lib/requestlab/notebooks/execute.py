@@ -119,8 +119,8 @@ class _Failed(Exception):
 
 @asynccontextmanager
 async def _kernel(notebook: nbformat.NotebookNode, environment: Mapping[str, str]) -> AsyncIterator[NotebookClient]:
-    """Start a kernel for a notebook, in an empty folder. At the end of the block it is ended at once; the servers that it
-    left behind notice, and end with it."""
+    """Start a kernel for a notebook, in an empty folder. At the end of the block it is ended at once; the servers that
+    it left behind notice, and end with it."""
     with TemporaryDirectory(prefix="requestlab-") as scratch:
         manager = _manager(Path(scratch, "kernel.json"))
         client = NotebookClient(notebook, km=manager, timeout=CELL_TIMEOUT_S, startup_timeout=STARTUP_TIMEOUT_S)
@@ -146,7 +146,8 @@ def _manager(connection: Path) -> AsyncKernelManager:
 
 
 async def _start(client: NotebookClient, scratch: Path, environment: Mapping[str, str]) -> None:
-    """Start the kernel. Its standard error is kept for the message where it does not start; later, nbclient collects it.
+    """Start the kernel. Its standard error is kept for the message where it does not start; later, nbclient collects
+    it.
 
     nbclient's own execute() would take over SIGINT and SIGTERM for good; its parts leave them alone.
     """

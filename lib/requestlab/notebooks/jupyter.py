@@ -15,7 +15,8 @@ _A_WAY_TO_SHOW = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 def start(folder: Path | None, more: Sequence[str] = ()) -> NoReturn:
-    """Become JupyterLab; `more` are arguments of its own. Raises ConfigurationError where there is no folder to open."""
+    """Become JupyterLab; `more` are arguments of its own. Raises ConfigurationError where there is no folder to
+    open."""
     line = command(where(folder), more, root=os.geteuid() == 0, browser=has_browser())
     os.execve(line[0], line, environment(os.environ))
 

@@ -1,4 +1,5 @@
-"""An executed notebook as a piece of a page: its own anchors, nothing that is loaded from elsewhere, solutions folded."""
+"""An executed notebook as a piece of a page: its own anchors, nothing that is loaded from elsewhere, solutions
+folded."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def heading(notebook: nbformat.NotebookNode, name: str) -> str:
 
 
 def fragment(notebook: nbformat.NotebookNode, name: str, lessons: Mapping[str, str]) -> str:
-    """Return a notebook as HTML without head and style. `lessons` are the anchors on this page, by the name of the lesson."""
+    """Return a notebook as HTML without head and style. `lessons` are the anchors on this page, by the name of the
+    lesson."""
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True
     )

@@ -36,8 +36,8 @@ FILES = {PAGE, FILE, MACHINE_FILE}
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What was written: the folder, the notebooks as executed, the ledgers of what they found (usually one), and the figures
-    that were written besides."""
+    """What was written: the folder, the notebooks as executed, the ledgers of what they found (usually one), and the
+    figures that were written besides."""
 
     folder: Path
     executed: tuple[Executed, ...]
@@ -52,7 +52,8 @@ class Report:
 
 
 def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
-    """Return the notebooks of these names, in `folder` where a name is not a path: `02-the-forum-test`, or `02`; all, if none.
+    """Return the notebooks of these names, in `folder` where a name is not a path: `02-the-forum-test`, or `02`; all,
+    if none.
 
     Raises ConfigurationError for a name that is no notebook's, or that of several.
     """
@@ -75,10 +76,11 @@ def make_report(
 ) -> Report:
     """Execute notebooks, each in a fresh kernel, and write `index.html`, `ledger.jsonl` and `machine.json` to `folder`.
 
-    A notebook that fails is shown with its error, and the others are executed all the same. The folder is written whole or
-    not at all; an interrupt leaves nothing, neither running nor written. `figures` is a folder to which the figures that
-    notebooks name are written, too (see `requestlab.notebooks.figures`). `tick` is called with the name of the notebook and
-    the share that is done, 0 to 1. Raises ReportError where something stands in the way that is not a report.
+    A notebook that fails is shown with its error, and the others are executed all the same. The folder is written whole
+    or not at all; an interrupt leaves nothing, neither running nor written. `figures` is a folder to which the figures
+    that notebooks name are written, too (see `requestlab.notebooks.figures`). `tick` is called with the name of the
+    notebook and the share that is done, 0 to 1. Raises ReportError where something stands in the way that is not a
+    report.
     """
     target = folder.resolve()
     _demand_place(target)

@@ -26,8 +26,8 @@ class Source:
 def source(*names: str) -> Source:
     """Return the source of functions or classes, such as `labapp.sync_views.wait`, each beneath its name.
 
-    The module is read, not imported: the notebook stays free of Django. Raises ConfigurationError for a name that is not
-    there.
+    The module is read, not imported: the notebook stays free of Django. Raises ConfigurationError for a name that is
+    not there.
     """
     return Source("\n\n\n".join(f"# {name}\n{_find(name)}" for name in names))
 

@@ -1,4 +1,5 @@
-"""Checks of arguments, in one place: each returns the value as it is to be kept, or says what was given and what was expected.
+"""Checks of arguments, in one place: each returns the value as it is to be kept, or says what was given and what was
+expected.
 
 >>> users = checks.whole("closed(users)", users, 1, 5_000)
 ConfigurationError: closed(users=0): expected a whole number from 1 to 5,000
@@ -31,7 +32,8 @@ def said(what: str, value: object) -> str:
 
 
 def whole(what: str, value: object, least: float = -math.inf, most: float = math.inf, *, also: str = "") -> int:
-    """Return a whole number from `least` to `most`, both included. Numbers of NumPy count as well; True and False do not.
+    """Return a whole number from `least` to `most`, both included. Numbers of NumPy count as well; True and False do
+    not.
 
     `also` ends the message with what the caller lets pass besides: `or None`.
     """

@@ -24,11 +24,11 @@ MAX_READ = 1 << 20
 class Child:
     """A process that runs `python -m MODULE`, from its start to its end. A context manager.
 
-    `name` is what errors call it, such as `the load process`, and `error` is their class. What it writes to its standard
-    error is kept for the message of an error.
+    `name` is what errors call it, such as `the load process`, and `error` is their class. What it writes to its
+    standard error is kept for the message of an error.
 
-    Resources: one process, two pipes and a temporary file, gone after `end()` or the `with` block. The process must end by
-    itself where this one is killed: see `requestlab.worker.lifeline`.
+    Resources: one process, two pipes and a temporary file, gone after `end()` or the `with` block. The process must end
+    by itself where this one is killed: see `requestlab.worker.lifeline`.
     """
 
     def __init__(self, module: str, name: str, error: type[LabError] = LabError) -> None:
@@ -84,8 +84,8 @@ class Child:
     def ask(self, line: bytes, deadline: float, tick: Callable[[], None]) -> bytes:
         """Tell it one line and return all that it answers until it ends by itself.
 
-        `deadline` is a time of `time.monotonic`, `tick` is called meanwhile. Raises its `error` where it ends with another
-        status than 0 or without an answer, or does not end in time.
+        `deadline` is a time of `time.monotonic`, `tick` is called meanwhile. Raises its `error` where it ends with
+        another status than 0 or without an answer, or does not end in time.
         """
         self.tell(line)
         output = bytearray()

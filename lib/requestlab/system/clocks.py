@@ -10,8 +10,8 @@ _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def waited_for_a_core_ns(pid: int | str = "self") -> int | None:
-    """Return how long the main thread of a process has been ready to run without a core to run on: see sched-stats of the Linux
-    kernel; None if the process is gone."""
+    """Return how long the main thread of a process has been ready to run without a core to run on: see sched-stats of
+    the Linux kernel; None if the process is gone."""
     try:
         with open(f"/proc/{pid}/schedstat") as statistics:
             return int(statistics.read().split()[1])
@@ -31,8 +31,8 @@ def cpu_time_ns(pid: int) -> int | None:
 
 
 def use_of_cores(cores: Sequence[int]) -> dict[str, dict[str, int]]:
-    """Return for each of these cores how long it has been `busy` (programs of any kind), `idle`, and taken away by other
-    machines on the same host (`steal`), in ns since the system started, in steps of 10 ms; see proc_stat(5)."""
+    """Return for each of these cores how long it has been `busy` (programs of any kind), `idle`, and taken away by
+    other machines on the same host (`steal`), in ns since the system started, in steps of 10 ms; see proc_stat(5)."""
     wanted = {f"cpu{core}" for core in cores}
     found = {}
     with open("/proc/stat") as statistics:
@@ -46,7 +46,8 @@ def use_of_cores(cores: Sequence[int]) -> dict[str, dict[str, int]]:
 
 
 def pressure_ns() -> int | None:
-    """Return how long something on this machine has been waiting for a core, in ns; None where the kernel does not say."""
+    """Return how long something on this machine has been waiting for a core, in ns; None where the kernel does not
+    say."""
     try:
         with open("/proc/pressure/cpu") as pressure:
             return int(pressure.readline().rpartition("=")[2]) * 1_000
@@ -55,7 +56,8 @@ def pressure_ns() -> int | None:
 
 
 def throttled_ns() -> int | None:
-    """Return how long a CPU limit has halted the processes of this control group (version 2), in ns; None without one."""
+    """Return how long a CPU limit has halted the processes of this control group (version 2), in ns; None without
+    one."""
     try:
         with open("/proc/self/cgroup") as groups:
             own = next(line[3:].strip() for line in groups if line.startswith("0::"))

@@ -1,7 +1,7 @@
 """HTML for notebooks and pages: templates that escape whatever is put into them.
 
-Notebooks drop style sheets, so every element has its style inline. Background and text colour are both set: what the lab shows
-is legible in a dark theme too.
+Notebooks drop style sheets, so every element has its style inline. Background and text colour are both set: what the
+lab shows is legible in a dark theme too.
 """
 
 from __future__ import annotations

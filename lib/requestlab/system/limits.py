@@ -1,4 +1,5 @@
-"""What else decides how fast things are on this machine: memory, limits, pressure, and variables that slow Python down."""
+"""What else decides how fast things are on this machine: memory, limits, pressure, and variables that slow Python
+down."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ SLOWING = {
 class Limits:
     """What else decides how fast things are here. Sizes in bytes; None where the system does not say, or sets no limit.
 
-    `cpu_limit` is in cores, `load_average` that of the last minute, `cpu_pressure` the percentage of the last ten seconds in
-    which something waited for a core, `slowing` the names of variables that slow every Python process down.
+    `cpu_limit` is in cores, `load_average` that of the last minute, `cpu_pressure` the percentage of the last ten
+    seconds in which something waited for a core, `slowing` the names of variables that slow every Python process down.
     """
 
     memory: int

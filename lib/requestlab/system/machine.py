@@ -28,8 +28,8 @@ def require_linux() -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """What travels with every result. `limits` holds what a hub allows, if it says; a package that is not installed has no
-    version (None)."""
+    """What travels with every result. `limits` holds what a hub allows, if it says; a package that is not installed has
+    no version (None)."""
 
     python: str
     implementation: str
@@ -86,15 +86,15 @@ def all_cores() -> Cores:
 def split_cores() -> Cores:
     """Set one core apart for the generator where there are two or more; the same one for as long as this process lives.
 
-    Which one is left to chance: on a machine with many labs, always taking the last would pile them up there. Within one lab
-    it stays, since cores differ, and servers that are compared must not.
+    Which one is left to chance: on a machine with many labs, always taking the last would pile them up there. Within
+    one lab it stays, since cores differ, and servers that are compared must not.
     """
     return _split(tuple(sorted(os.sched_getaffinity(0))))
 
 
 def upstream_cores() -> Cores:
-    """Put the upstream on the generator's core: it must take nothing from the server that calls it. What measures the upstream
-    itself runs on another."""
+    """Put the upstream on the generator's core: it must take nothing from the server that calls it. What measures the
+    upstream itself runs on another."""
     cores = split_cores()
     return cores if cores.generator is None else Cores(server=(cores.generator,), generator=cores.server[0])
 

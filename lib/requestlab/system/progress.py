@@ -19,8 +19,8 @@ _EVERY_S = 0.2
 class Progress:
     """A line such as `sync /sync/page/, 10 users: 3 s, 7 s left`, in a terminal (standard error) and in a notebook.
 
-    `seconds` is how long it should take, or None where nobody knows. Says nothing in the first moments of what is short, nor
-    where nobody looks: with the output piped to a file.
+    `seconds` is how long it should take, or None where nobody knows. Says nothing in the first moments of what is
+    short, nor where nobody looks: with the output piped to a file.
     """
 
     def __init__(self, what: str, seconds: float | None = None) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 QUICK_VARIABLE = "REQUESTLAB_QUICK"
-"""Set to anything, it makes all lessons measure for a quarter of the time, in half as many rounds: for slow machines."""
+"""Set to anything, it makes all lessons measure for a quarter of the time, in half as many rounds: for slow
+machines."""
 
 TRIAL = "trial"
-"""The value that makes them measure for a tenth of the time, in 3 rounds: enough to see that a lesson runs, and for nothing else."""
+"""The value that makes them measure for a tenth of the time, in 3 rounds: enough to see that a lesson runs, and for
+nothing else."""
 
 
 def is_quick() -> bool:
@@ -22,7 +24,8 @@ def seconds(full: float) -> float:
 
 
 def rounds(full: int) -> int:
-    """Return `full`, or in quick mode half of it, but no fewer than 5: an interval over fewer is too wide to be of use."""
+    """Return `full`, or in quick mode half of it, but no fewer than 5: an interval over fewer is too wide to be of
+    use."""
     if _mode() == TRIAL:
         return min(full, 3)
     return max(min(full, 5), full // 2) if is_quick() else full

@@ -16,8 +16,8 @@ _T = TypeVar("_T")
 def to_plain(value: Any) -> Any:
     """Return a value as dictionaries, lists, text, numbers, True, False and None, ready for JSON.
 
-    A dataclass may have a method `to_plain` that returns another dictionary than its fields. One that has a class attribute
-    `kind`, by which it differs from others that can stand in its place, gets an entry of that name.
+    A dataclass may have a method `to_plain` that returns another dictionary than its fields. One that has a class
+    attribute `kind`, by which it differs from others that can stand in its place, gets an entry of that name.
     """
     own = getattr(type(value), "to_plain", None)
     if own is not None:
@@ -34,8 +34,9 @@ def to_plain(value: Any) -> Any:
 def from_plain(kind: type[_T], plain: Mapping[str, Any]) -> _T:
     """Return the dataclass that `to_plain` made these values of.
 
-    Fields may be dataclasses, `tuple[X, ...]`, `Mapping[K, V]`, any of them or None, and one of several dataclasses that differ
-    by their `kind`. Raises ValueError where the fields are not those of the dataclass, or the kind is not known.
+    Fields may be dataclasses, `tuple[X, ...]`, `Mapping[K, V]`, any of them or None, and one of several dataclasses
+    that differ by their `kind`. Raises ValueError where the fields are not those of the dataclass, or the kind is not
+    known.
     """
     hints = get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ def figure(value: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio in three significant digits, zeros included: `0.312`, `1.00`, `30.1`, `2,310`; a dash without evidence."""
+    """A ratio in three significant digits, zeros included: `0.312`, `1.00`, `30.1`, `2,310`; a dash without
+    evidence."""
     if ratio >= 999.5:
         return f"{float(f'{ratio:.3g}'):,.0f}"
     return UNKNOWN if math.isnan(ratio) else f"{ratio:#.3g}".rstrip(".")
@@ -79,7 +80,8 @@ def listed(names: Sequence[str]) -> str:
 def columns(rows: Iterable[Sequence[str]], align: str = "<") -> list[str]:
     """Return rows of text as lines, with their cells one below the other.
 
-    `align` has a sign for each column, `<` for flush left and `>` for flush right; the last is also that of all further columns.
+    `align` has a sign for each column, `<` for flush left and `>` for flush right; the last is also that of all further
+    columns.
     """
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,7 +1,7 @@
 """Crossings: each call of asgiref's `sync_to_async` and `async_to_sync` within a traced request, and what it cost.
 
-The methods of asgiref's two classes are replaced, so that every call is seen, whoever makes it: Django's handler, its signals and
-middleware, the project's own code. The functions that do the work are still asgiref's.
+The methods of asgiref's two classes are replaced, so that every call is seen, whoever makes it: Django's handler, its
+signals and middleware, the project's own code. The functions that do the work are still asgiref's.
 """
 
 from __future__ import annotations
@@ -117,8 +117,9 @@ class Names:
     def of(self, function: Any) -> int:
         """Return the recorder's number of `origin, tab, name`.
 
-        Methods are bound anew for each call and closures made anew; what stays the same is their code, and whose it is. Code
-        objects take long to hash, so their address is the key, and they are kept for as long as it stands for them.
+        Methods are bound anew for each call and closures made anew; what stays the same is their code, and whose it is.
+        Code objects take long to hash, so their address is the key, and they are kept for as long as it stands for
+        them.
         """
         try:
             code = function.__code__

@@ -1,8 +1,9 @@
-"""Spans of Django's middleware and views, for any project: Django is told to wrap each as it builds its chain of handlers.
+"""Spans of Django's middleware and views, for any project: Django is told to wrap each as it builds its chain of
+handlers.
 
-Two functions see them all, under WSGI and ASGI alike. `convert_exception_to_response` is given each layer of middleware, after
-Django has decided in which mode it runs. `BaseHandler.make_view_atomic` is given each view, just before Django decides about
-threads: what it returns runs where the view runs.
+Two functions see them all, under WSGI and ASGI alike. `convert_exception_to_response` is given each layer of
+middleware, after Django has decided in which mode it runs. `BaseHandler.make_view_atomic` is given each view, just
+before Django decides about threads: what it returns runs where the view runs.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ MAX_VIEWS = 1024
 
 
 def record_django(recorder: Recorder) -> None:
-    """Have Django's middleware and views written down; to be called before the project is loaded, so before Django builds its
-    chain. Where Django is not installed, nothing happens."""
+    """Have Django's middleware and views written down; to be called before the project is loaded, so before Django
+    builds its chain. Where Django is not installed, nothing happens."""
     try:
         from django.core.handlers import asgi, base
     except ImportError:

@@ -1,8 +1,8 @@
 """What every server loads in place of the application: `requestlab.worker.entry:application`.
 
 Each worker imports this module after it was forked. It ties the worker's life to the supervisor's, loads the real
-application named in the environment, wraps it in the probe where that was asked for, and answers one path of its own: the
-readiness question. That, and counting what is not that question, costs a request some hundred nanoseconds.
+application named in the environment, wraps it in the probe where that was asked for, and answers one path of its own:
+the readiness question. That, and counting what is not that question, costs a request some hundred nanoseconds.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def answering_wsgi(inner: Any, request_count: RequestCount) -> Any:
 
 
 def answering_asgi(inner: Any, request_count: RequestCount) -> Any:
-    """Return `inner` with the readiness answer in front of it, and its requests counted; hands on its coroutine instead of
-    awaiting it."""
+    """Return `inner` with the readiness answer in front of it, and its requests counted; hands on its coroutine instead
+    of awaiting it."""
 
     async def ready(scope: Any, receive: Any, send: Any) -> None:
         body = answer(scope["query_string"].decode("latin-1"))

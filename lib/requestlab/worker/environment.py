@@ -7,7 +7,8 @@ INTERFACE = "REQUESTLAB_INTERFACE"
 """`wsgi` or `asgi`."""
 
 PROBE = "REQUESTLAB_PROBE"
-"""The share of requests to trace, `1.0` or `0.1`, or `WITHIN_BUDGET`; a header on each answer has its number. Empty: no probe."""
+"""The share of requests to trace, `1.0` or `0.1`, or `WITHIN_BUDGET`; a header on each answer has its number. Empty: no
+probe."""
 
 WITHIN_BUDGET = "budget"
 """As many requests as `wrappers.Budget` can afford."""

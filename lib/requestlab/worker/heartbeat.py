@@ -1,8 +1,8 @@
 """A callback that is due on the event loop every 2 ms: how late it runs is the loop's lag.
 
-The kernel keeps the schedule, not the loop: `call_later` rounds to whole milliseconds, and under uvloop is early as often as
-late. The kernel also counts the beats that were due while the loop was stuck, so that none is left out: a probe that skipped
-them would count a block of 300 ms as one late beat among hundreds in time.
+The kernel keeps the schedule, not the loop: `call_later` rounds to whole milliseconds, and under uvloop is early as
+often as late. The kernel also counts the beats that were due while the loop was stuck, so that none is left out: a
+probe that skipped them would count a block of 300 ms as one late beat among hundreds in time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ MAX_ROWS = 5_000
 class Heartbeat:
     """The state that one loop's heartbeat and its watchdog share; times in ns of CLOCK_MONOTONIC.
 
-    `due` is when the next beat is due, and `alarm` goes off when that is overdue. `late` has the beats that were so late that
-    somebody may be named for it: when each was due, and what the loop's thread was seen in meanwhile. `rested` tells whether the
-    loop was seen not to run at all: then nothing was late. A `silent` heartbeat writes nothing.
+    `due` is when the next beat is due, and `alarm` goes off when that is overdue. `late` has the beats that were so
+    late that somebody may be named for it: when each was due, and what the loop's thread was seen in meanwhile.
+    `rested` tells whether the loop was seen not to run at all: then nothing was late. A `silent` heartbeat writes
+    nothing.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, recorder: Recorder) -> None:

@@ -1,7 +1,7 @@
 """Dying with one's parent, on Linux.
 
-A process that outlives the notebook keeps its port and its core. Two calls of prctl(2) prevent that: a process can ask to
-be killed when its parent ends, and an ancestor can ask to inherit orphans, so that it can end them too.
+A process that outlives the notebook keeps its port and its core. Two calls of prctl(2) prevent that: a process can ask
+to be killed when its parent ends, and an ancestor can ask to inherit orphans, so that it can end them too.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ _beating: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Heartbeat] = weak
 
 
 class Probe:
-    """Traces requests of one worker into files of the run's directory: that share of them, or as many as it can afford."""
+    """Traces requests of one worker into files of the run's directory: that share of them, or as many as it can
+    afford."""
 
     def __init__(self, directory: str, share: str) -> None:
         self._directory = directory
@@ -42,8 +43,8 @@ class Probe:
 def start(recorder: Recorder) -> None:
     """Have the running event loop beat, and a watchdog look after it; nothing happens where it does already.
 
-    Resources: one thread, three timers and three file descriptors, given back when the loop is closed. The loop may be stopped,
-    run again and closed at any time. A forked child does not write.
+    Resources: one thread, three timers and three file descriptors, given back when the loop is closed. The loop may be
+    stopped, run again and closed at any time. A forked child does not write.
     """
     loop = asyncio.get_running_loop()
     if loop in _beating:

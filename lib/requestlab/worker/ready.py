@@ -22,8 +22,8 @@ _COUNT = struct.Struct("Q")
 def answer(query: str) -> bytes:
     """Return the run's nonce and this worker's pid as JSON: it has loaded its application, and is of this run.
 
-    With the query `hold` the worker is kept busy for `HOLD_S` first, its event loop included: a new connection then goes to
-    one of its siblings, which is how the lab reaches every worker behind one listener.
+    With the query `hold` the worker is kept busy for `HOLD_S` first, its event loop included: a new connection then
+    goes to one of its siblings, which is how the lab reaches every worker behind one listener.
     """
     if query == "hold":
         time.sleep(HOLD_S)
@@ -31,10 +31,11 @@ def answer(query: str) -> bytes:
 
 
 class RequestCount:
-    """Counts the requests that reach the application in this worker, whatever the client says; made once in each worker.
+    """Counts the requests that reach the application in this worker, whatever the client says; made once in each
+    worker.
 
-    The count stands in a file of the run's `directory`, mapped into memory: the lab reads it while the worker works, and after
-    it was killed. It costs a request some hundred nanoseconds.
+    The count stands in a file of the run's `directory`, mapped into memory: the lab reads it while the worker works,
+    and after it was killed. It costs a request some hundred nanoseconds.
     """
 
     def __init__(self, directory: str) -> None:

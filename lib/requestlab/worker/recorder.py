@@ -1,7 +1,7 @@
 """Where the probe writes: a ring of rows in a file of the run's directory, mapped into memory.
 
-What is written is in the file at once, whatever becomes of the worker: the lab reads it while the worker works, and after it
-was killed. A row takes no lock and costs a third of a microsecond.
+What is written is in the file at once, whatever becomes of the worker: the lab reads it while the worker works, and
+after it was killed. A row takes no lock and costs a third of a microsecond.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _TOO_MANY = "other\t(too many names)"
 class Recorder:
     """Writes rows of one sort, `spans` or `ticks`, into `directory`; made once in each worker, used by all its threads.
 
-    `last` is the id of a row written lately, `in_step_of` the number of the request of which a step runs on the event loop at
-    this moment, 0 for none.
+    `last` is the id of a row written lately, `in_step_of` the number of the request of which a step runs on the event
+    loop at this moment, 0 for none.
     """
 
     def __init__(self, directory: str, sort: str, capacity: int | None = None) -> None:

@@ -1,15 +1,15 @@
 """The event loop's own thread notes where it is, while a beat is overdue, without waiting for anybody.
 
-A watching thread needs the GIL to look, and gets it when a short computation is over: it would name what ran after that. A
-signal comes to the loop's thread itself. Python runs the handler between two instructions of whatever the thread computes,
-so what the handler sees is what runs at that moment. (faulthandler's handler, in C, could look between instructions too. But
-that walks frames that are being made, and crashed Python 3.11 to 3.13 within seconds.)
+A watching thread needs the GIL to look, and gets it when a short computation is over: it would name what ran after
+that. A signal comes to the loop's thread itself. Python runs the handler between two instructions of whatever the
+thread computes, so what the handler sees is what runs at that moment. (faulthandler's handler, in C, could look between
+instructions too. But that walks frames that are being made, and crashed Python 3.11 to 3.13 within seconds.)
 
-A call of a function in C is not interrupted. The handler runs as soon as it has returned, and often can tell that the caller
-was in it for all the time since the signal came.
+A call of a function in C is not interrupted. The handler runs as soon as it has returned, and often can tell that the
+caller was in it for all the time since the signal came.
 
-Where the thread sleeps in a system call, the kernel restarts it (SA_RESTART), or Python does (PEP 475). The few that neither
-restarts, such as poll(2) in a library, return EINTR, as they do for every other signal.
+Where the thread sleeps in a system call, the kernel restarts it (SA_RESTART), or Python does (PEP 475). The few that
+neither restarts, such as poll(2) in a library, return EINTR, as they do for every other signal.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ FIRST_NS = 500_000
 """How late a beat may be before the first sample."""
 
 AGAIN_NS, SELDOM_NS = 1_000_000, 8_000_000
-"""The next one follows after so long, or after an eighth of the time the beat is overdue: so long blocks are not made longer.
-Where one sample after the other sees another callback, the loop is busy and not blocked: then the pause grows, from sample to
-sample and from beat to beat, until beats are in time again."""
+"""The next one follows after so long, or after an eighth of the time the beat is overdue: so long blocks are not made
+longer. Where one sample after the other sees another callback, the loop is busy and not blocked: then the pause grows,
+from sample to sample and from beat to beat, until beats are in time again."""
 
 PATIENCE_NS = 2_000_000
-"""How late a beat or a sample may be before the watchdog looks. While the loop's thread samples itself, it has the GIL, and
-the watchdog would only wait for that."""
+"""How late a beat or a sample may be before the watchdog looks. While the loop's thread samples itself, it has the GIL,
+and the watchdog would only wait for that."""
 
 _RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
 
 class Sample(NamedTuple):
-    """What a thread was in, and when; `state` is one of `schema.STATES`. By then it had used `cpu` ns of CPU time, and had been
-    ready to run without a core for `waited` ns."""
+    """What a thread was in, and when; `state` is one of `schema.STATES`. By then it had used `cpu` ns of CPU time, and
+    had been ready to run without a core for `waited` ns."""
 
     at: int
     cpu: int
@@ -60,10 +60,10 @@ class Sample(NamedTuple):
 class Sampler:
     """Samples the thread that makes it while its event loop is late; only the main thread, since no other gets signals.
 
-    `samples` are those taken since `watch()` was last called, `saw_one_callback` tells whether two of them saw the same one, not
-    just many short ones, and `depth` is the number of Python frames below any callback of the loop. Each sample puts off the
-    watchdog's `alarm`. Nothing is sampled where the project uses the signal itself. Resources: a timer of the kernel, until
-    `close()`.
+    `samples` are those taken since `watch()` was last called, `saw_one_callback` tells whether two of them saw the same
+    one, not just many short ones, and `depth` is the number of Python frames below any callback of the loop. Each
+    sample puts off the watchdog's `alarm`. Nothing is sampled where the project uses the signal itself. Resources: a
+    timer of the kernel, until `close()`.
     """
 
     def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop], alarm: Alarm) -> None:
@@ -86,8 +86,8 @@ class Sampler:
         return self._last.at
 
     def watch(self, due: int, ran: int, cpu: int, waited: int) -> None:
-        """Forget all samples; take new ones from shortly after `due` on, until this is called again. The other numbers are those
-        of the beat that has just run."""
+        """Forget all samples; take new ones from shortly after `due` on, until this is called again. The other numbers
+        are those of the beat that has just run."""
         if not self.samples:
             self._pause = max(self._pause // 2, FIRST_NS)
         self._due, self.samples, self.saw_one_callback, self._callback = due, [], False, 0
@@ -124,8 +124,8 @@ class Sampler:
 
 
 def _at_the_signal(asked: int, before: Sample, after: Sample) -> Sample:
-    """Return what a sample at the time of the signal would have been. Of the CPU time used since the sample `before` it counts as
-    much as there can have been: the function that `after` saw is not to be held to account for that."""
+    """Return what a sample at the time of the signal would have been. Of the CPU time used since the sample `before` it
+    counts as much as there can have been: the function that `after` saw is not to be held to account for that."""
     cpu = min(before.cpu + asked - before.at, after.cpu)
     return after._replace(at=asked, cpu=cpu, waited=before.waited)
 
@@ -139,8 +139,9 @@ def _is_free() -> bool:
 def _began_before_the_signal(frame: FrameType) -> bool:
     """Return whether the function of `frame` had been called when the signal came, so has not ended since.
 
-    Python looks for signals at the beginning of each function. One that is past its beginning, when the handler runs, began
-    before the signal. Coroutines and generators are not told when they go on, nor are some functions of Python 3.10.
+    Python looks for signals at the beginning of each function. One that is past its beginning, when the handler runs,
+    began before the signal. Coroutines and generators are not told when they go on, nor are some functions of Python
+    3.10.
     """
     code = frame.f_code
     if sys.version_info < (3, 11) or code.co_flags & _RESUMABLE:

@@ -16,9 +16,9 @@ ROW_COLUMNS = (
     "ran_on",
     "value",
 )
-"""A row is so many int64. Times in ns of CLOCK_MONOTONIC, 0 where it did not (yet) come to that. `id` counts from 1 in each
-worker; `name` is a line of the worker's file of names; `request` the number of the request in its worker, from 1; `parent` the
-id of the row within which this one began; `thread` the native id of the thread where it began.
+"""A row is so many int64. Times in ns of CLOCK_MONOTONIC, 0 where it did not (yet) come to that. `id` counts from 1 in
+each worker; `name` is a line of the worker's file of names; `request` the number of the request in its worker, from 1;
+`parent` the id of the row within which this one began; `thread` the native id of the thread where it began.
 
 request     begin: it reached the application; running: its first byte was sent; done: its last; end: the application was
             through with it; value: bytes of body sent
@@ -41,8 +41,8 @@ REQUEST, MIDDLEWARE, VIEW, STEP, TO_THREAD, TO_LOOP, TICK, STACK = range(1, 9)
 KINDS = ("", "request", "middleware", "view", "step", "to_thread", "to_loop", "tick", "stack")
 
 STATES = UNKNOWN, IN_LOCK, IN_CALL, OWN = range(4)
-"""The kernel says nothing, or that the thread runs; that it waits for a lock, such as the GIL; that it is in another system
-call. OWN: the thread looked by itself, so it waited for nothing."""
+"""The kernel says nothing, or that the thread runs; that it waits for a lock, such as the GIL; that it is in another
+system call. OWN: the thread looked by itself, so it waited for nothing."""
 
 IN_LOOP = "(event loop)"
 """The stack of an event loop that is in none of its callbacks."""

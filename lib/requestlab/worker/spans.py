@@ -1,7 +1,7 @@
 """Spans within a request: which one the calling code is in, and wrappers that write down when one began and ended.
 
-The current span is a context variable, which asyncio's tasks inherit and which asgiref carries along into the threads that it
-calls. Where it is not set, nothing is written: the code belongs to no request, or to one that is not traced.
+The current span is a context variable, which asyncio's tasks inherit and which asgiref carries along into the threads
+that it calls. Where it is not set, nothing is written: the code belongs to no request, or to one that is not traced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ CURRENT_SPAN: ContextVar[Span | None] = ContextVar("requestlab_span", default=No
 
 
 class TimedSteps:
-    """Awaits `coroutine`, and writes a row for each stretch in which it ran without a pause, as a step of the span `parent`.
+    """Awaits `coroutine`, and writes a row for each stretch in which it ran without a pause, as a step of the span
+    `parent`.
 
     What can be awaited but is no coroutine, such as a task, runs by itself: it is awaited without steps.
     """
@@ -114,7 +115,8 @@ def spanning_async(
 def timing_steps(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that awaits the async `function` in steps of the span around it.
 
-    Where it is awaited within a step of that request already, its own would be the same: it needs them only as a task of its own.
+    Where it is awaited within a step of that request already, its own would be the same: it needs them only as a task
+    of its own.
     """
 
     def timed(*args: Any, **kwargs: Any) -> Any:

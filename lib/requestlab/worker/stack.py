@@ -11,7 +11,8 @@ from types import CodeType, FrameType
 from requestlab.worker.schema import IN_LOOP
 
 Stack = tuple[tuple[CodeType, int], ...]
-"""Code of each call and the instruction it has come to, the innermost first. To find the line costs thirty times as much."""
+"""Code of each call and the instruction it has come to, the innermost first. To find the line costs thirty times as
+much."""
 
 _MAX_FRAMES = 60
 
@@ -75,8 +76,8 @@ def _name(code: CodeType) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def short_path(path: str) -> str:
-    """Return a file's path from the longest entry of `sys.path` that leads there; of what is installed, `site-packages/…`, and
-    of Python's own library, `lib/python3.…`, with that in front."""
+    """Return a file's path from the longest entry of `sys.path` that leads there; of what is installed,
+    `site-packages/…`, and of Python's own library, `lib/python3.…`, with that in front."""
     for mark in ("/site-packages/", "/dist-packages/"):
         _, found, inside = path.rpartition(mark)
         if found:

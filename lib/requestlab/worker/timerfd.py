@@ -1,8 +1,9 @@
 """Timers of the Linux kernel and small files of /proc, asked without giving the GIL away.
 
-Most functions of `os` release the GIL around the system call. On the event loop, beside a thread that computes, each such
-call would cost it the GIL for 5 ms: the heartbeat would cause the lag that it measures. The timeouts of epoll and of event
-loops are rounded to whole milliseconds, which is too coarse for a heartbeat or for a thousand requests per second.
+Most functions of `os` release the GIL around the system call. On the event loop, beside a thread that computes, each
+such call would cost it the GIL for 5 ms: the heartbeat would cause the lag that it measures. The timeouts of epoll and
+of event loops are rounded to whole milliseconds, which is too coarse for a heartbeat or for a thousand requests per
+second.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _SECOND_NS = 1_000_000_000
 
 
 class Alarm:
-    """A timer that becomes readable at a time of CLOCK_MONOTONIC: see timerfd_create(2). Python has that since 3.13 only.
+    """A timer that becomes readable at a time of CLOCK_MONOTONIC: see timerfd_create(2). Python has that since 3.13
+    only.
 
     `blocking` is for a thread that sleeps in `wait()`.
     """
@@ -64,7 +66,8 @@ class _Event(ctypes.Structure):
 
 
 class SignalTimer:
-    """A timer that sends a signal to the thread that made it: see timer_create(2). A forked child does not inherit it."""
+    """A timer that sends a signal to the thread that made it: see timer_create(2). A forked child does not inherit
+    it."""
 
     _TO_THREAD = 4  # SIGEV_THREAD_ID
 
@@ -105,8 +108,8 @@ class Peek:
 class Waiting(Peek):
     """Tells how long a thread has been ready to run without a core to run on; 0 where the kernel is silent.
 
-    That is the second number of /proc/…/schedstat, which is right when the thread runs or sleeps; see sched-stats of the Linux
-    kernel.
+    That is the second number of /proc/…/schedstat, which is right when the thread runs or sleeps; see sched-stats of
+    the Linux kernel.
     """
 
     def __init__(self, thread: int) -> None:

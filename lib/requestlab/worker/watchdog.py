@@ -1,8 +1,9 @@
 """A thread that looks, while the event loop's heartbeat is overdue, at what the loop's thread and the others are doing.
 
-It sleeps in the kernel, on an alarm that each beat puts off, and costs nothing while the loop is well. It sees only what it
-gets the GIL for: while the loop sleeps in a call, at once; while the loop itself computes, 5 ms (the switch interval) after it
-woke, so what the loop computes is for the `sampler` to see. It does not give the GIL away before it has seen everything.
+It sleeps in the kernel, on an alarm that each beat puts off, and costs nothing while the loop is well. It sees only
+what it gets the GIL for: while the loop sleeps in a call, at once; while the loop itself computes, 5 ms (the switch
+interval) after it woke, so what the loop computes is for the `sampler` to see. It does not give the GIL away before it
+has seen everything.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from requestlab.worker.timerfd import Peek, Waiting
 
 IN_CALL_AGAIN_NS, AGAIN_NS = 1_000_000, 5_000_000
 LONGEST_NS = 500_000_000
-"""It looks again after so long, sooner where the loop sleeps in a call and so leaves the GIL to others; or after a quarter of
-the time the beat is overdue, up to the longest."""
+"""It looks again after so long, sooner where the loop sleeps in a call and so leaves the GIL to others; or after a
+quarter of the time the beat is overdue, up to the longest."""
 
 NAME = "requestlab-dog"
 """Its thread's name, for the kernel: at most 15 letters."""

@@ -1,8 +1,8 @@
 """The outermost wrapper of the probe: who served a request, and the span of the whole of it.
 
-Process, thread, whether that thread was running an event loop, and the request's number in its worker travel in a response
-header, so that they reach the row of the request without any bookkeeping. Under Django the thread is the one that runs the
-*view*; for any other application, the one that calls it.
+Process, thread, whether that thread was running an event loop, and the request's number in its worker travel in a
+response header, so that they reach the row of the request without any bookkeeping. Under Django the thread is the one
+that runs the *view*; for any other application, the one that calls it.
 """
 
 from __future__ import annotations
@@ -49,15 +49,18 @@ def note(request: Any) -> None:
 
 
 class Budget:
-    """What tracing may cost: the first rows nothing, all others together a share of the CPU time that the worker has used.
+    """What tracing may cost: the first rows nothing, all others together a share of the CPU time that the worker has
+    used.
 
-    A worker that is busy all the time then traces some requests of many; one that has time to spare, or has only begun, all.
+    A worker that is busy all the time then traces some requests of many; one that has time to spare, or has only begun,
+    all.
     """
 
     FREE_ROWS = 20_000
     SHARE = 0.02
     ROW_NS = 8_000
-    """What a row costs at the most, with all that leads to it: `make bench` shows it, as what tracing adds to a page."""
+    """What a row costs at the most, with all that leads to it: `make bench` shows it, as what tracing adds to a
+    page."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -69,7 +72,8 @@ class Budget:
 
 
 class Numbers:
-    """Numbers the requests of a worker from 1, and says which of them are traced: evenly, that share of them, within a budget."""
+    """Numbers the requests of a worker from 1, and says which of them are traced: evenly, that share of them, within a
+    budget."""
 
     def __init__(self, share: float, budget: Budget | None = None) -> None:
         self._count = itertools.count(1)
@@ -138,7 +142,8 @@ class Body:
 
 
 def wrap_asgi(application: Any, numbers: Numbers, recorder: Recorder, on_loop: Callable[[], None]) -> Any:
-    """Return `application` likewise; `on_loop` is called on the event loop with each call, to begin what lives there."""
+    """Return `application` likewise; `on_loop` is called on the event loop with each call, to begin what lives
+    there."""
     header = HEADER.encode()
 
     def probed(scope: Any, receive: Any, send: Any) -> Any:
