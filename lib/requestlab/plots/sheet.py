@@ -311,8 +311,11 @@ class Picture:
     @style.applied()
     def _drawn(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format=kind, metadata={"Title": self.alt})
-        return _smaller(buffer) if kind == "png" else buffer.getvalue()
+        if kind != "png":
+            self.figure.savefig(buffer, format=kind, metadata={"Title": self.alt})
+            return buffer.getvalue()
+        self.figure.savefig(buffer, format=kind, pil_kwargs={"compress_level": 1})  # in haste: it is written once more
+        return _smaller(buffer)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         png = self._drawn("png")
@@ -334,5 +337,5 @@ def _smaller(png: io.BytesIO) -> bytes:
     written = io.BytesIO()
     with Image.open(png) as picture:
         few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(written, "PNG", optimize=True, dpi=picture.info.get("dpi"))
+        few.save(written, "PNG", compress_level=7, dpi=picture.info.get("dpi"))
     return written.getvalue()
