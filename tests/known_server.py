@@ -1,8 +1,8 @@
 """A server whose truth is known: `python -m tests.known_server BEHAVIOUR [NUMBER …]`.
 
-It is a process of its own, so that the test that looks at it does not disturb it. It says its port on its standard output,
-serves each connection in a thread of its own until its standard input ends, and then says in one line of JSON what it did:
-`requests`, how many it read, and `held_ms`, how long it held each of them where chance decided on that.
+It is a process of its own, so that the test that looks at it does not disturb it. It says its port on its standard
+output, serves each connection in a thread of its own until its standard input ends, and then says in one line of JSON
+what it did: `requests`, how many it read, and `held_ms`, how long it held each of them where chance decided on that.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ BEHAVIOURS: dict[str, Callable[..., bool]] = {
     behaviour.__name__: behaviour
     for behaviour in (delay, exponential, freeze, two_writes, wrong_body, half_sent, reset)
 }
-"""Each answers the request with that number (from 1) on a connection, and returns whether the connection is to be kept."""
+"""Each answers the request with that number (from 1) on a connection, and returns whether the connection is to be
+kept."""
 
 
 def main(name: str, *numbers: str) -> None:

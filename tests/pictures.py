@@ -153,7 +153,8 @@ def bars_of(*patches):
 
 
 def drawn_texts(picture):
-    """Every text of the PNG, with its place as shares of the image; ticks beyond an axis's limits exist but are not drawn."""
+    """Every text of the PNG, with its place as shares of the image; ticks beyond an axis's limits exist but are not
+    drawn."""
     drawn = []
     original = Text.draw
 

@@ -131,8 +131,8 @@ def test_the_client_closes_when_the_answer_says_so():
 
 
 def closing_when_idle(answer: bytes, after_s: float, slow_s: float = 0.0) -> Behaviour:
-    """Return a behaviour that keeps the connection, and closes it all the same so long after the answer; each connection but
-    the first waits before it answers."""
+    """Return a behaviour that keeps the connection, and closes it all the same so long after the answer; each
+    connection but the first waits before it answers."""
     connections = itertools.count()
 
     def behave(connection: socket.socket) -> None:

@@ -28,7 +28,8 @@ SECONDS = 0.5
 
 @dataclass
 class Seen:
-    """What a server saw of one connection: the bytes and when they came, its end (`eof`, `reset`, or empty), when that was."""
+    """What a server saw of one connection: the bytes and when they came, its end (`eof`, `reset`, or empty), when that
+    was."""
 
     data: bytes = b""
     times: list[tuple[float, int]] = field(default_factory=list)

@@ -47,7 +47,8 @@ def run_of(*workers, configuration=lab.MIXED, lost=0, answers=None, **about):
 
 
 def page(worker, took=2000, more=0):
-    """One request of a signal, a layer of middleware that crosses twice, a sync view, and `more` calls that the view makes."""
+    """One request of a signal, a layer of middleware that crosses twice, a sync view, and `more` calls that the view
+    makes."""
     request = worker.request(took)
     worker.crossing("signal\trequest_started signal", request, 20)
     layer = worker.span("middleware", "SessionMiddleware", request, 150, 1400)

@@ -354,7 +354,8 @@ def test_a_picture_in_words():
 
 
 def blocked(visitors=4, name="shop.views.block", begin=10, end=60, slices=1, other=100, rows=()):
-    """One loop that runs a view from begin to end, in slices, for a load beside; visitors come every 10 ms from 5 on."""
+    """One loop that runs a view from begin to end, in slices, for a load beside; visitors come every 10 ms from 5
+    on."""
     notes, step = Notes(), (end - begin) / slices
     for i in range(slices):
         at = begin + i * step

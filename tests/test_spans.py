@@ -7,8 +7,8 @@ import asyncio
 import contextvars
 import os
 import signal
-import subprocess
-import sys
+import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -276,11 +276,16 @@ def test_shares_are_spread_evenly():
 def test_of_a_killed_worker_all_is_kept_until_its_end_also_where_the_server_ends_with_it(configuration):
     with lab.serve(configuration, probe=True) as server:
         (pid,) = server.pids
-        kill = [sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({pid}, {signal.SIGKILL})"]
-        with subprocess.Popen(kill):
-            run = lab.measure(
-                server, f"/{'a' * (configuration == lab.MIXED)}sync/wait/?ms=400", lab.closed(2), seconds=2
-            )
+
+        def kill_it_in_the_second_views() -> None:
+            while sum(server.counts.values()) < 4:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            os.kill(pid, signal.SIGKILL)
+
+        threading.Thread(target=kill_it_in_the_second_views, daemon=True).start()
+        path = "/async/wait/" if configuration == lab.MIXED else "/sync/wait/"
+        run = lab.measure(server, f"{path}?ms=400", lab.closed(2), seconds=2)
     views = run.spans[(run.spans["pid"] == pid) & (run.spans["kind"] == "view")]
     assert (views["end"] > 0).any()
     assert (views["end"] == 0).sum() == 2

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection that is fast enough to measure with, and stamps what it sees.
 
-It sends in the turn of the event loop in which it connects, and closes inside the parser's message-complete callback. Both
-matter to what is measured: gunicorn's sync worker, which has no keep-alive, waits for the client to close.
+It sends in the turn of the event loop in which it connects, and closes inside the parser's message-complete callback.
+Both matter to what is measured: gunicorn's sync worker, which has no keep-alive, waits for the client to close.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ ERRORS = (
     "left",
     "closed by the server",
 )
-"""How a request failed; a row keeps the position in this tuple, and 0 is no error. The last two are how it ends with clients
-that misbehave."""
+"""How a request failed; a row keeps the position in this tuple, and 0 is no error. The last two are how it ends with
+clients that misbehave."""
 
 TIMEOUT, REFUSED, RESET, NO_ANSWER, CUT_SHORT, NOT_HTTP, OTHER, WRONG_BODY, EXHAUSTED, LEFT, CLOSED = range(
     1, len(ERRORS)
@@ -52,11 +52,11 @@ class Connection:
     >>> connection = Connection(loop, socket.AF_INET, ("127.0.0.1", 8000), done)
     >>> connection.exchange(b"GET / HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
 
-    `on_end(connection)` is called once per exchange, answered or failed, and may start the next one. It finds the stamps
-    `sent`, `first_byte`, `first_body` (of the answer, of its body) and `done` (ns of CLOCK_MONOTONIC, 0 where that did not
-    happen), `status`, `headers`, the body's `size` in bytes and `checksum` (CRC-32), `error` (a position in ERRORS), and
-    `opened`, whether a connection had to be opened. With `keep_body`, the body is kept in `body`; without `keep_alive`, the
-    connection is closed after each answer, whatever the server says.
+    `on_end(connection)` is called once per exchange, answered or failed, and may start the next one. It finds the
+    stamps `sent`, `first_byte`, `first_body` (of the answer, of its body) and `done` (ns of CLOCK_MONOTONIC, 0 where
+    that did not happen), `status`, `headers`, the body's `size` in bytes and `checksum` (CRC-32), `error` (a position
+    in ERRORS), and `opened`, whether a connection had to be opened. With `keep_body`, the body is kept in `body`;
+    without `keep_alive`, the connection is closed after each answer, whatever the server says.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The load process: a plan comes in, raw samples go out. Run as `python -m requestlab.load.generator`.
 
-It is a process of its own, on a core of its own where there is one, so that nothing the notebook does shows up as latency.
-Each line of JSON on its standard input is a `Plan`. It answers with its `LoadReport` as one line of JSON, and then the table
-of samples, row by row, as int64. The end of its input ends it.
+It is a process of its own, on a core of its own where there is one, so that nothing the notebook does shows up as
+latency. Each line of JSON on its standard input is a `Plan`. It answers with its `LoadReport` as one line of JSON, and
+then the table of samples, row by row, as int64. The end of its input ends it.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def _write(load: LoadLoop) -> None:
 def _put(data: bytes) -> None:
     """Write all of it to the standard output, and look again and again whether there is room.
 
-    A plain write of megabytes was seen to sleep on a pipe that had long been emptied (Linux 6.18, with strace), while its
-    reader waited for the rest.
+    A plain write of megabytes was seen to sleep on a pipe that had long been emptied (Linux 6.18, with strace), while
+    its reader waited for the rest.
     """
     output = sys.stdout.fileno()
     os.set_blocking(output, False)

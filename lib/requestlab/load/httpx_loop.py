@@ -18,8 +18,8 @@ from requestlab.load.plan import Plan
 
 
 class HttpxLoop(LoadLoop):
-    """Drives `plan.users` tasks that share a client. httpx does not say when the first byte came, nor whether it opened a
-    connection: `first_byte` is when the answer's head was there, so that `opened` is not known."""
+    """Drives `plan.users` tasks that share a client. httpx does not say when the first byte came, nor whether it opened
+    a connection: `first_byte` is when the answer's head was there, so that `opened` is not known."""
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(plan, loop)

@@ -33,7 +33,8 @@ _T = TypeVar("_T")
 class Closed:
     """A closed loop: each of `users` sends its next request as soon as the one before is answered.
 
-    With `each`, every user stops after that many requests. Without `keep_alive`, each request has a connection of its own.
+    With `each`, every user stops after that many requests. Without `keep_alive`, each request has a connection of its
+    own.
     """
 
     users: int
@@ -49,8 +50,8 @@ class Closed:
 class Open:
     """An open loop: requests are due at `rate` per second, whether or not those before are answered.
 
-    `arrivals` are `constant`, one every 1/rate seconds, or `poisson`, as independent visitors come; `seed` makes the same
-    times again.
+    `arrivals` are `constant`, one every 1/rate seconds, or `poisson`, as independent visitors come; `seed` makes the
+    same times again.
     """
 
     rate: float
@@ -77,8 +78,8 @@ class Steps:
 class Misbehaving:
     """`clients` that misbehave in one `way` of `requestlab.load.misbehaving.KINDS`, each on a connection of its own.
 
-    `size` is how many bytes a slow sender sends, `per_s` how many bytes a slow one sends or reads in a second, `after_ms` when
-    one that disconnects does so.
+    `size` is how many bytes a slow sender sends, `per_s` how many bytes a slow one sends or reads in a second,
+    `after_ms` when one that disconnects does so.
     """
 
     way: str
@@ -114,7 +115,8 @@ def closed(users: Sequence[int], *, each: int | None = None, keep_alive: bool = 
 def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: bool = True) -> Closed | Steps:
     """Return a closed loop of `users` clients (1 to 5,000), with at most `each` requests from each of them.
 
-    Each user has a connection of its own. A list of users makes a ramp. Raises ConfigurationError for numbers out of bounds.
+    Each user has a connection of its own. A list of users makes a ramp. Raises ConfigurationError for numbers out of
+    bounds.
     """
     if _several(users):
         loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users)", users))
@@ -155,7 +157,8 @@ def silent(clients: int = 1) -> Misbehaving:
 
 
 def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: bool = False) -> Misbehaving:
-    """Return clients that POST a body of `size` bytes (100,000; up to 10,000,000), `per_s` of them in a second, again and again.
+    """Return clients that POST a body of `size` bytes (100,000; up to 10,000,000), `per_s` of them in a second, again
+    and again.
 
     With `head`, they GET with a head of `size` bytes (4,000; up to 8,000), and it is the head that comes so slowly.
     """
@@ -169,9 +172,11 @@ def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: b
 
 
 def slow_readers(clients: int, *, per_s: float) -> Misbehaving:
-    """Return clients that ask, and read the answer at `per_s` bytes per second from its first byte on; then they ask again.
+    """Return clients that ask, and read the answer at `per_s` bytes per second from its first byte on; then they ask
+    again.
 
-    Their own buffer is as small as it can be; the server's may take a megabyte or more, so only a larger answer shows anything.
+    Their own buffer is as small as it can be; the server's may take a megabyte or more, so only a larger answer shows
+    anything.
     """
     per_s = checks.number("slow_readers(per_s)", per_s, most=MAX_PER_S, above=0)
     return Misbehaving("slow reader", _clients("slow_readers", clients), per_s=per_s)
@@ -183,7 +188,8 @@ def idle(clients: int = 1) -> Misbehaving:
 
 
 def disconnecting(clients: int = 1, *, after_ms: float) -> Misbehaving:
-    """Return clients that ask, leave `after_ms` later (to the next hundredth of a second), answered or not, and come again."""
+    """Return clients that ask, leave `after_ms` later (to the next hundredth of a second), answered or not, and come
+    again."""
     after_ms = checks.number("disconnecting(after_ms)", after_ms, most=MAX_AFTER_MS, above=0)
     return Misbehaving("disconnecting", _clients("disconnecting", clients), after_ms=after_ms)
 

@@ -34,8 +34,8 @@ class Exchange:
 
 
 class LoadLoop:
-    """Carries out a plan on the loop. A subclass says in `begin` how requests are sent; it records each that ends, counts in
-    `started` each that it sends, and sets `finished` when nothing is under way and nothing is to come."""
+    """Carries out a plan on the loop. A subclass says in `begin` how requests are sent; it records each that ends,
+    counts in `started` each that it sends, and sets `finished` when nothing is under way and nothing is to come."""
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         self.rows = array("q")
@@ -142,8 +142,8 @@ class LoadLoop:
 
 
 def served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int, int]:
-    """Return who served an answer, from the probe's header: pid, native thread id, whether it ran an event loop, and the number
-    of the request in that worker."""
+    """Return who served an answer, from the probe's header: pid, native thread id, whether it ran an event loop, and
+    the number of the request in that worker."""
     for name, value in reversed(headers):
         if name == _HEADER:
             pid, thread, on_loop, number = value.split()

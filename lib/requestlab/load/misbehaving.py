@@ -1,7 +1,7 @@
 """Clients that misbehave, as the load process drives them: see `loads` for what each does.
 
-They have no timeout, and leave when the time is over. What became of each is a row: answered, closed by the server, left, or
-an error.
+They have no timeout, and leave when the time is over. What became of each is a row: answered, closed by the server,
+left, or an error.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Misbehaver(Connection):
         super()._fail(CLOSED if error in (NO_ANSWER, CUT_SHORT) else error)
 
     def _new_socket(self) -> socket.socket:
-        """Without TCP_NODELAY, Nagle's algorithm would hold a second piece back for 40 ms, until the first is acknowledged."""
+        """Without TCP_NODELAY, Nagle's algorithm would hold a second piece back for 40 ms, until the first is
+        acknowledged."""
         new = super()._new_socket()
         new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return new

@@ -1,7 +1,7 @@
 """The open loop: requests are sent when they are due, whether or not those before are answered.
 
-A server that halts does not halt the schedule: what is due meanwhile is sent in time and waits, as visitors would. A request
-that could not be sent in time has a later `sent` than `planned`, and its response time counts from `planned`.
+A server that halts does not halt the schedule: what is due meanwhile is sent in time and waits, as visitors would. A
+request that could not be sent in time has a later `sent` than `planned`, and its response time counts from `planned`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from requestlab.worker.timerfd import Alarm
 
 
 def schedule(plan: Plan) -> list[int]:
-    """Return when requests are due, in ns after the start: every 1/rate seconds, or after exponential times (Poisson)."""
+    """Return when requests are due, in ns after the start: every 1/rate seconds, or after exponential times
+    (Poisson)."""
     assert plan.rate is not None
     whole_ns = int((plan.warmup_s + plan.seconds) * 1e9)
     apart_ns = 1e9 / plan.rate
@@ -33,7 +34,8 @@ def schedule(plan: Plan) -> list[int]:
 
 
 class OpenLoop(LoadLoop):
-    """Sends by a schedule, over connections that are free, new ones where none is, and at most `plan.connections` of them.
+    """Sends by a schedule, over connections that are free, new ones where none is, and at most `plan.connections` of
+    them.
 
     Where all are in use, a request is held back until one is free: it is counted, and its time runs.
     """

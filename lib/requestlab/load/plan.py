@@ -28,8 +28,8 @@ COLUMNS = (
 )
 """One row a request. `user` is the number of the connection: in a closed loop, each user has one. Times in ns of
 CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's, `first_body` its body's); `error` as in
-connection.ERRORS; `body` is the CRC-32 of the answer's body. `pid`, `thread`, `on_loop` and `number` (of the request in its
-worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered."""
+connection.ERRORS; `body` is the CRC-32 of the answer's body. `pid`, `thread`, `on_loop` and `number` (of the request in
+its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered."""
 
 THREAD_COLUMNS = ("time", "pid", "threads")
 """One row a worker and moment: the time in ns, and how many threads it had alive."""
@@ -37,16 +37,18 @@ THREAD_COLUMNS = ("time", "pid", "threads")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the load process is to do. `address` and `family` are those of a socket, `request` is what is sent, in latin-1.
+    """What the load process is to do. `address` and `family` are those of a socket, `request` is what is sent, in
+    latin-1.
 
     Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
-    `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the measured
-    stretch. With `misbehaving`, it is `connections` clients that misbehave in that way (`misbehaving.KINDS`), with bodies of
-    `size` bytes, at `per_s` bytes per second, or for `after_ms`.
+    `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the
+    measured stretch. With `misbehaving`, it is `connections` clients that misbehave in that way (`misbehaving.KINDS`),
+    with bodies of `size` bytes, at `per_s` bytes per second, or for `after_ms`.
 
-    `pids` are the server's workers, whose CPU time is read at both ends of the measured stretch; `cores` are those of the
-    server, whose use by others is read too; `core` is the generator's own, or None. `upstream` is the pid of what the server
-    calls, which is watched like the server, or 0. `expect` is what each answer's body must hold, in latin-1; empty: anything.
+    `pids` are the server's workers, whose CPU time is read at both ends of the measured stretch; `cores` are those of
+    the server, whose use by others is read too; `core` is the generator's own, or None. `upstream` is the pid of what
+    the server calls, which is watched like the server, or 0. `expect` is what each answer's body must hold, in latin-1;
+    empty: anything.
     """
 
     family: int
@@ -91,8 +93,8 @@ class Plan:
 class Mark:
     """What was read at one end of the measured stretch: see `requestlab.system.clocks`.
 
-    All that ends in `_ns` counts from the start of the process or of the system; `time_ns` is CLOCK_MONOTONIC. None is what
-    the system does not say, or of a process that is gone.
+    All that ends in `_ns` counts from the start of the process or of the system; `time_ns` is CLOCK_MONOTONIC. None is
+    what the system does not say, or of a process that is gone.
     """
 
     time_ns: int
@@ -108,8 +110,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How it went: the two marks, how many requests were `started`, how many of an open loop were `held_back` because no
-    connection was free, and how many `rows` of samples follow."""
+    """How it went: the two marks, how many requests were `started`, how many of an open loop were `held_back` because
+    no connection was free, and how many `rows` of samples follow."""
 
     marks: tuple[Mark, ...]
     started: int

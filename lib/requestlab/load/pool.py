@@ -58,7 +58,8 @@ class Job:
 class LoadProcessPool:
     """Load processes that are used again: starting one takes as long as a short slice. A context manager.
 
-    Resources: as many processes as were at work at once, all gone when the block is left; one that failed is gone at once.
+    Resources: as many processes as were at work at once, all gone when the block is left; one that failed is gone at
+    once.
     """
 
     def __init__(self) -> None:
@@ -93,10 +94,11 @@ class LoadProcessPool:
 def run_jobs(
     jobs: Sequence[Job], watched: tuple[int, ...], tick: Callable[[], None], pool: LoadProcessPool
 ) -> tuple[Outcome, ...]:
-    """Run a load process for each job, all at once, to the end of the last; the outcomes have the thread counts in common.
+    """Run a load process for each job, all at once, to the end of the last; the outcomes have the thread counts in
+    common.
 
-    `watched` are the pids whose threads are counted, `tick` is called meanwhile. No load begins before every process has
-    started. Raises GeneratorError as soon as one fails, or does not end. Resources: one process a job, of the pool.
+    `watched` are the pids whose threads are counted, `tick` is called meanwhile. No load begins before every process
+    has started. Raises GeneratorError as soon as one fails, or does not end. Resources: one process a job, of the pool.
     """
     deadline = time.monotonic() + max(one.after_s + one.plan.longest_s for one in jobs) + _PATIENCE_S
     threads = _ThreadCounts(watched)

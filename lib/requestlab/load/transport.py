@@ -25,7 +25,8 @@ _EXCEPTIONS: dict[int, type[httpx.TransportError]] = {
 
 
 class LoadClientTransport(httpx.AsyncBaseTransport):
-    """An httpx transport for HTTP/1.1 without TLS. A request in flight has a connection to itself; idle ones are reused.
+    """An httpx transport for HTTP/1.1 without TLS. A request in flight has a connection to itself; idle ones are
+    reused.
 
     >>> httpx.AsyncClient(transport=LoadClientTransport())
 

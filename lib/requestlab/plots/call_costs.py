@@ -1,4 +1,5 @@
-"""Figure: what one call costs in each of the ways to call a function, beside what the documentation says of crossings."""
+"""Figure: what one call costs in each of the ways to call a function, beside what the documentation says of
+crossings."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ _FAR = 1.5
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One way to call: its name and what it is, in lines; its cost, the mean over all calls and each round's median, in µs;
-    how many times the first way's cost that is, in words; what the reader predicted."""
+    """One way to call: its name and what it is, in lines; its cost, the mean over all calls and each round's median, in
+    µs; how many times the first way's cost that is, in words; what the reader predicted."""
 
     name: Sequence[Line]
     cost: Interval
@@ -70,8 +71,9 @@ def call_costs(found: CallCosts, *, predicted: Predicted = None) -> Picture:
 
     >>> lab.plots.call_costs(lab.call_costs(), predicted={"sync_to_async warm": 1000})
 
-    A row for each way, with its cost and interval and, faintly, each round; shaded is what Django's documentation says of
-    crossings. `predicted` is a cost in µs, one for all ways or one by name. Raises ConfigurationError for anything else.
+    A row for each way, with its cost and interval and, faintly, each round; shaded is what Django's documentation says
+    of crossings. `predicted` is a cost in µs, one for all ways or one by name. Raises ConfigurationError for anything
+    else.
     """
     if not isinstance(found, CallCosts):
         raise ConfigurationError(f"call_costs() draws what lab.call_costs() returned, not {found!r}")

@@ -1,4 +1,5 @@
-"""Figure: one request as a waterfall, with the cost of each crossing, or how often the requests of several runs cross."""
+"""Figure: one request as a waterfall, with the cost of each crossing, or how often the requests of several runs
+cross."""
 
 from __future__ import annotations
 
@@ -59,15 +60,16 @@ class Tally:
 
 @style.applied()
 def crossings(*runs: Runs, predicted: Predicted = None) -> Picture:
-    """Draw how control crosses between event loop and threads: one run's typical request as a waterfall, several runs as counts.
+    """Draw how control crosses between event loop and threads: one run's typical request as a waterfall, several runs
+    as counts.
 
     >>> with lab.serve(lab.MIXED, probe=True) as server:
     ...     run = lab.measure(server, "/sync/page/", lab.closed(1))
     >>> lab.plots.crossings(run, predicted=1)
 
-    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. In the typical
-    request, each crossing costs nearly what it costs in the median over all that cross as often. `predicted` is the number of
-    crossings per request that the reader expects, for all runs or by label.
+    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. In the
+    typical request, each crossing costs nearly what it costs in the median over all that cross as often. `predicted` is
+    the number of crossings per request that the reader expects, for all runs or by label.
     """
     what = "a number of crossings per request"
     contenders = inputs.gather(runs, "crossings", MAX_RUNS, predicted=predicted, what=what)
@@ -107,7 +109,8 @@ def _several(found: Sequence[Tally]) -> Sheet:
 
 
 def finding(one: Tally, rows: Sequence[Step]) -> str:
-    """Say how often a request crosses and for whom, and what share of its time that takes, by the median over requests."""
+    """Say how often a request crosses and for whom, and what share of its time that takes, by the median over
+    requests."""
     label, seen = one.contender.label, one.seen
     if not seen.range[1]:
         where = "the event loop" if rows[0].on_loop else "one thread"

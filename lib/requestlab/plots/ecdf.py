@@ -31,10 +31,10 @@ def ecdf(*runs: Runs, predicted: Predicted = None, finds: int = 50) -> Picture:
 
     >>> lab.plots.ecdf(sync_run, mixed_run, predicted={"sync": 50, "mixed": 60})
 
-    Takes runs, or one mapping of labels to runs; anything else is a ConfigurationError. Response time counts from planned to
-    done; for an open loop, service time, from sent to done, is drawn beside it. p50, p95 and p99 are marked, the latter two
-    only where at least `validity.TAIL` requests lie beyond. `predicted` is the median in ms that the reader expects, for all
-    runs or by label; `finds` is the percentile that the title tells of, 1 to 99.
+    Takes runs, or one mapping of labels to runs; anything else is a ConfigurationError. Response time counts from
+    planned to done; for an open loop, service time, from sent to done, is drawn beside it. p50, p95 and p99 are marked,
+    the latter two only where at least `validity.TAIL` requests lie beyond. `predicted` is the median in ms that the
+    reader expects, for all runs or by label; `finds` is the percentile that the title tells of, 1 to 99.
     """
     contenders = inputs.gather(runs, "ecdf", predicted=predicted, what="a median in ms", positive=True)
     guesses = inputs.guesses(contenders)

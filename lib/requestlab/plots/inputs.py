@@ -68,7 +68,8 @@ class Contender:
     def block(
         self, most_in: float, said: Iterable[str] = (), notes: Iterable[str] = (), heading: str = ""
     ) -> list[Line]:
-        """Return the lines that name it in a figure: a heading, what it came to, and in grey what else is to be known."""
+        """Return the lines that name it in a figure: a heading, what it came to, and in grey what else is to be
+        known."""
         return [
             *lines(heading or self.heading, most_in, style.HEADING_PT, self.look.ink, bold=True),
             *lines(said, most_in),
@@ -77,7 +78,8 @@ class Contender:
 
 
 def several(given: Sequence[Any], kind: type[Kind], expected: str) -> tuple[list[str], list[Kind]]:
-    """Return things of a kind that came one by one or in one mapping, and their labels, empty for those that came one by one.
+    """Return things of a kind that came one by one or in one mapping, and their labels, empty for those that came one
+    by one.
 
     ConfigurationError, saying what was `expected`, for anything else, and for nothing.
     """
@@ -98,7 +100,8 @@ def gather(
     what: str = "",
     positive: bool = False,
 ) -> list[Contender]:
-    """Return the contenders of a figure called `figure`, with what was `predicted` of each; ConfigurationError for what is no run.
+    """Return the contenders of a figure called `figure`, with what was `predicted` of each; ConfigurationError for what
+    is no run.
 
     `what` should have been predicted, `positive` or 0 as well.
     """
@@ -174,7 +177,8 @@ def guesses(contenders: Sequence[Contender]) -> list[Guess]:
 
 
 def small_print(contenders: Sequence[Contender], circumstances: bool = False, asked: str = "") -> list[str]:
-    """Return the two texts of the small print: machine and versions; capacity and loads, in other words if they are `asked` so.
+    """Return the two texts of the small print: machine and versions; capacity and loads, in other words if they are
+    `asked` so.
 
     The second is left out where the figure states the `circumstances` beside each run.
     """

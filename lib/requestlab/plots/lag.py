@@ -62,10 +62,10 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     ...     run = lab.measure(server, "/async/block/?ms=300", lab.open(rate=2), seconds=3)
     >>> lab.plots.lag(run, predicted=300)
 
-    Takes runs, or one mapping of labels to runs, each under ASGI and with the probe on, else ConfigurationError. `predicted`
-    is the largest lateness in ms that the reader expects, for all runs or by label. The sorted lateness is weighted by
-    time: each tick of the heartbeat, those missed in a block included, stands for the time until the next one was due. A
-    loop has a problem by the limits of Clinic.js Doctor: a median of 10 ms, or a maximum of 100 ms.
+    Takes runs, or one mapping of labels to runs, each under ASGI and with the probe on, else ConfigurationError.
+    `predicted` is the largest lateness in ms that the reader expects, for all runs or by label. The sorted lateness is
+    weighted by time: each tick of the heartbeat, those missed in a block included, stands for the time until the next
+    one was due. A loop has a problem by the limits of Clinic.js Doctor: a median of 10 ms, or a maximum of 100 ms.
     """
     contenders = inputs.gather(runs, "lag", MAX_RUNS, predicted=predicted, what="a lateness in ms")
     findings = [told.finding(one.run, one.label) for one in contenders]

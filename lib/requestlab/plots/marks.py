@@ -1,8 +1,9 @@
 """Marks that figures are composed of, and the moves that keep their labels apart.
 
-Rows and lanes lie in axes whose y is in inches downward (`downward`): `bars` fills stretches of a lane, `estimate` is a row with
-a point and an interval. Curves are named at their ends: by blocks of text (`named_panel`) or by single lines (`name_levels`),
-tied to what they name. `Labels` places what stands inside a panel. A dashed line is a reader's `prediction`.
+Rows and lanes lie in axes whose y is in inches downward (`downward`): `bars` fills stretches of a lane, `estimate` is a
+row with a point and an interval. Curves are named at their ends: by blocks of text (`named_panel`) or by single lines
+(`name_levels`), tied to what they name. `Labels` places what stands inside a panel. A dashed line is a reader's
+`prediction`.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ def clock(axes: Axes, *, named: bool = True) -> None:
 
 
 def name_lanes(axes: Axes, names: Iterable[tuple[float, str]], *, bold: bool = False) -> None:
-    """Write names to the left of lanes whose y is in inches, from the top downward; leave out what would touch one above."""
+    """Write names to the left of lanes whose y is in inches, from the top downward; leave out what would touch one
+    above."""
     how: dict[str, Any] = Line("", bold=bold).font | {"ha": "right", "va": "center", "linespacing": 1.25}
     lowest = -np.inf
     for y, text in names:
@@ -192,7 +194,8 @@ def prediction(
     color: str = style.INK,
     above_in: float = 0.0,
 ) -> None:
-    """Draw a prediction of a value of x as a dashed line, with `words` above it, `above_in` inches up, within the panel.
+    """Draw a prediction of a value of x as a dashed line, with `words` above it, `above_in` inches up, within the
+    panel.
 
     The line goes from end to end, or over a `span` of y (the first end is the upper one); `cross` marks a place on it.
     """
@@ -215,10 +218,11 @@ def prediction(
 
 
 def spread(wanted: Sequence[float] | Floats, apart: float, lowest: float, highest: float) -> list[float]:
-    """Return places for labels that want to be at `wanted`, ascending: at least `apart` from each other, and as near as can be.
+    """Return places for labels that want to be at `wanted`, ascending: at least `apart` from each other, and as near as
+    can be.
 
-    They are within the bounds if all fit between them. Neighbours that would touch are moved together, to either side of the
-    middle of what they want.
+    They are within the bounds if all fit between them. Neighbours that would touch are moved together, to either side
+    of the middle of what they want.
     """
     if not len(wanted):
         return []
@@ -251,7 +255,8 @@ class Curve:
 def named_panel(
     page: Sheet, least_in: float, curves: Sequence[Curve], left_in: float, below_in: float = AXIS_IN
 ) -> Axes:
-    """Return a new panel with the blocks of its curves, evenly spread, to its right: so high that there is room for them."""
+    """Return a new panel with the blocks of its curves, evenly spread, to its right: so high that there is room for
+    them."""
     blocks_in = sum(sheet.height_in(curve.block) for curve in curves)
     high_in = max(least_in, blocks_in)
     axes = page.panel(high_in, left_in, RIGHT_IN, below_in=below_in)

@@ -38,10 +38,10 @@ def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     >>> steps = lab.measure(server, "/sync/page/", lab.closed(users=[1, 2, 5, 10, 20, 50]))
     >>> lab.plots.ramp(steps, predicted=800)
 
-    Takes ramps, or one mapping of labels to ramps, either all of users or all of rates; else ConfigurationError. The title says
-    from which load on throughput gains less than `GROWTH`, or, for open loops, up to which planned rate the answers keep up.
-    Steps that are suspect or invalid are crossed. `predicted` is the highest throughput per second that the reader expects,
-    for all ramps or by label.
+    Takes ramps, or one mapping of labels to ramps, either all of users or all of rates; else ConfigurationError. The
+    title says from which load on throughput gains less than `GROWTH`, or, for open loops, up to which planned rate the
+    answers keep up. Steps that are suspect or invalid are crossed. `predicted` is the highest throughput per second
+    that the reader expects, for all ramps or by label.
     """
     curves = _curves(ramps, predicted)
     contenders = [curve.contender for curve in curves]
@@ -108,7 +108,8 @@ def _curves(ramps: Sequence[Any], predicted: Predicted) -> list[RampCurve]:
 
 
 def finding(curves: Sequence[RampCurve]) -> str:
-    """Say where the throughput of each ramp stops growing, or how far its answers keep up; of many, who comes how far."""
+    """Say where the throughput of each ramp stops growing, or how far its answers keep up; of many, who comes how
+    far."""
     what = "Answers against the planned rate" if curves[0].ramp.open else "Throughput"
     if len(curves) <= MAX_TOLD:
         return f"{what}: {wording.joined([f'{curve.label} {curve.ramp.finding}' for curve in curves])}"

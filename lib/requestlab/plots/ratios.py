@@ -47,10 +47,11 @@ def ratios(
     >>> result = lab.compare({"sync": lab.SYNC, "async": lab.ASYNC}, "/async/page/", lab.closed(users=10), rounds=8)
     >>> lab.plots.ratios(result, predicted=1.5)
 
-    Takes a comparison, or a mapping of names to comparisons (`{"1 user": one, "50 users": fifty}`) that are drawn on one axis.
-    There is a panel for each of `metrics`, names of `comparison.METRICS`, and the title gives the finding of the first.
-    An A/A control is divided by what it repeats. `predicted` is the ratio of throughputs that the reader expects, for all
-    contenders, by label, or by name of the comparison. Raises ConfigurationError for anything that is not so.
+    Takes a comparison, or a mapping of names to comparisons (`{"1 user": one, "50 users": fifty}`) that are drawn on
+    one axis. There is a panel for each of `metrics`, names of `comparison.METRICS`, and the title gives the finding of
+    the first. An A/A control is divided by what it repeats. `predicted` is the ratio of throughputs that the reader
+    expects, for all contenders, by label, or by name of the comparison. Raises ConfigurationError for anything that is
+    not so.
     """
     given = _cases(result)
     names = [checks.one_of("metrics", name, list(METRICS)) for name in metrics]
@@ -104,7 +105,8 @@ class Cases:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One ratio: its finding and its look, the ratio of each round that has one, and what the reader predicted, or None."""
+    """One ratio: its finding and its look, the ratio of each round that has one, and what the reader predicted, or
+    None."""
 
     finding: Finding
     look: SeriesStyle
@@ -160,8 +162,8 @@ def _rows(given: Cases, metric: str, predicted: Predicted) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all panels share: the baseline and the caveats below the figure, how wide the names of the cases and the labels
-    are, in inches, and where the axis ends."""
+    """What all panels share: the baseline and the caveats below the figure, how wide the names of the cases and the
+    labels are, in inches, and where the axis ends."""
 
     baseline: str
     notes: list[str]
@@ -202,7 +204,8 @@ def _plan(given: Cases, rows: Sequence[Row], metrics: Sequence[str]) -> Plan:
 
 
 def _limits(rows: Sequence[Row]) -> tuple[float, float]:
-    """Return limits that hold every round and prediction, and the intervals unless they are far wider than the rounds."""
+    """Return limits that hold every round and prediction, and the intervals unless they are far wider than the
+    rounds."""
     points = np.log(np.concatenate([[1.0], *(row.each for row in rows), [row.predicted or 1.0 for row in rows]]))
     low, high = min(-_LEAST, float(points.min())), max(_LEAST, float(points.max()))
     known = [row.finding.ratio for row in rows if row.finding.ratio.interval.known]
@@ -244,7 +247,8 @@ def _draw_panel(page: Sheet, metric: str, rows: Sequence[Row], plan: Plan, last:
 
 
 def _set_axes(axes: Axes, metric: str, plan: Plan, labelled: bool) -> None:
-    """Set the axis, logarithmic around 1; show which side is faster, and the band in which two equal processes may lie."""
+    """Set the axis, logarithmic around 1; show which side is faster, and the band in which two equal processes may
+    lie."""
     axes.set_xscale("log")
     axes.set_xlim(plan.low, plan.high)
     marks.number(axes.xaxis, 9)

@@ -6,8 +6,8 @@
 >>> sheet.explain("Each point is one run.")
 >>> picture = sheet.picture(small_print(contenders))
 
-A sheet grows downward: each call puts something below what is there. All lengths are inches, and texts are measured before
-they are drawn: matplotlib's layout engines would shrink axes to make room for the text beside them.
+A sheet grows downward: each call puts something below what is there. All lengths are inches, and texts are measured
+before they are drawn: matplotlib's layout engines would shrink axes to make room for the text beside them.
 """
 
 from __future__ import annotations
@@ -161,12 +161,13 @@ def size_in(axes: Axes) -> tuple[float, float]:
 # The key
 
 Entries = Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
-"""What a key explains: texts, each with its patches, side by side (what `matplotlib.patches.Rectangle` takes); a text without
-any is bold."""
+"""What a key explains: texts, each with its patches, side by side (what `matplotlib.patches.Rectangle` takes); a text
+without any is bold."""
 
 
 def write_key(axes: Axes, entries: Entries, y: float, left_in: float = 0.0, swatch_in: float = 0.22) -> None:
-    """Write a key of one row into or below axes whose y is in inches, from `left_in` inches right of their left edge."""
+    """Write a key of one row into or below axes whose y is in inches, from `left_in` inches right of their left
+    edge."""
     wide, across = size_in(axes)[0], axes.get_yaxis_transform()
     x = left_in
     for text, faces in entries:
@@ -289,9 +290,10 @@ class Picture:
     >>> picture = lab.plots.threads(run)
     >>> picture.save("threads.svg")
 
-    `figure` is the matplotlib Figure, free to be changed before it is shown or saved; `alt` is one sentence with the finding;
-    `details` are names and values that the small print has no room for. A notebook shows it as HTML, with the details folded
-    below, since JupyterLab gives the alternative text of a bare figure to nobody; where HTML is not shown, as a PNG.
+    `figure` is the matplotlib Figure, free to be changed before it is shown or saved; `alt` is one sentence with the
+    finding; `details` are names and values that the small print has no room for. A notebook shows it as HTML, with the
+    details folded below, since JupyterLab gives the alternative text of a bare figure to nobody; where HTML is not
+    shown, as a PNG.
     """
 
     figure: Figure

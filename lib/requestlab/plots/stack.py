@@ -32,9 +32,9 @@ def stack(result: Comparison, layers: Layers, *, predicted: Predicted = None) ->
 
     >>> lab.plots.stack(result, {"sync": {"HTTP server": "sync bare", "Django": "sync"}})
 
-    `layers` maps each bar to its layers from the bottom up, and each layer to the contender that ends with it. `predicted` is
-    the sum in ms that the reader expects, for all bars or by bar. Rounds in which one of the contenders was dropped do not
-    count. Raises ConfigurationError for anything that is not so.
+    `layers` maps each bar to its layers from the bottom up, and each layer to the contender that ends with it.
+    `predicted` is the sum in ms that the reader expects, for all bars or by bar. Rounds in which one of the contenders
+    was dropped do not count. Raises ConfigurationError for anything that is not so.
     """
     drawn = _bars(result, layers)
     guesses = inputs.predicted_for(predicted, list(layers), "a sum in ms", noun="bar")

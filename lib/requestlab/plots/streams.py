@@ -57,13 +57,14 @@ class Lane:
 
 @style.applied()
 def streams(*runs: Runs, predicted: Predicted = None) -> Picture:
-    """Draw the streams of each run as bars, from sent to the last byte: hatched until the first byte of the body has come.
+    """Draw the streams of each run as bars, from sent to the last byte: hatched until the first byte of the body has
+    come.
 
     >>> lab.plots.streams({"sync iterator": one, "async iterator": other}, predicted={"sync iterator": 10})
 
-    Takes up to eight runs, or one mapping of labels to runs, else ConfigurationError. `predicted` is the share of the time, in
-    percent, after which the reader expects the first byte of the body, for all runs or by label. Streams that failed, and
-    answers without a body, are left out.
+    Takes up to eight runs, or one mapping of labels to runs, else ConfigurationError. `predicted` is the share of the
+    time, in percent, after which the reader expects the first byte of the body, for all runs or by label. Streams that
+    failed, and answers without a body, are left out.
     """
     what = "a share in percent, 0 to 100"
     contenders = inputs.gather(runs, "streams", MAX_RUNS, predicted=predicted, what=what)

@@ -37,7 +37,8 @@ def mixed(colour: str, other: str, share: float) -> str:
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """One contender's colour, matplotlib marker and line; a base configuration's marker is filled, its line is solid."""
+    """One contender's colour, matplotlib marker and line; a base configuration's marker is filled, its line is
+    solid."""
 
     colour: str
     marker: str
@@ -76,8 +77,8 @@ _VARIANTS = [*((line, line == "-") for line in _LINES), *((line, line != "-") fo
 def looks(contenders: Sequence[tuple[str, str]]) -> list[SeriesStyle]:
     """Return a look for each (configuration name, label), no two alike up to eight variants of one configuration.
 
-    The name decides on colour and marker, in every figure alike; of names that are not the lab's own, two that fall on the
-    same colour are set apart. Where the label says more than the name, line and fill show that it is a variant.
+    The name decides on colour and marker, in every figure alike; of names that are not the lab's own, two that fall on
+    the same colour are set apart. Where the label says more than the name, line and fill show that it is a variant.
     """
     slots = _slots([name for name, _ in contenders])
     used: Counter[tuple[str, str]] = Counter()

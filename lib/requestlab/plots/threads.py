@@ -56,10 +56,10 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
     ...     run = lab.measure(server, "/sync/wait/?ms=200", lab.closed(60, each=1))
     >>> lab.plots.threads(run, predicted=1)
 
-    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. `predicted` is the
-    number that the reader expects, for all runs or by label; it is drawn beside what was measured: `of` the threads that
-    `"ran"` requests, or `of` those `"alive"` at the peak, which the title then states. A bar runs from sent to answered as
-    the client saw it, so it holds whatever time the request waited for its thread.
+    Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. `predicted`
+    is the number that the reader expects, for all runs or by label; it is drawn beside what was measured: `of` the
+    threads that `"ran"` requests, or `of` those `"alive"` at the peak, which the title then states. A bar runs from
+    sent to answered as the client saw it, so it holds whatever time the request waited for its thread.
     """
     checks.one_of("of", of, _COUNTS)
     what = "a number of threads"

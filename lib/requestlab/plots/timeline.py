@@ -23,7 +23,8 @@ from requestlab.trace import activity
 from requestlab.trace.activity import Bars, Booleans
 
 MAX_HOPS, MAX_HOPPING = 150, 4
-"""With more crossings, or more threads, than this the lines between loop and thread would be a thicket, and are not drawn."""
+"""With more crossings, or more threads, than this the lines between loop and thread would be a thicket, and are not
+drawn."""
 
 _LEFT_IN, _RIGHT_IN = 1.18, 0.2
 _CLIENT_IN = ((3, 0.24), (12, 0.13), (30, 0.075), (80, 0.036))
@@ -39,7 +40,8 @@ LATE = "#B5002B"
 
 
 class State(NamedTuple):
-    """How a state is drawn: the name of its shape, its fill, its name in the key, and what is written into it in either row."""
+    """How a state is drawn: the name of its shape, its fill, its name in the key, and what is written into it in either
+    row."""
 
     name: str
     face: Mapping[str, Any]
@@ -84,10 +86,11 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
     ...     run = lab.measure(server, "/sync/page/", lab.closed(1, each=1))
     >>> lab.plots.timeline(run)
 
-    Solid is where code ran, dark where that was the view's; hatched is where something waited. `requests` are how many to
-    draw, from the first on, or a slice of the rows of `run.requests`; by default all, or the first 60 of more than 300.
-    `span_ms` is the time to draw, (from, to) in ms since the first request was planned. The pieces of a single request are
-    named. ConfigurationError for a run that was measured without the probe, or for requests that it has not.
+    Solid is where code ran, dark where that was the view's; hatched is where something waited. `requests` are how many
+    to draw, from the first on, or a slice of the rows of `run.requests`; by default all, or the first 60 of more than
+    300. `span_ms` is the time to draw, (from, to) in ms since the first request was planned. The pieces of a single
+    request are named. ConfigurationError for a run that was measured without the probe, or for requests that it has
+    not.
     """
     (contender,) = inputs.gather((run,), "timeline", 1)
     if not len(run.trace.spans) and not len(run.trace.ticks):

@@ -1,7 +1,7 @@
 """What stands behind a server: frozen values, one class for each kind of application.
 
-A kind says where its application is, for each interface, and which environment variables its processes need. Fields that it
-does not have are empty class attributes. To add a kind, write such a class and add it to `Application`.
+A kind says where its application is, for each interface, and which environment variables its processes need. Fields
+that it does not have are empty class attributes. To add a kind, write such a class and add it to `Application`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from requestlab.system import checks
 
 NO_MIDDLEWARE = "none"
 LAYERS = ("startproject", "sync", "async", "hybrid")
-"""What a middleware stack can be made of: Django's default seven at most once, and layers that only pass requests on."""
+"""What a middleware stack can be made of: Django's default seven at most once, and layers that only pass requests
+on."""
 
 MIDDLEWARE = (NO_MIDDLEWARE, *LAYERS)
 MAX_LAYERS = 20
@@ -38,10 +39,10 @@ class LabApp:
 
     >>> SYNC.replace(middleware=("sync", "startproject"), database="postgres://user@host/name")
 
-    `middleware` is its stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"), kept as one string
-    with commas. `database` is "", an SQLite file in the server's own directory, or a URL (see `labapp.database_urls`).
-    `upstream` is the address of the external API and object store that some views call, or the server itself,
-    `serve(UPSTREAM)`, which somebody else has to stop. Values that cannot work raise ConfigurationError.
+    `middleware` is its stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"), kept as
+    one string with commas. `database` is "", an SQLite file in the server's own directory, or a URL (see
+    `labapp.database_urls`). `upstream` is the address of the external API and object store that some views call, or the
+    server itself, `serve(UPSTREAM)`, which somebody else has to stop. Values that cannot work raise ConfigurationError.
     """
 
     middleware: str = "startproject"
@@ -91,7 +92,8 @@ PARTS = tuple(field.name for field in dataclasses.fields(LabApp))
 
 
 def application(given: object, before: Application | None = None) -> Application:
-    """Return the application that is meant: a value is itself, a short name is `before` if that is of its kind, else a new one."""
+    """Return the application that is meant: a value is itself, a short name is `before` if that is of its kind, else a
+    new one."""
     if isinstance(given, Application):
         return given
     kind = APPLICATIONS[checks.one_of("application", given, APPLICATIONS)]
@@ -99,7 +101,8 @@ def application(given: object, before: Application | None = None) -> Application
 
 
 def changed(before: Application, parts: Mapping[str, object]) -> Application:
-    """Return it with some parts changed; raise ConfigurationError for parts that it does not have, unless they are empty."""
+    """Return it with some parts changed; raise ConfigurationError for parts that it does not have, unless they are
+    empty."""
     fields = {field.name for field in dataclasses.fields(before)}
     for name in parts.keys() - fields:
         if getattr(LabApp(**{name: parts[name]}), name) != getattr(before, name):  # type: ignore[arg-type]
@@ -109,11 +112,13 @@ def changed(before: Application, parts: Mapping[str, object]) -> Application:
 
 
 def database(*, conn_max_age: int = 0, pool: bool = False) -> str:
-    """Return the URL of the database in REQUESTLAB_DATABASE_URL, or else of an SQLite file in the server's own directory.
+    """Return the URL of the database in REQUESTLAB_DATABASE_URL, or else of an SQLite file in the server's own
+    directory.
 
     >>> lab.serve(lab.SYNC, database=lab.database(conn_max_age=60))
 
-    The options replace those of the variable. Raises ConfigurationError for what is no such URL, and for a pool on SQLite.
+    The options replace those of the variable. Raises ConfigurationError for what is no such URL, and for a pool on
+    SQLite.
     """
     url = checked_database(os.environ.get(DATABASE_VARIABLE, "")) or "sqlite://"
     options = {"conn_max_age": conn_max_age, "pool": int(pool)}
@@ -122,7 +127,8 @@ def database(*, conn_max_age: int = 0, pool: bool = False) -> str:
 
 
 def checked_database(url: object) -> str:
-    """Return the URL, empty for the default one; raise ConfigurationError, which never shows a password, for any other."""
+    """Return the URL, empty for the default one; raise ConfigurationError, which never shows a password, for any
+    other."""
     try:
         if isinstance(url, str):
             return "" if parsed(url) == _DEFAULT_DATABASE else url

@@ -27,15 +27,15 @@ class Configuration:
 
     >>> SYNC.replace(server="gunicorn-gthread", threads=4, middleware="none")
 
-    `server` names a row of `requestlab.serving.servers.SERVERS`, which also decides the interface. `workers` are processes,
-    `threads` those of each worker (only where the server takes them), `loop` the event loop of an ASGI server (None: asyncio).
-    `application` is what is served: `LabApp(...)`, `Bare()`, or their short names, "django" and "bare"; `replace` takes the
-    fields of an application too.
+    `server` names a row of `requestlab.serving.servers.SERVERS`, which also decides the interface. `workers` are
+    processes, `threads` those of each worker (only where the server takes them), `loop` the event loop of an ASGI
+    server (None: asyncio). `application` is what is served: `LabApp(...)`, `Bare()`, or their short names, "django" and
+    "bare"; `replace` takes the fields of an application too.
 
-    `probe` says which requests each worker traces: none (False), a share of them (0.1: one in ten; 1.0: all), or as many as
-    cost it little (True: all, until tracing takes more than a few percent of a busy worker's CPU time). `asyncio_debug` is
-    asyncio's debug mode, `switch_interval_ms` how long a thread may keep the GIL when another wants it (None: Python's own
-    5 ms). With `all_cores` the server may also run on the core that is kept free for the load.
+    `probe` says which requests each worker traces: none (False), a share of them (0.1: one in ten; 1.0: all), or as
+    many as cost it little (True: all, until tracing takes more than a few percent of a busy worker's CPU time).
+    `asyncio_debug` is asyncio's debug mode, `switch_interval_ms` how long a thread may keep the GIL when another wants
+    it (None: Python's own 5 ms). With `all_cores` the server may also run on the core that is kept free for the load.
 
     Values that cannot work raise ConfigurationError.
     """

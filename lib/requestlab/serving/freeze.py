@@ -17,14 +17,14 @@ MAX_AFTER_S = 60.0
 
 @contextmanager
 def freeze(server: Server, *, after: float = 1.0, ms: float = 300.0) -> Iterator[None]:
-    """Halt every worker of a server for `ms`, `after` seconds from the beginning of the block, as a pause of the garbage
-    collector or of the virtual machine does.
+    """Halt every worker of a server for `ms`, `after` seconds from the beginning of the block, as a pause of the
+    garbage collector or of the virtual machine does.
 
     >>> with freeze(server, after=1, ms=300):
     ...     run = measure(server, "/async/page/", open(rate=200))
 
-    By SIGSTOP and SIGCONT. Raises ConfigurationError for times out of bounds. Resources: a thread; when the block is left,
-    however that happens, the workers run.
+    By SIGSTOP and SIGCONT. Raises ConfigurationError for times out of bounds. Resources: a thread; when the block is
+    left, however that happens, the workers run.
     """
     checks.number("freeze(after)", after, 0, MAX_AFTER_S)
     checks.number("freeze(ms)", ms, 0, MAX_MS)

@@ -1,7 +1,7 @@
 """Knowing that a server is ready: an answer with this run's nonce, from every worker.
 
-A bound listener accepts connections before the application exists, so a connection proves nothing. But the question waits in
-the accept queue and is answered the moment a worker can: there is nothing to poll.
+A bound listener accepts connections before the application exists, so a connection proves nothing. But the question
+waits in the accept queue and is answered the moment a worker can: there is nothing to poll.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def wait_until_ready(
 ) -> tuple[int, ...]:
     """Return the pids of all workers, in ascending order; raises NotReady.
 
-    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`; `tick` is called meanwhile.
+    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`; `tick` is called
+    meanwhile.
     """
     pids: set[int] = set()
     question = _question("?hold" if workers > 1 else "")

@@ -55,8 +55,8 @@ _lock = threading.Lock()
 class Server:
     """A running server. Made by `serve`; a context manager.
 
-    `url` is its base address, `pids` its worker processes, `cores` where it and its load run, `directory` where its workers
-    run and write. It ends with the `with` block, with `stop()`, or with this process, however that ends: see
+    `url` is its base address, `pids` its worker processes, `cores` where it and its load run, `directory` where its
+    workers run and write. It ends with the `with` block, with `stop()`, or with this process, however that ends: see
     `requestlab.serving.supervisor`.
     """
 
@@ -134,7 +134,8 @@ class Server:
         return who_answers(self.address, self._nonce)
 
     def settle(self, most_s: float, tick: Callable[[], None] = lambda: None) -> None:
-        """Wait until the workers have nothing left to do, but at most `most_s`: the requests that clients gave up are over.
+        """Wait until the workers have nothing left to do, but at most `most_s`: the requests that clients gave up are
+        over.
 
         A question to every worker waits in line behind them; what is still under way then shows as CPU time.
         """
@@ -162,7 +163,8 @@ class Server:
             raise ServerGoneError(f"the server {self.configuration.label!r} at {self.url} {stopped}.{self._epitaph()}")
 
     def begin_to_stop(self) -> None:
-        """Tell the server to end, and do not wait for it: several that end at once take as long as one. `stop()` waits."""
+        """Tell the server to end, and do not wait for it: several that end at once take as long as one. `stop()`
+        waits."""
         if self._supervisor.stdin is not None:
             self._supervisor.stdin.close()  # it ends when its input ends
             self._supervisor.stdin = None
@@ -224,8 +226,9 @@ def serve(configuration: Configuration, **changes: Any) -> Server:
     >>> with serve(SYNC, workers=2) as server:
     ...     print(server.url)
 
-    `changes` are fields of the configuration, or of its application, to replace first. Raises ConfigurationError for values
-    that cannot work, and ServerStartError, with the command, the exit status and the last log lines, where it does not start.
+    `changes` are fields of the configuration, or of its application, to replace first. Raises ConfigurationError for
+    values that cannot work, and ServerStartError, with the command, the exit status and the last log lines, where it
+    does not start.
 
     Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
     given back by `stop()`, by leaving the `with` block, and when this process ends in any way.

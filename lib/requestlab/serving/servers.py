@@ -29,9 +29,10 @@ _UVICORN = (
 class ServerType:
     """One kind of server.
 
-    `command` follows the Python interpreter on the command line. It names in braces what it takes: `{fd}`, the descriptor that
-    it listens on, `{workers}`, `{threads}`, and `{loop}`, or `{Loop}` with a capital letter. `packages` are the distributions
-    whose versions decide how it behaves, `own_loop` is the event loop of an ASGI server where nobody chooses another.
+    `command` follows the Python interpreter on the command line. It names in braces what it takes: `{fd}`, the
+    descriptor that it listens on, `{workers}`, `{threads}`, and `{loop}`, or `{Loop}` with a capital letter. `packages`
+    are the distributions whose versions decide how it behaves, `own_loop` is the event loop of an ASGI server where
+    nobody chooses another.
     """
 
     name: str

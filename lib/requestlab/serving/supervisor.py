@@ -1,10 +1,10 @@
 """The child process that owns one server, and ends it whatever becomes of the notebook.
 
-Run as `python -m requestlab.serving.supervisor SPEC`, in a session of its own, so that an interrupt in the notebook does not reach
-the server. It holds the server as its child, adopts every orphan among the server's processes, and ends all of them as
-soon as one of these happens: its standard input reaches its end (the notebook closed it, or is gone), the owner's pidfd
-becomes readable (the notebook was killed, even if a copy of the pipe lives on), it is signalled, or the server itself ends.
-If the supervisor is killed, the kernel kills the server (`lifeline.die_with_parent`).
+Run as `python -m requestlab.serving.supervisor SPEC`, in a session of its own, so that an interrupt in the notebook
+does not reach the server. It holds the server as its child, adopts every orphan among the server's processes, and ends
+all of them as soon as one of these happens: its standard input reaches its end (the notebook closed it, or is gone),
+the owner's pidfd becomes readable (the notebook was killed, even if a copy of the pipe lives on), it is signalled, or
+the server itself ends. If the supervisor is killed, the kernel kills the server (`lifeline.die_with_parent`).
 
 On its standard output it writes one line of JSON when all is over: `{"returncode": …, "log": last lines}`.
 """

@@ -116,8 +116,8 @@ def blocks(trace: Trace) -> pd.DataFrame:
 
     blocking code       the loop's thread itself computed for most of the time
     blocking call       it slept in a call made by a callback: `time.sleep`, a socket, a file, a lock
-    GIL held elsewhere  it did neither, while other threads of the process computed: they had the GIL, or its only core, and
-                        `where`, `function` and `view` are theirs
+    GIL held elsewhere  it did neither, while other threads of the process computed: they had the GIL, or its only
+                        core, and `where`, `function` and `view` are theirs
     not scheduled       it was ready, and the system gave it no core; or the whole process stood still (stopped, frozen)
     unknown             it was the first tick of the record: nothing is known of the time before
 

@@ -20,21 +20,21 @@ ROW_COLUMNS = (
 each worker; `name` is a line of the worker's file of names; `request` the number of the request in its worker, from 1;
 `parent` the id of the row within which this one began; `thread` the native id of the thread where it began.
 
-request     begin: it reached the application; running: its first byte was sent; done: its last; end: the application was
-            through with it; value: bytes of body sent
+request     begin: it reached the application; running: its first byte was sent; done: its last; end: the application
+            was through with it; value: bytes of body sent
 middleware  begin to end: one layer with all that is inside it
 view        begin to end
 step        begin to end: a stretch without a pause in which the event loop's thread ran the coroutine of `parent`
-to_thread   `sync_to_async`. begin: called; running: its function began, on the thread `ran_on`; done: that had ended; end: the
-            caller went on
+to_thread   `sync_to_async`. begin: called; running: its function began, on the thread `ran_on`; done: that had ended;
+            end: the caller went on
 to_loop     `async_to_sync`, likewise; `ran_on` is the thread of the event loop
-tick        of the heartbeat. begin: when it was due; end: when it ran; running, done, value: CPU time so far of the event
-            loop's thread, of the whole process, and how long that thread has so far waited for a core, in ns
-stack       what the event loop's thread was in while a tick was overdue. begin: when that was due; end: when it was looked at;
-            running, done: CPU time of the thread so far, and how long it has so far waited for a core, in ns; name: the stack,
-            innermost call last, as `file:line function` parted by newlines; value: what it waited for then, one of `STATES`.
-            Where `ran_on` is not 0, that is the event loop's thread, and the stack is that of `thread`, the one that computed
-            most meanwhile
+tick        of the heartbeat. begin: when it was due; end: when it ran; running, done, value: CPU time so far of the
+            event loop's thread, of the whole process, and how long that thread has so far waited for a core, in ns
+stack       what the event loop's thread was in while a tick was overdue. begin: when that was due; end: when it was
+            looked at; running, done: CPU time of the thread so far, and how long it has so far waited for a core, in
+            ns; name: the stack, innermost call last, as `file:line function` parted by newlines; value: what it waited
+            for then, one of `STATES`. Where `ran_on` is not 0, that is the event loop's thread, and the stack is that
+            of `thread`, the one that computed most meanwhile
 """
 
 REQUEST, MIDDLEWARE, VIEW, STEP, TO_THREAD, TO_LOOP, TICK, STACK = range(1, 9)

@@ -1,7 +1,7 @@
 """The upstream: a process that plays the external API and the object store of the lessons, with delays that are known.
 
-Run as `python -m requestlab.serving.upstream FD`; in the lab, `serve(UPSTREAM)` does so. It runs on the load client's core, so
-that it takes nothing from the server that calls it.
+Run as `python -m requestlab.serving.upstream FD`; in the lab, `serve(UPSTREAM)` does so. It runs on the load client's
+core, so that it takes nothing from the server that calls it.
 
     GET /api/?ms=50                   an answer after so many ms; see `api` for what else may be asked for
     PUT /objects/BUCKET/NAME?ms=1     keeps the body and answers with its CRC-32

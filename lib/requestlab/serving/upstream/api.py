@@ -2,7 +2,7 @@
 
 A request may ask, in its query, each once:
 
-    ms       how long the answer takes: 0 to 10,000, fractions allowed; 50 for the API, 0 for the store unless said otherwise
+    ms       how long the answer takes: 0 to 10,000, fractions allowed; if not given, 50 for the API, 0 for the store
     spread   constant, or exponential: a mean of `ms`, at most ten times as long
     fail     the share of answers that are a 503: 0.1 is every tenth, exactly
     limit    how many are worked on at once; the others wait in line. 0: any number
@@ -192,7 +192,8 @@ class Service:
         done(status)
 
     def _status(self) -> int:
-        """Fail whenever the share of failures among all has fallen below what was asked for: exactly that share fails."""
+        """Fail whenever the share of failures among all has fallen below what was asked for: exactly that share
+        fails."""
         before, self._count = self._count, self._count + 1
         if int(self._count * self._options.fail + 1e-9) == int(before * self._options.fail + 1e-9):
             return OK

@@ -19,9 +19,10 @@ PATIENCE_S = 2.0
 class UpstreamUse:
     """What the upstream did during a slice, by its own count.
 
-    `requests` it took on, how many it has `failed` (as asked) and `refused`. Of those with a delay (`timed`): the sum of the
-    delays that were promised, by how much more they took, in ns, and how many were more than 1 ms late. `most_at_once` were
-    under way at one time. `pid` is None where it did not answer, or was another one at the end; then all counts are 0.
+    `requests` it took on, how many it has `failed` (as asked) and `refused`. Of those with a delay (`timed`): the sum
+    of the delays that were promised, by how much more they took, in ns, and how many were more than 1 ms late.
+    `most_at_once` were under way at one time. `pid` is None where it did not answer, or was another one at the end;
+    then all counts are 0.
     """
 
     url: str
@@ -64,7 +65,8 @@ class Statistics(Counter[str]):
 
 
 def ask(url: str, method: str = "GET") -> dict[str, Any] | None:
-    """Return the statistics of the upstream at that address; None where none answers. POST resets the peak afterwards."""
+    """Return the statistics of the upstream at that address; None where none answers. POST resets the peak
+    afterwards."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
     try:
         connection.request(method, "/statistics/")
