@@ -105,11 +105,12 @@ def patient(
                 if not left:
                     raise
                 evidence = evidence or "another slice"
+                why = str(failure).partition("\n")[0][:200]
                 met.append(evidence)
                 if len(met) == TRIES or time.monotonic() - began > BUDGET_S:
                     failure.add_note(f"failed {len(met)} times, each time on a disturbed machine: {'; '.join(met)}")
                     raise
-            again(evidence)
+            again(f"{evidence}; {why}")
             _wait_for_quiet()
 
     return patiently

@@ -106,6 +106,10 @@ def test_a_block_is_reported_with_its_length_within_2_ms_and_5_percent_and_with_
             assert set(named["where"]) == {line_of("time.sleep(ms / 1000)")}
 
 
+class WrongName(Exception):
+    """No failed assertion, which would be given another slice: a wrong name is wrong, however disturbed the machine."""
+
+
 @pytest.mark.parametrize("interval_ms", [0.5, 5, 20])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and_from_10_ms_on_most_are_known(
@@ -118,12 +122,13 @@ def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and
                 trace, truths = ask(server, f"/{way}?ms={ms}", times=6)
                 table = blocks(trace)
                 certain = [truth for truth in truths if truth.innocent_ns < MS]
+                assert certain, f"no function around {way} was short"
                 ours = [((table["begin"] < end) & (table["end"] > begin)).to_numpy() for begin, end, _ in certain]
                 names[way, ms] = Counter(table[np.logical_or.reduce(ours)]["function"])
 
     wrong = {case: found for case, found in names.items() if set(found) - {case[0], ""}}
-    assert not wrong
-    assert all(names.values()), "of some case, no function around the block was short"
+    if wrong:
+        raise WrongName(wrong)
     long = sum((found for (_, ms), found in names.items() if ms >= 10), Counter())
     assert long[""] < long.total() / 2, names
     assert sum(found[way] for (way, ms), found in names.items() if ms == 5) > 0, names

@@ -45,7 +45,7 @@ def test_a_test_that_failed_on_a_disturbed_machine_is_run_again_until_it_has_see
     test = failing(failures)
     patient(test, told.append)()
     assert test.calls == calls
-    assert told == ["steal 0.1 s of 0.5 s"] * failures
+    assert told == ["steal 0.1 s of 0.5 s; not seen"] * failures
 
 
 def test_a_test_that_failed_on_a_quiet_machine_has_failed(evidence):
