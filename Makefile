@@ -46,7 +46,7 @@ tests: test-fast ## the tests: first, two or more at a time, those that measure 
 	@$(call pytest,-m measuring)
 
 test-fast: $(READY) ## the tests that measure nothing: for a look while one works
-	@$(call pytest,-n logical --maxprocesses 4 --dist worksteal -m 'not measuring')
+	@$(call pytest,-n $$(($$(nproc) + 1)) --maxprocesses 4 --dist worksteal -m 'not measuring')
 
 lint: $(READY) ## style, format and types
 	@$(BIN)/ruff check lib labapp tests
