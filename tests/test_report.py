@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from nbformat import v4
+from PIL import Image
 
 from requestlab import cli
 from requestlab.claims.ledger import FILE, MACHINE_FILE
@@ -355,3 +358,14 @@ def test_a_heading_is_the_first_of_the_notebook():
     cells = [v4.new_markdown_cell("text"), v4.new_markdown_cell("# First\n\n# Second")]
     assert page.heading(v4.new_notebook(cells=cells), "name") == "First"
     assert page.heading(v4.new_notebook(cells=[]), "name") == "name"
+
+
+def test_a_figure_is_smaller_on_the_page_and_has_the_same_pixels():
+    drawn, png = Image.effect_noise((60, 40), 30).quantize(8).convert("RGB"), io.BytesIO()
+    drawn.save(png, "PNG")
+    html = f'<img alt="a" src="{figures.PNG}{base64.b64encode(png.getvalue()).decode()}">'
+    cell = v4.new_code_cell("x", outputs=[v4.new_output("display_data", {"text/html": html})])
+    (image,) = BeautifulSoup(page.fragment(v4.new_notebook(cells=[cell]), "00", {}), "html.parser").find_all("img")
+    written = base64.b64decode(image["src"].removeprefix("data:image/webp;base64,"))
+    assert len(written) < len(png.getvalue())
+    assert Image.open(io.BytesIO(written)).convert("RGB").tobytes() == drawn.tobytes()
