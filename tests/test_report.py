@@ -319,7 +319,10 @@ def test_the_command_writes_a_report_and_the_figures_that_lessons_name_and_says_
     assert told["figures"] == [{"path": str(docs / "up.png"), "lesson": "01-good", "alt": "it goes up & up."}]
     assert {path.name for path in docs.iterdir()} == {"notes.txt", "up.png"}
     page = (out / PAGE).read_text()
-    assert page.count(base64.b64encode((docs / "up.png").read_bytes()).decode()) == 2
+    pictures = [image["src"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
+    shown = [base64.b64decode(source.removeprefix("data:image/webp;base64,")) for source in pictures]
+    drawn = Image.open(docs / "up.png").convert("RGB").tobytes()
+    assert [Image.open(io.BytesIO(each)).convert("RGB").tobytes() == drawn for each in shown] == [True, True]
     assert "quick mode" in page
     assert page.count(">quick</span>") == 1
 
