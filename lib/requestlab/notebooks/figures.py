@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 from requestlab.errors import ReportError
 from requestlab.notebooks.execute import Executed
@@ -57,8 +57,18 @@ def _images(cell: nbformat.NotebookNode) -> Iterator[tuple[bytes, str]]:
     """Yield the PNG and the alternative text of each picture that a cell shows."""
     for output in cell.get("outputs", []):
         page = BeautifulSoup(output.get("data", {}).get("text/html", ""), "html.parser")
-        for image in page.find_all("img", src=re.compile(f"^{PNG}")):
-            yield base64.b64decode(str(image["src"]).removeprefix(PNG)), str(image.get("alt", ""))
+        for image in pictures_of(page):
+            yield png_of(image), str(image.get("alt", ""))
+
+
+def pictures_of(page: BeautifulSoup) -> list[Tag]:
+    """Return the elements of a page that hold a PNG."""
+    return list(page.find_all("img", src=re.compile(f"^{PNG}")))
+
+
+def png_of(image: Tag) -> bytes:
+    """Return the PNG that an element holds; ValueError where it is not base64."""
+    return base64.b64decode(str(image["src"]).removeprefix(PNG))
 
 
 def _saved(path: Path, lesson: str, png: bytes, alt: str) -> Saved:

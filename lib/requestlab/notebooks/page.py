@@ -14,7 +14,7 @@ from nbconvert import HTMLExporter
 from PIL import Image
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
-from requestlab.notebooks.figures import PNG
+from requestlab.notebooks.figures import pictures_of, png_of
 
 CONTENTS = "contents"
 """The anchor of the page's table of contents."""
@@ -105,10 +105,10 @@ def _fold_solutions(page: BeautifulSoup) -> None:
 def _shrink_pictures(page: BeautifulSoup) -> None:
     """Write the figures as WebP, without loss, which has two thirds of the bytes; a picture that Pillow cannot read is
     left as it is."""
-    for image in page.find_all("img", src=re.compile(f"^{PNG}")):
+    for image in pictures_of(page):
         written = io.BytesIO()
         try:
-            with Image.open(io.BytesIO(base64.b64decode(str(image["src"]).removeprefix(PNG)))) as picture:
+            with Image.open(io.BytesIO(png_of(image))) as picture:
                 picture.convert("RGB").save(written, "WEBP", lossless=True)
         except (ValueError, OSError):
             continue
