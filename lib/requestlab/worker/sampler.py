@@ -43,6 +43,11 @@ PATIENCE_NS = 2_000_000
 """How late a beat or a sample may be before the watchdog looks. While the loop's thread samples itself, it has the GIL,
 and the watchdog would only wait for that."""
 
+ASLEEP = 0.25
+"""A thread that computed for a smaller share of the time since the last sample was mostly asleep. That is for the
+watchdog to see. A signal would wake the thread, and make it wait for the GIL before it can sleep on: so the next one
+follows after as much time as the beat is overdue."""
+
 _RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
 
@@ -92,16 +97,17 @@ class Sampler:
             self._pause = max(self._pause // 2, FIRST_NS)
         self._due, self.samples, self.saw_one_callback, self._callback = due, [], False, 0
         self._last = Sample(ran, cpu, waited, (), OWN)
-        self._sample_at(due + self._pause)
+        self._sample_at(due + self._pause, due + self._pause + PATIENCE_NS)
 
     def close(self) -> None:
         self._waiting.close()
         if self._timer is not None:
             self._timer.close()
 
-    def _sample_at(self, at: int) -> None:
+    def _sample_at(self, at: int, look_at: int) -> None:
+        """Sample at that time; if nothing has happened by the other one, the watchdog looks."""
         self._next = at
-        self._alarm.set(at + PATIENCE_NS)
+        self._alarm.set(look_at)
         if self._timer is not None:
             self._timer.set(at)
 
@@ -119,8 +125,17 @@ class Sampler:
             self.samples.append(_at_the_signal(asked, self._last, sample))
             self.saw_one_callback |= now - asked >= FIRST_NS
         self.samples.append(sample)
-        self._last = sample
-        self._sample_at(now + max(self._pause, (now - self._due) // 8))
+        was_asleep, overdue, self._last = _was_asleep(self._last, sample), now - self._due, sample
+        if was_asleep:
+            self._sample_at(now + max(SELDOM_NS, overdue), now + PATIENCE_NS)
+        else:
+            pause = max(self._pause, overdue // 8)
+            self._sample_at(now + pause, now + pause + PATIENCE_NS)
+
+
+def _was_asleep(before: Sample, after: Sample) -> bool:
+    """Return whether the thread was asleep for most of the time between two samples, or waited for the GIL."""
+    return after.cpu - before.cpu < ASLEEP * (after.at - before.at - (after.waited - before.waited))
 
 
 def _at_the_signal(asked: int, before: Sample, after: Sample) -> Sample:
