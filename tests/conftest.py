@@ -35,11 +35,12 @@ time."""
 settings.load_profile("lab")
 
 
-# Tests that measure run alone (see the Makefile), and again where the machine was disturbed.
+# Tests that measure run alone (see the Makefile). They and those that are patient run again where the machine was
+# disturbed.
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    marker = item.get_closest_marker("measuring")
+    marker = item.get_closest_marker("measuring") or item.get_closest_marker("patient")
     if marker and isinstance(item, pytest.Function):
         again = lambda evidence: item.user_properties.append(("again", evidence))  # noqa: E731
         item.obj = patient(item.obj, again, marker.kwargs.get("slices", 2))

@@ -1,4 +1,4 @@
-"""Tests that measure are as patient as the lab: one that failed while the machine was disturbed is run again.
+"""Tests of times are as patient as the lab: one that failed while the machine was disturbed is run again.
 
 Evidence of a disturbance comes from outside of the test: time that other machines on the host took (steal), CPU time of
 processes that are not the tests' own, a CPU limit, and what `validity.outside` says of the runs that the failed test

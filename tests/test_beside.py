@@ -35,7 +35,7 @@ def beside(run: Run, other: Run, path: str = "/other/") -> Run:
     return Run(run.samples, run.thread_samples, about, beside={path: other})
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_victims_wait_for_culprits_and_the_server_counts_them_all(server):
     run = lab.measure(
         server, "/async/wait/?ms=1", lab.open(rate=100), seconds=1, beside={"/async/burn/?ms=60": lab.open(rate=4)}
@@ -55,7 +55,7 @@ def test_victims_wait_for_culprits_and_the_server_counts_them_all(server):
     assert not set(run.requests["number"]) & set(culprits.requests["number"])
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_loads_begin_and_end_together(server):
     load, other = lab.closed(1), lab.closed(2)
     run = lab.measure(server, "/async/wait/?ms=5", load, seconds=0.6, warmup=0.3, beside={"/async/page/": other})
@@ -66,7 +66,7 @@ def test_loads_begin_and_end_together(server):
     assert theirs.about.seconds == run.about.seconds
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_a_fixed_number_of_requests_begins_with_the_measured_stretch(server):
     one = {"/async/wait/?ms=20": lab.closed(2, each=3)}
     run = lab.measure(server, "/async/page/", lab.closed(1), seconds=0.5, warmup=0.4, beside=one)
@@ -153,7 +153,7 @@ INTERRUPTED = {
 }
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 @pytest.mark.parametrize(
     ("what", "after_s"),
     [("loads", 1.5), ("misbehaving", 1.5), ("starting", 0.05), ("starting", 0.3), ("starting", 0.6)],
@@ -284,7 +284,7 @@ def test_generators_that_hold_up_each_other_make_both_suspect_but_are_nothing_fr
         assert "the load beside it, or something else, ran there" in " ".join(run.summary["reasons"])
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_contenders_are_compared_with_a_load_beside_each_of_them(served):
     sync, other = served(lab.SYNC), served(lab.ASYNC)
     beside = {"sync": {"/sync/wait/?ms=1": lab.open(20)}, "async": {"/async/wait/?ms=1": lab.open(20)}}

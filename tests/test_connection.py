@@ -74,7 +74,7 @@ def test_every_kind_of_failure_is_a_row_with_its_name(behave, error):
     assert run.summary["errors"] == 6
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_a_server_that_is_not_there_is_a_row_for_every_attempt_and_no_flood():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening

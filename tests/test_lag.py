@@ -110,8 +110,7 @@ class WrongName(Exception):
     """No failed assertion, which would be given another slice: a wrong name is wrong, however disturbed the machine."""
 
 
-@pytest.mark.parametrize("interval_ms", [0.5, 5, 20])
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("loop", "interval_ms"), [("uvloop", 0.5), ("asyncio", 5), ("uvloop", 5), ("asyncio", 20)])
 def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and_from_10_ms_on_most_are_known(
     loop, interval_ms, tmp_path
 ):

@@ -97,7 +97,7 @@ def began(run: Run) -> float:
 # What each kind does.
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_silent_clients_connect_send_nothing_and_stay_to_the_end():
     with watching() as (server, seen):
         run = measured(server, lab.silent(3), warmup=0.2)
@@ -110,7 +110,7 @@ def test_silent_clients_connect_send_nothing_and_stay_to_the_end():
     assert (run.summary["validity"], run.summary["reasons"], run.summary["errors"]) == ("valid", [], 0)
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
     with watching(thanking(lambda data: data.endswith(b"\r\n\r\n" + b"." * 2_000))) as (server, seen):
         run = measured(server, lab.slow_senders(2, size=2_000, per_s=10_000))
@@ -133,7 +133,7 @@ def test_slow_senders_send_no_faster_than_they_say_and_all_of_it():
     assert run.about.started == len(run.samples) == len(seen)
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_who_sends_at_once_lets_nobody_wait_for_the_body():
     """Not for the next look at the client, and not for the acknowledgement of the head, which takes 40 ms."""
     with watching(thanking(lambda data: data.endswith(b"." * 10_000), close=False)) as (server, _):
@@ -154,7 +154,7 @@ def test_a_slow_sender_of_a_head_sends_a_head_of_that_size_slowly_and_is_answere
     assert stays(run)[0] >= 0.25
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_a_head_that_is_not_complete_is_never_answered():
     with watching() as (server, seen):
         run = measured(server, lab.slow_senders(1, head=True, per_s=100))
@@ -163,7 +163,7 @@ def test_a_head_that_is_not_complete_is_never_answered():
     assert list(run.requests["error"]) == ["left"]
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 @pytest.mark.parametrize(("per_s", "least"), [(50_000, 5_000), (2_000_000, 0.5 * 2_000_000 * SECONDS)])
 def test_slow_readers_read_as_fast_as_they_say_and_no_faster_and_the_system_hides_it_not(per_s, least):
     sent: list[int] = []
@@ -183,7 +183,7 @@ def test_slow_readers_read_as_fast_as_they_say_and_no_faster_and_the_system_hide
     assert sum(sent) < LARGE / 2  # the server could not get rid of more than the system's buffers hold
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_a_slow_reader_that_has_read_the_answer_asks_again_on_the_same_connection():
     with tiny_server(answering(OK)) as server:
         run = measured(server, lab.slow_readers(1, per_s=500))
@@ -216,7 +216,7 @@ def test_an_idle_client_that_the_server_closes_does_not_come_again(said):
     assert (run.requests["done"] < run.about.end).all()
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_who_disconnects_is_seen_to_leave_half_way_and_comes_again():
     with watching() as (server, seen):
         run = measured(server, lab.disconnecting(2, after_ms=100))
@@ -241,7 +241,7 @@ def test_who_disconnects_while_the_answer_arrives_resets_the_connection():
     assert set(run.requests["status"]) == {200}
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_who_is_answered_before_it_leaves_waits_until_then():
     with tiny_server(answering(OK)) as server:
         run = measured(server, lab.disconnecting(1, after_ms=100))
@@ -250,7 +250,7 @@ def test_who_is_answered_before_it_leaves_waits_until_then():
     assert (run.requests["planned"].diff().dropna() / 1e6 >= 100).all()
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 @pytest.mark.parametrize("load", [lab.silent(2), lab.slow_senders(2, per_s=10), lab.slow_readers(2, per_s=100)])
 def test_who_is_closed_out_comes_again_a_tenth_of_a_second_later(load):
     with tiny_server(lambda connection: None) as server:
@@ -280,7 +280,7 @@ def server(served):
     return served(lab.MIXED, probe=True)
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_victims_are_judged_and_those_beside_them_are_rows_of_their_own(server):
     others = {
         "/sync/page/": lab.silent(2),
@@ -308,7 +308,7 @@ def test_victims_are_judged_and_those_beside_them_are_rows_of_their_own(server):
     assert len(run.samples) <= sum(run.about.counts.values()) <= asked + len(run.samples)
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_contenders_are_compared_beside_clients_that_misbehave(server, served):
     result = lab.compare(
         {"sync": served(lab.SYNC), "mixed": server}, "/sync/page/", lab.closed(1), rounds=2, seconds=0.3, warmup=0,
@@ -344,7 +344,7 @@ def test_clients_that_left_are_no_failures_and_those_that_stayed_away_are_told_w
     assert words in " ".join(run.summary["reasons"])
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_as_many_as_are_allowed_come_and_go_in_time():
     with watching() as (server, seen):
         outcome = run_plan(plan(server.address, connections=1_000, misbehaving="silent", seconds=1.0))

@@ -109,7 +109,7 @@ def test_a_stretch_without_visitors_lasts_as_long_as_any_other():
     assert last.time_ns - first.time_ns >= 0.99 * 0.4e9
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_a_connection_that_is_free_is_used_again_and_a_new_one_opened_where_none_is():
     with known_server("delay", 100) as known:
         run = lab.measure(known.url, "/", lab.open(100), seconds=1, warmup=0)
@@ -134,7 +134,7 @@ def test_a_server_that_is_slower_than_the_schedule_is_said_to_fall_behind(served
 # What cannot be sent.
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
     with known_server("delay", 40) as known:
         outcome = run_plan(plan(known.address, connections=1, rate=50.0))
@@ -149,7 +149,7 @@ def test_requests_wait_for_a_connection_where_all_are_in_use_and_are_counted():
     assert (late_ms[1:] >= np.arange(1, 25) * 20 - 1).all()
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_a_request_that_was_never_sent_is_a_row_all_the_same_and_none_is_sent_when_it_is_overdue():
     with known_server("delay", 5_000) as known:
         outcome = run_plan(plan(known.address, connections=2, rate=50.0, timeout_s=0.3))
@@ -164,7 +164,7 @@ def test_a_request_that_was_never_sent_is_a_row_all_the_same_and_none_is_sent_wh
     assert (sent["sent"] - sent["planned"] < 0.45e9).all()
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_thousands_that_wait_for_a_connection_to_a_server_that_vanishes_are_refused_one_by_one():
     gone = threading.Event()
 

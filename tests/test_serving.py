@@ -103,7 +103,7 @@ def test_every_run_has_a_nonce_and_a_secret_key_of_its_own_that_its_workers_shar
     assert keys[0] != keys[1]
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_two_small_writes_on_keep_alive_do_not_take_forty_milliseconds(loop):
     with lab.serve(lab.ASYNC, server="uvicorn", loop=loop, application="bare") as server:
@@ -147,7 +147,7 @@ def test_what_is_not_a_configuration_is_refused():
 # The end.
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 @pytest.mark.parametrize("end", [None, KeyboardInterrupt])
 def test_neither_the_end_of_the_block_nor_an_interrupt_waits_for_answers_under_way(end):
     with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt), lab.serve(lab.SYNC) as server:
@@ -263,7 +263,7 @@ def test_the_interpreter_is_as_python_has_it_unless_asked_otherwise(name, asked_
         assert httpx.get(server.url).json() == [pytest.approx(ms), pytest.approx(ms), False]
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 @pytest.mark.parametrize("name", LOOPED)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_server_runs_the_loop_that_was_asked_for_and_its_debug_mode_logs_a_long_block(name, loop):
@@ -322,7 +322,7 @@ def test_a_server_of_all_cores_may_run_on_the_one_that_is_kept_for_the_load():
         assert lab.measure(server, "/sync/page/", lab.closed(users=1, each=1)).about.cores_shared
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_a_server_settles_when_it_has_nothing_left_to_do_or_the_time_is_over():
     with lab.serve(lab.SYNC) as server:
         started = time.monotonic()

@@ -148,7 +148,7 @@ def test_exactly_that_share_of_answers_fails(ask, fail, failed):
     assert statuses.count(200) == 40 - len(failed)
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_beyond_the_limit_requests_stand_in_line_or_are_refused_where_that_was_asked_for(upstream, ask):
     statistics.ask(upstream.url, "POST")
     begin = time.perf_counter()
@@ -158,7 +158,7 @@ def test_beyond_the_limit_requests_stand_in_line_or_are_refused_where_that_was_a
     assert at_once(ask, f"/api/?ms=300&limit=2&refuse=1&{next(seeds)}", 6) == {200: 2, 429: 4}
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_without_a_limit_they_overlap(ask):
     begin = time.perf_counter()
     assert at_once(ask, "/api/?ms=200", 10) == {200: 10}
@@ -252,7 +252,7 @@ def test_a_store_that_is_full_says_so_and_keeps_what_it_has_until_a_bucket_is_em
 # What a run notes down of it
 
 
-@pytest.mark.measuring
+@pytest.mark.patient
 def test_statistics_count_and_the_most_at_once_can_be_begun_anew(upstream, ask):
     before = statistics.ask(upstream.url, "POST")
     at_once(ask, f"/api/?ms=100&fail=0.5&limit=3&refuse=1&{next(seeds)}", 5)
