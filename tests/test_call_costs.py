@@ -240,6 +240,7 @@ def test_a_process_that_does_not_end_is_ended(monkeypatch):
     assert call_cost_processes() == []
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize("busy_threads", [0, 4])
 def test_an_interrupt_is_obeyed_within_half_a_second_and_leaves_nothing_running(busy_threads):
     assert seconds_to_interrupt(SCRIPT.format(busy_threads=busy_threads), after_s=1.5) < 0.5

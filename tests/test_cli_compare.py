@@ -269,6 +269,7 @@ def test_a_contender_whose_slices_are_invalid_ends_with_1_and_its_failures(urls)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.patient
 def test_a_budget_allows_as_many_rounds_as_fit_and_ends_them(urls):
     begin = time.monotonic()
     told = strict(requestlab("compare", *urls, "--budget", "3", "--seconds", "0.1", "--warmup", "0", "--json").stdout)

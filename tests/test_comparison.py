@@ -470,6 +470,7 @@ def test_it_stops_when_every_interval_is_narrow_but_not_before_six_rounds(
     assert (result.complete, result.about.stopped) == (rounds, stopped)
 
 
+@pytest.mark.patient
 def test_it_stops_before_a_round_that_would_exceed_the_budget(monkeypatch, address):
     monkeypatch.setattr(compare, "measure_slice", Slices(takes_s=0.05))
     before = time.monotonic()
@@ -626,6 +627,7 @@ def test_a_contender_that_dies_on_the_way_is_doubted_and_does_not_hold_up_the_re
     assert all(len(run.samples) == run.about.started for run in (*result.runs("doomed"), *result.runs("fine")))
 
 
+@pytest.mark.patient
 def test_an_interrupt_ends_a_comparison_and_leaves_nothing_within_two_seconds():
     code = (
         "import requestlab as lab, time\n"

@@ -115,6 +115,7 @@ def test_a_kernel_killed_while_a_server_starts_takes_everything_with_it(kernel):
     assert kernel.leaves_nothing()
 
 
+@pytest.mark.patient
 def test_an_interrupted_measurement_ends_within_half_a_second_and_its_server_lives_on(kernel):
     port = int(kernel.run(SERVE.format("gunicorn-sync")))
     request = kernel.client.execute(MEASURE)
@@ -186,6 +187,7 @@ def test_a_server_that_dies_during_a_run_makes_it_invalid_and_every_failure_a_ro
     assert (run.requests["done"] > run.requests["planned"]).all()
 
 
+@pytest.mark.patient
 def test_an_interrupted_start_ends_within_half_a_second_and_leaves_nothing():
     code = (
         "import os, time, requestlab as lab\n"

@@ -134,6 +134,7 @@ def test_this_machine_is_known_by_its_addresses(host, here):
     assert on_this_machine(host) is here
 
 
+@pytest.mark.patient
 def test_an_interrupt_ends_a_measurement_within_half_a_second_and_leaves_nothing():
     code = (
         "import requestlab as lab, time\n"

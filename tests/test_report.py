@@ -237,6 +237,7 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypat
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing_running_and_no_half_a_report(tmp_path, number):
     mark, temporary = tmp_path / "begun", tmp_path / "tmp"
