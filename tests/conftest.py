@@ -21,7 +21,7 @@ import requestlab as lab
 from requestlab.serving.server import Server, running
 from tests import postgres
 from tests.patience import patient
-from tests.processes import MARK, end, is_alive, left_after, marked_processes, started_for_all
+from tests.processes import MARK, end, is_alive, left_after, marked_processes, own_children, started_for_all
 
 __all__ = ["is_alive", "left_after", "marked_processes", "nobody_listens_on", "seconds_to_interrupt"]
 
@@ -142,7 +142,7 @@ def postgresql() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     """Fail any test that leaves a process behind, and end that process."""
-    before = {process.pid for process in marked_processes()}
+    before = {process.pid for process in marked_processes()} | own_children()
     yield
     described = end(left_after(2.0, besides=before))
     assert not described, f"left running: {described}"
