@@ -54,7 +54,7 @@ ABOUT = RunFacts(
 
 
 COMPARED = ComparisonFacts(
-    paths={}, loads={}, beside={}, seed=0, seconds=1.0, wanted=8, budget=None, width=None, machine=MACHINE
+    paths={}, loads={}, beside={}, seed=0, seconds=1.0, asked=(), wanted=8, budget=None, machine=MACHINE
 )
 
 

@@ -18,14 +18,14 @@ from hypothesis import example, given, strategies as st
 from requestlab.cli import targets
 from requestlab.cli.compare import why_not
 from requestlab.cli.targets import FIELDS, Contender, contender, contenders
-from requestlab.comparison.compare import MAX_ROUNDS
-from requestlab.comparison.comparison import METRICS, Comparison, Ratio
-from requestlab.comparison.intervals import Interval
+from requestlab.comparison.comparison import ANSWERED, METRICS, Comparison, Ratio
+from requestlab.comparison.intervals import MIN_ROUNDS, Interval
 from requestlab.comparison.wording import PHRASES, sentence
 from requestlab.load import target
 from requestlab.measurement import validity
 from requestlab.serving.applications import PARTS
 from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
+from tests.known_server import known_server
 from tests.made_runs import COMPARED
 from tests.test_cli import GONE_S, HANG_S, assert_refused, left_of, requestlab, running, strict, wait_for
 from tests.tiny_server import answering, read_request, tiny_server
@@ -33,6 +33,7 @@ from tests.tiny_server import answering, read_request, tiny_server
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 QUICK = ("--rounds", "4", "--seconds", "0.1", "--warmup", "0.05")
 SHORT = ("--rounds", "1", "--seconds", "0.05", "--warmup", "0")
+BRIEF = ("--seconds", "0.1", "--warmup", "0")
 
 
 # Targets
@@ -272,10 +273,22 @@ def test_a_contender_whose_slices_are_invalid_ends_with_1_and_its_failures(urls)
 @pytest.mark.patient
 def test_a_budget_allows_as_many_rounds_as_fit_and_ends_them(urls):
     begin = time.monotonic()
-    told = strict(requestlab("compare", *urls, "--budget", "3", "--seconds", "0.1", "--warmup", "0", "--json").stdout)
+    told = strict(requestlab("compare", *urls, "--budget", "3", "--width", "0.0001", *BRIEF, "--json").stdout)
     assert time.monotonic() - begin < 15
     assert "budget of 3 s" in told["stopped"]
-    assert told["wanted"] == MAX_ROUNDS
+    assert (told["wanted"], told["budget"], told["asked"]) == (None, 3, ["intervals no wider than 0.01%"])
+
+
+def test_it_ends_as_soon_as_what_was_asked_is_answered_and_shows_how_the_interval_shrank(urls):
+    ask = ("--ask", "p50", "--ask", "throughput")
+    with known_server("delay", 20) as known:
+        done = requestlab("compare", urls[0], f"slow={known.url}", *ask, *BRIEF, "--json")
+    told = strict(done.stdout)
+    assert told["stopped"] == ANSWERED
+    assert told["asked"] == ["p50 against the first", "throughput against the first"]
+    assert MIN_ROUNDS <= told["complete"] < 20
+    assert [row["rounds"] for row in told["course"]["slow"]] == list(range(MIN_ROUNDS, told["complete"] + 1))
+    assert all(row["low"] < row["value"] < row["high"] for row in told["course"]["slow"])
 
 
 def test_load_on_another_machine_is_announced_before_the_first_connection(monkeypatch):

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import requestlab as lab
 from requestlab.comparison import compare, intervals
-from requestlab.comparison.comparison import ALIKE, METRICS, Comparison, Slice
+from requestlab.comparison.comparison import ALIKE, ANSWERED, METRICS, Comparison, Slice
 from requestlab.comparison.intervals import FALSE_ALARMS, MIN_ROUNDS, Interval
+from requestlab.comparison.slices import best_seconds
 from requestlab.errors import ConfigurationError, RemoteTargetError, ServerGoneError
 from requestlab.measurement import validity
 from requestlab.measurement.run import Run
+from requestlab.system import budget as budgets
+from requestlab.system.budget import Budget
 from tests.conftest import left_after, seconds_to_interrupt
 from tests.known_server import known_server
 from tests.made_runs import COMPARED, MS, START, changed, comparison, made, simulated, slice_of
@@ -71,9 +76,13 @@ def test_a_ratio_is_called_only_where_its_interval_is_further_from_one_than_equa
     for factor, there, back in ((1.001, "faster", "slower"), (0.999, "cannot tell", "cannot tell")):
         result = comparison({"base": np.full(8, 100.0), "other": np.full(8, 100 * (1 + ALIKE) * factor)})
         assert (verdict(result, "other", "base"), verdict(result, "base", "other")) == (there, back)
-    near = result.ratio("other", "base")
+    alike = result.ratio("other", "base")
+    assert alike.reason == "they are within 3% of each other, as two equal processes may be"
+    assert alike.settled
+    near = comparison({"base": np.full(8, 100.0), "other": around(103.0, spread=0.002)}).ratio("other", "base")
     assert near.low > 1
     assert near.reason == "the interval comes within 3% of 1, as far as two equal processes may lie apart"
+    assert not near.settled
 
 
 def test_a_wide_interval_that_holds_one_tells_nothing():
@@ -265,22 +274,32 @@ def test_what_speaks_against_a_contender_or_the_control_speaks_against_every_fig
     assert derived(off).caveats == ("the A/A control found a winner where there is none: 1.5 (1.5 to 1.5)",)
 
 
-def test_differences_and_estimates_are_figures_of_each_round_with_students_interval():
+def test_differences_and_estimates_are_figures_of_each_round_with_their_interval():
     result = comparison({"base": around(100.0), "other": around(300.0, spread=0.02)})
     apart = intervals.interval(around(300.0, spread=0.02) - around(100.0))
     assert cpu_lost(result) == result.difference("other", "base", "p50") == apart
     assert result.estimate(lambda p50: p50["other"], "p50") == intervals.interval(around(300.0, spread=0.02))
 
 
-def test_scatter_is_how_far_ratios_differ_from_round_to_round_with_its_chi_squared_interval():
-    logs = np.array([0.1, -0.1, 0.05, 0.0, 0.2, -0.15])
-    result = comparison({"base": np.full(6, 100.0), "other": 100 * np.exp(logs)})
+def test_scatter_is_how_far_ratios_differ_from_round_to_round_with_its_interval():
+    logs = np.array([0.1, -0.1, 0.05, 0.0, 0.2, -0.15] * 2)
+    result = comparison({"base": np.full(12, 100.0), "other": 100 * np.exp(logs)})
     found = result.scatter("other", "base")
-    variance = logs.var(ddof=1)
-    assert found.value == pytest.approx(variance**0.5)
-    assert found.low == pytest.approx((5 * variance / stats.chi2.ppf(0.995, 5)) ** 0.5)
-    assert found.high == pytest.approx((5 * variance / stats.chi2.ppf(0.005, 5)) ** 0.5)
-    assert found.rounds == 6
+    assert bounds(found) == pytest.approx(bounds(intervals.scatter(logs)))
+    assert (found.value, found.rounds) == (pytest.approx(logs.std(ddof=1)), 12)
+
+
+def test_the_course_of_a_ratio_is_its_interval_after_each_round():
+    other = [110.0, 130.0, 120.0, np.nan, 121.0, 119.0, 122.0]
+    result = comparison({"base": np.full(7, 100.0), "other": other})
+    course = result.course("other", "base")
+    assert list(course.index) == [4, 5, 6]
+    assert tuple(course.loc[6]) == pytest.approx(bounds(result.ratio("other", "base").interval))
+    assert tuple(course.loc[4]) == pytest.approx(bounds(intervals.ratio([110, 130, 120, 121], [100] * 4)))
+
+
+def bounds(found: Interval) -> tuple[float, float, float]:
+    return found.value, found.low, found.high
 
 
 def test_rounds_are_complete_for_each_contender_with_the_baseline_by_itself():
@@ -450,24 +469,113 @@ def test_paths_and_loads_go_by_label_and_the_control_has_those_of_the_baseline(s
     assert sorted(order(result)[0]) == ["a", "a again", "b"]
 
 
-@pytest.mark.parametrize(
-    ("figures", "rounds", "stopped"),
-    [
-        ([100.0], compare.MIN_ROUNDS_BY_WIDTH, "every interval was narrower than 5%"),
-        ([100.0, 150.0, 80.0], 15, "15 rounds were wanted"),
-    ],
-)
-def test_it_stops_when_every_interval_is_narrow_but_not_before_six_rounds(
-    monkeypatch, address, figures, rounds, stopped
-):
-    of_b = itertools.cycle(figures)
+def gives(monkeypatch: pytest.MonkeyPatch, figures: Iterable[float], seconds: list[float] | None = None) -> None:
+    """Have contenders on /b answer so many requests per second, round by round, and all others 100."""
+    of_b = iter(figures)
 
-    def take(target: Any, *_: Any) -> Run:
+    def take(target: Any, load: Any, settings: Any, *_: Any) -> Run:
+        if seconds is not None:
+            seconds.append(settings.seconds)
         return slice_of({"throughput": next(of_b) if target.path == "/b" else 100.0})
 
     monkeypatch.setattr(compare, "measure_slice", take)
-    result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"}, rounds=15, width=0.05)
-    assert (result.complete, result.about.stopped) == (rounds, stopped)
+
+
+@pytest.mark.parametrize(
+    ("figures", "verdict"),
+    [([200.0, 210.0], "faster"), ([110.0, 112.0, 114.0, 116.0], "faster"), ([100.0, 100.1], "cannot tell")],
+)
+def test_it_stops_as_soon_as_each_contender_is_told_from_the_baseline_or_is_like_it(
+    monkeypatch, address, figures, verdict
+):
+    gives(monkeypatch, itertools.cycle(figures))
+    result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"})
+    assert result.about.stopped == ANSWERED
+    assert result.ratio("b", "a").verdict == verdict
+    *before, last = result.course("b", "a").itertuples()
+    outside = lambda row: row.low > 1 + ALIKE  # noqa: E731
+    assert not any(map(outside, before))
+    assert outside(last) == (verdict == "faster")
+    assert 4 <= result.complete <= 8
+    assert (result.about.asked, result.about.wanted, result.about.budget) == (
+        ("throughput against the first",),
+        None,
+        30,
+    )
+
+
+def test_what_is_asked_can_be_other_metrics_claims_and_narrow_intervals(monkeypatch, address):
+    contenders, paths = {"sync": address, "asgi": address}, {"sync": "/a", "asgi": "/b"}
+    near = itertools.cycle([90.0, 92.0, 91.0])
+    gives(monkeypatch, near)
+    wins = lab.claim("sync-wins-static")
+    result = lab.compare(contenders, paths, ask=["p50", wins], width=0.02)
+    assert result.about.asked == ("p50 against the first", wins.words, "intervals no wider than 2%")
+    assert wins.answered(result)
+    assert result.ratio("asgi", "sync").interval.width <= 0.02
+    assert result.about.stopped == ANSWERED
+    gives(monkeypatch, near)
+    assert lab.compare(contenders, paths, ask=wins).complete < result.complete
+    gives(monkeypatch, near)
+    assert lab.compare(contenders, paths, rounds=7).complete == 7  # nothing is asked
+
+
+def test_a_question_that_stays_open_ends_with_the_budget_and_takes_what_others_left_over(monkeypatch, address):
+    contenders, paths = {"a": address, "b": address}, {"a": "/a", "b": "/b"}
+    monkeypatch.setattr(budgets, "_left_over", 0.0)
+    gives(monkeypatch, itertools.cycle([80.0, 120.0]))
+    open_still = lab.compare(contenders, paths, budget=0.1)
+    assert open_still.about.stopped == "another round would not fit into the budget of 0.1 s"
+    gives(monkeypatch, itertools.cycle([200.0, 210.0]))
+    assert lab.compare(contenders, paths, budget=Budget(0.5, shared=True)).about.borrowed == 0
+    left = budgets.left_over()
+    assert 0 < left < 0.5
+    gives(monkeypatch, itertools.cycle([80.0, 120.0]))
+    longer = lab.compare(contenders, paths, budget=Budget(0.1, shared=True))
+    assert 0 < longer.about.borrowed <= min(left, 0.2)
+    assert longer.complete > open_still.complete
+
+
+def test_a_machine_that_is_always_disturbed_is_judged_as_it_is(monkeypatch, address):
+    disturbing(monkeypatch, itertools.cycle(["steal", "", "steal"]))
+    gives(monkeypatch, itertools.cycle([200.0, 210.0]))
+    result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"})
+    assert (result.about.stopped, result.dropped) == (ANSWERED, 0)
+    assert 4 <= result.complete <= 6
+
+
+def test_slices_become_longer_where_the_noise_is_within_them(monkeypatch, address):
+    seconds: list[float] = []
+    gives(monkeypatch, itertools.cycle([80.0, 120.0, 95.0]), seconds)
+    monkeypatch.setattr(compare, "best_seconds", lambda result, cost_s: 3 * result.about.seconds)
+    lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"}, budget=2.0, seconds=0.1)
+    assert seconds[: 2 + 2 * MIN_ROUNDS] == [0.1] * (2 + 2 * MIN_ROUNDS)
+    assert set(seconds[2 + 2 * MIN_ROUNDS :]) == {3 * 0.1}
+    del seconds[:]
+    lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"}, rounds=7, seconds=0.1)
+    assert set(seconds) == {0.1}  # nothing is asked
+
+
+@pytest.mark.parametrize(("within", "between", "longer"), [(0.1, 0.001, 3.2), (0.001, 0.1, 1), (0.04, 0.02, 2)])
+def test_the_best_length_of_a_slice_weighs_the_noise_within_slices_against_that_between_them(within, between, longer):
+    """The time for a given precision is as (b + w / L) (L + cost): least at √(w · cost / b)."""
+    chance = np.random.default_rng(4)
+    rounds, cost_s = 2_000, 1.0
+    halves = chance.normal(0, math.sqrt(2) * within, size=(rounds, 2))
+    logs = halves.mean(1) + chance.normal(0, between, rounds)
+    result = comparison({"a": np.full(rounds, 100.0), "b": 100 * np.exp(logs)})
+    parts = [
+        replace(part, run=SimpleNamespace(summary=part.run.summary, halves=_halves(part, halves)))
+        for part in result.slices
+    ]
+    assert best_seconds(replace(result, slices=tuple(parts)), cost_s) == pytest.approx(longer, rel=0.1)
+
+
+def _halves(part: Slice, halves: np.ndarray) -> tuple[float, float]:
+    if part.label == "a":
+        return 50.0, 50.0
+    first, second = 50 * np.exp(halves[part.round - 1])
+    return float(first), float(second)
 
 
 @pytest.mark.patient
@@ -529,7 +637,9 @@ def test_where_most_rounds_are_disturbed_all_of_them_count_and_that_is_said(monk
         ({"load": {"a": lab.closed(1), "c": lab.closed(1)}}, "load names a, c"),
         ({"load": lab.closed([1, 2])}, "takes one load"),
         ({"rounds": 0}, "from 1 to 500, and at least 4 for a verdict"),
-        ({"budget": 0}, "budget=0: expected a number above 0"),
+        ({"ask": "latency"}, "ask='latency' is not known; expected one of: throughput"),
+        ({"ask": 5}, "ask=5: expected throughput, p50, p95, p99, cpu_per_request, a claim, or several of these"),
+        ({"budget": 0}, "budget=0: expected seconds above 0"),
         ({"width": -0.1}, "width=-0.1"),
         ({"seed": "7"}, "seed='7': expected a whole number"),
         ({"seconds": 0}, "from 0.01 to 600"),

@@ -117,6 +117,7 @@ def test_a_kernel_killed_while_a_server_starts_takes_everything_with_it(kernel):
 
 @pytest.mark.patient
 def test_an_interrupted_measurement_ends_within_half_a_second_and_its_server_lives_on(kernel):
+    kernel.run("import requestlab as lab; lab.stop_all()")  # from a try before
     port = int(kernel.run(SERVE.format("gunicorn-sync")))
     request = kernel.client.execute(MEASURE)
     kernel.wait_for(GENERATOR, then_s=0.5)

@@ -62,9 +62,9 @@ async answers 0.710 times as many requests per second as sync (0.709 to 0.711), 
 async spends 1.30 times the CPU time per request of sync (1.30 to 1.30), 10 users.
 async has 1.40 times the median response time (p50) of sync (1.40 to 1.40), 10 users.
 Cannot tell which of async and sync answers more requests per second, 10 users: 3 rounds have a figure, and an interval needs 4.
-sync cannot be told from itself (A/A) by its requests per second (0.980 to 1.02 times), 10 users.
-Requests per second, against a, 10 users – b: 30.0 × (30.0 to 30.1), faster; c: 0.0300 × (0.0300 to 0.0301), slower.
-Requests per second, async over sync – 1 user: 0.700 × (0.699 to 0.701), slower; 10 users: cannot tell; 50 users: 2.00 × (2.00 to 2.00), faster.
+sync cannot be told from itself (A/A) by its requests per second (0.966 to 1.04 times), 10 users.
+Requests per second, against a, 10 users – b: 30.0 × (29.9 to 30.1), faster; c: 0.0300 × (0.0299 to 0.0301), slower.
+Requests per second, async over sync – 1 user: 0.700 × (0.699 to 0.702), slower; 10 users: cannot tell; 50 users: 2.00 × (2.00 to 2.01), faster.
 Requests per second, against sync – asgi: faster in all; threads: faster (a).
 Requests per second, against sync – asgi: faster in 4 of 5, slower in 1 of 5; threads: faster in 1 of 1."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import stats
 
 from requestlab.comparison import compare, resolution as resolving
 from requestlab.comparison.comparison import ALIKE, Comparison
-from requestlab.comparison.intervals import CONFIDENCE, Interval
+from requestlab.comparison.intervals import Interval, reach
 from requestlab.comparison.resolution import Resolution, foretell, resolution
 from requestlab.errors import ConfigurationError
 from tests.made_runs import changed, comparison, slice_of
@@ -41,7 +42,7 @@ def test_the_difference_is_the_half_width_of_that_many_rounds_beyond_the_floor()
     found = foretell(control_of(), 60.0, 21)
     logs = np.log(np.array(NOISY) / 1000)
     bound = logs.std(ddof=1) * math.sqrt(3 / stats.chi2.ppf(0.1, 3))
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, 20) * bound / math.sqrt(21)
+    half = reach(21) * bound
     assert found.noise == pytest.approx(logs.std(ddof=1))
     assert found.difference == pytest.approx((1 + ALIKE) * math.exp(half) - 1)
     assert (found.rounds, found.differed, found.why) == (21, False, "")
@@ -83,6 +84,20 @@ def test_doubts_about_the_a_a_leave_nothing_to_say():
 def test_it_says_whole_percents_rounded_up():
     found = Resolution(60.0, 0.0501, Interval(1.0, 0.99, 1.01, 8), False, 0.02, 21)
     assert repr(found) == "today differences under 6 % cannot be told in 60 s"
+    takes = {0.03: None, 0.05: 95.2, 0.1: 20.0, 0.3: 12.0}
+    assert repr(replace(found, takes=takes)).endswith(
+        "in 60 s; 5% in 95 s, 10% in 20 s and 30% in 12 s; 3% not in 500 rounds"
+    )
+
+
+def test_how_long_a_difference_takes_is_the_time_of_the_rounds_after_which_it_would_be_called():
+    found = foretell(control_of(), 60.0, 21)
+    assert found.takes[0.03] is None  # two equal processes may differ by as much
+    took = [found.takes[share] for share in (0.05, 0.1, 0.3)]
+    assert took == sorted(took, reverse=True)
+    rounds = round((took[1] - resolving.RAMPS_S) / resolving.ROUND_S)
+    assert took[1] == pytest.approx(resolving.RAMPS_S + rounds * resolving.ROUND_S)
+    assert foretell(control_of(), took[1], rounds).difference <= 0.1 < foretell(control_of(), 1, rounds - 1).difference
 
 
 @pytest.mark.parametrize("seconds", [11.9, math.nan, 1e9, "60"])

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from requestlab.serving.freeze import freeze as freeze
     from requestlab.serving.server import Server as Server, serve as serve, stop_all as stop_all
+    from requestlab.system.budget import budget as budget, until as until
     from requestlab.system.machine import describe_machine as describe_machine
     from requestlab.system.quick import rounds as rounds, seconds as seconds
 
@@ -68,6 +69,7 @@ _NAMES = {
     "serving.configuration": ("ASYNC", "MIXED", "NULL", "SYNC", "UPSTREAM", "Configuration"),
     "serving.freeze": ("freeze",),
     "serving.server": ("Server", "serve", "stop_all"),
+    "system.budget": ("budget", "until"),
     "system.machine": ("describe_machine",),
     "system.quick": ("rounds", "seconds"),
 }

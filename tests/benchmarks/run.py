@@ -1,5 +1,5 @@
-"""What the lab itself costs, against what it promises: `make bench`. Takes some eleven minutes; leave the machine
-alone.
+"""What the lab itself costs, against what it promises: `make bench`. Takes three quarters of an hour, most of it the
+last chapter; leave the machine alone. `python tests/benchmarks/run.py probing deciding` runs some of them.
 
 Every figure is a ratio within one run of interleaved slices. Exits with 1 where a promise is not kept.
 """
@@ -30,6 +30,7 @@ from requestlab.serving.server import Server
 from requestlab.serving.servers import BACKLOG
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
+from tests.benchmarks import deciding as decide
 from tests.benchmarks.rounds import Ratio, interleave, ratio
 
 SLICE_S = 1.0
@@ -297,6 +298,33 @@ def probing() -> list[Line]:
     return lines
 
 
+def deciding() -> list[Line]:
+    """Comparisons that stop as soon as they are answered: how often they are wrong, and how soon they are right."""
+    rounds = decide.rounds_of_equals()
+    misled = decide.share_misled(rounds)
+    print(f"    {decide.shape(rounds)}")
+    lines = [
+        Line("share of 10,000 simulated A/A that call a winner after any of 100 rounds", _exactly(misled), None, 0.01)
+    ]
+    for longer_ms, most_s in ((5.6, 6.0), (10.0, 3.0)):
+        median = decide.median(decide.seconds_until_called(longer_ms))
+        lines.append(
+            Line(f"seconds until 5 ms of CPU are told from {longer_ms:g}, median", _exactly(median), None, most_s)
+        )
+    return lines
+
+
+def deciding_equals() -> list[Line]:
+    """Half an hour."""
+    called = [decide.called(result) for result in decide.comparisons_of_equals()]
+    what = f"share of {len(called)} real A/A with stopping that call a winner"
+    return [Line(what, _exactly(sum(called) / len(called)), None, 0.02)]
+
+
+def _exactly(value: float) -> Ratio:
+    return Ratio(value, value, value)
+
+
 def _idle_share(server: Server) -> float:
     """Return the share of a core that a server's workers use while nobody asks for anything: the heartbeat, mostly."""
     before = [cpu_time_ns(pid) or 0 for pid in server.pids]
@@ -321,6 +349,8 @@ def main() -> None:
         cpu_beside_the_server,
         starting,
         probing,
+        deciding,
+        deciding_equals,
     ]
     wanted = sys.argv[1:]
     lines: list[Line] = []

@@ -7,10 +7,16 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from requestlab.claims.statement import CANNOT_TELL, NOT_TRIED, REFUTED, SUPPORTED, Statement
+from requestlab.claims.statement import CANNOT_TELL, NEITHER, NOT_TRIED, REFUTED, SUPPORTED, Statement
 from requestlab.system import html
 
-COLOURS = {SUPPORTED: "#00694d", REFUTED: "#a63c00", CANNOT_TELL: "#4a4a4a", NOT_TRIED: "#767676"}
+COLOURS = {
+    SUPPORTED: "#00694d",
+    REFUTED: "#a63c00",
+    NEITHER: "#5d4a94",
+    CANNOT_TELL: "#4a4a4a",
+    NOT_TRIED: "#767676",
+}
 """White text is legible on each (contrast of 4.5 or more)."""
 
 WIDTH = 100

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from numbers import Real
 from typing import Any
 
 from requestlab.claims import ledger
-from requestlab.claims.statement import CANNOT_TELL, REFUTED, SUPPORTED, Rule, Statement, find
+from requestlab.claims.statement import CANNOT_TELL, NEITHER, REFUTED, SUPPORTED, Rule, Statement, find
 from requestlab.claims.verdict import Finding, Verdict
 from requestlab.comparison.comparison import ALIKE, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
 from requestlab.errors import ConfigurationError
-from requestlab.system import limits, machine
+from requestlab.system import checks, limits, machine
 from requestlab.system.quick import is_quick
 
 
 class Claim(Statement):
-    """A statement that can be judged: `lab.claim("sync-wins-static").judge(result)`."""
+    """A statement that can be judged: `lab.claim("sync-wins-static").judge(result)`.
+
+    It is a question, too, that a comparison can be asked: `lab.compare(…, ask=lab.claim("sync-wins-static"))`.
+    """
 
     def judge(self, evidence: Any, note: str = "") -> Verdict:
         """Return the verdict on this machine, and record it in the ledger.
 
         `evidence` is a number (of counts), an `Interval`, a `Ratio`, a `Comparison`, or a mapping from the names of
         cases to any of these. An interval wholly where the claim is supported supports it, one wholly where it is
-        refuted refutes it; else it cannot be told. Of several cases all must be supported, and one that is refuted
-        refutes. `note` is kept with the verdict. Raises ConfigurationError for evidence that says nothing about this
-        claim.
+        refuted refutes it, one wholly between the two is neither; else it cannot be told. Of several cases all must be
+        supported, and one that is refuted refutes. `note` is kept with the verdict. Raises ConfigurationError for
+        evidence that says nothing about this claim.
         """
         findings = tuple(_find(self, name, part, rule) for name, part, rule in _cases(self, evidence))
         word = _overall([finding.verdict for finding in findings], self.any_case)
@@ -39,6 +42,44 @@ class Claim(Statement):
         verdict = Verdict(statement, word, findings, reason, note, machine.facts(), time, is_quick())
         ledger.record(verdict)
         return verdict
+
+    def answered(self, evidence: Any) -> bool:
+        """Return whether this evidence would decide it: the cases that are given, or every case where they are not
+        told apart.
+
+        Raises ConfigurationError for evidence that says nothing about this claim.
+        """
+        if self.cases and not isinstance(evidence, Mapping):
+            evidence = dict.fromkeys(self.cases, evidence)
+        parts = _cases(self, evidence, some=True)
+        return all(_find(self, name, part, rule).verdict != CANNOT_TELL for name, part, rule in parts)
+
+    def by(self, evidence: Callable[[Comparison], Any]) -> Part:
+        """Return the claim as a question about something that is taken from a comparison.
+
+        >>> compare(contenders, ask=claim("one-run-is-enough").by(lambda result: result.scatter("b", "a")))
+        """
+        return Part(self, evidence)
+
+    def case(self, name: str) -> Part:
+        """Return one of its cases as a question; raises ConfigurationError for one that there is not."""
+        checks.one_of(f"claim({self.id!r}).case", name, self.cases)
+        return Part(self, lambda result: {name: result})
+
+
+@dataclass(frozen=True)
+class Part:
+    """A claim as a question about what is taken from a comparison; or some of its cases."""
+
+    claim: Claim
+    evidence: Callable[[Comparison], Any]
+
+    @property
+    def words(self) -> str:
+        return self.claim.words
+
+    def answered(self, result: Comparison, /) -> bool:
+        return self.claim.answered(self.evidence(result))
 
 
 def claim(id: str) -> Claim:
@@ -63,13 +104,13 @@ def _reason(findings: Sequence[Finding], verdict: str) -> str:
     return "; ".join(f"{', '.join(names)}: {why}" if any(names) else why for why, names in reasons.items())
 
 
-def _cases(claim: Statement, evidence: Any) -> list[tuple[str, Any, Rule]]:
-    """Return name, evidence and rule of each case."""
+def _cases(claim: Statement, evidence: Any, some: bool = False) -> list[tuple[str, Any, Rule]]:
+    """Return name, evidence and rule of each case; all must be there, unless `some` are enough."""
     if not isinstance(evidence, Mapping):
         if claim.rule is None:
             raise ConfigurationError(f"{_wants(claim)}; this is {_kind_of(evidence)}")
         return [("", evidence, claim.rule)]
-    if claim.rule is None and set(evidence) != set(claim.cases):
+    if claim.rule is None and not (set(evidence) <= set(claim.cases) if some else set(evidence) == set(claim.cases)):
         raise ConfigurationError(f"{_wants(claim)}; these are: {', '.join(map(str, evidence)) or 'none'}")
     if not evidence:
         raise ConfigurationError(f"{_wants(claim)}; this mapping is empty")
@@ -80,7 +121,9 @@ def _overall(verdicts: Sequence[str], any_case: bool) -> str:
     decisive, other = (SUPPORTED, REFUTED) if any_case else (REFUTED, SUPPORTED)
     if decisive in verdicts:
         return decisive
-    return other if set(verdicts) == {other} else CANNOT_TELL
+    if CANNOT_TELL in verdicts:
+        return CANNOT_TELL
+    return other if set(verdicts) == {other} else NEITHER
 
 
 def _find(claim: Statement, name: str, evidence: Any, rule: Rule) -> Finding:
@@ -96,18 +139,15 @@ def _judge(found: Interval, rule: Rule) -> tuple[str, str]:
     if not found.known:
         return CANNOT_TELL, found.why or "there is no figure"
     apart = 1 + ALIKE if rule.what == "ratio" else 1
-    held = rule.judge(found.low / apart, found.high * apart)
-    if held is not None:
-        word = SUPPORTED if held else REFUTED
-        return word, f"the {'interval' if found.rounds else 'number'} lies where the claim is {word}"
-    if rule.judge(found.low, found.high) is not None:
+    word = rule.judge(found.low / apart, found.high * apart)
+    if word != CANNOT_TELL:
+        return word, rule.found(word, found.value)
+    if rule.judge(found.low, found.high) != CANNOT_TELL:
         return (
             CANNOT_TELL,
             f"the interval comes within {ALIKE:.0%} of the limit, as far as two equal processes may lie apart",
         )
-    if found.low == found.high:
-        return CANNOT_TELL, "such a number speaks neither for the claim nor against it"
-    return CANNOT_TELL, "the interval is neither wholly where the claim is supported nor wholly where it is refuted"
+    return CANNOT_TELL, f"the interval leaves more than one answer open: {rule.limits}"
 
 
 def _figure(claim: Statement, evidence: Any, rule: Rule) -> tuple[Interval, str]:

@@ -16,9 +16,12 @@ from typing import Any
 
 from requestlab.errors import ConfigurationError
 
-SUPPORTED, REFUTED, CANNOT_TELL, NOT_TRIED = "supported", "refuted", "cannot tell", "not yet tried"
-WORDS = (SUPPORTED, REFUTED, CANNOT_TELL)
-"""What a verdict can be."""
+SUPPORTED, REFUTED, NEITHER, CANNOT_TELL = "supported", "refuted", "neither", "cannot tell"
+WORDS = (SUPPORTED, REFUTED, NEITHER, CANNOT_TELL)
+"""What a verdict can be. `neither`: what was measured lies between what was claimed and what would refute it, for
+certain."""
+
+NOT_TRIED = "not yet tried"
 
 KINDS = ("structure", "timing")
 MEASURES = ("count", "value", "difference", "ratio")
@@ -34,6 +37,10 @@ class Region:
     def holds(self, low: float, high: float) -> bool:
         """Return whether the interval from `low` to `high` lies wholly inside."""
         return self.low <= low and high <= self.high
+
+    def misses(self, low: float, high: float) -> bool:
+        """Return whether the interval from `low` to `high` lies wholly outside."""
+        return high < self.low or low > self.high
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,16 @@ class Rule:
     alone: bool = False
     cores: int = 1
 
-    def judge(self, low: float, high: float) -> bool | None:
-        """Return True where the interval lies wholly where the claim is supported, False: refuted, None: neither."""
+    def judge(self, low: float, high: float) -> str:
+        """Return the verdict on an interval, one of `WORDS`: where it lies wholly."""
         if self.supported.holds(low, high):
-            return True
-        if self.refuted is not None:
-            return False if self.refuted.holds(low, high) else None
-        return False if high < self.supported.low or low > self.supported.high else None
+            return SUPPORTED
+        not_so = self.supported.misses(low, high)
+        if self.refuted is None:
+            return REFUTED if not_so else CANNOT_TELL
+        if self.refuted.holds(low, high):
+            return REFUTED
+        return NEITHER if not_so and self.refuted.misses(low, high) else CANNOT_TELL
 
     @property
     def words(self) -> str:
@@ -75,6 +85,16 @@ class Rule:
         """Where the claim is supported, and where it is refuted if that is not all the rest: `above 1`."""
         text = self._within(self.supported)
         return text if self.refuted is None else f"{text}, refuted where it is {self._within(self.refuted)}"
+
+    def found(self, word: str, value: float) -> str:
+        """Return a verdict on a figure in a sentence: `1.25, where 1.3 or more was claimed and 1.15 would refute`."""
+        claimed = self._within(self.supported)
+        if word == SUPPORTED:
+            return f"{self.shown(value)}, and {claimed} was claimed"
+        if self.refuted is None:
+            return f"{self.shown(value)}, where {claimed} was claimed"
+        would = "refutes" if word == REFUTED else "would refute"
+        return f"{self.shown(value)}, where {claimed} was claimed, and {self._within(self.refuted)} {would}"
 
     @property
     def figure(self) -> str:

@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """What became of a claim: `supported`, `refuted` or `cannot tell`, the findings that say so, and the circumstances.
+    """What became of a claim: one of `statement.WORDS`, the findings that say so, and the circumstances.
 
     `value`, `low`, `high` and `unit` are those of the finding that decided. `machine` holds the facts of
     `machine.facts()`, `time` is in ISO 8601, UTC. `quick`: it was given in quick mode, with which lessons measure less.

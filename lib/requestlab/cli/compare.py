@@ -22,7 +22,7 @@ from requestlab.cli.options import (
 from requestlab.cli.tables import print_json, print_table
 from requestlab.cli.targets import Contender, announce, check_path, contenders
 from requestlab.comparison import compare as comparing, wording
-from requestlab.comparison.compare import MAX_ROUNDS, check_limits
+from requestlab.comparison.compare import BUDGET_S, check_limits
 from requestlab.comparison.comparison import METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import CONFIDENCE
 from requestlab.errors import LabError
@@ -32,7 +32,6 @@ from requestlab.measurement.measure import Settings, check
 from requestlab.system.values import to_plain
 from requestlab.system.wording import figure
 
-ROUNDS = 8
 _FIGURES = ("requests/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms/request")
 _HEADS = ("", *_FIGURES, "failed", "connections / requests", "at once")
 _KNOCK_S = 2.0
@@ -43,10 +42,16 @@ _KNOCK_S = 2.0
 @click.option("--path", help="What all are asked for.  [default: the app's page; of an address, its own path]")
 @load_options(ramps=False)
 @click.option(
-    "--rounds", type=click.IntRange(min=1), help=f"Rounds.  [default: {ROUNDS}; with --budget as many as fit]"
+    "--ask",
+    multiple=True,
+    type=click.Choice(list(METRICS)),
+    help="Stop as soon as each is told from the first by this; may be given several times.  [default: throughput]",
 )
-@click.option("--budget", type=float, metavar="SECONDS", help="Start no round that would end later than this.")
 @click.option("--width", type=float, help="Stop as soon as every interval is narrower: 0.05, its ends lie 5 % apart.")
+@click.option(
+    "--budget", type=float, metavar="SECONDS", help=f"Start no round that would end later.  [default: {BUDGET_S:g}]"
+)
+@click.option("--rounds", type=click.IntRange(min=1), help="As many rounds, and ask nothing.")
 @click.option(
     "--control", is_flag=True, help="Let the first take part twice (A/A): what is seen where nothing differs."
 )
@@ -91,15 +96,16 @@ def compare(
     assert not isinstance(load, Steps)
     check(load, Settings(**settings))
     _check_figure(file)
-    wanted = rounds or (ROUNDS if options["budget"] is None else MAX_ROUNDS)
-    check_limits(wanted, options["budget"], options["width"])
-    length = f"in {wanted} rounds" if options["budget"] is None else f"for {options['budget']:g} s in rounds"
+    ask, budget = list(options.pop("ask")) or None, options["budget"]
+    check_limits(rounds, options["width"])
+    length = f"in {rounds} rounds" if rounds else f"for at most {budget or BUDGET_S:g} s in rounds"
     _look_at(field.values(), remote, f"{load}, {length} of {settings['seconds']:g} s each")
     result = comparing.compare(
         {label: one.target for label, one in field.items()},
         {label: one.path for label, one in field.items()},
         load,
-        rounds=wanted,
+        ask=ask,
+        rounds=rounds,
         seed=seed,
         remote=remote,
         **options,
@@ -221,6 +227,10 @@ def _facts(result: Comparison) -> dict[str, Any]:
         "control": result.control,
         "ratios": [_ratio(ratio) for label in result.all_labels[1:] for ratio in _ratios(result, label)],
         "resolution": result.resolution,
+        "course": {
+            label: result.course(label, result.labels[0]).reset_index().to_dict("records")
+            for label in result.all_labels[1:]
+        },
         "complete": result.complete,
         "rounds": result.rounds.to_dict("records"),
         "dropped": result.dropped,

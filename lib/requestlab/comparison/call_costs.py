@@ -24,7 +24,9 @@ from requestlab.system.machine import Machine
 from requestlab.system.progress import Progress
 
 LOOPS = ("asyncio", "uvloop")
-ROUNDS = 10
+ROUNDS = 16
+"""In quick mode, too, where they are shorter: many rounds make narrow intervals."""
+
 SECONDS = 12.0
 MAX_ROUNDS = 200
 MAX_SECONDS = 300.0
@@ -166,7 +168,7 @@ def call_costs(
     >>> call_costs(loop="uvloop").cost("sync_to_async warm")
 
     Every way is measured once a round, in random order, for as long as `seconds` for all of it allow; the defaults are
-    10 rounds and 12 s, and less in quick mode. There are fewer rounds where calls are so slow that more would not fit.
+    16 rounds and 12 s, or 3 s in quick mode. There are fewer rounds where calls are so slow that more would not fit.
     `busy_threads` other threads of the process compute in Python meanwhile, and so want the GIL. Calls that take less
     than a few µs are timed in groups, and include a few ns of the loop that makes them.
 
@@ -175,7 +177,7 @@ def call_costs(
     Resources: one process, gone when this returns or raises, and when this process ends in any way.
     """
     machine.require_linux()
-    rounds = quick.rounds(ROUNDS) if rounds is None else rounds
+    rounds = ROUNDS if rounds is None else rounds
     seconds = quick.seconds(SECONDS) if seconds is None else seconds
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     plan: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """compare(): the same load on several contenders, in many short rounds, into a Comparison.
 
 Machines lose much of a core to their neighbours, in phases of seconds, which only neighbouring slices share. Hence
-rounds: every contender once, in an order that chance decides, all alive from the first round to the last.
+rounds: every contender once, in an order that chance decides, all alive from the first round to the last. There are as
+many as it takes to answer what was asked beforehand, or as fit into a budget.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from requestlab.comparison.comparison import Comparison, ComparisonFacts, Slice
+from requestlab.comparison.comparison import ANSWERED, Comparison, ComparisonFacts, Slice
 from requestlab.comparison.intervals import MIN_ROUNDS
+from requestlab.comparison.questions import Question, questions
+from requestlab.comparison.slices import best_seconds
 from requestlab.errors import ConfigurationError
 from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
 from requestlab.load.pool import LoadProcessPool
@@ -25,13 +28,16 @@ from requestlab.measurement.measure import Beside, Settings, check, check_beside
 from requestlab.measurement.run import Run
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.server import Server, serve
-from requestlab.system import checks, machine
+from requestlab.system import budget as budgets, checks, machine, quick
+from requestlab.system.budget import Budget, Spending
 from requestlab.system.progress import Progress
 
 MAX_CONTENDERS = 12
 MAX_ROUNDS = 500
-MAX_BUDGET_S = 3_600.0
 MAX_WIDTH = 10.0
+
+BUDGET_S = 30.0
+"""How long the rounds may take where neither their number nor a budget is given."""
 
 RAMP_S = 0.5
 """Load on each contender before the first round, which is thrown away: code is compiled, templates are loaded."""
@@ -42,9 +48,6 @@ SPARE_ROUNDS = 0.5
 MIN_LEFT = 0.5
 """Where less than this share of the rounds is undisturbed, the machine is like that, and nothing is dropped:
 disturbances fall on all contenders by chance, and the intervals are as wide as that makes them."""
-
-MIN_ROUNDS_BY_WIDTH = 6
-"""No comparison ends because its intervals are narrow before it has so many rounds: early widths are luck."""
 
 OVERHEAD_S = 0.1
 """What a slice takes beyond its load: starting the load process, reading its rows. For the time that is left, only."""
@@ -72,8 +75,9 @@ def compare(
     path: str | Mapping[str, str] = "/",
     load: Load | Mapping[str, Load] | None = None,
     *,
-    rounds: int = 8,
-    budget: float | None = None,
+    ask: str | Question | Sequence[str | Question] | None = None,
+    rounds: int | None = None,
+    budget: float | Budget | None = None,
     width: float | None = None,
     control: bool = False,
     seconds: float = 1.0,
@@ -91,12 +95,19 @@ def compare(
 
     `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the
     first is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as
-    `measure` takes them: by path, or by label and path. `rounds` is how many there are at most; fewer if `budget`
-    seconds would be exceeded, or as soon as the interval of every contender's throughput over the baseline's is
-    narrower than `width` (0.05: its ends lie 5 % apart); never because a difference was found. With `control`, the
-    baseline takes part a second time, from a server of its own: what the lab makes of no difference. A slice is dropped
-    for evidence from outside only (`validity.outside`); up to half as many rounds are added for such. The same `seed`
-    makes the same orders.
+    `measure` takes them: by path, or by label and path.
+
+    There are rounds until all that is asked is answered, which needs four at least, or another one would exceed the
+    `budget`, 30 s unless it says otherwise. What is asked: `ask`, metrics by which each contender is to be told from
+    the baseline (`"throughput"`, unless it says otherwise), claims (`claim("uvloop-fades")`), or several of these; and
+    that each interval of a throughput over the baseline's be narrower than `width` (0.05: its ends lie 5 % apart). To
+    stop then is no cheating: see `intervals`. Where `rounds` are given, there are so many at most, and nothing is asked
+    unless `ask` or `width` does.
+
+    With `control`, the baseline takes part a second time, from a server of its own: what the lab makes of no
+    difference. A slice is dropped for evidence from outside only (`validity.outside`), and made up for: within the
+    budget, or by up to half as many rounds again. Slices become longer than `seconds`, up to four times, where that
+    tells more in the same time. The same `seed` makes the same orders.
 
     Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
 
@@ -114,7 +125,9 @@ def compare(
             raise ConfigurationError(f"load={one!r}: compare() takes one load, such as requestlab.closed(users=10)")
         check(one, settings)
         check_beside(besides[label], one, settings)
-    check_limits(rounds, budget, width)
+    check_limits(rounds, width)
+    asked = questions(ask, width, rounds)
+    limit = _limit(rounds, budget)
     seed = random.randrange(2**32) if seed is None else checks.whole("seed", seed, also="or None")
     with ExitStack() as stack, Progress("comparing") as progress:
         field = []
@@ -131,18 +144,26 @@ def compare(
             beside={one.label: {at.path: str(load) for at, load in one.beside} for one in field},
             seed=seed,
             seconds=seconds,
+            asked=tuple(one.words for one in asked),
             wanted=rounds,
-            budget=budget,
-            width=width,
+            budget=limit.seconds if math.isfinite(limit.seconds) else None,
             machine=machine.facts(),
         )
         nothing_yet = Comparison((), tuple(contenders), _control(contenders) if control else None, about)
-        pool = stack.enter_context(LoadProcessPool())
-        return _Rounds(field, settings, random.Random(seed), progress, pool).run(nothing_yet)
+        pool, spending = stack.enter_context(LoadProcessPool()), stack.enter_context(Spending(limit))
+        return _Rounds(field, settings, random.Random(seed), progress, pool, asked, spending).run(nothing_yet)
+
+
+def _limit(rounds: int | None, budget: object) -> Budget:
+    if isinstance(budget, Budget):
+        return budget
+    if budget is not None:
+        return Budget(budgets.checked(budget))
+    return Budget(BUDGET_S if rounds is None else math.inf)
 
 
 class _Rounds:
-    """The rounds, one after the other, until a limit is met."""
+    """The rounds, one after the other, until all is answered or a limit is met."""
 
     def __init__(
         self,
@@ -151,11 +172,12 @@ class _Rounds:
         chance: random.Random,
         progress: Progress,
         pool: LoadProcessPool,
+        asked: Sequence[Question],
+        spending: Spending,
     ) -> None:
         self._field, self._settings, self._chance = field, settings, chance
-        self._progress, self._pool = progress, pool
-        self._begin = time.monotonic()
-        self._round_s = sum(settings.warmup_of(one.load) + settings.seconds + OVERHEAD_S for one in field)
+        self._progress, self._pool, self._asked, self._spending = progress, pool, asked, spending
+        self._round_s = sum(map(self._slice_s, field))
 
     def run(self, result: Comparison) -> Comparison:
         self._warm_up(result)
@@ -165,7 +187,9 @@ class _Rounds:
             started = time.monotonic()
             result = replace(result, slices=(*result.slices, *self._round(number, result)))
             self._round_s = time.monotonic() - started
-        return _with_enough(replace(result, about=replace(result.about, stopped=stopped)), number)
+            self._settle_length(result)
+        about = replace(result.about, stopped=stopped, borrowed=self._spending.borrowed)
+        return _with_enough(replace(result, about=about), number)
 
     def _warm_up(self, result: Comparison) -> None:
         short = replace(self._settings, seconds=min(RAMP_S, self._settings.seconds), warmup=0.0)
@@ -175,10 +199,10 @@ class _Rounds:
             self._measure(one, self._settings if fixed else short)
 
     def _round(self, number: int, so_far: Comparison) -> Iterator[Slice]:
-        of = max(number, so_far.about.wanted)
+        of = f" of {max(number, so_far.about.wanted)}" if so_far.about.wanted else ""
         for position, one in enumerate(self._chance.sample(self._field, len(self._field))):
             done = so_far.complete + position / len(self._field)
-            self._progress.step(f"round {number} of {of}, {one.label}", self._left_s(so_far, done))
+            self._progress.step(f"round {number}{of}, {one.label}", self._left_s(so_far, done))
             run = self._measure(one.of_round(number), self._settings)
             evidence = validity.outside(run)
             yield Slice(number, position, one.label, run, evidence, bool(evidence))
@@ -187,29 +211,56 @@ class _Rounds:
         settings = replace(settings, beside=one.beside)
         return measure_slice(one.target, one.load, settings, self._pool, self._progress.tick)
 
+    def _slice_s(self, one: _Contender) -> float:
+        return self._settings.warmup_of(one.load) + self._settings.seconds + OVERHEAD_S
+
+    def _settle_length(self, result: Comparison) -> None:
+        """Have longer slices after the fourth round, where that tells more in the same time."""
+        fixed = any(isinstance(one.load, Closed) and one.load.each is not None for one in self._field)
+        if self._asked and not fixed and len(result.slices) == MIN_ROUNDS * len(self._field):
+            before = sum(map(self._slice_s, self._field))
+            cost_s = before / len(self._field) - self._settings.seconds
+            self._settings = replace(self._settings, seconds=best_seconds(result, cost_s))
+            self._round_s += sum(map(self._slice_s, self._field)) - before
+
     def _why_stop(self, result: Comparison, number: int) -> str:
-        complete, asked = result.complete, result.about
-        disturbed = f"and something from outside disturbed {number - complete} of them"
-        if complete >= asked.wanted:
-            return f"{complete} round{'s were' if complete != 1 else ' was'} wanted"
-        if number >= asked.wanted and complete < MIN_LEFT * number:
-            return f"{number} rounds were done, {disturbed}"
-        if number >= asked.wanted + math.ceil(SPARE_ROUNDS * asked.wanted):
-            return f"{number} rounds were tried, {disturbed}"
+        complete, wanted = result.complete, result.about.wanted
+        if wanted and (stopped := _enough_rounds(number, complete, wanted)):
+            return stopped
         if gone := [one.label for one in self._field if one.target.server is not None and not one.target.server.alive]:
             return f"the server of {' and '.join(gone)} has ended"
-        elapsed = time.monotonic() - self._begin
-        if asked.budget is not None and number and elapsed + self._round_s > asked.budget:
-            return f"another round would not fit into the budget of {asked.budget:g} s"
-        if asked.width is not None and complete >= MIN_ROUNDS_BY_WIDTH and _widest(result) <= asked.width:
-            return f"every interval was narrower than {asked.width:.0%}"
+        if quick.is_trial() and number >= quick.TRIAL_ROUNDS:
+            return "it was only tried out"
+        if number == 0:
+            return ""
+        if self._asked and self._is_answered(_with_enough(result, number)):
+            return ANSWERED
+        if number >= MAX_ROUNDS:
+            return f"{MAX_ROUNDS} rounds were done"
+        if not self._spending.allows(self._round_s):
+            return f"another round would not fit into the budget of {result.about.budget:g} s"
         return ""
 
+    def _is_answered(self, result: Comparison) -> bool:
+        return result.complete >= MIN_ROUNDS and all(one.answered(result) for one in self._asked)
+
     def _left_s(self, result: Comparison, rounds_done: float) -> float:
-        left = max(0.0, result.about.wanted - rounds_done) * self._round_s
-        if result.about.budget is not None:
-            left = min(left, max(0.0, result.about.budget - (time.monotonic() - self._begin)))
-        return left
+        """Return how much longer it may take."""
+        left = max(0.0, (result.about.wanted or MAX_ROUNDS) - rounds_done) * self._round_s
+        return min(left, max(0.0, self._spending.left))
+
+
+def _enough_rounds(number: int, complete: int, wanted: int) -> str:
+    """Return why there are no more rounds where a number is wanted, after so many of which some are complete; empty:
+    there are more."""
+    disturbed = f"and something from outside disturbed {number - complete} of them"
+    if complete >= wanted:
+        return f"{complete} round{'s were' if complete != 1 else ' was'} wanted"
+    if number >= wanted and complete < MIN_LEFT * number:
+        return f"{number} rounds were done, {disturbed}"
+    if number >= wanted + math.ceil(SPARE_ROUNDS * wanted):
+        return f"{number} rounds were tried, {disturbed}"
+    return ""
 
 
 def _of_round(load: _L, number: int) -> _L:
@@ -220,11 +271,6 @@ def _with_enough(result: Comparison, rounds: int) -> Comparison:
     if result.complete >= MIN_LEFT * rounds:
         return result
     return replace(result, slices=tuple(replace(part, dropped=False) for part in result.slices))
-
-
-def _widest(result: Comparison) -> float:
-    first, *others = result.all_labels
-    return max(result.ratio(label, first).interval.width for label in others)
 
 
 def _lineup(contenders: Mapping[str, AnyTarget], control: bool) -> Iterator[tuple[str, str, AnyTarget]]:
@@ -270,10 +316,10 @@ def _beside_by_label(beside: Any, contenders: Mapping[str, AnyTarget]) -> dict[s
     return dict.fromkeys(contenders, beside)
 
 
-def check_limits(rounds: object, budget: object, width: object) -> None:
+def check_limits(rounds: object, width: object) -> None:
     """Raise ConfigurationError for limits that cannot work."""
-    checks.whole("rounds", rounds, 1, MAX_ROUNDS, also=f"and at least {MIN_ROUNDS} for a verdict")
-    if budget is not None:
-        checks.number("budget", budget, most=MAX_BUDGET_S, above=0, also="or None")
+    if rounds is not None:
+        also = f"and at least {MIN_ROUNDS} for a verdict, or None"
+        checks.whole("rounds", rounds, 1, MAX_ROUNDS, also=also)
     if width is not None:
         checks.number("width", width, most=MAX_WIDTH, above=0, also="or None")

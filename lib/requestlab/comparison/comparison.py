@@ -38,6 +38,9 @@ _TAILS = {"p50": 0.05, "p95": 0.005, "p99": 0.001}
 
 FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 
+ANSWERED = "all that was asked is answered"
+"""Why a comparison stopped that had no need of more rounds."""
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -56,7 +59,8 @@ class Ratio:
     """How many times one contender's figure is another's.
 
     `verdict` says whether `over` is faster than `under`, slower, or that this cannot be told, and `reason` why.
-    `value`, `low`, `high` and `caveats` are those of `interval`.
+    `settled`: more rounds would not change that; they are told apart, or alike. `value`, `low`, `high` and `caveats`
+    are those of `interval`.
     """
 
     over: str
@@ -82,6 +86,10 @@ class Ratio:
     def high(self) -> float:
         return self.interval.high
 
+    @property
+    def settled(self) -> bool:
+        return self.verdict != CANNOT_TELL or (not self.caveats and _alike(self.interval))
+
     def __str__(self) -> str:
         return f"{self.metric}, {self.over} / {self.under}: {self.interval}: {self.verdict}"
 
@@ -90,8 +98,9 @@ class Ratio:
 class ComparisonFacts:
     """What was asked of a comparison, and how it went.
 
-    By label: `paths`, `loads` in words, and the loads `beside` by path. `seconds` is the length of a slice. Limits:
-    `wanted` rounds, a `budget` in seconds and a `width` of intervals; `stopped` says why there were no more rounds.
+    By label: `paths`, `loads` in words, and the loads `beside` by path. `seconds` is the length of the first slices.
+    `asked` says in words what was to be answered. Limits: `wanted` rounds (None: as many as it takes) and a `budget` in
+    seconds, to which some were `borrowed` that others left over. `stopped` says why there were no more rounds.
     """
 
     paths: Mapping[str, str]
@@ -99,10 +108,11 @@ class ComparisonFacts:
     beside: Mapping[str, Mapping[str, str]]
     seed: int
     seconds: float
-    wanted: int
+    asked: tuple[str, ...]
+    wanted: int | None
     budget: float | None
-    width: float | None
     machine: Machine
+    borrowed: float = 0.0
     stopped: str = ""
 
 
@@ -192,9 +202,22 @@ class Comparison:
         """
         found = self._judged(intervals.ratio(*self._two(over, under, metric)), (over, under), metric)
         verdict, reason = _judge(found, metric)
+        if found.dependence:
+            reason += (
+                f"; rounds were like their neighbours (correlation {found.dependence:.2f}), and the interval is wider"
+            )
         if kept := sum(self.disturbed.values()):
             reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
         return Ratio(over, under, metric, found, verdict, reason)
+
+    def course(self, over: str, under: str, metric: str = "throughput") -> pd.DataFrame:
+        """Return how the interval of a ratio shrank: `value`, `low` and `high` after each number of rounds that had
+        one."""
+        upper, lower = self._two(over, under, metric)
+        known = [pair for pair in zip(upper, lower, strict=True) if np.isfinite(pair).all()]
+        found = {n: intervals.ratio(*np.transpose(known[:n])) for n in range(1, len(known) + 1)}
+        rows = {n: [one.value, one.low, one.high] for n, one in found.items() if one.known}
+        return pd.DataFrame.from_dict(rows, "index", columns=["value", "low", "high"]).rename_axis("rounds")
 
     def difference(self, over: str, under: str, metric: str = "p50") -> Interval:
         """Return by how much the figure of `over` exceeds that of `under`, in its unit, with its interval."""
@@ -295,9 +318,16 @@ def _judge(found: Interval, metric: str) -> tuple[str, str]:
     if found.low > 1 + ALIKE or found.high < 1 / (1 + ALIKE):
         more = found.low > 1
         return (FASTER if more == (METRICS[metric] > 0) else SLOWER), "the interval lies on one side"
+    if _alike(found):
+        return CANNOT_TELL, f"they are within {ALIKE:.0%} of each other, as two equal processes may be"
     if found.low <= 1 <= found.high:
         return CANNOT_TELL, "the interval holds 1"
     return CANNOT_TELL, f"the interval comes within {ALIKE:.0%} of 1, as far as two equal processes may lie apart"
+
+
+def _alike(found: Interval) -> bool:
+    """Return whether the whole interval is as near to 1 as two equal processes are."""
+    return found.low >= 1 / (1 + ALIKE) and found.high <= 1 + ALIKE
 
 
 def _caveats_of_one(label: str, runs: Sequence[Run], metric: str) -> Iterator[str]:

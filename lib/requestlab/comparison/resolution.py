@@ -1,21 +1,24 @@
-"""resolution(): which differences this machine can tell today, from a short comparison of a configuration with
-itself."""
+"""resolution(): which differences this machine can tell today, and how long that takes, from a short comparison of a
+configuration with itself."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from requestlab.comparison import wording
-from requestlab.comparison.compare import MAX_BUDGET_S, OVERHEAD_S, RAMP_S, compare
+from requestlab.comparison.compare import MAX_ROUNDS, OVERHEAD_S, RAMP_S, compare
 from requestlab.comparison.comparison import ALIKE, CANNOT_TELL, Comparison
-from requestlab.comparison.intervals import CONFIDENCE, MIN_ROUNDS, Interval, chi_squared, students_t
+from requestlab.comparison.intervals import MIN_ROUNDS, Interval, chi_squared, reach, rounds_for
 from requestlab.load.loads import closed
 from requestlab.measurement.measure import WARMUP_S
 from requestlab.serving.configuration import SYNC
 from requestlab.system import checks, quick
+from requestlab.system.budget import MAX_SECONDS
+from requestlab.system.wording import listed
 
 PATH = "/sync/page/"
 USERS = 10
@@ -29,6 +32,11 @@ CONTENDERS = 2
 DEFAULT_SLICE_S = 1.0
 """Of `compare`: what is foretold is a comparison with its defaults."""
 
+RAMPS_S = CONTENDERS * (RAMP_S + OVERHEAD_S)
+ROUND_S = CONTENDERS * (WARMUP_S + DEFAULT_SLICE_S + OVERHEAD_S)
+
+DIFFERENCES = (0.03, 0.05, 0.1, 0.3)
+"""For each of these it is said how long it takes to tell it from none."""
 
 CAUTION = 0.9
 """So surely the noise is below the bound that is reckoned with: eight rounds do not say more than roughly how large it
@@ -43,7 +51,8 @@ class Resolution:
     two contenders that takes `seconds`; NaN where too little could be measured, and then `why` says what stood in the
     way. `control` is the ratio of the throughputs of one configuration under two names, with its interval (A/A);
     `differed` says that it was called a difference, which it is not. `noise` is the standard deviation of the logarithm
-    of that ratio from round to round, `rounds` how many rounds were foretold.
+    of that ratio from round to round, `rounds` how many rounds were foretold. `takes` says how many seconds it takes
+    today to tell each of some differences from none; None where no comparison can.
     """
 
     seconds: float
@@ -53,11 +62,16 @@ class Resolution:
     noise: float
     rounds: int
     why: str = ""
+    takes: Mapping[float, float | None] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if not math.isfinite(self.difference):
             return f"today nothing can be said about differences that can be told in {self.seconds:g} s: {self.why}"
-        return f"today differences under {math.ceil(100 * self.difference)} % cannot be told in {self.seconds:g} s"
+        said = f"today differences under {math.ceil(100 * self.difference)} % cannot be told in {self.seconds:g} s"
+        times = [f"{share:.0%} in {seconds:.0f} s" for share, seconds in self.takes.items() if seconds is not None]
+        never = [f"{share:.0%}" for share, seconds in self.takes.items() if seconds is None]
+        told = f"; {listed(times)}" if times else ""
+        return f"{said}{told}" + (f"; {listed(never)} not in {MAX_ROUNDS} rounds" if never else "")
 
 
 def resolution(seconds: float = 60.0) -> Resolution:
@@ -72,11 +86,12 @@ def resolution(seconds: float = 60.0) -> Resolution:
     by chi-squared, at 90 %), and n the rounds that fit into `seconds` (less the share that was dropped for evidence
     from outside). The interval of such a comparison would then reach to
 
-        h = t(n - 1) · s / √n        Student's t, at the confidence of `intervals`
+        h = reach(n) · s             `intervals.reach`
 
-    either side of its middle (Student, The probable error of a mean, Biometrika 6, 1908). A difference is called where
-    the interval lies beyond `comparison.ALIKE`; so one of (1 + ALIKE) · exp(h) - 1 is called half of the time, and a
-    smaller one is rather missed. Where the A/A itself was off by more than ALIKE, that takes its place.
+    either side of its middle. A difference is called where the interval lies beyond `comparison.ALIKE`; so one of
+    (1 + ALIKE) · exp(h) - 1 is called half of the time, and a smaller one is rather missed. Where the A/A itself was
+    off by more than ALIKE, that takes its place. The other way round, a difference d `takes` the first n for which
+    h < ln(1 + d) - ln(1 + ALIKE).
 
     On the safe side: longer slices average some of the noise out, and no credit is given for that (where every request
     were a throw of dice, noise in slices of 1 s would be 0.55 times that of 0.3 s). Not on it: noise that comes and
@@ -116,9 +131,11 @@ def foretell(control: Comparison, seconds: float, rounds: int) -> Resolution:
     noise = float(np.log(table[control.control] / table[control.labels[0]]).std(ddof=1))
     freedom = ratio.interval.rounds - 1
     bound = noise * math.sqrt(freedom / chi_squared(1 - CAUTION, freedom))
-    half = students_t((1 + CONFIDENCE) / 2, left - 1) * bound / math.sqrt(left)
     floor = max(math.log1p(ALIKE), abs(math.log(ratio.value)))
-    return Resolution(seconds, math.expm1(floor + half), ratio.interval, differed, noise, left)
+    difference = math.expm1(floor + reach(left) * bound)
+    needed = {share: rounds_for(math.log1p(share) - floor, bound, MAX_ROUNDS) for share in DIFFERENCES}
+    takes = {share: n and RAMPS_S + n * ROUND_S * tried / control.complete for share, n in needed.items()}
+    return Resolution(seconds, difference, ratio.interval, differed, noise, left, takes=takes)
 
 
 def _disturbed(control: Comparison, tried: int) -> str:
@@ -127,10 +144,8 @@ def _disturbed(control: Comparison, tried: int) -> str:
 
 
 def _rounds_in(seconds: object) -> int:
-    ramp_s = CONTENDERS * (RAMP_S + OVERHEAD_S)
-    round_s = CONTENDERS * (WARMUP_S + DEFAULT_SLICE_S + OVERHEAD_S)
-    least = math.ceil(ramp_s + MIN_ROUNDS * round_s)
+    least = math.ceil(RAMPS_S + MIN_ROUNDS * ROUND_S)
     known = checks.number(
-        "seconds", seconds, least, MAX_BUDGET_S, kind="seconds", also=f"enough for {MIN_ROUNDS} rounds"
+        "seconds", seconds, least, MAX_SECONDS, kind="seconds", also=f"enough for {MIN_ROUNDS} rounds"
     )
-    return int((known - ramp_s) / round_s)
+    return int((known - RAMPS_S) / ROUND_S)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
+from requestlab.comparison.comparison import ANSWERED, CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
 from requestlab.system.wording import counted, listed, times
 
 MAX_INTERVALS = 3
@@ -237,14 +237,51 @@ def circumstances(result: Comparison) -> dict[str, str]:
     suspect = [part.run for part in result.slices if not part.dropped and part.run.summary["validity"] == "suspect"]
     told = {
         "asked": f"{paths} under {loads}",
-        "rounds": f"{tried}{whole}, slices of {about.seconds:g} s, order shuffled, seed {about.seed}",
+        "rounds": f"{tried}{whole}, slices of {_lengths(result)} s, order shuffled, seed {about.seed}",
+        "wanted": listed(about.asked) if about.asked else "",
         "stopped": f"because {about.stopped}",
+        "borrowed": f"{about.borrowed:.1f} s that others left over" if about.borrowed else "",
         "dropped": dropped(result),
         "disturbed": f"but counted, since so many are: {kinds(result.disturbed)}" if result.disturbed else "",
         "suspect": suspect and f"{len(suspect):,} slices, one because {suspect[0].summary['reasons'][0]}",
         "connections": each_or_all({label: _connections(result, label) for label in result.labels}, ": "),
+        "interval after rounds": each_or_all({label: course(result, label) for label in result.labels[1:]}, ": "),
     }
     return {name: str(value) for name, value in told.items() if value}
+
+
+def _lengths(result: Comparison) -> str:
+    """Return how long the slices were, `0.5` or `0.5 to 1.2`."""
+    ends = [min, max]
+    lengths = [f"{end(part.run.seconds for part in result.slices):.2g}" for end in ends] if result.slices else []
+    return " to ".join(dict.fromkeys(lengths)) or f"{result.about.seconds:g}"
+
+
+SHOWN_ROUNDS = (4, 5, 6, 8, 12, 20, 40, 80, 160, 320)
+"""After so many rounds, and at the end, it is shown how far an interval had shrunk."""
+
+
+def course(result: Comparison, label: str) -> str:
+    """Return how the interval of throughput over the baseline's shrank: `4: 0.61 to 2.9, 5: 0.97 to 1.8`."""
+    table = result.course(label, result.labels[0])
+    shown = table[table.index.isin(SHOWN_ROUNDS) | (table.index == table.index.max())]
+    bounds = zip(shown.index, shown["low"].tolist(), shown["high"].tolist(), strict=True)
+    return ", ".join(f"{rounds}: {times(low)} to {times(high)}" for rounds, low, high in bounds)
+
+
+def ended(results: Iterable[Comparison]) -> str:
+    """Return in a few words whether what was asked is answered, and after how many rounds."""
+    several = list(results)
+    tried = [len({part.round for part in result.slices}) for result in several]
+    rounds = " to ".join(dict.fromkeys(str(end(tried, default=0)) for end in (min, max)))
+    words = f"{rounds} round{'' if rounds == '1' else 's'}"
+    asked = [result for result in several if result.about.asked]
+    answered = sum(result.about.stopped == ANSWERED for result in asked)
+    if not asked:
+        return words
+    if answered == len(asked):
+        return f"answered after {words}"
+    return f"not answered in {words}" if answered == 0 else f"{answered} of {len(asked)} answered, after {words}"
 
 
 def circumstances_of(results: Mapping[str, Comparison]) -> dict[str, str]:
@@ -282,11 +319,11 @@ def common_load(result: Comparison) -> str:
 
 def each_or_all(texts: Mapping[str, str], between: str = " ") -> str:
     """Return `10 users`, or `sync 1 user; async 10 users` where they differ; names with the same text stand
-    together."""
+    together. Nothing, of nothing."""
     alike: dict[str, list[str]] = {}
     for name, text in texts.items():
         alike.setdefault(text, []).append(name)
-    if len(alike) == 1:
-        return next(iter(alike))
+    if len(alike) <= 1:
+        return next(iter(alike), "")
     parts = [f"{' and '.join(names)}{between}{text}" for text, names in alike.items()]
     return (" · " if between == ": " else "; ").join(parts)

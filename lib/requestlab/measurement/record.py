@@ -249,10 +249,13 @@ class Record:
     @cached_property
     def answers(self) -> float:
         """How many answers the measured stretch was worth: each by the share of its time that lies inside."""
-        planned, done = self.column("planned"), self.column("done")
-        good = (self.column("error") == 0) & (self.column("status") < 400)
-        inside = self._inside_ns(planned, done)[good] / np.maximum(done - planned, 1)[good]
-        return float(np.clip(inside, 0, 1).sum())
+        return self._answers_between(self.about.start, self.about.end)
+
+    @property
+    def halves(self) -> tuple[float, float]:
+        """How many answers each half of the measured stretch was worth."""
+        middle = (self.about.start + self.about.end) // 2
+        return self._answers_between(self.about.start, middle), self._answers_between(middle, self.about.end)
 
     @cached_property
     def mean_under_way(self) -> float:
@@ -297,10 +300,15 @@ class Record:
     def _cpu_ms(self, cpu_ns: int | None) -> float:
         return cpu_ns / 1e6 / self.answers if cpu_ns is not None and self.answers else math.nan
 
+    def _answers_between(self, begin: int, end: int) -> float:
+        planned, done = self.column("planned"), self.column("done")
+        good = (self.column("error") == 0) & (self.column("status") < 400)
+        inside = _overlap(planned, done, begin, end)[good] / np.maximum(done - planned, 1)[good]
+        return float(np.clip(inside, 0, 1).sum())
+
     def _inside_ns(self, begin: Integers, end: Integers) -> Integers:
         """Return how much of each stretch of time lies in the measured one."""
-        inside = np.minimum(end, self.about.end) - np.maximum(begin, self.about.start)
-        return np.asarray(np.clip(inside, 0, None))
+        return _overlap(begin, end, self.about.start, self.about.end)
 
     def _times_ms(self, since: str) -> Floats:
         """Return the times of the answers to requests planned in the stretch; of all that end in it, the long ones
@@ -326,3 +334,8 @@ class Record:
 def answered(requests: pd.DataFrame) -> pd.Series[bool]:
     """Return which rows were answered with a status below 400."""
     return (requests["error"] == "") & (requests["status"] < 400)
+
+
+def _overlap(begins: Integers, ends: Integers, begin: int, end: int) -> Integers:
+    """Return how much of each stretch of time lies between two moments."""
+    return np.asarray(np.clip(np.minimum(ends, end) - np.maximum(begins, begin), 0, None))

@@ -22,6 +22,7 @@ from requestlab.notebooks import execute, jupyter, page
 from requestlab.notebooks.execute import Executed, Tick
 from requestlab.notebooks.figures import Saved, demand_folder, save_figures
 from requestlab.system import html, machine
+from requestlab.system.budget import SPARE_VARIABLE
 from requestlab.system.machine import Machine
 from requestlab.system.progress import UNWATCHED_VARIABLE
 from requestlab.system.quick import QUICK_VARIABLE
@@ -190,6 +191,6 @@ def _put(new: Path, target: Path, aside: Path) -> None:
 
 
 def _variables(folder: Path, quick: bool) -> dict[str, str]:
-    """Return the environment of the kernels."""
+    """Return the environment of the kernels; what clear cases leave over of their time is for all lessons."""
     own = {LEDGER_VARIABLE: str(folder), QUICK_VARIABLE: "1" if quick else "", UNWATCHED_VARIABLE: "1"}
-    return jupyter.environment(os.environ) | own
+    return jupyter.environment(os.environ) | own | {SPARE_VARIABLE: str(folder.parent / "left-over")}

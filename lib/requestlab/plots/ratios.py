@@ -67,7 +67,10 @@ def ratios(
     told = wording.circumstances_of(given.results)
     disturbed = f"Disturbed slices: {told['disturbed']}." if "disturbed" in told else ""
     page.explain(*_explained(given, plan.notes), disturbed)
-    return page.picture(inputs.small_print(given.contenders, asked=told["asked"]), list(told.items()))
+    return page.picture(
+        inputs.small_print(given.contenders, asked=f"{told['asked']} · {wording.ended(given.results.values())}"),
+        list(told.items()),
+    )
 
 
 # What there is to be drawn

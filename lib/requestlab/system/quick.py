@@ -12,22 +12,29 @@ TRIAL = "trial"
 """The value that makes them measure for a tenth of the time, in 3 rounds: enough to see that a lesson runs, and for
 nothing else."""
 
+TRIAL_ROUNDS = 3
+
 
 def is_quick() -> bool:
     """Return whether quick mode is on."""
     return bool(_mode())
 
 
+def is_trial() -> bool:
+    """Return whether lessons are only tried out."""
+    return _mode() == TRIAL
+
+
 def seconds(full: float) -> float:
     """Return `full`, or a fraction of it in quick mode."""
-    return full / 10 if _mode() == TRIAL else full / 4 if is_quick() else full
+    return full / 10 if is_trial() else full / 4 if is_quick() else full
 
 
 def rounds(full: int) -> int:
     """Return `full`, or in quick mode half of it, but no fewer than 5: an interval over fewer is too wide to be of
     use."""
-    if _mode() == TRIAL:
-        return min(full, 3)
+    if is_trial():
+        return min(full, TRIAL_ROUNDS)
     return max(min(full, 5), full // 2) if is_quick() else full
 
 
