@@ -32,8 +32,8 @@ class FasterOrSlower:
         return f"{self.metric} against the first"
 
     def answered(self, result: Comparison, /) -> bool:
-        first, *others = result.all_labels
-        return all(result.ratio(label, first, self.metric).settled for label in others)
+        first, *others = result.labels
+        return all(result.ratio(label, first, self.metric).settled for label in others or result.all_labels[1:])
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ SPARE_VARIABLE = "REQUESTLAB_SPARE"
 
 MAX_SECONDS = 3_600.0
 
-MAX_BORROWED = 2.0
-"""A case that is still open takes at most so many times its own seconds of what others left over."""
+MAX_BORROWED = 1.0
+"""A case that is still open takes at most as many seconds of what others left over as it had of its own."""
 
 _left_over = 0.0
 
