@@ -541,7 +541,7 @@ def test_a_machine_that_is_always_disturbed_is_judged_as_it_is(monkeypatch, addr
     gives(monkeypatch, itertools.cycle([200.0, 210.0]))
     result = lab.compare({"a": address, "b": address}, {"a": "/a", "b": "/b"})
     assert (result.about.stopped, result.dropped) == (ANSWERED, 0)
-    assert 4 <= result.complete <= 6
+    assert 4 <= result.complete <= 12
 
 
 def test_slices_become_longer_where_the_noise_is_within_them(monkeypatch, address):
@@ -754,13 +754,14 @@ def test_an_interrupt_ends_a_comparison_and_leaves_nothing_within_two_seconds():
 
 @pytest.mark.measuring
 def test_of_twenty_real_comparisons_of_a_thing_with_itself_no_more_than_stated_call_a_winner():
-    """Five pairs of processes, so that what makes two processes differ for good has its part in it."""
+    """Five pairs of processes, so that what makes two processes differ for good has its part in it; and each comparison
+    stops as soon as it calls one, or a second is over."""
     called = []
     for _ in range(5):
         with ExitStack() as stack:
             pair = {label: stack.enter_context(lab.serve(BARE)) for label in ("one", "same")}
             for _ in range(4):
-                result = lab.compare(pair, "/", lab.closed(4), rounds=5, seconds=0.04, warmup=0.01)
+                result = lab.compare(pair, "/", lab.closed(4), budget=1.0, seconds=0.04, warmup=0.01)
                 called.append({metric: str(result.ratio("same", "one", metric)) for metric in call(result)})
     assert len(called) == 20
     assert sum(bool(figures) for figures in called) <= FALSE_ALARMS * 20, called

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from requestlab.serving.server import Server as Server, serve as serve, stop_all as stop_all
     from requestlab.system.budget import budget as budget, until as until
     from requestlab.system.machine import describe_machine as describe_machine
-    from requestlab.system.quick import rounds as rounds, seconds as seconds
+    from requestlab.system.quick import seconds as seconds
 
 _NAMES = {
     "claims.judging": ("claim",),
@@ -71,7 +71,7 @@ _NAMES = {
     "serving.server": ("Server", "serve", "stop_all"),
     "system.budget": ("budget", "until"),
     "system.machine": ("describe_machine",),
-    "system.quick": ("rounds", "seconds"),
+    "system.quick": ("seconds",),
 }
 """The public names, by the module that has them."""
 

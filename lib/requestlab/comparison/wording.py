@@ -4,7 +4,7 @@ small print."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from requestlab.comparison.comparison import ANSWERED, CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
@@ -240,6 +240,7 @@ def circumstances(result: Comparison) -> dict[str, str]:
         "rounds": f"{tried}{whole}, slices of {_lengths(result)} s, order shuffled, seed {about.seed}",
         "wanted": listed(about.asked) if about.asked else "",
         "stopped": f"because {about.stopped}",
+        "dependent": "; ".join(_dependent(result)),
         "borrowed": f"{about.borrowed:.1f} s that others left over" if about.borrowed else "",
         "dropped": dropped(result),
         "disturbed": f"but counted, since so many are: {kinds(result.disturbed)}" if result.disturbed else "",
@@ -248,6 +249,13 @@ def circumstances(result: Comparison) -> dict[str, str]:
         "interval after rounds": each_or_all({label: course(result, label) for label in result.labels[1:]}, ": "),
     }
     return {name: str(value) for name, value in told.items() if value}
+
+
+def _dependent(result: Comparison) -> Iterator[str]:
+    """Say of which contenders the ratio was like that of the round before."""
+    for label in result.all_labels[1:]:
+        if alike := result.ratio(label, result.labels[0]).interval.dependence:
+            yield f"{label}: rounds like their neighbours (correlation {alike:.2f}), so the interval is wider"
 
 
 def _lengths(result: Comparison) -> str:

@@ -67,10 +67,7 @@ def ratios(
     told = wording.circumstances_of(given.results)
     disturbed = f"Disturbed slices: {told['disturbed']}." if "disturbed" in told else ""
     page.explain(*_explained(given, plan.notes), disturbed)
-    return page.picture(
-        inputs.small_print(given.contenders, asked=f"{told['asked']} · {wording.ended(given.results.values())}"),
-        list(told.items()),
-    )
+    return page.picture(inputs.small_print(given.contenders, asked=told["asked"]), list(told.items()))
 
 
 # What there is to be drawn
@@ -274,7 +271,7 @@ def _set_axes(axes: Axes, metric: str, plan: Plan, labelled: bool) -> None:
 def _explained(given: Cases, notes: Sequence[str]) -> Iterator[str]:
     yield (
         f"Each figure is divided by that of {given.baseline} in the same round (logarithmic axis). Faint points: the rounds, "
-        f"the first at the top. Bar: the interval at {CONFIDENCE:.0%} confidence, its middle marked. Tinted: the side that is "
+        f"the first at the top ({wording.ended(given.results.values())}). Bar: the interval at {CONFIDENCE:.0%} confidence, its middle marked. Tinted: the side that is "
         f"faster or spends less. Grey band: two equal processes differ by as much ({ALIKE:.0%})."
     )
     if given.controlled:

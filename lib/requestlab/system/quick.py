@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 QUICK_VARIABLE = "REQUESTLAB_QUICK"
-"""Set to anything, it makes all lessons measure for a quarter of the time, in half as many rounds: for slow
-machines."""
+"""Set to anything, it makes all lessons measure for a quarter of the time: for slow machines."""
 
 TRIAL = "trial"
 """The value that makes them measure for a tenth of the time, in 3 rounds: enough to see that a lesson runs, and for
@@ -28,14 +27,6 @@ def is_trial() -> bool:
 def seconds(full: float) -> float:
     """Return `full`, or a fraction of it in quick mode."""
     return full / 10 if is_trial() else full / 4 if is_quick() else full
-
-
-def rounds(full: int) -> int:
-    """Return `full`, or in quick mode half of it, but no fewer than 5: an interval over fewer is too wide to be of
-    use."""
-    if is_trial():
-        return min(full, TRIAL_ROUNDS)
-    return max(min(full, 5), full // 2) if is_quick() else full
 
 
 def _mode() -> str:
