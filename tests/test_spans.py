@@ -209,7 +209,7 @@ def test_spans_lie_within_the_span_they_belong_to_and_steps_of_a_coroutine_apart
 
 def test_middleware_is_seen_from_the_outside_in(traced):
     run = traced(lab.SYNC, "/sync/page/", middleware="startproject")
-    spans = run.spans[run.spans["request"] == 1]
+    spans = run.spans[run.spans["request"] == run.spans["request"].min()]  # others may have asked this server before
     assert list(spans["kind"].astype(str)) == ["request", *["middleware"] * 7, "view"]
     assert list(spans["name"])[1:3] == ["SecurityMiddleware", "SessionMiddleware"]
     assert spans["thread"].nunique() == 1
