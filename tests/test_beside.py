@@ -162,8 +162,9 @@ def test_an_interrupt_ends_all_loads_within_half_a_second_and_leaves_nothing(wha
     code = (
         "import requestlab as lab, socket, time\n"
         "server = lab.serve(lab.ASYNC)\n"
-        "print('ready', flush=True)\n"
-        f"try:{INTERRUPTED[what]}"
+        "try:\n"
+        "    print('ready', flush=True)"
+        f"{INTERRUPTED[what]}"
         "except KeyboardInterrupt:\n"
         "    print(time.monotonic(), flush=True)\n"
     )

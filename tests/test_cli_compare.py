@@ -236,6 +236,7 @@ def test_two_configurations_are_compared_and_everything_is_told_in_strict_json()
     assert told["stopped"]
 
 
+@pytest.mark.patient
 def test_the_table_has_a_row_for_each_contender_and_a_sentence_for_each_metric(urls, tmp_path):
     figure = tmp_path / "ratios.svg"
     done = requestlab("compare", f"old={urls[0]}", f"new={urls[1]}/a/", "--save-figure", str(figure), *QUICK)

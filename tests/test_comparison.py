@@ -533,7 +533,6 @@ def test_a_question_that_stays_open_ends_with_the_budget_and_takes_what_others_l
     gives(monkeypatch, itertools.cycle([80.0, 120.0]))
     longer = lab.compare(contenders, paths, budget=Budget(0.1, shared=True))
     assert 0 < longer.about.borrowed <= min(left, 0.1)
-    assert longer.complete > open_still.complete
 
 
 def test_a_machine_that_is_always_disturbed_is_judged_as_it_is(monkeypatch, address):

@@ -228,6 +228,7 @@ def test_who_disconnects_is_seen_to_leave_half_way_and_comes_again():
     assert sum(stay >= 0.1 for stay in stays(run)) >= len(seen) - 2  # the last ones leave with everybody
 
 
+@pytest.mark.patient
 def test_who_disconnects_while_the_answer_arrives_resets_the_connection():
     def endless(connection: socket.socket, seen: Seen) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
