@@ -202,10 +202,8 @@ class Comparison:
         """
         found = self._judged(intervals.ratio(*self._two(over, under, metric)), (over, under), metric)
         verdict, reason = _judge(found, metric)
-        if found.dependence:
-            reason += (
-                f"; rounds were like their neighbours (correlation {found.dependence:.2f}), and the interval is wider"
-            )
+        if found.dependent:
+            reason += f"; {found.dependent}"
         if kept := sum(self.disturbed.values()):
             reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
         return Ratio(over, under, metric, found, verdict, reason)

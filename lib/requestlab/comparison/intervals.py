@@ -81,6 +81,13 @@ class Interval:
         """How far the bounds of a ratio lie apart: high / low - 1."""
         return self.high / self.low - 1 if self.known and self.low > 0 else math.inf
 
+    @property
+    def dependent(self) -> str:
+        """Whether neighbouring rounds were alike, and what follows, in words; empty: they were not."""
+        if not self.dependence:
+            return ""
+        return f"rounds were like their neighbours (correlation {self.dependence:.2f}), and the interval is wider"
+
     def __str__(self) -> str:
         if not self.known:
             return f"unknown ({self.why})" if self.why else "unknown"

@@ -4,7 +4,7 @@ small print."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from requestlab.comparison.comparison import ANSWERED, CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
@@ -240,7 +240,7 @@ def circumstances(result: Comparison) -> dict[str, str]:
         "rounds": f"{tried}{whole}, slices of {_lengths(result)} s, order shuffled, seed {about.seed}",
         "wanted": listed(about.asked) if about.asked else "",
         "stopped": f"because {about.stopped}",
-        "dependent": "; ".join(_dependent(result)),
+        "dependent": "; ".join(f"{label}: {why}" for label, why in _dependent(result).items() if why),
         "borrowed": f"{about.borrowed:.1f} s that others left over" if about.borrowed else "",
         "dropped": dropped(result),
         "disturbed": f"but counted, since so many are: {kinds(result.disturbed)}" if result.disturbed else "",
@@ -251,11 +251,9 @@ def circumstances(result: Comparison) -> dict[str, str]:
     return {name: str(value) for name, value in told.items() if value}
 
 
-def _dependent(result: Comparison) -> Iterator[str]:
-    """Say of which contenders the ratio was like that of the round before."""
-    for label in result.all_labels[1:]:
-        if alike := result.ratio(label, result.labels[0]).interval.dependence:
-            yield f"{label}: rounds like their neighbours (correlation {alike:.2f}), so the interval is wider"
+def _dependent(result: Comparison) -> dict[str, str]:
+    """Return by contender whether its ratio was like that of the round before."""
+    return {label: result.ratio(label, result.labels[0]).interval.dependent for label in result.all_labels[1:]}
 
 
 def _lengths(result: Comparison) -> str:
@@ -288,8 +286,10 @@ def ended(results: Iterable[Comparison]) -> str:
     if not asked:
         return words
     if answered == len(asked):
-        return f"answered after {words}"
-    return f"not answered in {words}" if answered == 0 else f"{answered} of {len(asked)} answered, after {words}"
+        return f"what was asked is answered after {words}"
+    if answered == 0:
+        return f"what was asked is not answered in {words}"
+    return f"what was asked is answered in {answered} of {len(asked)}, after {words}"
 
 
 def circumstances_of(results: Mapping[str, Comparison]) -> dict[str, str]:

@@ -271,8 +271,9 @@ def _set_axes(axes: Axes, metric: str, plan: Plan, labelled: bool) -> None:
 def _explained(given: Cases, notes: Sequence[str]) -> Iterator[str]:
     yield (
         f"Each figure is divided by that of {given.baseline} in the same round (logarithmic axis). Faint points: the rounds, "
-        f"the first at the top ({wording.ended(given.results.values())}). Bar: the interval at {CONFIDENCE:.0%} confidence, its middle marked. Tinted: the side that is "
-        f"faster or spends less. Grey band: two equal processes differ by as much ({ALIKE:.0%})."
+        f"the first at the top ({wording.ended(given.results.values())}). Bar: the interval at {CONFIDENCE:.0%} confidence, "
+        "its middle marked. Tinted: the side that is faster or spends less. Grey band: two equal processes differ by as much "
+        f"({ALIKE:.0%})."
     )
     if given.controlled:
         yield f"A/A: a configuration measured against itself, under a second name. {wording.resolved(given.results.values())}."
