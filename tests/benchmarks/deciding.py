@@ -3,7 +3,6 @@ it takes to be right."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -82,7 +81,3 @@ def seconds_until_called(longer_ms: float, tries: int = TRIES) -> list[float]:
             took.append(seconds if right else float("inf"))
     print(f"    5 and {longer_ms:g} ms: " + ", ".join(f"{seconds:.1f}" for seconds in sorted(took)) + " s")
     return took
-
-
-def median(took: list[float]) -> float:
-    return statistics.median(took)

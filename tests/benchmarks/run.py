@@ -307,7 +307,7 @@ def deciding() -> list[Line]:
         Line("share of 10,000 simulated A/A that call a winner after any of 100 rounds", _exactly(misled), None, 0.01)
     ]
     for longer_ms, most_s in ((5.6, 6.0), (10.0, 3.0)):
-        median = decide.median(decide.seconds_until_called(longer_ms))
+        median = statistics.median(decide.seconds_until_called(longer_ms))
         lines.append(
             Line(f"seconds until 5 ms of CPU are told from {longer_ms:g}, median", _exactly(median), None, most_s)
         )
