@@ -20,7 +20,7 @@ from hypothesis import settings
 import requestlab as lab
 from requestlab.serving.server import Server, running
 from tests import postgres
-from tests.patience import patient
+from tests.patience import TRIES_OF_OTHERS, patient
 from tests.processes import MARK, end, is_alive, left_after, marked_processes, own_children, started_for_all
 
 __all__ = ["is_alive", "left_after", "marked_processes", "nobody_listens_on", "seconds_to_interrupt"]
@@ -35,16 +35,19 @@ time."""
 settings.load_profile("lab")
 
 
-# Tests that measure run alone (see the Makefile). They and those that are patient run again where the machine was
-# disturbed.
+# Tests that measure run alone (see the Makefile). Each test runs again where it failed on a disturbed machine; those of
+# times more often, and once more without evidence. Hypothesis repeats its own.
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    marker = item.get_closest_marker("measuring") or item.get_closest_marker("patient")
-    if marker and isinstance(item, pytest.Function):
-        again = lambda evidence: item.user_properties.append(("again", evidence))  # noqa: E731
-        item.obj = patient(item.obj, again, marker.kwargs.get("slices", 2))
+    if not isinstance(item, pytest.Function) or hasattr(item.obj, "hypothesis"):
+        return
+    again = lambda evidence: item.user_properties.append(("again", evidence))  # noqa: E731
+    if marker := item.get_closest_marker("measuring") or item.get_closest_marker("patient"):
+        item.obj = patient(item.obj, again, slices=marker.kwargs.get("slices", 2))
         item.add_marker(pytest.mark.timeout(300))
+    else:
+        item.obj = patient(item.obj, again, tries=TRIES_OF_OTHERS)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -4,6 +4,9 @@ Evidence of a disturbance comes from outside of the test: time that other machin
 processes that are not the tests' own, a CPU limit, and what `validity.outside` says of the runs that the failed test
 had in hand. A test that fails each time fails, with the evidence beside the error.
 
+Every test is patient, for any may ask a server or wait for a process while others run beside it; those that are not of
+times have fewer tries. Each repetition is printed with its evidence.
+
 A virtual machine may also wake late without a word of it in any counter. So a test that fails without evidence gets a
 second slice, and it has failed where that is wrong too. Known truths get more, `measuring(slices=6)`: a load client
 that is wrong is wrong in each.
@@ -27,6 +30,9 @@ from requestlab.system import clocks
 from tests.processes import marked_processes
 
 TRIES = 8
+TRIES_OF_OTHERS = 3
+"""Of tests that are not marked as of times."""
+
 BUDGET_S = 60.0
 """No further try begins later than this."""
 
@@ -85,10 +91,13 @@ def own_cpu_ns() -> int:
 
 
 def patient(
-    test: Callable[..., Any], again: Callable[[str], None] = lambda evidence: None, slices: int = 1
+    test: Callable[..., Any],
+    again: Callable[[str], None] = lambda evidence: None,
+    slices: int = 1,
+    tries: int = TRIES,
 ) -> Callable[..., Any]:
-    """Return the test, which is run again where it failed and the machine was disturbed, or where it may have more
-    `slices`; `again` is told of each time."""
+    """Return the test, which is run again where it failed and the machine was disturbed, at most `tries` times in all,
+    or where it may have more `slices`; `again` is told of each time."""
 
     @functools.wraps(test)
     def patiently(*arguments: Any, **named: Any) -> Any:
@@ -107,7 +116,7 @@ def patient(
                 evidence = evidence or "another slice"
                 why = str(failure).partition("\n")[0][:200]
                 met.append(evidence)
-                if len(met) == TRIES or time.monotonic() - began > BUDGET_S:
+                if len(met) == tries or time.monotonic() - began > BUDGET_S:
                     failure.add_note(f"failed {len(met)} times, each time on a disturbed machine: {'; '.join(met)}")
                     raise
             again(f"{evidence}; {why}")

@@ -55,13 +55,15 @@ def test_a_test_that_failed_on_a_quiet_machine_has_failed(evidence):
     assert test.calls == 1
 
 
-def test_a_test_that_fails_each_time_fails_with_the_evidence(evidence):
+@pytest.mark.parametrize("tries", [patience.TRIES, patience.TRIES_OF_OTHERS])
+def test_a_test_that_fails_each_time_fails_with_the_evidence(evidence, tries):
     evidence += ["steal", ""] * 9
     test = failing(99)
     with pytest.raises(AssertionError, match="not seen") as failure:
-        patient(test)()
-    assert test.calls == patience.TRIES
-    assert failure.value.__notes__ == [f"failed 8 times, each time on a disturbed machine: {'; '.join(['steal'] * 8)}"]
+        patient(test, tries=tries)()
+    assert test.calls == tries
+    met = "; ".join(["steal"] * tries)
+    assert failure.value.__notes__ == [f"failed {tries} times, each time on a disturbed machine: {met}"]
 
 
 def test_what_the_runs_of_a_failed_test_say_of_the_machine_is_evidence(evidence, monkeypatch):
