@@ -26,6 +26,7 @@ from requestlab.comparison.intervals import FALSE_ALARMS, MIN_ROUNDS, Interval
 from requestlab.comparison.slices import best_seconds
 from requestlab.errors import ConfigurationError, RemoteTargetError, ServerGoneError
 from requestlab.measurement import validity
+from requestlab.measurement.record import CoreUse
 from requestlab.measurement.run import Run
 from requestlab.system import budget as budgets
 from requestlab.system.budget import Budget
@@ -186,6 +187,24 @@ def test_disturbances_that_count_must_have_fallen_on_both_alike_and_are_told():
         "what disturbed the slices did not fall on both alike: 0% of those of other, 38% of those of base",
     )
     assert verdict(changed(apart, "other", {5, 6, 7}, disturbed="steal"), "other", "base") == "faster"
+
+
+@pytest.mark.parametrize(("stolen", "word"), [(0.3, "faster"), (0.6, "cannot tell"), (0.95, "cannot tell")])
+def test_a_ratio_of_throughputs_holds_what_it_would_be_had_nobody_held_up_the_slower_one(stolen, word):
+    taken = CoreUse(busy=0, idle=0, steal=int(stolen * 1e9) + validity.TICKS_NS)
+    held = slice_of({"throughput": 100.0}, made([{}] * 2_000, users=1, cores_ns=taken, server_cpu_ns=0))
+    free = slice_of(
+        {"throughput": 200.0}, made([{}] * 2_000, users=1, cores_ns=replace(taken, steal=0), server_cpu_ns=0)
+    )
+    every = set(range(1, 9))
+    result = changed(twice_as_fast(), "base", every, run=held, disturbed="steal")
+    ratio = changed(result, "other", every, run=free).ratio("other", "base")
+    assert ratio.verdict == word
+    if stolen < 0.9:
+        assert (ratio.low, ratio.high) == pytest.approx((2 * (1 - stolen), 2))
+        assert f"others held up other for 0% of its time and base for {stolen:.0%} of its time at most" in ratio.reason
+    else:
+        assert "what disturbed the slices did not fall on both alike" in ratio.reason
 
 
 def test_a_contender_without_a_slice_that_counts_is_a_doubt():

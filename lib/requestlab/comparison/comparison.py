@@ -31,7 +31,10 @@ MAX_FAILED = 0.01
 
 UNEVENLY = 0.25
 """How far the shares of disturbed slices of two contenders may lie apart, before the disturbance may be what was
-compared."""
+compared. A ratio of throughputs is then widened by as much as it may have been; all else is not judged."""
+
+MAX_HELD_UP = 0.9
+"""Where others held up a contender for more of its time, nothing is known of it."""
 
 _TAILS = {"p50": 0.05, "p95": 0.005, "p99": 0.001}
 """Failures are in no percentile; as many would move it: a tenth of the requests beyond it."""
@@ -200,10 +203,12 @@ class Comparison:
 
         Raises ConfigurationError for a contender or a metric that there is not.
         """
-        found = self._judged(intervals.ratio(*self._two(over, under, metric)), (over, under), metric)
+        found = intervals.ratio(*self._two(over, under, metric))
+        if metric == "throughput" and self._unevenly_disturbed(over, under):
+            found = self._widened(found, over, under)
+        found = self._judged(found, (over, under), metric)
         verdict, reason = _judge(found, metric)
-        if found.dependent:
-            reason += f"; {found.dependent}"
+        reason += "".join(f"; {why}" for why in (found.dependent, found.held_up) if why)
         if kept := sum(self.disturbed.values()):
             reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
         return Ratio(over, under, metric, found, verdict, reason)
@@ -264,7 +269,8 @@ class Comparison:
         """Return an interval with what speaks against it, and why it is missing where it is."""
         against = [caveat for label in labels for caveat in self.caveats(label, metric)]
         if len(labels) == 2:
-            against += self._caveats_of_two(*labels)
+            against += self._other_answers(*labels)
+            against += [] if found.held_up else self._unevenly_disturbed(*labels)
         if self.control is not None and self.control not in labels:
             same = self.ratio(self.control, self.labels[0], metric)
             if same.verdict != CANNOT_TELL:  # a lab that tells a thing from itself cannot be believed about others
@@ -279,16 +285,39 @@ class Comparison:
             return "CPU time is not known for addresses, beside other loads, nor where a worker ended"
         return "; ".join(why for label in labels if (why := self._too_few(label, metric)))
 
-    def _caveats_of_two(self, over: str, under: str) -> Iterator[str]:
-        """Yield what speaks against setting two against each other: other answers, other disturbances."""
+    def _widened(self, found: Interval, over: str, under: str) -> Interval:
+        """Return a ratio of throughputs that holds what it would be, had others held up neither of the two; as it is
+        where that is not known."""
+        shares = {label: self._held_up(label) for label in (over, under)}
+        if not max(shares.values()) <= MAX_HELD_UP or not found.known:
+            return found
+        each = " and ".join(f"{label} for {share:.0%} of its time" for label, share in shares.items())
+        return replace(
+            found,
+            low=found.low * (1 - shares[under]),
+            high=found.high / (1 - shares[over]),
+            held_up=f"others held up {each} at most, and the interval is as much wider",
+        )
+
+    def _held_up(self, label: str) -> float:
+        """Return for which share of its time others held up a contender, as the mean over rounds (of its logarithm)."""
+        shares = [validity.held_up(run) for run in self.runs(label)]
+        with np.errstate(divide="ignore"):
+            return 1 - math.exp(np.log1p(-np.array(shares)).mean()) if shares else math.nan
+
+    def _other_answers(self, over: str, under: str) -> Iterator[str]:
         statuses = {label: _main_status(self.runs(label)) for label in (over, under)}
         if None not in statuses.values() and len(set(statuses.values())) > 1:
             said = " and ".join(f"{status} under {label}" for label, status in statuses.items())
             yield f"the answers are not alike: most have status {said}"
+
+    def _unevenly_disturbed(self, over: str, under: str) -> list[str]:
+        """Return what speaks against setting two against each other where they were disturbed unevenly."""
         shares = [_disturbed_share(self.slices, label) for label in (over, under)]
-        if abs(shares[0] - shares[1]) > UNEVENLY:
-            each = f"{shares[0]:.0%} of those of {over}, {shares[1]:.0%} of those of {under}"
-            yield f"what disturbed the slices did not fall on both alike: {each}"
+        if abs(shares[0] - shares[1]) <= UNEVENLY:
+            return []
+        each = f"{shares[0]:.0%} of those of {over}, {shares[1]:.0%} of those of {under}"
+        return [f"what disturbed the slices did not fall on both alike: {each}"]
 
     def _demand(self, *labels: str) -> None:
         for label in labels:

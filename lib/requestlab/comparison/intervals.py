@@ -59,7 +59,7 @@ class Interval:
 
     All three are NaN where there is no evidence; then `why` says what is missing. `caveats` speak against any verdict
     on it. `dependence` is the correlation of neighbouring rounds where that is no chance, and the interval is wider for
-    it; else 0.
+    it; else 0. `held_up` says what else it is wider for.
     """
 
     value: float
@@ -70,6 +70,7 @@ class Interval:
     why: str = ""
     caveats: tuple[str, ...] = ()
     dependence: float = 0.0
+    held_up: str = ""
 
     @property
     def known(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from requestlab.comparison.comparison import ANSWERED, CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
+from requestlab.comparison.intervals import Interval
 from requestlab.system.wording import counted, listed, times
 
 MAX_INTERVALS = 3
@@ -240,7 +241,8 @@ def circumstances(result: Comparison) -> dict[str, str]:
         "rounds": f"{tried}{whole}, slices of {_lengths(result)} s, order shuffled, seed {about.seed}",
         "wanted": listed(about.asked) if about.asked else "",
         "stopped": f"because {about.stopped}",
-        "dependent": "; ".join(f"{label}: {why}" for label, why in _dependent(result).items() if why),
+        "dependent": _of_intervals(result, lambda found: found.dependent),
+        "held up": _of_intervals(result, lambda found: found.held_up),
         "borrowed": f"{about.borrowed:.1f} s that others left over" if about.borrowed else "",
         "dropped": dropped(result),
         "disturbed": f"but counted, since so many are: {kinds(result.disturbed)}" if result.disturbed else "",
@@ -251,9 +253,10 @@ def circumstances(result: Comparison) -> dict[str, str]:
     return {name: str(value) for name, value in told.items() if value}
 
 
-def _dependent(result: Comparison) -> dict[str, str]:
-    """Return by contender whether its ratio was like that of the round before."""
-    return {label: result.ratio(label, result.labels[0]).interval.dependent for label in result.all_labels[1:]}
+def _of_intervals(result: Comparison, words: Callable[[Interval], str]) -> str:
+    """Return what there is to say of the intervals over the baseline, by contender."""
+    said = {label: words(result.ratio(label, result.labels[0]).interval) for label in result.all_labels[1:]}
+    return "; ".join(f"{label}: {why}" for label, why in said.items() if why)
 
 
 def _lengths(result: Comparison) -> str:

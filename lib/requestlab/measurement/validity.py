@@ -6,6 +6,7 @@ them, or they mean less than they seem to. Each check says what it saw.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -88,6 +89,20 @@ def outside(run: Record) -> str:
         "schedule late": alone and not run.about.held_back and any(_behind_schedule(run)),
     }
     return ", ".join(name for name, seen in found.items() if seen)
+
+
+def held_up(run: Record) -> float:
+    """Return for which share of its time, at most, server and generator stood still for what is outside of them; NaN
+    where that is not known.
+
+    Had nothing been outside, the same work of a closed loop would have taken the rest of the time at least: what only
+    waited would have waited as long, and what computed would not have stood still. Caches and memory, which others share
+    too, are not in it.
+    """
+    if run.about.users is None or run.about.beside or run.about.upstream:
+        return math.nan
+    shares = (_stolen_share(run), _foreign_share(run), _throttled_share(run), run.generator_wait)
+    return min(1.0, sum(shares))
 
 
 # What makes it invalid.
@@ -280,28 +295,39 @@ def _users_without_an_answer(run: Record) -> Iterator[str]:
 
 
 def _stolen(run: Record) -> Iterator[str]:
-    """Of the core that lost most: one worker runs on one core at a time, and it may have been that one."""
-    if (share := max(0, run.about.cores_ns.steal - TICKS_NS) / 1e9 / run.seconds) > MUCH_STEAL:
+    if (share := _stolen_share(run)) > MUCH_STEAL:
         yield f"other machines on the same host took {share:.0%} of the time of a core of the server's (steal)"
 
 
+def _stolen_share(run: Record) -> float:
+    """Of the core that lost most: one worker runs on one core at a time, and it may have been that one."""
+    return max(0, run.about.cores_ns.steal - TICKS_NS) / 1e9 / run.seconds
+
+
 def _foreign(run: Record) -> Iterator[str]:
-    """As a share of the cores that the workers can use: one worker runs on one of them at a time."""
-    facts = run.about
-    cores = min(facts.cores_watched, max(1, len(facts.pids)))
-    if facts.server_cpu_ns is None or not cores:
-        return
-    generators = sum(one.about.generator_cpu_ns for one in (run, *run.beside.values()))
-    own = facts.server_cpu_ns + (generators + (facts.upstream_cpu_ns or 0)) * facts.cores_shared
-    share = max(0, facts.cores_ns.busy - own - TICKS_NS) / 1e9 / run.seconds / cores
-    idle = facts.cores_ns.idle / 1e9 / run.seconds / facts.cores_watched
-    if share > MUCH_FOREIGN and idle < HARMLESS_IDLE:
+    idle = run.about.cores_ns.idle / 1e9 / run.seconds / max(1, run.about.cores_watched)
+    if (share := _foreign_share(run)) > MUCH_FOREIGN and idle < HARMLESS_IDLE:
         yield f"other processes used {share:.0%} of the time of the server's cores"
 
 
+def _foreign_share(run: Record) -> float:
+    """Of the cores that the workers can use: one worker runs on one of them at a time. NaN where it is not known."""
+    facts = run.about
+    cores = min(facts.cores_watched, max(1, len(facts.pids)))
+    if facts.server_cpu_ns is None or not cores:
+        return math.nan
+    generators = sum(one.about.generator_cpu_ns for one in (run, *run.beside.values()))
+    own = facts.server_cpu_ns + (generators + (facts.upstream_cpu_ns or 0)) * facts.cores_shared
+    return max(0, facts.cores_ns.busy - own - TICKS_NS) / 1e9 / run.seconds / cores
+
+
 def _throttled(run: Record) -> Iterator[str]:
-    if (share := (run.about.throttled_ns or 0) / 1e9 / run.seconds) > MUCH_THROTTLED:
+    if (share := _throttled_share(run)) > MUCH_THROTTLED:
         yield f"a CPU limit (of the container, say) halted processes here for {share:.0%} of the time"
+
+
+def _throttled_share(run: Record) -> float:
+    return (run.about.throttled_ns or 0) / 1e9 / run.seconds
 
 
 def _pressed(run: Record) -> Iterator[str]:
