@@ -3,6 +3,7 @@
 none                        nothing between Django and the view
 startproject                what Django writes into a new project
 sync,startproject,async     any layers in any order, outermost first
+startproject,views.timing   a layer of the reader's own, by the name that Python imports it by
 """
 
 from django.core.exceptions import ImproperlyConfigured
@@ -42,17 +43,18 @@ MAX_LAYERS = 20
 def layers_of(stack: str) -> tuple[str, ...]:
     """The layers of a stack, outermost first. Raises ImproperlyConfigured for what is no stack."""
     layers = () if stack == NONE else tuple(stack.split(","))
-    if not LAYERS.keys() >= set(layers) or len(layers) > MAX_LAYERS or layers.count("startproject") > 1:
+    known = all(layer in LAYERS or "." in layer for layer in layers)
+    if not known or len(layers) > MAX_LAYERS or layers.count("startproject") > 1:
         raise ImproperlyConfigured(
             f"LABAPP_MIDDLEWARE is {stack!r}; it must be {NONE}, or up to {MAX_LAYERS} layers, outermost first and with "
-            f"commas between them, of: {', '.join(LAYERS)}; startproject at most once."
+            f"commas between them, of: {', '.join(LAYERS)}, or dotted names; startproject at most once."
         )
     return layers
 
 
 def middleware_of(stack: str) -> list[str]:
     """What Django's setting MIDDLEWARE must be for a stack."""
-    return [middleware for layer in layers_of(stack) for middleware in LAYERS[layer]]
+    return [middleware for layer in layers_of(stack) for middleware in LAYERS.get(layer, (layer,))]
 
 
 def apps_of(stack: str) -> list[str]:

@@ -1,11 +1,13 @@
 """Settings of a project with no admin, and no static files, so that little besides Django itself is measured.
 
-Four environment variables are read:
+Six environment variables are read:
 
     LABAPP_MIDDLEWARE   a stack, as middleware_stacks.py describes them; `startproject` unless set
     LABAPP_DATABASE     a URL, as databases.py describes them; an SQLite file in the working directory unless set
     LABAPP_UPSTREAM     address of what the views fetch and export call, such as http://127.0.0.1:8001; none unless set
     LABAPP_SECRET_KEY   one key for several worker processes; fresh in each process unless set
+    LABAPP_VIEWS        the reader's own views, as experiment.py describes them; none unless set
+    LABAPP_SETTINGS     the reader's own settings over these; none unless set
 """
 
 import os
@@ -13,6 +15,7 @@ import secrets
 from pathlib import Path
 
 from labapp.databases import database_of
+from labapp.experiment import Experiment, put_over
 from labapp.middleware_stacks import apps_of, middleware_of
 
 DEBUG = False
@@ -21,13 +24,15 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 UPSTREAM = os.environ.get("LABAPP_UPSTREAM", "").rstrip("/")
 
+VIEWS = os.environ.get("LABAPP_VIEWS", "")
+
 ROOT_URLCONF = "labapp.urls"
 USE_TZ = True
 TIME_ZONE = "UTC"
 
 _stack = os.environ.get("LABAPP_MIDDLEWARE", "startproject")
 MIDDLEWARE = middleware_of(_stack)
-INSTALLED_APPS = ["labapp", *apps_of(_stack)]
+INSTALLED_APPS = ["labapp", *apps_of(_stack), *([Experiment(VIEWS)] if VIEWS else [])]
 
 # Opened by the views `rows` and `shelf`, and by no other.
 DATABASES = {"default": database_of(os.environ.get("LABAPP_DATABASE", ""))}
@@ -51,3 +56,5 @@ LOGGING = {
         "labapp": {"handlers": ["stderr"], "level": "INFO", "propagate": False},  # how far an export has come
     },
 }
+
+put_over(globals(), os.environ.get("LABAPP_SETTINGS", ""))

@@ -1,11 +1,12 @@
 """Making the tables and filling them, when a request first wants them: once per database, whoever else is at it."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from asgiref.sync import sync_to_async
 from django.db import connection, transaction
+from django.db.models import Model
 
 from labapp.models import Author, Book, Loan
 
@@ -48,9 +49,14 @@ def make_tables() -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA journal_mode=WAL")  # kept in the file; readers no longer wait for the writer
+    make_missing((Author, Book, Loan))
+
+
+def make_missing(models: Iterable[type[Model]]) -> None:
+    """Make those tables that are not there."""
     there = connection.introspection.table_names()
     with connection.schema_editor() as editor:
-        for model in (Author, Book, Loan):
+        for model in models:
             if model._meta.db_table not in there:
                 editor.create_model(model)
 

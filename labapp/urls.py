@@ -1,10 +1,12 @@
-"""Twin addresses: /sync/… and /async/… lead to views of the same names."""
+"""Twin addresses: /sync/… and /async/… lead to views of the same names. The reader's own views, where there are any,
+come first."""
 
 from types import ModuleType
 
+from django.conf import settings
 from django.urls import URLPattern, include, path
 
-from labapp import async_views, sync_views
+from labapp import async_views, experiment, sync_views
 from labapp.parameters import bad_request
 
 
@@ -27,6 +29,7 @@ def paths_to(views: ModuleType) -> list[URLPattern]:
 
 
 urlpatterns = [
+    *(experiment.patterns(settings.VIEWS) if settings.VIEWS else []),
     path("sync/", include(paths_to(sync_views))),
     path("async/", include(paths_to(async_views))),
 ]

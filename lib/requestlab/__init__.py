@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from requestlab.measurement.ramp import Ramp as Ramp
     from requestlab.measurement.run import Run as Run, load_run as load_run
     from requestlab.notebooks.source import source as source
-    from requestlab.serving.applications import Bare as Bare, LabApp as LabApp, database as database
+    from requestlab.serving.applications import Bare as Bare, LabApp as LabApp, app as app, database as database
     from requestlab.serving.configuration import (
         ASYNC as ASYNC,
         MIXED as MIXED,
@@ -65,7 +65,7 @@ _NAMES = {
     "measurement.ramp": ("Ramp",),
     "measurement.run": ("Run", "load_run"),
     "notebooks.source": ("source",),
-    "serving.applications": ("Bare", "LabApp", "database"),
+    "serving.applications": ("Bare", "LabApp", "app", "database"),
     "serving.configuration": ("ASYNC", "MIXED", "NULL", "SYNC", "UPSTREAM", "Configuration"),
     "serving.freeze": ("freeze",),
     "serving.server": ("Server", "serve", "stop_all"),

@@ -32,7 +32,7 @@ MAX_SETTLING_S = 30.0
 MAX_BESIDE = 8
 CLIENTS = ("lab", "httpx")
 
-_ERROR = COLUMNS.index("error")
+_ERROR, _STATUS = COLUMNS.index("error"), COLUMNS.index("status")
 _AS_PLANNED = (
     "pids",
     "users",
@@ -168,6 +168,7 @@ def measure_slice(
         server.settle(MAX_SETTLING_S, tick)  # or the next run would begin behind the requests that this one gave up
     served = {
         "server_ended": server is not None and not server.alive,
+        "server_error": server.last_error if server and any(_failed(one.samples) for one in outcomes) else "",
         "nonce": server.is_itself() if server and server.alive else None,
         "counts": _counted(counts, server.counts if server else {}),
         "upstream": statistics.difference(url, upstream, statistics.ask(url)) if url else None,
@@ -253,6 +254,10 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
 
 def _between(before: int | None, after: int | None) -> int | None:
     return None if before is None or after is None else after - before
+
+
+def _failed(samples: np.ndarray) -> bool:
+    return bool((samples[:, _STATUS] >= 500).any())
 
 
 def _counted(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:

@@ -22,7 +22,7 @@ from requestlab.trace.activity import Booleans, Floats, Integers, Key
 from requestlab.trace.blocking import blocks
 from requestlab.trace.trace import NOTHING, Trace
 
-_SERVERS = ("gunicorn", "uvicorn", "uvicorn-worker")
+_PARTS_OF_SERVERS = ("uvloop", "httptools", "twisted")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class RunFacts:
     ns of CLOCK_MONOTONIC; all that ends in `_ns` is an amount of time within it, None where the system does not say.
     `started` counts requests sent, `held_back` those of an open loop that had to wait for a connection, and `counts`
     those that the server saw, by worker. `nonce` says whether the server was itself at the end, None where nobody could
-    say. `cores_watched` is how many cores the server could use, `cores_shared` whether the load process ran on the
+    say. `server_error` is the last exception in the server's log, where answers had a status of 500 or above.
+    `cores_watched` is how many cores the server could use, `cores_shared` whether the load process ran on the
     same.
     """
 
@@ -85,6 +86,7 @@ class RunFacts:
     nonce: bool | None = None
     server_ended: bool = False
     worker_ended: bool = False
+    server_error: str = ""
     server_cpu_ns: int | None = None
     pressure_ns: int | None = None
     throttled_ns: int | None = None
@@ -114,7 +116,9 @@ class RunFacts:
         if self.configuration is None or row is None:
             return "server unknown"
         versions = self.machine.versions
-        packages = " and ".join(f"{name} {versions.get(name)}" for name in row.packages if name in _SERVERS)
+        packages = " and ".join(
+            f"{name} {versions.get(name)}" for name in row.packages if name not in _PARTS_OF_SERVERS
+        )
         if row.interface == "wsgi":
             return f"{packages} ({row.name}), no event loop"
         loop = self.configuration.loop or "asyncio"

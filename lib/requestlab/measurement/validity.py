@@ -96,8 +96,8 @@ def held_up(run: Record) -> float:
     where that is not known.
 
     Had nothing been outside, the same work of a closed loop would have taken the rest of the time at least: what only
-    waited would have waited as long, and what computed would not have stood still. Caches and memory, which others share
-    too, are not in it.
+    waited would have waited as long, and what computed would not have stood still. Caches and memory, which others
+    share too, are not in it.
     """
     if run.about.users is None or run.about.beside or run.about.upstream:
         return math.nan
@@ -122,7 +122,11 @@ def _unanswered(run: Record) -> Iterator[str]:
         if _absent(run) == run.about.connections:
             yield "no client could connect"
     elif not len(run.response_ms):
-        yield "no request was answered with a status below 400"
+        yield f"no request was answered with a status below 400{_server_error(run)}"
+
+
+def _server_error(run: Record) -> str:
+    return f"; the server's last error: {run.about.server_error}" if run.about.server_error else ""
 
 
 def _lost(run: Record) -> Iterator[str]:
@@ -157,7 +161,7 @@ def _wrong_answers(run: Record) -> Iterator[str]:
     if failed:
         wrong = int((run.requests["error"] == ERRORS[WRONG_BODY]).sum())
         bodies = f", {wrong:,} of them with a body that does not hold what was expected" if wrong else ""
-        yield f"{failed:,} of {total:,} requests failed{bodies}"
+        yield f"{failed:,} of {total:,} requests failed{bodies}{_server_error(run) if failed < total else ''}"
     moved = int(run.requests["status"].between(300, 399).sum())
     if 2 * moved > total:
         yield f"{moved:,} of {total:,} answers are redirects (status 3xx): is this the page that was meant?"

@@ -10,13 +10,15 @@ import dataclasses
 import ipaddress
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from labapp.database_urls import FORM, POSTGRESQL, Database, parsed
 from requestlab.errors import ConfigurationError
+from requestlab.serving.views import dotted, packed, path_of_views, settings_text
 from requestlab.system import checks
 
 NO_MIDDLEWARE = "none"
@@ -35,25 +37,30 @@ _DEFAULT_DATABASE = Database(postgresql=False)
 
 @dataclass(frozen=True)
 class LabApp:
-    """The lab's Django project, `labapp`.
+    """The lab's Django project, `labapp`, with views and settings of the reader's own where wanted: see `app`.
 
     >>> SYNC.replace(middleware=("sync", "startproject"), database="postgres://user@host/name")
 
     `middleware` is its stack: "none", or layers, outermost first, such as ("sync", "startproject", "async"), kept as
     one string with commas. `database` is "", an SQLite file in the server's own directory, or a URL (see
     `labapp.database_urls`). `upstream` is the address of the external API and object store that some views call, or the
-    server itself, `serve(UPSTREAM)`, which somebody else has to stop. Values that cannot work raise ConfigurationError.
+    server itself, `serve(UPSTREAM)`, which somebody else has to stop. `views` is the path of a Python file, `settings`
+    a mapping, kept as text. Values that cannot work raise ConfigurationError.
     """
 
     middleware: str = "startproject"
     database: str = ""
     upstream: str = ""
+    views: str = ""
+    settings: str = ""
 
     kind: ClassVar[str] = "django"
     targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.wsgi:application", "asgi": "labapp.asgi:application"}
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "middleware", _stack(self.middleware))
+        object.__setattr__(self, "views", path_of_views(self.views))
+        object.__setattr__(self, "settings", settings_text(self.settings))
+        object.__setattr__(self, "middleware", _stack(self.middleware, self.views))
         object.__setattr__(self, "database", checked_database(self.database))
         object.__setattr__(self, "upstream", _address(self.upstream))
 
@@ -64,6 +71,8 @@ class LabApp:
             "LABAPP_MIDDLEWARE": self.middleware,
             "LABAPP_DATABASE": self.database,
             "LABAPP_UPSTREAM": self.upstream,
+            "LABAPP_VIEWS": self.views,
+            "LABAPP_SETTINGS": self.settings,
             "LABAPP_SECRET_KEY": secrets.token_urlsafe(50),
         }
 
@@ -77,18 +86,52 @@ class Bare:
     middleware: ClassVar[str] = NO_MIDDLEWARE
     database: ClassVar[str] = ""
     upstream: ClassVar[str] = ""
+    views: ClassVar[str] = ""
+    settings: ClassVar[str] = ""
 
     def variables(self) -> dict[str, str]:
         return {}
 
 
 Application = LabApp | Bare
+Stack = str | Sequence[str | Callable[..., Any]]
 
 APPLICATIONS: dict[str, type[Application]] = {one.kind: one for one in (LabApp, Bare)}
 """The kinds that have a short name, by that name."""
 
 PARTS = tuple(field.name for field in dataclasses.fields(LabApp))
 """Fields of an application that can be given as if they were fields of a configuration."""
+
+
+def app(
+    *views: Callable[..., Any] | str | Path,
+    settings: Mapping[str, Any] | None = None,
+    middleware: Stack = "startproject",
+    database: str = "",
+    upstream: str = "",
+) -> LabApp:
+    """Return an application of the reader's own views, in front of labapp's.
+
+    >>> serve(MIXED, application=app("views.py", settings={"CONN_MAX_AGE": 60}, middleware=["timing", "startproject"]))
+
+    `views` is one Python file, or functions of a notebook. In both, `def slow(request)` answers at /slow/, sync or
+    async, and so does a class-based view; a file may have `urlpatterns` instead, and models, whose tables are made.
+    Middleware is named as in `LabApp`, by dotted names, by names from that file, or is a function or class of the
+    notebook. `settings` are put over labapp's: literals, of which CONN_MAX_AGE and the like go to the database, and
+    INSTALLED_APPS are added.
+
+    Raises ConfigurationError where that cannot be served; what fails when it is run, `serve` tells.
+    """
+    layers = middleware.split(",") if isinstance(middleware, str) else list(middleware)
+    own = [layer for layer in layers if callable(layer)]
+    functions = [one for one in views if callable(one)]
+    if len(views) > 1 and len(functions) < len(views):
+        raise ConfigurationError("app() takes one file, or functions, not several files or both")
+    if own and len(functions) < len(views):
+        raise ConfigurationError("app() takes middleware from that file by its name, as text")
+    text = packed([*functions, *own]) if functions or own else str(views[0]) if views else ""
+    names = [getattr(layer, "__name__", layer) for layer in layers]
+    return LabApp(names, database, upstream, text, dict(settings or {}))  # type: ignore[arg-type]
 
 
 def application(given: object, before: Application | None = None) -> Application:
@@ -154,18 +197,25 @@ def database_label(url: str) -> str:
     return f"{kind}?{parts.query}" if parts.query else kind
 
 
-def _stack(given: object) -> str:
+def _stack(given: object, views: str) -> str:
     layers = given.split(",") if isinstance(given, str) else given
     if isinstance(layers, list | tuple) and all(isinstance(layer, str) for layer in layers):
         layers = [layer.strip() for layer in layers]
         if layers in ([], [NO_MIDDLEWARE]):
             return NO_MIDDLEWARE
-        if set(layers) <= set(LAYERS) and len(layers) <= MAX_LAYERS and layers.count("startproject") <= 1:
+        if views:
+            layers = [layer if layer in LAYERS else dotted(layer, views) for layer in layers]
+        known = all(layer in LAYERS or _is_dotted(layer) for layer in layers)
+        if known and len(layers) <= MAX_LAYERS and layers.count("startproject") <= 1:
             return ",".join(layers)
     raise ConfigurationError(
         f"middleware={given!r} is not known; expected {NO_MIDDLEWARE!r}, or up to {MAX_LAYERS} layers, outermost first, "
-        f"of: {', '.join(LAYERS)}; startproject at most once"
+        f"of: {', '.join(LAYERS)}; startproject at most once; or dotted names of other middleware"
     )
+
+
+def _is_dotted(name: str) -> bool:
+    return "." in name and all(part.isidentifier() for part in name.split("."))
 
 
 def _address(upstream: object) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from requestlab.errors import ConfigurationError
-from requestlab.serving import applications, servers
+from requestlab.serving import applications, servers, views
 from requestlab.serving.applications import PARTS, Application, Bare, LabApp
 from requestlab.system import checks
 from requestlab.system.values import to_plain
@@ -17,6 +18,9 @@ MAX_WORKERS = 32
 MAX_THREADS = 256
 MIN_SWITCH_INTERVAL_MS = 0.01
 MAX_SWITCH_INTERVAL_MS = 1_000.0
+
+OWN_VARIABLES = ("REQUESTLAB_", "LABAPP_", "DJANGO_SETTINGS_MODULE", "PYTHONASYNCIODEBUG")
+"""What the names of variables begin with that the lab sets."""
 
 _NOT_IN_LABEL = ("name", "probe", "upstream")
 
@@ -36,6 +40,7 @@ class Configuration:
     many as cost it little (True: all, until tracing takes more than a few percent of a busy worker's CPU time).
     `asyncio_debug` is asyncio's debug mode, `switch_interval_ms` how long a thread may keep the GIL when another wants
     it (None: Python's own 5 ms). With `all_cores` the server may also run on the core that is kept free for the load.
+    `options` are added to the server's command line, `["--limit-concurrency", "5"]`, and `env` to its environment.
 
     Values that cannot work raise ConfigurationError.
     """
@@ -50,6 +55,8 @@ class Configuration:
     asyncio_debug: bool = False
     switch_interval_ms: float | None = None
     all_cores: bool = False
+    options: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         row = servers.find(self.server)
@@ -63,6 +70,9 @@ class Configuration:
         if self.switch_interval_ms is not None:
             checks.number("switch_interval_ms", self.switch_interval_ms, MIN_SWITCH_INTERVAL_MS, MAX_SWITCH_INTERVAL_MS)
         checks.truth("all_cores", self.all_cores)
+        self._keep("options", _options(self.options))
+        row.check_options(self.options)
+        self._keep("env", _environment(self.env))
         self._check_server(row)
 
     def _keep(self, name: str, value: object) -> None:
@@ -101,14 +111,16 @@ class Configuration:
         return dataclasses.replace(self, application=applications.changed(application, parts), **changes)
 
     def without_password(self) -> Configuration:
-        """Return it as it may be printed and saved: without the password of the database."""
-        return self.replace(database=applications.masked(self.database))
+        """Return it as it may be printed and saved: without the password of the database, and secrets in settings."""
+        return self.replace(database=applications.masked(self.database), settings=views.masked(self.settings))
 
     def shown(self) -> dict[str, Any]:
         """Return its fields and those of its application as plain values, without the password of the database."""
         shown: dict[str, Any] = {}
         for name, value in to_plain(self.without_password()).items():
             shown |= {"application": value.pop("kind"), **value} if name == "application" else {name: value}
+        if shown.get("views"):
+            shown["views"] = views.shown(shown["views"])
         return shown
 
     @property
@@ -125,6 +137,16 @@ class Configuration:
     def upstream(self) -> str:
         """The address of the upstream that its application calls."""
         return self.application.upstream
+
+    @property
+    def views(self) -> str:
+        """The reader's own views: see `LabApp`."""
+        return self.application.views
+
+    @property
+    def settings(self) -> str:
+        """The reader's own settings, as text."""
+        return self.application.settings
 
     @property
     def interface(self) -> str:
@@ -145,7 +167,7 @@ class Configuration:
     @property
     def capacity(self) -> int | None:
         """How many requests it can hold in hand at once; None where only the machine sets the limit."""
-        return None if self.interface == "asgi" else self.workers * self.threads
+        return self.workers * self.threads if servers.find(self.server).limited else None
 
     @property
     def label(self) -> str:
@@ -161,9 +183,25 @@ class Configuration:
             different["database"] = applications.database_label(different["database"])
         return ", ".join([self.name, *(f"{name}={value}" for name, value in different.items())])
 
-    def arguments(self, fd: int) -> list[str]:
-        """Return what follows the Python interpreter on the command line of its server, which listens on `fd`."""
-        return servers.find(self.server).arguments(fd, self.workers, self.threads, self.event_loop)
+    def arguments(self, listener: servers.Listener) -> list[str]:
+        """Return what follows the Python interpreter on the command line of its server."""
+        row = servers.find(self.server)
+        return ["-m", *row.arguments(listener, self.workers, self.threads, self.event_loop, self.options)]
+
+
+def _options(given: object) -> tuple[str, ...]:
+    if isinstance(given, list | tuple) and all(isinstance(one, str) and one for one in given):
+        return tuple(given)
+    raise checks.wrong("options", given, 'a list as on a command line, such as ["--limit-concurrency", "5"]')
+
+
+def _environment(given: object) -> dict[str, str]:
+    if not isinstance(given, Mapping) or not all(isinstance(part, str) for pair in given.items() for part in pair):
+        raise checks.wrong("env", given, 'a mapping of text to text, such as {"MALLOC_ARENA_MAX": "2"}')
+    for name in given:
+        if not name or "=" in name or name.startswith(OWN_VARIABLES):
+            raise checks.wrong("env", name, "names of variables that the lab does not set itself")
+    return dict(sorted(given.items()))
 
 
 def _share(value: float) -> bool | float:

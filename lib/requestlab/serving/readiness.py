@@ -11,6 +11,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 from requestlab.worker.ready import READY_PATH
@@ -43,7 +44,8 @@ def wait_until_ready(
         try:
             while len(pids) < workers:
                 if len(asked) < (1 if workers == 1 else 2 * workers):
-                    asked.add(_ask(selector, address, question))
+                    with suppress(ConnectionRefusedError):  # some servers open their port themselves
+                        asked.add(_ask(selector, address, question))
                 for key, _ in selector.select(_PATIENCE_S):
                     if key.fileobj is ending:
                         raise NotReady("ended before it was ready")

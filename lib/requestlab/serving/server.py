@@ -19,9 +19,11 @@ from types import TracebackType
 from typing import Any
 
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
+from requestlab.serving import servers
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.readiness import NotReady, wait_until_ready, who_answers
 from requestlab.serving.servers import BACKLOG
+from requestlab.serving.tracebacks import last_error
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from requestlab.system.progress import Progress
@@ -33,6 +35,9 @@ GRACE_S = 1.0
 
 PATIENCE_S = 5.0
 """How much longer its supervisor may take before it is killed too."""
+
+LAST_LINES = 15
+"""So many lines of its log an error tells of a server that has ended."""
 
 SETTLING_S = 0.05
 SETTLED = 0.1
@@ -66,12 +71,15 @@ class Server:
         self.pids: tuple[int, ...] = ()
         self._end: dict[str, Any] | None = None
         self.directory = tempfile.mkdtemp(prefix="requestlab-")
-        listener = _listen()
+        row = servers.find(configuration.server)
+        _demand(row)
+        listener = _listen(row)
         self.address: tuple[str, int] = listener.getsockname()
         self.url = f"http://{self.address[0]}:{self.address[1]}"
         self._nonce = secrets.token_hex(16)
         with listener:
-            self._command = [sys.executable, *configuration.arguments(listener.fileno())]
+            at = servers.Listener(listener.fileno(), self.address[1])
+            self._command = [sys.executable, *configuration.arguments(at)]
             variables = _variables(configuration, self._nonce, self.directory)
             self._supervisor = self._supervise(listener.fileno(), variables)
             assert self._supervisor.stdout is not None
@@ -81,11 +89,13 @@ class Server:
             try:
                 with Progress(f"starting {configuration.label}") as progress:
                     self.pids = self._ask_all_workers(time.monotonic() + start_timeout_s, progress.tick)
-                listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
+                if not row.opens_its_port:
+                    listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
             except NotReady as problem:
                 self.stop()
                 what = f"the server {configuration.label!r} {problem}"
-                raise ServerStartError(f"{what}.{self._epitaph()}") from None
+                why = last_error(self.log)
+                raise ServerStartError(f"{what}{f': {why}' if why else '.'}{self._epitaph()}") from None
             except BaseException:
                 self._supervisor.terminate()  # at once: nothing has been served that would need an orderly end
                 self.stop()
@@ -123,6 +133,11 @@ class Server:
             return Path(self.directory, "server.log").read_text(errors="replace")
         except OSError:
             return ""
+
+    @property
+    def last_error(self) -> str:
+        """The last exception that its log tells of, in a sentence; or nothing."""
+        return last_error(self.log)
 
     @property
     def counts(self) -> dict[int, int]:
@@ -217,7 +232,7 @@ class Server:
             how = f"killed by signal {-status}" if status < 0 else str(status)
         log = "last lines of its log:" if self._end["log"] else "its log is empty"
         lines = [f"command: {' '.join(self._command)}", f"exit status: {how}", log]
-        return "\n".join(["", *lines, *(f"    {line}" for line in self._end["log"])])
+        return "\n".join(["", *lines, *(f"    {line}" for line in self._end["log"][-LAST_LINES:])])
 
 
 def serve(configuration: Configuration, **changes: Any) -> Server:
@@ -247,10 +262,10 @@ def running() -> list[Server]:
 
 def stop_all() -> None:
     """Stop every server that this process has started; the last cell of each lesson."""
-    servers = running()
-    for server in servers:
+    still_there = running()
+    for server in still_there:
         server.begin_to_stop()
-    for server in servers:
+    for server in still_there:
         server.stop()
 
 
@@ -260,13 +275,26 @@ def _cores(configuration: Configuration) -> machine.Cores:
     return machine.upstream_cores() if configuration.server == "upstream" else machine.split_cores()
 
 
-def _listen() -> socket.socket:
+def _demand(row: servers.ServerType) -> None:
+    """Raise ConfigurationError where the server is not installed."""
+    if row.extra and machine.version(row.extra) is None:
+        missing = f"server {row.name!r} needs the package {row.extra}, which is not installed"
+        raise ConfigurationError(f"{missing}: pip install 'requestlab[servers]' installs it")
+
+
+def _listen(row: servers.ServerType) -> socket.socket:
     listener = socket.socket()
     # Accepted connections inherit it. Without, uvicorn on a descriptor answers keep-alive requests after 40 ms: Nagle's
     # algorithm holds the body back until the client's delayed acknowledgement of the head (uvicorn issue 3149).
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(BACKLOG)
+    if row.opens_its_port:
+        listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEPORT, 1
+        )  # it keeps the port for the server, who shares it
+        listener.bind(("127.0.0.1", 0))
+    else:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(BACKLOG)
     return listener
 
 
@@ -282,6 +310,7 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
         environment.NONCE: nonce,
         environment.DIRECTORY: directory,
         **configuration.application.variables(),
+        **configuration.env,
     }
 
 

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from requestlab.errors import LabError
 
-PACKAGES = ("django", "asgiref", "gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools", "httpx")
+PACKAGES = (
+    *("django", "asgiref", "gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools", "httpx"),
+    *("gevent", "granian", "hypercorn", "daphne", "twisted", "waitress", "pyuwsgi"),
+)
 
 
 def require_linux() -> None:
@@ -61,7 +64,7 @@ def facts() -> Machine:
         cores=os.cpu_count() or 1,
         usable_cores=len(os.sched_getaffinity(0)),
         limits={name: os.environ[name] for name in ("CPU_LIMIT", "MEM_LIMIT") if name in os.environ},
-        versions={name: _version(name) for name in PACKAGES},
+        versions={name: version(name) for name in PACKAGES},
     )
 
 
@@ -117,7 +120,8 @@ def _processor() -> str:
 
 
 @cache
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

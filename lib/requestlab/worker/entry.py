@@ -97,7 +97,10 @@ def build() -> Any:
     if interface == "wsgi":
         return answering_wsgi(inner, request_count)
     application = answering_asgi(inner, request_count)
-    return debugging(application) if os.environ.get(environment.ASYNCIO_DEBUG) else application
+    if os.environ.get(environment.ASYNCIO_DEBUG):
+        application = debugging(application)
+    application._asgi_single_callable = True  # asgiref's mark of ASGI 3, which it is though it is no `async def`
+    return application
 
 
 lifeline.tie_worker_to_supervisor()
