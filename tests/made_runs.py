@@ -44,6 +44,7 @@ ABOUT = RunFacts(
     end=END,
     started=0,
     generator_cpu_ns=100 * MS,
+    pids=(1,),
     generator_wait_ns=0,
     server_cpu_ns=500 * MS,
     cores_watched=1,

@@ -147,7 +147,7 @@ def compare(
             asked=tuple(one.words for one in asked),
             wanted=rounds,
             budget=limit.seconds if math.isfinite(limit.seconds) else None,
-            machine=machine.facts(),
+            machine=machine.joined(one.target.machine for one in field),
         )
         nothing_yet = Comparison((), tuple(contenders), _control(contenders) if control else None, about)
         pool, spending = stack.enter_context(LoadProcessPool()), stack.enter_context(Spending(limit))

@@ -26,6 +26,9 @@ ALIKE = 0.03
 """Differences below this are never called: two processes of one configuration may differ by as much for as long as they
 live (where their memory lies, the seed of their hashes). `make bench` looks whether it is enough."""
 
+UNSEEN = 0.25
+"""The same, where nothing is known of a server's processes: others may have disturbed them, and nobody saw it."""
+
 MAX_FAILED = 0.01
 """Share of failed requests above which figures of the rest are no basis for a verdict."""
 
@@ -207,7 +210,8 @@ class Comparison:
         if metric == "throughput" and self._unevenly_disturbed(over, under):
             found = self._widened(found, over, under)
         found = self._judged(found, (over, under), metric)
-        verdict, reason = _judge(found, metric)
+        apart = ALIKE if self._all_seen(over, under) else UNSEEN
+        verdict, reason = _judge(found, metric, apart)
         reason += "".join(f"; {why}" for why in (found.dependent, found.held_up) if why)
         if kept := sum(self.disturbed.values()):
             reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
@@ -259,6 +263,10 @@ class Comparison:
         first = self.labels[0]
         others = [str(self.ratio(label, first)) for label in self.labels[1:]]
         return f"<Comparison, {self.complete} rounds: {'; '.join(others) or first}>"
+
+    def _all_seen(self, *labels: str) -> bool:
+        """Return whether the processes of these contenders' servers are known."""
+        return all(run.about.pids for label in labels for run in self.runs(label))
 
     def _two(self, over: str, under: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         self._demand(over, under)
@@ -337,19 +345,22 @@ class Comparison:
         return f"{metric} {given}: longer slices would have them"
 
 
-def _judge(found: Interval, metric: str) -> tuple[str, str]:
+def _judge(found: Interval, metric: str, apart: float) -> tuple[str, str]:
     if found.caveats:
         return CANNOT_TELL, "; ".join(found.caveats)
     if not found.known:
         return CANNOT_TELL, found.why
-    if found.low > 1 + ALIKE or found.high < 1 / (1 + ALIKE):
+    if found.low > 1 + apart or found.high < 1 / (1 + apart):
         more = found.low > 1
         return (FASTER if more == (METRICS[metric] > 0) else SLOWER), "the interval lies on one side"
     if _alike(found):
         return CANNOT_TELL, f"they are within {ALIKE:.0%} of each other, as two equal processes may be"
     if found.low <= 1 <= found.high:
         return CANNOT_TELL, "the interval holds 1"
-    return CANNOT_TELL, f"the interval comes within {ALIKE:.0%} of 1, as far as two equal processes may lie apart"
+    why = (
+        "as far as two equal processes may lie apart" if apart == ALIKE else "and the servers' processes cannot be seen"
+    )
+    return CANNOT_TELL, f"the interval comes within {apart:.0%} of 1, {why}"
 
 
 def _alike(found: Interval) -> bool:

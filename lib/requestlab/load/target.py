@@ -11,14 +11,17 @@ import httpx
 import psutil
 
 from requestlab.errors import ConfigurationError, RemoteTargetError
+from requestlab.load.listeners import listeners
 from requestlab.load.loads import AnyLoad, Misbehaving
 from requestlab.serving.server import Server
-from requestlab.system import checks
+from requestlab.system import checks, machine
+from requestlab.system.machine import Cores, Machine
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A path at an address; `server` is None where that is not one of the lab's."""
+    """A path at an address; `server` is None where that is not one of the lab's. `pids` are the worker processes there
+    and `cores` where they and the load run; `machine` has their versions. None, where they cannot be seen."""
 
     server: Server | None
     label: str
@@ -26,6 +29,9 @@ class Target:
     url: httpx.URL
     family: int
     address: tuple[Any, ...]
+    pids: tuple[int, ...]
+    cores: Cores
+    machine: Machine
 
     def request(self, load: AnyLoad) -> str:
         """Return what such a load sends, in latin-1, without the body of a slow sender."""
@@ -57,8 +63,15 @@ def find_target(target: Server | str, path: str, remote: bool = False) -> Target
     family, address = resolve(url)
     if not remote and not on_this_machine(address[0]):
         raise RemoteTargetError(f"{url.host} is not this machine; load on others needs remote=True (--remote)")
-    label = server.configuration.label if server else str(url.copy_with(path="", query=None))
-    return Target(server, label, path, url, family, address)
+    if server is not None:
+        label = server.configuration.label
+        return Target(server, label, path, url, family, address, server.pids, server.cores, server.machine)
+    label, split = str(url.copy_with(path="", query=None)), machine.split_cores()
+    if not on_this_machine(address[0]):
+        return Target(None, label, path, url, family, address, (), split, machine.unknown())
+    there = listeners(address[1])
+    cores = Cores(there.cores or split.server, split.generator)
+    return Target(None, label, path, url, family, address, there.pids, cores, there.machine)
 
 
 def encode(request: httpx.Request) -> bytes:

@@ -189,8 +189,6 @@ def _parts(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Iter
 
 
 def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
-    server = at.server
-    cores = server.cores if server else machine.split_cores()
     if isinstance(load, Closed):
         kind: dict[str, Any] = {"users": load.users, "each": load.each, "connections": load.users}
     elif isinstance(load, Misbehaving):
@@ -210,9 +208,9 @@ def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
         timeout_s=settings.timeout,
         client=settings.client,
         expect=(settings.expect or "").encode().decode("latin-1"),
-        pids=server.pids if server else (),
-        cores=cores.server,
-        core=cores.generator,
+        pids=at.pids,
+        cores=at.cores.server,
+        core=at.cores.generator,
         upstream=upstream,
     )
 
@@ -233,7 +231,7 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
         path=target.path,
         load=str(part.load) if plan.client == "lab" else f"{part.load}, with stock httpx",
         beside={other.target.path: str(other.load) for other in parts if other is not part},
-        machine=machine.facts(),
+        machine=target.machine,
         configuration=server.configuration.without_password() if server else None,
         capacity=server.configuration.capacity if server else None,
         cores=server.cores if server else None,
@@ -247,7 +245,7 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
         worker_ended=len(known_ns) < len(cpu_ns),
         server_cpu_ns=sum(known_ns) if first_of_all and cpu_ns and len(known_ns) == len(cpu_ns) else None,
         cores_watched=len(plan.cores),
-        cores_shared=plan.core is None,
+        cores_shared=plan.core is None or plan.core in plan.cores,
         cores_ns=use_of_cores(first.cores_ns, last.cores_ns),
     )
 

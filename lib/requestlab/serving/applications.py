@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
+import labapp
 from labapp.database_urls import FORM, POSTGRESQL, Database, parsed
 from requestlab.errors import ConfigurationError
 from requestlab.serving.views import dotted, packed, path_of_views, settings_text
@@ -56,6 +57,7 @@ class LabApp:
 
     kind: ClassVar[str] = "django"
     targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.wsgi:application", "asgi": "labapp.asgi:application"}
+    package: ClassVar[Path] = Path(labapp.__file__).parent
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", path_of_views(self.views))
@@ -83,6 +85,7 @@ class Bare:
 
     kind: ClassVar[str] = "bare"
     targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.bare:wsgi", "asgi": "labapp.bare:asgi"}
+    package: ClassVar[Path] = LabApp.package
     middleware: ClassVar[str] = NO_MIDDLEWARE
     database: ClassVar[str] = ""
     upstream: ClassVar[str] = ""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from requestlab.errors import ConfigurationError
@@ -41,6 +44,8 @@ class Configuration:
     `asyncio_debug` is asyncio's debug mode, `switch_interval_ms` how long a thread may keep the GIL when another wants
     it (None: Python's own 5 ms). With `all_cores` the server may also run on the core that is kept free for the load.
     `options` are added to the server's command line, `["--limit-concurrency", "5"]`, and `env` to its environment.
+    `python` is the path of another interpreter, or a name that is found in PATH (empty: the lab's own); what it lacks
+    to run the server, it is lent.
 
     Values that cannot work raise ConfigurationError.
     """
@@ -57,6 +62,7 @@ class Configuration:
     all_cores: bool = False
     options: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    python: str = ""
 
     def __post_init__(self) -> None:
         row = servers.find(self.server)
@@ -73,6 +79,7 @@ class Configuration:
         self._keep("options", _options(self.options))
         row.check_options(self.options)
         self._keep("env", _environment(self.env))
+        self._keep("python", _python(self.python))
         self._check_server(row)
 
     def _keep(self, name: str, value: object) -> None:
@@ -89,7 +96,7 @@ class Configuration:
             raise ConfigurationError(f"server {self.server!r} runs no event loop, so it has no asyncio_debug")
         if self.workers != 1 and not row.takes("workers"):
             raise ConfigurationError(f"server {self.server!r} has one worker")
-        for name in ("asyncio_debug", "switch_interval_ms", "upstream"):
+        for name in ("asyncio_debug", "switch_interval_ms", "upstream", "python"):
             if getattr(self, name) and not row.runs_application:
                 raise ConfigurationError(f"server {self.server!r} runs no application, so it takes no {name}")
 
@@ -184,15 +191,24 @@ class Configuration:
         return ", ".join([self.name, *(f"{name}={value}" for name, value in different.items())])
 
     def arguments(self, listener: servers.Listener) -> list[str]:
-        """Return what follows the Python interpreter on the command line of its server."""
+        """Return the module that Python is to run, and its arguments."""
         row = servers.find(self.server)
-        return ["-m", *row.arguments(listener, self.workers, self.threads, self.event_loop, self.options)]
+        return row.arguments(listener, self.workers, self.threads, self.event_loop, self.options)
 
 
 def _options(given: object) -> tuple[str, ...]:
     if isinstance(given, list | tuple) and all(isinstance(one, str) and one for one in given):
         return tuple(given)
     raise checks.wrong("options", given, 'a list as on a command line, such as ["--limit-concurrency", "5"]')
+
+
+def _python(given: object) -> str:
+    if given == "":
+        return ""
+    found = shutil.which(os.path.expanduser(given)) if isinstance(given, str | Path) else None
+    if found is None:
+        raise checks.wrong("python", given, "the path of a Python interpreter, or its name in PATH")
+    return os.path.abspath(found)  # not the file that it is a link to: that would leave its environment
 
 
 def _environment(given: object) -> dict[str, str]:

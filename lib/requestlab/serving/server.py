@@ -19,15 +19,16 @@ from types import TracebackType
 from typing import Any
 
 from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
-from requestlab.serving import servers
+from requestlab.serving import interpreters, servers
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.readiness import NotReady, wait_until_ready, who_answers
 from requestlab.serving.servers import BACKLOG
+from requestlab.serving.supervisor import VARIABLES_FILE
 from requestlab.serving.tracebacks import last_error
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from requestlab.system.progress import Progress
-from requestlab.worker import environment, ready
+from requestlab.worker import environment, launch, ready
 
 START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
@@ -79,8 +80,8 @@ class Server:
         self._nonce = secrets.token_hex(16)
         with listener:
             at = servers.Listener(listener.fileno(), self.address[1])
-            self._command = [sys.executable, *configuration.arguments(at)]
             variables = _variables(configuration, self._nonce, self.directory)
+            self._command = [*self._python(variables), *configuration.arguments(at)]
             self._supervisor = self._supervise(listener.fileno(), variables)
             assert self._supervisor.stdout is not None
             self._output = self._supervisor.stdout
@@ -133,6 +134,12 @@ class Server:
             return Path(self.directory, "server.log").read_text(errors="replace")
         except OSError:
             return ""
+
+    @property
+    def machine(self) -> machine.Machine:
+        """This machine, with the versions that the server runs on."""
+        python = self.configuration.python
+        return interpreters.interpreter(python).machine if python else machine.facts()
 
     @property
     def last_error(self) -> str:
@@ -200,6 +207,16 @@ class Server:
         self._end = _understand(report, Path(self.directory, "supervisor.log"))
         shutil.rmtree(self.directory, ignore_errors=True)  # in case the supervisor was killed
 
+    def _python(self, variables: dict[str, str]) -> list[str]:
+        """Return how Python is to be started, and what it is lent, in `variables`."""
+        if not self.configuration.python:
+            return [sys.executable, "-m"]
+        theirs = interpreters.interpreter(self.configuration.python)
+        folder = interpreters.lend_worker(self.directory, self.configuration.application.package)
+        variables[launch.LENT] = interpreters.lent_to(theirs)
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, variables.get("PYTHONPATH", "")]))
+        return [theirs.path, os.path.join(folder, "requestlab", "worker", "launch.py")]
+
     def _ask_all_workers(self, deadline: float, tick: Callable[[], None]) -> tuple[int, ...]:
         return wait_until_ready(self.address, self._nonce, self.configuration.workers, self._output, deadline, tick)
 
@@ -212,13 +229,13 @@ class Server:
             "owner": os.getpid(),
             "grace_s": GRACE_S,
         }
+        Path(self.directory, VARIABLES_FILE).write_text(json.dumps(variables))  # nobody else may look into this folder
         with open(Path(self.directory, "supervisor.log"), "wb") as words:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "requestlab.serving.supervisor", json.dumps(spec)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=words,
-                env=variables,
                 pass_fds=[fd],
                 start_new_session=True,
             )

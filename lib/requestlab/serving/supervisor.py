@@ -26,6 +26,9 @@ from typing import Any, NoReturn
 
 from requestlab.worker import lifeline
 
+VARIABLES_FILE = "variables.json"
+"""In the run's directory: the server's environment, which need not be the supervisor's. It is removed when read."""
+
 LOG_LINES = 100
 LOG_BYTES = 10_000  # escaped as JSON it still fits into a pipe, which nobody may be reading
 FAILED_LOAD_PATIENCE_S = 1.0
@@ -39,7 +42,6 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     log = Path(spec["directory"], "server.log")
     lifeline.adopt_orphans()
-    os.environ[lifeline.SUPERVISOR_VARIABLE] = str(os.getpid())
     for number in _ENDINGS:
         signal.signal(number, _leave)
     returncode = None
@@ -67,7 +69,9 @@ def _leave(number: int, frame: object) -> NoReturn:
 
 
 def _start(spec: dict[str, Any], output: Any) -> subprocess.Popen[bytes]:
-    supervisor = os.getpid()
+    supervisor, file = os.getpid(), Path(spec["directory"], VARIABLES_FILE)
+    variables = json.loads(file.read_text()) | {lifeline.SUPERVISOR_VARIABLE: str(supervisor)}
+    file.unlink()
 
     def before_exec() -> None:
         lifeline.die_with_parent()
@@ -83,6 +87,7 @@ def _start(spec: dict[str, Any], output: Any) -> subprocess.Popen[bytes]:
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd=spec["directory"],
+        env=variables,
         pass_fds=[spec["fd"]],
         preexec_fn=before_exec,
     )

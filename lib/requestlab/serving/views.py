@@ -75,7 +75,7 @@ def packed(functions: Sequence[Callable[..., Any]]) -> str:
 
     By cloudpickle, so they can be unpacked by the same Python only. Raises ConfigurationError where that cannot be.
     """
-    import cloudpickle  # only here: nobody else needs it
+    import cloudpickle  # type: ignore[import-untyped] # only here: nobody else needs it
 
     named = {str(getattr(one, "__name__", "")): one for one in functions}
     for name, one in named.items():

@@ -6,13 +6,14 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from requestlab.errors import LabError
+from requestlab.system import wording
 
 PACKAGES = (
     *("django", "asgiref", "gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools", "httpx"),
@@ -31,8 +32,8 @@ def require_linux() -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """What travels with every result. `limits` holds what a hub allows, if it says; a package that is not installed has
-    no version (None)."""
+    """What travels with every result: `python` and `versions` are the server's, empty where they are not known.
+    `limits` holds what a hub allows, if it says; a package that is not installed has no version (None)."""
 
     python: str
     implementation: str
@@ -41,16 +42,19 @@ class Machine:
     processor: str
     cores: int
     usable_cores: int
-    limits: Mapping[str, str]
-    versions: Mapping[str, str | None]
+    limits: Mapping[str, str] = field(hash=False)
+    versions: Mapping[str, str | None] = field(hash=False)
 
     @property
     def caption(self) -> str:
         """One line that names the machine and the versions, for beneath a figure."""
-        return (
-            f"{self.processor}, {self.usable_cores} cores · {self.system} · Python {self.python} · "
-            f"Django {self.versions['django']} · asgiref {self.versions['asgiref']}"
+        here = f"{self.processor}, {self.usable_cores} cores · {self.system}"
+        if not self.python:
+            return f"{here} · versions of the server unknown"
+        packages = (
+            f"{shown} {self.versions.get(name)}" for name, shown in (("django", "Django"), ("asgiref", "asgiref"))
         )
+        return " · ".join([here, f"Python {self.python}", *packages])
 
 
 def facts() -> Machine:
@@ -66,6 +70,23 @@ def facts() -> Machine:
         limits={name: os.environ[name] for name in ("CPU_LIMIT", "MEM_LIMIT") if name in os.environ},
         versions={name: version(name) for name in PACKAGES},
     )
+
+
+def unknown() -> Machine:
+    """Return this machine for a server of which nothing is known."""
+    return replace(facts(), python="", implementation="", versions={})
+
+
+def joined(machines: Iterable[Machine]) -> Machine:
+    """Return the facts of several that differ in their versions only, with all of these: `3.11.7 and 3.13.0`."""
+    several = list(dict.fromkeys(machines))
+    names = dict.fromkeys(name for one in several for name in one.versions)
+    versions = {name: _each([one.versions.get(name) for one in several]) for name in names}
+    return replace(several[0], python=_each([one.python for one in several]) or "", versions=versions)
+
+
+def _each(texts: Iterable[str | None]) -> str | None:
+    return wording.listed(list(dict.fromkeys(text for text in texts if text))) or None
 
 
 def describe_machine() -> str:

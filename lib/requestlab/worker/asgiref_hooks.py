@@ -6,12 +6,14 @@ signals and middleware, the project's own code. The functions that do the work a
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
 from threading import get_native_id
 from time import perf_counter_ns
 from typing import Any
 
+from requestlab.worker.imports import when_imported
 from requestlab.worker.recorder import Recorder
 from requestlab.worker.schema import TO_LOOP, TO_THREAD
 from requestlab.worker.spans import CURRENT_SPAN, DONE, END, RUNNING, Span
@@ -26,14 +28,22 @@ _SENDS = "sync_send"  # what Django calls the function within `Signal.asend` tha
 
 
 def record_crossings(recorder: Recorder) -> None:
-    """Have asgiref's crossings written down from now on; where asgiref is not installed, there are none."""
-    try:
-        from asgiref.sync import AsyncToSync, SyncToAsync
-    except ImportError:
-        return
+    """Have asgiref's crossings written down from now on; where asgiref is not imported, there are none."""
     names = Names(recorder)
-    _record_sync_to_async(SyncToAsync, recorder, names)
-    _record_async_to_sync(AsyncToSync, recorder, names)
+
+    def in_sync(sync: Any) -> None:
+        _record_sync_to_async(sync.SyncToAsync, recorder, names)
+        _record_async_to_sync(sync.AsyncToSync, recorder, names)
+
+    when_imported("asgiref.sync", in_sync)
+
+
+def iscoroutinefunction(function: Any) -> bool:
+    """Return what asgiref's function of that name says; before asgiref 3.6, asyncio's."""
+    from asgiref import sync
+
+    known = getattr(sync, "iscoroutinefunction", asyncio.iscoroutinefunction)
+    return bool(known(function))
 
 
 def _record_sync_to_async(crossing: Any, recorder: Recorder, names: Names) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from requestlab.worker.asgiref_hooks import NAME
+from requestlab.worker.asgiref_hooks import NAME, iscoroutinefunction
+from requestlab.worker.imports import when_imported
 from requestlab.worker.recorder import Recorder
 from requestlab.worker.schema import MIDDLEWARE, VIEW
 from requestlab.worker.spans import spanning, spanning_async, timing_steps
@@ -21,21 +22,23 @@ MAX_VIEWS = 1024
 
 
 def record_django(recorder: Recorder) -> None:
-    """Have Django's middleware and views written down; to be called before the project is loaded, so before Django
-    builds its chain. Where Django is not installed, nothing happens."""
-    try:
-        from django.core.handlers import asgi, base
-    except ImportError:
-        return
-    _wrap_middleware(base, recorder)
-    _wrap_views(base, recorder)
-    for method in ("run_get_response", "send_response"):
-        setattr(asgi.ASGIHandler, method, timing_steps(recorder, getattr(asgi.ASGIHandler, method)))
+    """Have Django's middleware and views written down; to be called before Django builds its chain. Where Django is not
+    imported, nothing happens."""
+
+    def in_base(base: Any) -> None:
+        _wrap_middleware(base, recorder)
+        _wrap_views(base, recorder)
+
+    def in_asgi(asgi: Any) -> None:
+        for method in ("run_get_response", "send_response"):  # the first since Django 5.0
+            if original := getattr(asgi.ASGIHandler, method, None):
+                setattr(asgi.ASGIHandler, method, timing_steps(recorder, original))
+
+    when_imported("django.core.handlers.base", in_base)
+    when_imported("django.core.handlers.asgi", in_asgi)
 
 
 def _wrap_middleware(base: Any, recorder: Recorder) -> None:
-    from asgiref.sync import iscoroutinefunction
-
     convert = base.convert_exception_to_response
 
     def converted(get_response: Any) -> Any:
@@ -58,8 +61,6 @@ def layer_name(layer: Any) -> str:
 
 
 def _wrap_views(base: Any, recorder: Recorder) -> None:
-    from asgiref.sync import iscoroutinefunction
-
     make_view_atomic = base.BaseHandler.make_view_atomic
 
     @functools.lru_cache(maxsize=MAX_VIEWS)
