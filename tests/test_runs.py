@@ -60,7 +60,7 @@ def test_users_who_go_in_step_have_their_throughput_exactly_wherever_the_stretch
     run = closed_loop(users, each_ms, before_ms=before_ms)
     assert run.summary["throughput"] == pytest.approx(users * 1_000 / each_ms, rel=1e-12)
     assert run.summary["p50"] == each_ms
-    assert run.mean_under_way == pytest.approx(users)
+    assert run.mean_under_way() == pytest.approx(users)
 
 
 def test_times_are_those_of_requests_planned_in_the_stretch_or_the_long_ones_would_be_too_many():

@@ -265,7 +265,7 @@ def test_what_the_rows_say_is_told_and_nothing_else(run, words, said):
 
 def test_requests_under_way_are_counted_from_sent_and_by_the_part_that_lies_in_the_stretch():
     runs = [closed_loop(users=40), made([SENT_LATE]), made(STRADDLING)]
-    assert [run.mean_under_way for run in runs] == pytest.approx([40, 0.9, 1])
+    assert [run.mean_under_way() for run in runs] == pytest.approx([40, 0.9, 1])
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ class Ratio:
         return self.verdict != CANNOT_TELL or (not self.caveats and _alike(self.interval))
 
     def __str__(self) -> str:
-        return f"{self.metric}, {self.over} / {self.under}: {self.interval}: {self.verdict}"
+        why = f", {self.reason}" if self.verdict == CANNOT_TELL else ""
+        return f"{self.metric}, {self.over} / {self.under}: {self.interval}: {self.verdict}{why}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The closed loop: each user sends its next request in the turn in which its last one ended."""
+"""The closed loop: each user sends its next request in the turn in which its last one ended, or after a pause."""
 
 from __future__ import annotations
 
@@ -54,6 +54,9 @@ class ClosedLoop(LoadLoop):
         self.record(connection, self._number[connection], self._planned[connection])
         if connection.error:
             self.loop.call_later(PAUSE_AFTER_ERROR_S, self._next, connection)
+        elif self.plan.pause_ms:
+            due = connection.done + int(self.plan.pause_ms * 1e6)
+            self.loop.call_later(self.plan.pause_ms / 1e3, self._next, connection, due)
         else:
             self._next(connection, connection.done)
 

@@ -55,8 +55,9 @@ class Connection:
     `on_end(connection)` is called once per exchange, answered or failed, and may start the next one. It finds the
     stamps `sent`, `first_byte`, `first_body` (of the answer, of its body) and `done` (ns of CLOCK_MONOTONIC, 0 where
     that did not happen), `status`, `headers`, the body's `size` in bytes and `checksum` (CRC-32), `error` (a position
-    in ERRORS), and `opened`, whether a connection had to be opened. With `keep_body`, the body is kept in `body`;
-    without `keep_alive`, the connection is closed after each answer, whatever the server says.
+    in ERRORS), and `opened`, whether a connection had to be opened. With `keep_body`, the body is kept in `body`; where
+    `parts` is a list, it holds when each part of the body came, and its size; without `keep_alive`, the connection is
+    closed after each answer, whatever the server says.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Connection:
         self._parser: Any = None
         self._unsent = b""
         self._chunks: list[bytes] | None = [] if keep_body else None
+        self.parts: list[tuple[int, int]] | None = None
         self._keep_alive = keep_alive
         self.busy = False
         self._forget()
@@ -87,6 +89,8 @@ class Connection:
         self.headers: list[tuple[bytes, bytes]] = []
         if self._chunks is not None:
             self._chunks = []
+        if self.parts is not None:
+            self.parts = []
 
     @property
     def body(self) -> bytes:
@@ -107,7 +111,7 @@ class Connection:
             self.sent = perf_counter_ns()
             self._send()
         except OSError as problem:
-            self._fail(_kind(problem))
+            self._fail(kind_of(problem))
 
     def fail_with_timeout(self) -> None:
         """Give up the exchange under way."""
@@ -161,7 +165,7 @@ class Connection:
         try:
             self._send()
         except OSError as problem:
-            self._fail(_kind(problem))
+            self._fail(kind_of(problem))
 
     def _receive(self, most: int = _CHUNK) -> int:
         """Take what has arrived, up to so many bytes; return how many that were."""
@@ -171,11 +175,15 @@ class Connection:
         except BlockingIOError:
             return 0
         except OSError as problem:
-            self._fail(_kind(problem))
+            self._fail(kind_of(problem))
             return 0
         if not data:
             self._closed_by_server()
             return 0
+        self._read(data)
+        return len(data)
+
+    def _read(self, data: bytes) -> None:
         if not self.first_byte:
             self.first_byte = perf_counter_ns()
         parser = self._parser
@@ -184,7 +192,6 @@ class Connection:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if parser is self._parser:  # else: bytes after the end of an answer, whose connection is closed already
                 self._fail(NOT_HTTP)
-        return len(data)
 
     def _closed_by_server(self) -> None:
         if not self.busy:  # it was idle: the next exchange opens another
@@ -221,6 +228,8 @@ class Connection:
         self.checksum = crc32(body, self.checksum)
         if self._chunks is not None:
             self._chunks.append(body)
+        if self.parts is not None:
+            self.parts.append((perf_counter_ns(), len(body)))
 
     def on_message_complete(self) -> None:
         if self.status < 200:  # an interim answer such as 100 Continue
@@ -253,7 +262,8 @@ class Connection:
         self._on_end(self)
 
 
-def _kind(problem: OSError) -> int:
+def kind_of(problem: OSError) -> int:
+    """Return which of ERRORS it is."""
     if problem.errno == errno.ECONNREFUSED:
         return REFUSED
     if problem.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):

@@ -22,7 +22,7 @@ from requestlab.load.closed_loop import ClosedLoop
 from requestlab.load.loop import LoadLoop
 from requestlab.load.misbehaving import MisbehavingLoop
 from requestlab.load.open_loop import OpenLoop
-from requestlab.load.plan import COLUMNS, LoadReport, Plan
+from requestlab.load.plan import COLUMNS, PART_COLUMNS, LoadReport, Plan
 from requestlab.system.values import to_plain
 from requestlab.worker import lifeline
 
@@ -72,8 +72,9 @@ def run_job(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
 
 
 def _write(load: LoadLoop) -> None:
-    report = LoadReport(tuple(load.marks), load.started, load.held_back, rows=len(load.rows) // len(COLUMNS))
-    _put(json.dumps(to_plain(report)).encode() + b"\n" + load.rows.tobytes())
+    rows, parts = len(load.rows) // len(COLUMNS), len(load.parts) // len(PART_COLUMNS)
+    report = LoadReport(tuple(load.marks), load.started, load.held_back, rows, parts)
+    _put(json.dumps(to_plain(report)).encode() + b"\n" + load.rows.tobytes() + load.parts.tobytes())
 
 
 def _put(data: bytes) -> None:

@@ -53,7 +53,11 @@ class HttpxLoop(LoadLoop):
                 answer.first_byte = time.perf_counter_ns()
                 answer.status = response.status_code
                 answer.headers = response.headers.raw
-                answer.body = await response.aread()
+                async for (
+                    part
+                ) in response.aiter_raw():  # as it came: httpx decodes only the first of several gzip members
+                    answer.first_body = answer.first_body or time.perf_counter_ns()
+                    answer.body += part
         except httpx.HTTPError as problem:
             answer.error = TIMEOUT if isinstance(problem, httpx.TimeoutException) else OTHER
         answer.done = time.perf_counter_ns()

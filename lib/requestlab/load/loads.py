@@ -5,10 +5,12 @@ What is measured are loads in a closed or an open loop. Clients that misbehave g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard, TypeVar, overload
+from typing import Any, TypedDict, TypeGuard, TypeVar, Unpack, overload
 
+from requestlab.errors import ConfigurationError
 from requestlab.system import checks, wording
 
 MAX_USERS = 5_000
@@ -16,6 +18,13 @@ MAX_EACH = 1_000_000
 MAX_RATE = 20_000.0
 MAX_STEPS = 30
 ARRIVALS = ("constant", "poisson")
+
+MAX_PAUSE_MS = 600_000.0
+MAX_DELAY_MS = 5_000.0
+
+OWN_HEADERS = ("connection", "content-length", "transfer-encoding")
+SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
+"""Headers that no caption tells."""
 
 MAX_CLIENTS = 1_000
 MAX_BYTES = 10_000_000
@@ -31,19 +40,22 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Closed:
-    """A closed loop: each of `users` sends its next request as soon as the one before is answered.
+    """A closed loop: each of `users` sends its next request as soon as the one before is answered, or `pause_ms` later.
 
-    With `each`, every user stops after that many requests. Without `keep_alive`, each request has a connection of its
-    own.
+    With `each`, every user stops after that many requests. The rest is as in `Clients`.
     """
 
     users: int
     each: int | None = None
     keep_alive: bool = True
+    pause_ms: float = 0.0
+    delay_ms: float = 0.0
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         each = "" if self.each is None else f", {wording.counted(self.each, 'request')} each"
-        return f"{wording.counted(self.users, 'user')}{each}{_closing(self.keep_alive)}"
+        pause = f", {self.pause_ms:g} ms apart" if self.pause_ms else ""
+        return f"{wording.counted(self.users, 'user')}{each}{pause}{_clients_words(self)}"
 
 
 @dataclass(frozen=True)
@@ -58,10 +70,12 @@ class Open:
     arrivals: str = "constant"
     seed: int = 0
     keep_alive: bool = True
+    delay_ms: float = 0.0
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         how = "" if self.arrivals == "constant" else f", {self.arrivals} arrivals"
-        return f"{self.rate:,g} requests/s{how}{_closing(self.keep_alive)}"
+        return f"{self.rate:,g} requests/s{how}{_clients_words(self)}"
 
 
 @dataclass(frozen=True)
@@ -108,46 +122,88 @@ AnyLoad = Load | Misbehaving
 """What can be put on a server; only a `Load` is fit to be compared."""
 
 
+class Clients(TypedDict, total=False):
+    """What the clients of both loops are told: whether to keep their connections (True), how far away they are (0 ms;
+    see `requestlab.load.delay`), and which headers they send besides their own, or instead of them."""
+
+    keep_alive: bool
+    delay_ms: float
+    headers: Mapping[str, str]
+
+
 @overload
-def closed(users: int, *, each: int | None = None, keep_alive: bool = True) -> Closed: ...
+def closed(users: int, *, each: int | None = None, pause_ms: float = 0.0, **clients: Unpack[Clients]) -> Closed: ...
 @overload
-def closed(users: Sequence[int], *, each: int | None = None, keep_alive: bool = True) -> Steps: ...
-def closed(users: int | Sequence[int], *, each: int | None = None, keep_alive: bool = True) -> Closed | Steps:
+def closed(
+    users: Sequence[int], *, each: int | None = None, pause_ms: float = 0.0, **clients: Unpack[Clients]
+) -> Steps: ...
+def closed(
+    users: int | Sequence[int], *, each: int | None = None, pause_ms: float = 0.0, **clients: Unpack[Clients]
+) -> Closed | Steps:
     """Return a closed loop of `users` clients (1 to 5,000), with at most `each` requests from each of them.
 
-    Each user has a connection of its own. A list of users makes a ramp. Raises ConfigurationError for numbers out of
-    bounds.
+    Each user has a connection of its own, which waits idle for `pause_ms` between an answer and the next request. A
+    list of users makes a ramp. `clients`: `keep_alive=False` opens a connection for each request; `delay_ms` puts so
+    many ms between client and server, each way; `headers` are sent with each request, such as `{"Accept-Encoding":
+    "gzip"}` or `{"Host": "example.org"}`.
+
+    Raises ConfigurationError for numbers out of bounds.
     """
     if _several(users):
-        loads = (closed(number, each=each, keep_alive=keep_alive) for number in _steps("closed(users)", users))
+        loads = (closed(number, each=each, pause_ms=pause_ms, **clients) for number in _steps("closed(users)", users))
         return Steps(tuple(loads))
     return Closed(
         checks.whole("closed(users)", users, 1, MAX_USERS),
         None if each is None else checks.whole("closed(each)", each, 1, MAX_EACH, also="or None"),
-        checks.truth("closed(keep_alive)", keep_alive),
+        pause_ms=checks.number("closed(pause_ms)", pause_ms, 0, MAX_PAUSE_MS),
+        **_checked("closed", clients),
     )
 
 
 @overload
-def open(rate: float, *, arrivals: str = "constant", seed: int = 0, keep_alive: bool = True) -> Open: ...
+def open(rate: float, *, arrivals: str = "constant", seed: int = 0, **clients: Unpack[Clients]) -> Open: ...
 @overload
-def open(rate: Sequence[float], *, arrivals: str = "constant", seed: int = 0, keep_alive: bool = True) -> Steps: ...
+def open(rate: Sequence[float], *, arrivals: str = "constant", seed: int = 0, **clients: Unpack[Clients]) -> Steps: ...
 def open(
-    rate: float | Sequence[float], *, arrivals: str = "constant", seed: int = 0, keep_alive: bool = True
+    rate: float | Sequence[float], *, arrivals: str = "constant", seed: int = 0, **clients: Unpack[Clients]
 ) -> Open | Steps:
     """Return an open loop of `rate` requests per second (above 0, up to 20,000), `constant` or `poisson`.
 
-    A request that is due takes a connection that is free, or a new one. A list of rates makes a ramp. Raises
-    ConfigurationError for values that cannot work.
+    A request that is due takes a connection that is free, or a new one. A list of rates makes a ramp. `clients` as in
+    `closed`. Raises ConfigurationError for values that cannot work.
     """
     if _several(rate):
-        loads = (open(r, arrivals=arrivals, seed=seed, keep_alive=keep_alive) for r in _steps("open(rate)", rate))
+        loads = (open(one, arrivals=arrivals, seed=seed, **clients) for one in _steps("open(rate)", rate))
         return Steps(tuple(loads))
     return Open(
         checks.number("open(rate)", rate, most=MAX_RATE, above=0, kind="requests per second"),
         checks.one_of("open(arrivals)", arrivals, ARRIVALS),
         checks.whole("open(seed)", seed),
-        checks.truth("open(keep_alive)", keep_alive),
+        **_checked("open", clients),
+    )
+
+
+def _checked(what: str, clients: Clients) -> Any:
+    checks.known_names(f"{what}()", clients, list(Clients.__annotations__), "argument")
+    headers = clients.get("headers", {})
+    if not isinstance(headers, Mapping) or not all(_is_header(*pair) for pair in headers.items()):
+        raise checks.wrong(f"{what}(headers)", headers, 'a mapping such as {"Accept-Encoding": "gzip"}')
+    if own := [name for name in headers if name.lower() in OWN_HEADERS]:
+        raise ConfigurationError(f"{what}(headers): {own[0]} is said by keep_alive, or by the body")
+    return {
+        "keep_alive": checks.truth(f"{what}(keep_alive)", clients.get("keep_alive", True)),
+        "delay_ms": checks.number(f"{what}(delay_ms)", clients.get("delay_ms", 0.0), 0, MAX_DELAY_MS),
+        "headers": tuple(headers.items()),
+    }
+
+
+def _is_header(name: object, value: object) -> bool:
+    """Return whether it can be sent as a header: a token and a line of visible characters (RFC 9110, 5.1 and 5.5)."""
+    return (
+        isinstance(name, str)
+        and isinstance(value, str)
+        and bool(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name))
+        and bool(re.fullmatch(r"[\x20-\x7e\xa0-\xff]*", value))
     )
 
 
@@ -209,5 +265,11 @@ def _steps(what: str, values: Iterable[_T]) -> Sequence[_T]:
     return values
 
 
-def _closing(keep_alive: bool) -> str:
-    return "" if keep_alive else ", a new connection for each request"
+def _clients_words(load: Closed | Open) -> str:
+    headers = ", ".join(f"{name}: {'***' if name.lower() in SECRET_HEADERS else value}" for name, value in load.headers)
+    said = [
+        "" if load.keep_alive else "a new connection for each request",
+        f"{load.delay_ms:g} ms away" if load.delay_ms else "",
+        f"with {headers}" if headers else "",
+    ]
+    return "".join(f", {words}" for words in said if words)

@@ -8,7 +8,8 @@ from array import array
 from dataclasses import dataclass, field
 
 from requestlab.load.connection import WRONG_BODY, Connection
-from requestlab.load.plan import Mark, Plan
+from requestlab.load.delay import Delays, DistantConnection
+from requestlab.load.plan import COLUMNS, Mark, Plan
 from requestlab.system.clocks import cpu_time_ns, pressure_ns, throttled_ns, use_of_cores, waited_for_a_core_ns
 from requestlab.worker.wrappers import HEADER
 
@@ -31,6 +32,7 @@ class Exchange:
     opened: bool = False
     body: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    parts: list[tuple[int, int]] | None = None
 
 
 class LoadLoop:
@@ -39,6 +41,7 @@ class LoadLoop:
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         self.rows = array("q")
+        self.parts = array("q")
         self.marks: list[Mark] = []
         self.started = 0
         self.held_back = 0
@@ -48,6 +51,7 @@ class LoadLoop:
         self.timeout_ns = int(plan.timeout_s * 1e9)
         self.finished: asyncio.Future[None] = loop.create_future()
         self._expect = plan.expect.encode("latin-1")
+        self._delays = Delays(loop, plan.delay_ms) if plan.delay_ms else None
 
     async def run(self) -> None:
         """Send until the time is over, then wait for what is under way; marks are set at both ends of the stretch."""
@@ -66,6 +70,8 @@ class LoadLoop:
             await self.finished
         finally:
             self.end()
+            if self._delays:
+                self._delays.close()
         if len(self.marks) < 2:
             self._mark()
 
@@ -82,7 +88,13 @@ class LoadLoop:
     def connection(self) -> Connection:
         """Return a new connection, whose ends of exchanges come to `ended`."""
         plan = self.plan
-        return Connection(self.loop, plan.family, plan.address, self.ended, bool(self._expect), plan.keep_alive)
+        kind = DistantConnection if self._delays else Connection
+        made = kind(self.loop, plan.family, plan.address, self.ended, bool(self._expect), plan.keep_alive)
+        if isinstance(made, DistantConnection) and self._delays:
+            made.delays = self._delays
+        if plan.parts:
+            made.parts = []
+        return made
 
     def ended(self, connection: Connection) -> None:
         raise NotImplementedError
@@ -97,6 +109,9 @@ class LoadLoop:
         if self._expect and not error and c.status < 400 and self._expect not in c.body:
             error = WRONG_BODY
         pid, thread, on_loop, number = served(c.headers)
+        if c.parts:
+            row = len(self.rows) // len(COLUMNS)
+            self.parts.extend(value for at, size in c.parts for value in (row, at, size))
         self.rows.extend(
             (
                 user,

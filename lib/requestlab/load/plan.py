@@ -31,8 +31,12 @@ CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's, 
 connection.ERRORS; `body` is the CRC-32 of the answer's body. `pid`, `thread`, `on_loop` and `number` (of the request in
 its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered."""
 
-THREAD_COLUMNS = ("time", "pid", "threads")
-"""One row a worker and moment: the time in ns, and how many threads it had alive."""
+PART_COLUMNS = ("row", "time", "size")
+"""One row for each piece in which a body came: the row of its request, the time in ns, its bytes."""
+
+PROCESS_COLUMNS = ("time", "pid", "threads", "resident", "peak", "files", "sockets", "databases")
+"""One row a worker and moment: the time in ns, how many threads it had alive, its memory in KB, now and at most, and
+how many files, sockets and database connections it had open; -1 where that was not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +45,11 @@ class Plan:
     latin-1.
 
     Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
-    `connections` at once, closed after each answer unless `keep_alive`. The first `warmup_s` seconds come before the
-    measured stretch. With `misbehaving`, it is `connections` clients that misbehave in that way (`misbehaving.KINDS`),
-    with bodies of `size` bytes, at `per_s` bytes per second, or for `after_ms`.
+    `connections` at once, closed after each answer unless `keep_alive`. `pause_ms` is what a user of a closed loop
+    waits after an answer, `delay_ms` how far away all are, each way; `parts` says to note when each part of a body
+    came. The first `warmup_s` seconds come before the measured stretch. With `misbehaving`, it is `connections` clients
+    that misbehave in that way (`misbehaving.KINDS`), with bodies of `size` bytes, at `per_s` bytes per second, or for
+    `after_ms`.
 
     `pids` are the server's workers, whose CPU time is read at both ends of the measured stretch; `cores` are those of
     the server, whose use by others is read too; `core` is the generator's own, or None. `upstream` is the pid of what
@@ -61,6 +67,9 @@ class Plan:
     seed: int = 0
     connections: int = 1
     keep_alive: bool = True
+    pause_ms: float = 0.0
+    delay_ms: float = 0.0
+    parts: bool = False
     seconds: float
     warmup_s: float
     timeout_s: float
@@ -111,9 +120,10 @@ class Mark:
 @dataclass(frozen=True)
 class LoadReport:
     """How it went: the two marks, how many requests were `started`, how many of an open loop were `held_back` because
-    no connection was free, and how many `rows` of samples follow."""
+    no connection was free, and how many `rows` of samples follow, and `parts` of bodies after them."""
 
     marks: tuple[Mark, ...]
     started: int
     held_back: int
     rows: int
+    parts: int = 0

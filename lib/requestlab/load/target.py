@@ -36,7 +36,7 @@ class Target:
     def request(self, load: AnyLoad) -> str:
         """Return what such a load sends, in latin-1, without the body of a slow sender."""
         if not isinstance(load, Misbehaving):
-            return self._request("GET", {} if load.keep_alive else {"connection": "close"})
+            return self._request("GET", dict(load.headers) | ({} if load.keep_alive else {"connection": "close"}))
         if load.way == "slow body":
             return self._request("POST", {"content-length": str(load.size)})
         bare = self._request("GET", {})
@@ -46,7 +46,8 @@ class Target:
         return bare
 
     def _request(self, method: str, more: dict[str, str]) -> str:
-        headers = {"user-agent": "requestlab", "accept": "*/*"} | more
+        headers = httpx.Headers({"user-agent": "requestlab", "accept": "*/*"})
+        headers.update(more)
         return encode(httpx.Request(method, self.url, headers=headers)).decode("latin-1")
 
 

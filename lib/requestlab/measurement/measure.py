@@ -6,6 +6,7 @@ import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, Unpack, overload
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Open,
 from requestlab.load.plan import COLUMNS, LoadReport, Plan
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.load.target import Target, find_target
+from requestlab.load.watch import Watched
 from requestlab.measurement.ramp import Ramp
 from requestlab.measurement.record import CoreUse, RunFacts
 from requestlab.measurement.run import Run
@@ -42,6 +44,8 @@ _AS_PLANNED = (
     "seed",
     "connections",
     "keep_alive",
+    "pause_ms",
+    "delay_ms",
     "client",
     "misbehaving",
     "seconds",
@@ -67,6 +71,7 @@ class Settings:
     expect: str | None = None
     client: str = "lab"
     beside: tuple[Beside, ...] = ()
+    parts: bool = False
 
     def warmup_of(self, load: AnyLoad) -> float:
         """Return the seconds of load before the measured stretch; none for a fixed number of requests."""
@@ -83,6 +88,7 @@ class _Options(TypedDict, total=False):
     expect: str | None
     client: str
     beside: Mapping[str, AnyLoad] | None
+    parts: bool
 
 
 @overload
@@ -101,6 +107,7 @@ def measure(
     expect: str | None = None,
     client: str = "lab",
     beside: Mapping[str, AnyLoad] | None = None,
+    parts: bool = False,
 ) -> Run | Ramp:
     """Put `load` on `target` for `seconds` and return every request as a row.
 
@@ -112,7 +119,8 @@ def measure(
     for a load of a fixed number of requests); what ended before is kept apart. After the stretch, requests under way
     may finish. `timeout` seconds after it was planned a request ends and becomes a row with an error, as does every
     other failure; so does an answer whose body does not hold `expect`. `client="httpx"` sends with a plain
-    httpx.AsyncClient instead of the load client, to show what that does to the figures.
+    httpx.AsyncClient instead of the load client, to show what that does to the figures. With `parts`, it is noted when
+    each part of each body came: see `Run.parts`.
 
     `beside` maps other paths to loads that are put on the same target at the same time, each by a process of its own,
     as long as the warm-up and the measured stretch last; one of a fixed number of requests begins with the stretch.
@@ -128,7 +136,7 @@ def measure(
     """
     machine.require_linux()
     load = closed(users=1) if load is None else load
-    settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect, client=client)
+    settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect, client=client, parts=parts)
     check(load, settings)
     check_beside(beside, load, settings)
     at = find_target(target, path, remote)
@@ -162,7 +170,7 @@ def measure_slice(
     jobs = [Job(part.plan, part.target.path, parts[0].plan.warmup_s - part.plan.warmup_s) for part in parts]
     counts = server.counts if server else {}
     with TraceReader(server.directory if server and probed else None) as reader:
-        outcomes = run_jobs(jobs, server.pids if server and probed else (), tick, pool)
+        outcomes = run_jobs(jobs, _watched(at), tick, pool)
         trace = reader.read()
     if server and any(np.isin(outcome.samples[:, _ERROR], (TIMEOUT, LEFT)).any() for outcome in outcomes):
         server.settle(MAX_SETTLING_S, tick)  # or the next run would begin behind the requests that this one gave up
@@ -174,8 +182,19 @@ def measure_slice(
         "upstream": statistics.difference(url, upstream, statistics.ask(url)) if url else None,
     }
     facts = [_facts(part, outcome.report, served, parts) for part, outcome in zip(parts, outcomes, strict=True)]
-    runs = [Run(outcome.samples, outcome.thread_samples, about) for outcome, about in zip(outcomes, facts, strict=True)]
+    runs = [
+        Run(outcome.samples, outcome.process_samples, about, part_samples=outcome.parts)
+        for outcome, about in zip(outcomes, facts, strict=True)
+    ]
     return replace(runs[0], trace=trace, beside={run.about.path: run for run in runs[1:]})
+
+
+def _watched(at: Target) -> Watched:
+    if at.server is None:
+        return Watched(at.pids)
+    configuration = at.server.configuration
+    port = urlsplit(configuration.database).port if configuration.database else None
+    return Watched(at.pids, at.server.directory, port or 0, often=bool(configuration.probe))
 
 
 def _parts(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Iterator[_Part]:
@@ -191,6 +210,7 @@ def _parts(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Iter
 def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
     if isinstance(load, Closed):
         kind: dict[str, Any] = {"users": load.users, "each": load.each, "connections": load.users}
+        kind["pause_ms"] = load.pause_ms
     elif isinstance(load, Misbehaving):
         kind = {"misbehaving": load.way, "size": load.size, "per_s": load.per_s, "after_ms": load.after_ms}
         kind["connections"] = load.clients
@@ -203,6 +223,8 @@ def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
         family=at.family,
         address=at.address,
         request=at.request(load),
+        delay_ms=0.0 if isinstance(load, Misbehaving) else load.delay_ms,
+        parts=settings.parts,
         seconds=settings.seconds,
         warmup_s=settings.warmup_of(load),
         timeout_s=settings.timeout,
@@ -285,6 +307,7 @@ def check(load: object, settings: Settings) -> None:
     if settings.expect is not None:
         checks.text("expect", settings.expect, "a text that each answer holds, or None")
     checks.one_of("client", settings.client, CLIENTS)
+    checks.truth("parts", settings.parts)
     for step in _steps(load):
         _check_one(step, settings)
 
@@ -317,8 +340,10 @@ def _check_one(load: AnyLoad, settings: Settings) -> None:
     if isinstance(load, Open) and load.rate * settings.seconds > MAX_REQUESTS:
         what = f"{load} for {settings.seconds:g} s"
         raise ConfigurationError(f"{what} are more than {MAX_REQUESTS:,} requests; ask for less")
-    if settings.client == "httpx" and (not isinstance(load, Closed) or not load.keep_alive):
-        raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
+    if settings.client == "httpx" and (
+        settings.parts or load != Closed(getattr(load, "users", 1), getattr(load, "each", 1))
+    ):
+        raise ConfigurationError("client='httpx' knows closed loops of users only, without anything else; leave it out")
 
 
 def targets_beside(

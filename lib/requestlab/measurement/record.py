@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.load.connection import ERRORS, NO_FAILURE
-from requestlab.load.plan import COLUMNS, THREAD_COLUMNS
+from requestlab.load.plan import COLUMNS, PART_COLUMNS, PROCESS_COLUMNS
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.servers import SERVERS
 from requestlab.serving.upstream.statistics import UpstreamUse
@@ -78,6 +78,8 @@ class RunFacts:
     arrivals: str = "constant"
     seed: int = 0
     keep_alive: bool = True
+    pause_ms: float = 0.0
+    delay_ms: float = 0.0
     client: str = "lab"
     misbehaving: str = ""
     expect: str | None = None
@@ -129,17 +131,19 @@ class RunFacts:
 class Record:
     """What was written down of one slice of load on one server.
 
-    `samples` is the raw table, int64, shape (requests, len(load.plan.COLUMNS)), warm-up included; `thread_samples` has
-    one row a worker and sampling, int64, shape (samples, 3): time in ns, pid, threads alive. `about` holds the facts:
+    `samples` is the raw table, int64, shape (requests, len(load.plan.COLUMNS)), warm-up included; `process_samples` has
+    one row a worker and moment, int64, shape (moments, len(load.plan.PROCESS_COLUMNS)); `part_samples` one a part of a
+    body, int64, shape (parts, len(load.plan.PART_COLUMNS)), none unless they were asked for. `about` holds the facts:
     what was asked, who served it, what else went on. `trace` is what the probe wrote down in the workers, `beside` the
     records of the loads that were put on the same server at the same time, by path.
     """
 
     samples: Integers
-    thread_samples: Integers
+    process_samples: Integers
     about: RunFacts
     trace: Trace = NOTHING
     beside: Mapping[str, Record] = field(default_factory=dict)
+    part_samples: Integers = field(default_factory=lambda: np.zeros((0, len(PART_COLUMNS)), dtype=np.int64))
 
     @property
     def label(self) -> str:
@@ -178,7 +182,37 @@ class Record:
     def threads(self) -> pd.DataFrame:
         """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was
         off."""
-        return pd.DataFrame(self.thread_samples, columns=list(THREAD_COLUMNS))
+        if not (self.about.configuration and self.about.configuration.probe):
+            return self._processes[["time", "pid", "threads"]].iloc[:0]
+        return self._processes[["time", "pid", "threads"]]
+
+    @cached_property
+    def processes(self) -> pd.DataFrame:
+        """The server's worker processes over time, a few times a second: `time` (ns), `pid`, `threads`, memory
+        (`resident` and at its `peak`, in MB), open `files`, and of these `sockets` and connections to `databases`."""
+        read = self._processes[self._processes["resident"] >= 0].reset_index(drop=True)
+        return read.assign(resident=read["resident"] / 1024, peak=read["peak"] / 1024)
+
+    @property
+    def _processes(self) -> pd.DataFrame:
+        return pd.DataFrame(self.process_samples, columns=list(PROCESS_COLUMNS))
+
+    @cached_property
+    def parts(self) -> pd.DataFrame:
+        """One row for each part in which a body came, where `measure(parts=True)` asked for them: `request` (its row in
+        `requests`; -1 in the warm-up), `ms` since that was sent, `size` in bytes."""
+        parts = pd.DataFrame(self.part_samples, columns=list(PART_COLUMNS))
+        order = np.full(len(self.samples), -1)
+        order[self._order] = np.arange(len(self._order))
+        sent = self.column("sent")[parts["row"]] if len(parts) else np.zeros(0)
+        request = order[parts["row"]] if len(parts) else np.zeros(0, dtype=np.int64)
+        return pd.DataFrame({"request": request, "ms": (parts["time"] - sent) / 1e6, "size": parts["size"]})
+
+    @property
+    def _order(self) -> Integers:
+        """Which rows of `samples` are in `requests`, in its order."""
+        wanted = np.flatnonzero(self.column("done") >= self.about.start)
+        return np.asarray(wanted[np.argsort(self.column("planned")[wanted], kind="stable")])
 
     @property
     def spans(self) -> pd.DataFrame:
@@ -261,11 +295,11 @@ class Record:
         middle = (self.about.start + self.about.end) // 2
         return self._answers_between(self.about.start, middle), self._answers_between(middle, self.about.end)
 
-    @cached_property
-    def mean_under_way(self) -> float:
-        """How many requests were under way, sent and not yet done, on average over the measured stretch."""
-        sent = self.column("sent")
-        return float(self._inside_ns(sent, self.column("done"))[sent > 0].sum() / (self.about.end - self.about.start))
+    def mean_under_way(self, since: str = "sent") -> float:
+        """Return how many requests were under way, sent (or `planned`) and not yet done, on average over the measured
+        stretch."""
+        begin, known = self.column(since), self.column("sent") > 0
+        return float(self._inside_ns(begin, self.column("done"))[known].sum() / (self.about.end - self.about.start))
 
     @property
     def generator_share(self) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from requestlab.errors import RunFormatError
-from requestlab.load.plan import COLUMNS, THREAD_COLUMNS
+from requestlab.load.plan import COLUMNS, PART_COLUMNS, PROCESS_COLUMNS
 from requestlab.measurement import chrome, validity
 from requestlab.measurement.record import Record, RunFacts
 from requestlab.system.files import whole_file
@@ -22,7 +22,7 @@ from requestlab.system.values import from_plain, to_plain
 from requestlab.trace.activity import Floats
 from requestlab.trace.trace import COLUMNS as TRACE_COLUMNS, Trace
 
-FORMAT = 5
+FORMAT = 6
 """Version of the file; a reader refuses any other."""
 
 
@@ -79,7 +79,8 @@ class Run(Record):
         about = {"format": FORMAT, "about": to_plain(self.about), "trace": trace, "beside": list(self.beside)}
         arrays = {
             f"{prefix}samples": self.samples,
-            f"{prefix}thread_samples": self.thread_samples,
+            f"{prefix}process_samples": self.process_samples,
+            f"{prefix}part_samples": self.part_samples,
             f"{prefix}trace": self.trace.rows,
             f"{prefix}about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
         }
@@ -122,11 +123,11 @@ def load_run(path: str | os.PathLike[str]) -> Run:
 
 def _from_arrays(arrays: Mapping[str, Any], prefix: str = "") -> Run:
     said = json.loads(arrays[f"{prefix}about"].tobytes())
-    tables = [arrays[f"{prefix}{name}"] for name in ("samples", "thread_samples", "trace")]
-    for table, columns in zip(tables, (COLUMNS, THREAD_COLUMNS, TRACE_COLUMNS), strict=True):
+    tables = [arrays[f"{prefix}{name}"] for name in ("samples", "process_samples", "part_samples", "trace")]
+    for table, columns in zip(tables, (COLUMNS, PROCESS_COLUMNS, PART_COLUMNS, TRACE_COLUMNS), strict=True):
         if table.shape[1:] != (len(columns),):
             raise ValueError(table.shape)
-    samples, thread_samples, rows = tables
+    samples, process_samples, part_samples, rows = tables
     trace = Trace(rows, tuple(said["trace"]["names"]), said["trace"]["lost"])
     beside = {path: _from_arrays(arrays, f"{prefix}{number}_") for number, path in enumerate(said["beside"])}
-    return Run(samples, thread_samples, from_plain(RunFacts, said["about"]), trace, beside)
+    return Run(samples, process_samples, from_plain(RunFacts, said["about"]), trace, beside, part_samples)

@@ -111,10 +111,14 @@ def held_up(run: Record) -> float:
 def _ended(run: Record) -> Iterator[str]:
     if run.about.server_ended:
         yield "the server ended during the run"
-    elif run.about.worker_ended:
+    elif run.about.worker_ended and not _renews(run):
         yield "a worker of the server ended, before the run or during it"
     if run.about.nonce is False:
         yield "somebody else answers at the server's address: the answers may not be its own"
+
+
+def _renews(run: Record) -> bool:
+    return run.about.configuration is not None and run.about.configuration.renews_workers
 
 
 def _unanswered(run: Record) -> Iterator[str]:
@@ -154,6 +158,12 @@ def _counted_otherwise(run: Record) -> Iterator[str]:
 
 
 # What makes it suspect.
+
+
+def _renewed(run: Record) -> Iterator[str]:
+    if run.about.worker_ended and _renews(run):
+        seen = run.processes["pid"].nunique() - len(run.about.pids)
+        yield f"{seen:,} workers were started anew, as the server's options say: the CPU time of those before is not known"
 
 
 def _wrong_answers(run: Record) -> Iterator[str]:
@@ -275,12 +285,14 @@ def _littles_law(run: Record) -> Iterator[str]:
     """J. D. C. Little, A proof for the queuing formula L = λW, Operations Research 9 (1961): here over the stretch
     itself, with the parts of requests that lie in it, so that it holds exactly and for any length.
 
-    A user whose request has failed pauses; that is told as failures.
+    A user who pauses after each answer is not under way then: the interactive response time law, N = λ (W + Z). A user
+    whose request has failed pauses, too; that is told as failures.
     """
     users = run.about.users
     if users is None or run.about.each is not None or (run.column("error") != 0).any():
         return
-    under_way = run.mean_under_way
+    pause_s = run.about.pause_ms / 1e3
+    under_way = run.mean_under_way("planned" if pause_s else "sent") + run.answers / run.seconds * pause_s
     if abs(under_way / users - 1) > LITTLE:
         yield (
             f"on average {under_way:.3g} requests were under way, and {users:,} users should have one each (Little's law): the "
@@ -374,6 +386,7 @@ def _weak_percentiles(run: Record) -> Iterator[str]:
 _Check = Callable[[Record], Iterator[str]]
 _INVALID: tuple[_Check, ...] = (_ended, _unanswered, _lost, _counted_otherwise)
 _SUSPECT: tuple[_Check, ...] = (
+    _renewed,
     _wrong_answers,
     _generator,
     _upstream,

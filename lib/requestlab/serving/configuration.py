@@ -25,6 +25,15 @@ MAX_SWITCH_INTERVAL_MS = 1_000.0
 OWN_VARIABLES = ("REQUESTLAB_", "LABAPP_", "DJANGO_SETTINGS_MODULE", "PYTHONASYNCIODEBUG")
 """What the names of variables begin with that the lab sets."""
 
+RENEWING = (
+    "--max-requests",
+    "--limit-max-requests",
+    "--workers-lifetime",
+    "--workers-max-rss",
+    "--max-worker-lifetime",
+)
+"""Options of servers with which they end a worker and start another."""
+
 _NOT_IN_LABEL = ("name", "probe", "upstream")
 
 
@@ -118,8 +127,13 @@ class Configuration:
         return dataclasses.replace(self, application=applications.changed(application, parts), **changes)
 
     def without_password(self) -> Configuration:
-        """Return it as it may be printed and saved: without the password of the database, and secrets in settings."""
-        return self.replace(database=applications.masked(self.database), settings=views.masked(self.settings))
+        """Return it as it may be printed and saved: without the password of the database, and without secrets in
+        settings and environment."""
+        return self.replace(
+            database=applications.masked(self.database),
+            settings=views.masked(self.settings),
+            env={name: views.mask(name, value) for name, value in self.env.items()},
+        )
 
     def shown(self) -> dict[str, Any]:
         """Return its fields and those of its application as plain values, without the password of the database."""
@@ -188,7 +202,12 @@ class Configuration:
         }
         if "database" in different:
             different["database"] = applications.database_label(different["database"])
-        return ", ".join([self.name, *(f"{name}={value}" for name, value in different.items())])
+        return ", ".join([self.name, *(f"{name}={_short(value)}" for name, value in different.items())])
+
+    @property
+    def renews_workers(self) -> bool:
+        """Whether its options have workers end after so many requests, or so long, and be started anew."""
+        return any(option.startswith(RENEWING) for option in self.options)
 
     def arguments(self, listener: servers.Listener) -> list[str]:
         """Return the module that Python is to run, and its arguments."""
@@ -218,6 +237,13 @@ def _environment(given: object) -> dict[str, str]:
         if not name or "=" in name or name.startswith(OWN_VARIABLES):
             raise checks.wrong("env", name, "names of variables that the lab does not set itself")
     return dict(sorted(given.items()))
+
+
+def _short(value: object) -> str:
+    """Return a value as a label has it: lists and mappings without their marks."""
+    if isinstance(value, list):
+        return " ".join(value)
+    return " ".join(f"{name}={one}" for name, one in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _share(value: float) -> bool | float:

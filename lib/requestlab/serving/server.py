@@ -7,6 +7,7 @@ import os
 import secrets
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from requestlab.errors import ConfigurationError, ServerGoneError, ServerStartError
+import psutil
+
+from requestlab.errors import ConfigurationError, LabError, ServerGoneError, ServerStartError
 from requestlab.serving import interpreters, servers
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.readiness import NotReady, wait_until_ready, who_answers
@@ -58,6 +63,16 @@ _running: set[Server] = set()
 _lock = threading.Lock()
 
 
+@dataclass(frozen=True)
+class Termination:
+    """How a server ended after SIGTERM: after so many `seconds`, with which exit status (`returncode`: negative where a
+    signal ended it), and the last lines of its log."""
+
+    seconds: float
+    returncode: int | None
+    log: tuple[str, ...]
+
+
 class Server:
     """A running server. Made by `serve`; a context manager.
 
@@ -69,7 +84,7 @@ class Server:
     def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
         self.configuration = configuration
         self.cores = _cores(configuration)
-        self.pids: tuple[int, ...] = ()
+        self._pids: tuple[int, ...] = ()
         self._end: dict[str, Any] | None = None
         self.directory = tempfile.mkdtemp(prefix="requestlab-")
         row = servers.find(configuration.server)
@@ -89,7 +104,7 @@ class Server:
                 _running.add(self)
             try:
                 with Progress(f"starting {configuration.label}") as progress:
-                    self.pids = self._ask_all_workers(time.monotonic() + start_timeout_s, progress.tick)
+                    self._pids = self._ask_all_workers(time.monotonic() + start_timeout_s, progress.tick)
                 if not row.opens_its_port:
                     listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
             except NotReady as problem:
@@ -115,6 +130,43 @@ class Server:
     def __repr__(self) -> str:
         state = "running" if self.alive else "stopped"
         return f"<Server {self.configuration.label} at {self.url}, {state}, workers {list(self.pids)}>"
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its worker processes: those that answered at the start, and where its options renew them, those of now."""
+        if self.configuration.renews_workers and self._end is None:
+            self._pids = tuple(sorted(filter(psutil.pid_exists, self.counts))) or self._pids
+        return self._pids
+
+    @property
+    def main_pid(self) -> int | None:
+        """The process that was started, which has the workers or is the only one; None after its end."""
+        try:
+            children = Path(f"/proc/{self._supervisor.pid}/task/{self._supervisor.pid}/children").read_text().split()
+        except OSError:
+            return None
+        return int(children[0]) if children else None
+
+    def terminate(self, patience_s: float = 60.0) -> Termination:
+        """Send SIGTERM to the server, as a deployment does, and wait until it has ended by itself.
+
+        Returns how long that took. Requests under way are answered, or not, as the server has it: measure while another
+        thread calls this. Raises ServerGoneError where it has ended before, and LabError where it has not in time.
+        """
+        self.check()
+        main = self.main_pid
+        began = time.monotonic()
+        if main is not None:
+            with suppress(ProcessLookupError):
+                os.kill(main, signal.SIGTERM)
+        ending = select.poll()
+        ending.register(self._output)
+        if not ending.poll(patience_s * 1000):
+            raise LabError(f"the server {self.configuration.label!r} has not ended {patience_s:g} s after SIGTERM")
+        seconds = time.monotonic() - began
+        self.stop()
+        assert self._end is not None
+        return Termination(seconds, self._end["returncode"], tuple(self._end["log"]))
 
     @property
     def alive(self) -> bool:

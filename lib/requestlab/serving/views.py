@@ -97,7 +97,12 @@ def packed(functions: Sequence[Callable[..., Any]]) -> str:
 def masked(settings: str) -> str:
     """Return the text of settings with `***` for what may be a secret."""
     given = ast.literal_eval(settings) if settings else {}
-    return settings_text({name: "***" if _SECRET.search(name) else value for name, value in given.items()})
+    return settings_text({name: mask(name, value) for name, value in given.items()})
+
+
+def mask(name: str, value: Any) -> Any:
+    """Return the value, or `***` where its name says that it may be a secret."""
+    return "***" if _SECRET.search(name.upper()) else value
 
 
 def shown(views: str) -> str:

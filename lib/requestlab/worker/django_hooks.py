@@ -9,6 +9,7 @@ before Django decides about threads: what it returns runs where the view runs.
 from __future__ import annotations
 
 import functools
+from types import MethodType
 from typing import Any
 
 from requestlab.worker.asgiref_hooks import NAME, iscoroutinefunction
@@ -19,6 +20,9 @@ from requestlab.worker.spans import spanning, spanning_async, timing_steps
 from requestlab.worker.wrappers import note
 
 MAX_VIEWS = 1024
+MAX_DECORATORS = 20
+LOCAL = "<locals>"
+"""What Python's qualified names have for functions that were made inside of others."""
 
 
 def record_django(recorder: Recorder) -> None:
@@ -96,9 +100,34 @@ def _wrap_views(base: Any, recorder: Recorder) -> None:
 
 
 def view_name(view: Any) -> str:
-    """Return the dotted name of a view; of a class-based one, its class."""
-    view = getattr(view, "view_class", view)
+    """Return the dotted name of a view; of a class-based one, its class; of a decorated one, what is inside."""
+    view = getattr(view, "view_class", None) or getattr(view, "cls", view)
     while isinstance(view, functools.partial):
         view = view.func
+    if LOCAL in getattr(view, "__qualname__", ""):
+        view = _decorated(view) or view
     named = view if hasattr(view, "__qualname__") else type(view)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _decorated(wrapper: Any, depth: int = 0) -> Any:
+    """Return the function or class of a module that a wrapper made by a decorator is around, or None."""
+    if inner := getattr(wrapper, "__wrapped__", None):
+        inside = [inner]
+    else:
+        inside = [cell.cell_contents for cell in getattr(wrapper, "__closure__", None) or () if _is_filled(cell)]
+    candidates = [one.__func__ if isinstance(one, MethodType) else one for one in inside if callable(one)]
+    for one in candidates:
+        if LOCAL not in getattr(one, "__qualname__", LOCAL) and not getattr(one, "__module__", "").startswith(
+            "django."
+        ):
+            return getattr(one, "view_class", one)
+    found = (_decorated(one, depth + 1) for one in candidates if depth < MAX_DECORATORS)
+    return next(filter(None, found), None)
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
