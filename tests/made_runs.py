@@ -81,7 +81,7 @@ def made(rows: list[dict[str, int]], **about: Any) -> Run:
     filled = [good | row for row in rows]
     samples = np.array([[row[name] for name in COLUMNS] for row in filled], dtype=np.int64).reshape(-1, len(COLUMNS))
     started = sum(row["user"] >= 0 for row in filled)
-    return Run(samples, np.zeros((0, 3), dtype=np.int64), replace(ABOUT, **{"started": started} | about))
+    return Run(samples, np.zeros((0, 8), dtype=np.int64), replace(ABOUT, **{"started": started} | about))
 
 
 def closed_loop(users: int = 2, each_ms: float = 10, *, before_ms: float = 0, **about: Any) -> Run:

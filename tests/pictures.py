@@ -43,14 +43,14 @@ def made(configuration, rows, *, alive=(), users=None, each=1, rate=None, path="
             cells[name] = START + round(cells[name] * MS)
         filled.append([cells[name] for name in COLUMNS])
     samples = np.array(filled, dtype=np.int64).reshape(-1, len(COLUMNS))
-    counted = [[START + round(ms * MS), pid, count] for ms, pid, count in alive]
+    counted = [[START + round(ms * MS), pid, count, *[-1] * 5] for ms, pid, count in alive]
     users = users or max(1, len(filled))
     load = f"{rate:g} requests/s" if rate else f"{users} users"
     pids = tuple(sorted({row.get("pid", 7) for row in rows if row.get("pid", 7)}))
     known = {"path": path, "load": load, "users": None if rate else users, "rate": rate, "each": each, "pids": pids}
     known |= {"label": configuration.label, "started": len(filled), "connections": users}
     about = facts(configuration.replace(probe=probe), **known)
-    return Run(samples, np.array(counted, dtype=np.int64).reshape(-1, 3), about)
+    return Run(samples, np.array(counted, dtype=np.int64).reshape(-1, 8), about)
 
 
 def one_after_another(number, configuration=lab.SYNC):
@@ -87,7 +87,7 @@ def slice_of(configuration, *, per_s=400, ms=10.0, cpu_ms=1.0, failed=0, **about
     rows = np.column_stack([np.broadcast_to(cells.get(name, 0), count) for name in COLUMNS]).astype(np.int64)
     known = {"path": "/async/page/", "load": "10 users", "users": 10, "connections": 10, "started": count}
     known["server_cpu_ns"] = None if cpu_ms is None else round(cpu_ms * count * MS)
-    return Run(rows, np.zeros((0, 3), dtype=np.int64), facts(configuration, **known | about))
+    return Run(rows, np.zeros((0, 8), dtype=np.int64), facts(configuration, **known | about))
 
 
 def compared(

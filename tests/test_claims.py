@@ -74,7 +74,7 @@ def compared(figures, *, errors=0, validity="valid", busy=False, cpu=(), control
                 response_ms=[1.0] * 400,
                 requests=pd.DataFrame({"status": [200] * 400}),
                 generator_was_busy=busy,
-                about=SimpleNamespace(rate=None, cores=None),
+                about=SimpleNamespace(rate=None, cores=None, pids=(1,)),
             )
             slices.append(Slice(number, 0, label, run))
     return Comparison(tuple(slices), tuple(label for label in figures if label != control), control, COMPARED)

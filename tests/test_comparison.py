@@ -202,9 +202,21 @@ def test_a_ratio_of_throughputs_holds_what_it_would_be_had_nobody_held_up_the_sl
     assert ratio.verdict == word
     if stolen < 0.9:
         assert (ratio.low, ratio.high) == pytest.approx((2 * (1 - stolen), 2))
-        assert f"others held up other for 0% of its time and base for {stolen:.0%} of its time at most" in ratio.reason
+        assert f"others held up other by 0% and base by {stolen:.0%} at most" in ratio.reason
     else:
         assert "what disturbed the slices did not fall on both alike" in ratio.reason
+
+
+def test_of_a_percentile_less_is_left_the_fewer_answers_lie_beyond_it():
+    taken = CoreUse(busy=0, idle=0, steal=int(0.04e9) + validity.TICKS_NS)
+    run = made(
+        [{"done": START + (10 if n % 2 else 30) * MS} for n in range(100)], users=1, cores_ns=taken, server_cpu_ns=0
+    )
+    assert validity.kept(run, "throughput") == pytest.approx(0.96)
+    assert validity.kept(run, "p50") == pytest.approx(1 - 0.04 * 20 / 20 / 0.5)
+    assert validity.kept(run, "p99") == pytest.approx(1 - 0.04 * 20 / 30 / 0.01)
+    assert math.isnan(validity.kept(run, "cpu_per_request"))
+    assert math.isnan(validity.kept(made([{}], users=None), "throughput"))
 
 
 def test_a_contender_without_a_slice_that_counts_is_a_doubt():

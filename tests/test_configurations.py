@@ -60,7 +60,7 @@ def test_a_configuration_knows_its_interface_stack_loop_and_how_much_it_can_hold
     [
         ({"server": "apache"}, "gunicorn-gthread"),
         ({"server": ["uvicorn"]}, "expected one of"),
-        ({"threads": 4}, "gunicorn-gthread takes threads"),
+        ({"threads": 4}, "gunicorn-gthread, granian-wsgi, waitress and uwsgi take threads"),
         ({"loop": "uvloop"}, "runs no event loop"),
         ({"server": "uvicorn", "loop": "trio"}, "asyncio, uvloop"),
         ({"workers": 0}, "from 1 to 32"),
@@ -100,11 +100,11 @@ def test_any_number_of_workers_is_either_kept_or_refused(server, workers):
         assert made.workers == workers
 
 
-def test_every_server_builds_a_command_line_with_the_descriptor():
-    for name in servers.SERVERS:
-        arguments = lab.SYNC.replace(server=name).arguments(17)
-        assert arguments[0] == "-m"
-        assert "17" in " ".join(arguments)
+def test_every_server_builds_a_command_line_with_the_descriptor_or_the_port():
+    for name, row in servers.SERVERS.items():
+        words = " ".join(lab.SYNC.replace(server=name).arguments(servers.Listener(fd=17, port=8123)))
+        assert words.startswith(row.module)
+        assert ("17" in words) != row.opens_its_port == ("8123" in words)
 
 
 def test_the_layers_are_those_of_the_app():

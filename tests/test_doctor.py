@@ -93,7 +93,7 @@ def test_the_load_client_the_self_test_and_the_upstream_are_measured():
 
 @pytest.mark.usefixtures("brief")
 def test_a_listener_without_tcp_nodelay_fails_the_self_test(monkeypatch):
-    def slow_listener() -> socket.socket:
+    def slow_listener(row: object) -> socket.socket:
         return socket.create_server(("127.0.0.1", 0), backlog=100)
 
     monkeypatch.setattr(server, "_listen", slow_listener)

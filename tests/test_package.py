@@ -65,7 +65,7 @@ FLOORS = (
 )
 """From bottom to top. A package imports from those below it; of two on one floor, neither imports the other."""
 
-OPTIONAL_IN_WORKER = {"django", "asgiref", "gunicorn", "uvicorn", "uvicorn_worker"}
+OPTIONAL_IN_WORKER = {"waitress", "pyuwsgi", "django", "asgiref", "gunicorn", "uvicorn", "uvicorn_worker"}
 """What the worker hooks into where it is there; all else is the standard library's."""
 
 

@@ -258,7 +258,7 @@ def test_the_small_print_names_machine_versions_server_and_loop_and_who_could_ho
 
 def test_runs_of_different_machines_are_not_passed_off_as_of_one():
     one = one_after_another(3)
-    other = Run(one.samples, one.thread_samples, replace(one.about, machine=replace(MACHINE, processor="another")))
+    other = Run(one.samples, one.process_samples, replace(one.about, machine=replace(MACHINE, processor="another")))
     text = said(ecdf(a_thread_each(3), other))
     assert "These runs come from different machines or versions: a processor" in text
     assert "another" in text

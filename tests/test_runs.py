@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 import requestlab as lab
 from requestlab.errors import RunFormatError
-from requestlab.load.plan import COLUMNS
+from requestlab.load.plan import COLUMNS, PROCESS_COLUMNS
 from requestlab.measurement.run import Run
 from requestlab.serving.upstream.statistics import UpstreamUse
 from tests.made_runs import ABOUT, END, MS, START, closed_loop, made
@@ -118,7 +118,7 @@ def test_a_request_planned_in_the_warm_up_that_ends_later_is_a_row_whose_failure
 @settings(max_examples=50, deadline=None)
 @given(
     hnp.arrays(np.int64, st.tuples(st.integers(0, 30), st.just(len(COLUMNS)))),
-    hnp.arrays(np.int64, st.tuples(st.integers(0, 5), st.just(3))),
+    hnp.arrays(np.int64, st.tuples(st.integers(0, 5), st.just(len(PROCESS_COLUMNS)))),
     st.text(max_size=5),
     st.dictionaries(st.integers(1, 2**22), st.integers(0, 2**53), max_size=3),
 )
@@ -128,7 +128,7 @@ def test_a_saved_run_comes_back_without_loss(tmp_path_factory, samples, threads,
     path = run.save(tmp_path_factory.mktemp("runs") / "some.run")
     back = lab.load_run(path)
     assert np.array_equal(back.samples, samples)
-    assert np.array_equal(back.thread_samples, threads)
+    assert np.array_equal(back.process_samples, threads)
     assert back.about == about
 
 

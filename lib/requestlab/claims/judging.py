@@ -11,9 +11,21 @@ from numbers import Real
 from typing import Any
 
 from requestlab.claims import ledger
-from requestlab.claims.statement import CANNOT_TELL, NEITHER, REFUTED, SUPPORTED, Rule, Statement, find
+from requestlab.claims.statement import (
+    CANNOT_TELL,
+    MEASURES,
+    NEITHER,
+    OWN,
+    REFUTED,
+    SUPPORTED,
+    Region,
+    Rule,
+    Statement,
+    find,
+    remember,
+)
 from requestlab.claims.verdict import Finding, Verdict
-from requestlab.comparison.comparison import ALIKE, Comparison, Ratio
+from requestlab.comparison.comparison import ALIKE, METRICS, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
 from requestlab.errors import ConfigurationError
 from requestlab.system import checks, limits, machine
@@ -82,12 +94,61 @@ class Part:
         return self.claim.answered(self.evidence(result))
 
 
-def claim(id: str) -> Claim:
-    """Return the claim of that name, such as `sync-wins-static`, or of that question, such as `Q3`.
+def claim(
+    id: str,
+    sentence: str | None = None,
+    *,
+    source: str = "",
+    url: str = "",
+    of: str = "",
+    what: str = "count",
+    supported: tuple[float, float] | None = None,
+    refuted: tuple[float, float] | None = None,
+    unit: str = "",
+    metric: str = "",
+    over: str = "",
+    under: str = "",
+) -> Claim:
+    """Return the claim of that name, such as `sync-wins-static`, or of that question, such as `Q3`; or, with a
+    `sentence`, one of the reader's own, which from then on is found by its name, in the ledger and in the report.
 
-    Raises ConfigurationError for one that there is not, and names those that are near.
+    >>> claim("mine", "The null server is faster.", metric="throughput", over="null", under="sync", supported=(1, inf))
+    >>> claim("loops", "There are two event loops.", of="event loops", supported=(2, 2)).judge(len(run.event_loops))
+
+    It is supported where the figure lies in `supported`, from and to, refuted in `refuted` (None: everywhere else), and
+    neither between the two. With a `metric` of a comparison, the figure is its ratio of the contender `over` to
+    `under`. Without, it is what `of` says in words, in that `unit`: a `count`, or `what="value"`, `"difference"` or
+    `"ratio"`, which want an interval. `source` and `url` say whose claim it is.
+
+    Raises ConfigurationError for one that there is not, naming those that are near, and for a rule that cannot work.
     """
-    return _to_judge(find(id))
+    if sentence is None:
+        return _to_judge(find(id))
+    if not id.strip() or supported is None:
+        raise ConfigurationError(f"claim({id!r}): expected a name, and supported=(from, to) for the figure")
+    if metric:
+        checks.one_of("claim(metric)", metric, METRICS)
+        what, of = "ratio", of or metric
+        if not (over and under):
+            raise ConfigurationError(f"claim({id!r}): a metric wants two contenders by their labels, over= and under=")
+    checks.one_of("claim(what)", what, MEASURES)
+    regions = [None if one is None else _region(id, one) for one in (supported, refuted)]
+    contenders = {"over": (over,) if over else (), "under": (under,) if under else ()}
+    rule = Rule(what, of or "the figure", regions[0], unit, regions[1], metric, **contenders)  # type: ignore[arg-type]
+    made = Claim(id, sentence, source or "the reader", "", OWN, rule, url=url)
+    remember(made)
+    return made
+
+
+def _region(id: str, ends: object) -> Region:
+    if (
+        isinstance(ends, tuple | list)
+        and len(ends) == 2
+        and all(_is_number(end) for end in ends)
+        and ends[0] <= ends[1]
+    ):
+        return Region(float(ends[0]), float(ends[1]))
+    raise ConfigurationError(f"claim({id!r}): {ends!r} is no pair (from, to) of numbers")
 
 
 @cache

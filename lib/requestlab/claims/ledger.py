@@ -21,7 +21,18 @@ from typing import Any, NoReturn
 from markupsafe import Markup
 
 from requestlab.claims import cards
-from requestlab.claims.statement import NOT_TRIED, REFUTED, SUPPORTED, WORDS, Statement, find, statements
+from requestlab.claims.statement import (
+    NOT_TRIED,
+    OWN,
+    REFUTED,
+    SUPPORTED,
+    WORDS,
+    Rule,
+    Statement,
+    find,
+    is_own,
+    statements,
+)
 from requestlab.claims.verdict import Finding, Verdict
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
 from requestlab.system import html, wording
@@ -56,7 +67,8 @@ class Ledger:
     @property
     def claims(self) -> tuple[Statement, ...]:
         """All claims there are, judged or not."""
-        return statements()
+        own = {one.claim.id: one.claim for one in self.verdicts if is_own(one.claim)}
+        return (*statements(), *own.values())
 
     def verdict(self, id: str) -> Verdict | None:
         """Return the latest verdict on a claim, or None where it was not yet tried."""
@@ -180,11 +192,27 @@ def _parsed(line: bytes, where: str) -> Verdict:
         if row["format"] != FORMAT:
             expected = f"this version of the lab reads format {FORMAT}"
             raise LedgerFormatError(f"{where} has format {row['format']}; {expected}")
-        return _verdict(find(row["claim"]), row)
+        own = row.get("own")
+        return _verdict(find(row["claim"]) if own is None else _own(row["claim"], own), row)
     except ConfigurationError as problem:
         raise LedgerFormatError(f"{where} is of another version of the lab: {problem}") from None
     except (ValueError, TypeError, KeyError):
         raise LedgerFormatError(f"{where} is not a verdict that the lab has written: it is damaged") from None
+
+
+def _own(id: str, words: dict[str, Any]) -> Statement:
+    """Return a claim of a reader's own, as a verdict on it tells it."""
+    rule = from_plain(Rule, _infinite(words["rule"]))
+    return Statement(id, words["sentence"], words["source"], "", OWN, rule, url=words["url"])
+
+
+def _infinite(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule with the ends of its regions, where JSON has nothing for infinity."""
+    ends = {"low": -math.inf, "high": math.inf}
+    for name in ("supported", "refuted"):
+        if region := rule[name]:
+            rule = rule | {name: {end: ends[end] if value is None else value for end, value in region.items()}}
+    return rule
 
 
 def _verdict(judged: Statement, row: dict[str, Any]) -> Verdict:
@@ -260,6 +288,6 @@ def contradictions(found: Sequence[Ledger]) -> list[Contradiction]:
     return [
         Contradiction(claim, machine, tuple(supported), tuple(refuted))
         for machine_id, machine in sorted(machines.items())
-        for claim in statements()
+        for claim in {claim.id: claim for one in found for claim in one.claims}.values()
         if (supported := names[machine_id, claim.id, SUPPORTED]) and (refuted := names[machine_id, claim.id, REFUTED])
     ]

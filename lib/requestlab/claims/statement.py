@@ -24,6 +24,9 @@ certain."""
 NOT_TRIED = "not yet tried"
 
 KINDS = ("structure", "timing")
+OWN = "own"
+"""The kind of a claim that a reader wrote."""
+
 MEASURES = ("count", "value", "difference", "ratio")
 
 
@@ -165,7 +168,7 @@ def find(id: str) -> Statement:
 
     Raises ConfigurationError for one that there is not, and names those that are near.
     """
-    known = {one.id: one for one in statements()}
+    known = {one.id: one for one in (*statements(), *_own.values())}
     asked = {one.question.lower(): one for one in statements() if one.question}
     wanted = str(id).lower()
     if found := known.get(wanted) or asked.get(wanted):
@@ -173,6 +176,21 @@ def find(id: str) -> Statement:
     near = [name for name in known if wanted in name] or difflib.get_close_matches(wanted, known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
     raise ConfigurationError(f"there is no claim {id!r}; {hint} (`requestlab claims` lists all)")
+
+
+_own: dict[str, Statement] = {}
+
+
+def remember(statement: Statement) -> None:
+    """Have a claim of the reader's own be found; raises ConfigurationError where one of the lab's has its name."""
+    if any(one.id == statement.id for one in statements()):
+        raise ConfigurationError(f"there is a claim {statement.id!r} of the lab's already; give yours another name")
+    _own[statement.id] = statement
+
+
+def is_own(statement: Statement) -> bool:
+    """Return whether it is the reader's own."""
+    return statement.kind == OWN
 
 
 @cache

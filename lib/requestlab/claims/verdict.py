@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from requestlab.claims import cards
-from requestlab.claims.statement import CANNOT_TELL, Rule, Statement
+from requestlab.claims.statement import CANNOT_TELL, Rule, Statement, is_own
 from requestlab.system import html
 from requestlab.system.machine import Machine
 from requestlab.system.values import to_plain
@@ -48,6 +48,10 @@ class Finding:
         if self.rounds == 0:
             return rule.shown(self.value)
         return f"{rule.shown(self.value)} ({rule.shown(self.low)} to {rule.shown(self.high)})"
+
+
+def _own_words(claim: Statement) -> dict[str, Any]:
+    return {"sentence": claim.sentence, "source": claim.source, "url": claim.url, "rule": to_plain(claim.rule)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +123,8 @@ class Verdict:
         """Return it as plain values, for JSON."""
         texts = {name: getattr(self, name) for name in ("verdict", "reason", "note", "time", "quick")}
         values = {"findings": to_plain(self.findings), "machine": to_plain(self.machine)}
-        return {"claim": self.claim.id, "rule": self.claim.words, **texts, **values}
+        own = {"own": _own_words(self.claim)} if is_own(self.claim) else {}
+        return {"claim": self.claim.id, "rule": self.claim.words, **texts, **values, **own}
 
     def __repr__(self) -> str:
         claim = self.claim

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,45 @@ class Share(click.ParamType[bool | float]):
         return share
 
 
+class Literal(click.ParamType[dict[str, Any]]):
+    """A mapping as Python writes it: `{"CONN_MAX_AGE": 60}`."""
+
+    name = "mapping"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        try:
+            found = ast.literal_eval(str(value))
+        except (ValueError, SyntaxError):
+            found = None
+        if not isinstance(found, dict):
+            self.fail(f"""{value!r} is no mapping as Python writes it, such as {{"CONN_MAX_AGE": 60}}""", param, ctx)
+        return found
+
+
+class CommandLine(click.ParamType[list[str]]):
+    """Words as a shell reads them: `--limit-concurrency 5`."""
+
+    name = "words"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        try:
+            return shlex.split(str(value))
+        except ValueError as problem:
+            self.fail(f"{value!r} cannot be read as a command line: {problem}", param, ctx)
+
+
+class Variables(CommandLine):
+    """Variables as a shell reads them: `MALLOC_ARENA_MAX=2`."""
+
+    name = "variables"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        words = super().convert(value, param, ctx)
+        if not all("=" in word for word in words):
+            self.fail(f"{value!r} are no variables, such as MALLOC_ARENA_MAX=2", param, ctx)
+        return dict(word.split("=", 1) for word in words)
+
+
 class NewFile(click.Path):
     """A file to be written: its folder must be there before anything is measured for it."""
 
@@ -118,6 +159,17 @@ serving_options = _options(
         "--database",
         metavar="URL",
         help="The app's: sqlite:// or postgres://user@host/name, each with ?conn_max_age=60, the last with ?pool=1.",
+    ),
+    click.option(
+        "--views", metavar="FILE", help="Views of your own: a Python file, each at its name, or with urlpatterns."
+    ),
+    click.option("--settings", type=Literal(), help="Settings over the app's: '{\"CONN_MAX_AGE\": 60}'."),
+    click.option(
+        "--options", type=CommandLine(), help="More of the server's own command line: '--limit-concurrency 5'."
+    ),
+    click.option("--env", type=Variables(), help="Variables of the server's environment: 'MALLOC_ARENA_MAX=2'."),
+    click.option(
+        "--python", metavar="FILE", help="Another interpreter for the server, which it is lent what it lacks."
     ),
     click.option(
         "--all-cores",

@@ -1,6 +1,7 @@
 """What is asked where, as it stands on the command line: TARGET and PATH of `measure`, the contenders of `compare`.
 
     [LABEL=]CONFIGURATION[:FIELD=VALUE[,FIELD=VALUE...]][/PATH/]        a VALUE may be a list: middleware=sync,async
+    [LABEL=]CONFIGURATION:python=/usr/bin/python3.13                    a VALUE with a slash takes no PATH behind it
     [LABEL=]http://127.0.0.1:8000/PATH/
 
 A label is what stands before an = that comes before the first colon and the first slash: so a query or a path may hold
@@ -40,6 +41,10 @@ del FIELDS["database"]
 printed."""
 
 
+HOLD_SLASHES = ("views", "settings", "options", "env", "python")
+"""Fields in which a slash does not begin the path; beside them, `--path` says it."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """What takes part, under which label, and which path it is asked for."""
@@ -75,7 +80,8 @@ def contender(text: str, path: str | None) -> Contender:
     if _ADDRESS.match(target):
         base, asked = split(target, path)
         return Contender(label, base, asked)
-    variant, slash, own = target.partition("/")
+    holds_paths = any(f"{field}=" in target for field in HOLD_SLASHES)
+    variant, slash, own = (target, "", "") if holds_paths else target.partition("/")
     name, colon, fields = variant.partition(":")
     if name not in NAMED:
         raise _neither(target)

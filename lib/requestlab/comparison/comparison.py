@@ -34,10 +34,10 @@ MAX_FAILED = 0.01
 
 UNEVENLY = 0.25
 """How far the shares of disturbed slices of two contenders may lie apart, before the disturbance may be what was
-compared. A ratio of throughputs is then widened by as much as it may have been; all else is not judged."""
+compared. Ratios are then widened by as much as it may have been; where that is not known, there is no verdict."""
 
 MAX_HELD_UP = 0.9
-"""Where others held up a contender for more of its time, nothing is known of it."""
+"""Where others may have held up a contender by more, nothing is known of it."""
 
 _TAILS = {"p50": 0.05, "p95": 0.005, "p99": 0.001}
 """Failures are in no percentile; as many would move it: a tenth of the requests beyond it."""
@@ -208,8 +208,8 @@ class Comparison:
         Raises ConfigurationError for a contender or a metric that there is not.
         """
         found = intervals.ratio(*self._two(over, under, metric))
-        if metric == "throughput" and self._unevenly_disturbed(over, under):
-            found = self._widened(found, over, under)
+        if self._unevenly_disturbed(over, under):
+            found = self._widened(found, over, under, metric)
         found = self._judged(found, (over, under), metric)
         apart = ALIKE if self._all_seen(over, under) else UNSEEN
         verdict, reason = _judge(found, metric, apart)
@@ -294,25 +294,26 @@ class Comparison:
             return "CPU time is not known for addresses, beside other loads, nor where a worker ended"
         return "; ".join(why for label in labels if (why := self._too_few(label, metric)))
 
-    def _widened(self, found: Interval, over: str, under: str) -> Interval:
-        """Return a ratio of throughputs that holds what it would be, had others held up neither of the two; as it is
-        where that is not known."""
-        shares = {label: self._held_up(label) for label in (over, under)}
-        if not max(shares.values()) <= MAX_HELD_UP or not found.known:
+    def _widened(self, found: Interval, over: str, under: str, metric: str) -> Interval:
+        """Return a ratio that holds what it would be, had others held up neither of the two; as it is where that is not
+        known."""
+        kept = {label: self._kept(label, metric) for label in (over, under)}
+        if not min(kept.values()) >= 1 - MAX_HELD_UP or not found.known:
             return found
-        each = " and ".join(f"{label} for {share:.0%} of its time" for label, share in shares.items())
+        slower, faster = (under, over) if METRICS[metric] > 0 else (over, under)
+        each = " and ".join(f"{label} by {1 - share:.0%}" for label, share in kept.items())
         return replace(
             found,
-            low=found.low * (1 - shares[under]),
-            high=found.high / (1 - shares[over]),
+            low=found.low * kept[slower],
+            high=found.high / kept[faster],
             held_up=f"others held up {each} at most, and the interval is as much wider",
         )
 
-    def _held_up(self, label: str) -> float:
-        """Return for which share of its time others held up a contender, as the mean over rounds (of its logarithm)."""
-        shares = [validity.held_up(run) for run in self.runs(label)]
-        with np.errstate(divide="ignore"):
-            return 1 - math.exp(np.log1p(-np.array(shares)).mean()) if shares else math.nan
+    def _kept(self, label: str, metric: str) -> float:
+        """Return which share of a figure is left at least where what others took is taken out, as the geometric mean
+        over rounds; NaN where that is not known."""
+        shares = np.array([validity.kept(run, metric) for run in self.runs(label)])
+        return math.exp(np.log(shares).mean()) if len(shares) and (shares > 0).all() else math.nan
 
     def _other_answers(self, over: str, under: str) -> Iterator[str]:
         statuses = {label: _main_status(self.runs(label)) for label in (over, under)}

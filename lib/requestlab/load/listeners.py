@@ -58,8 +58,8 @@ def _holders(inodes: set[str]) -> list[int]:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     found = []
     for pid in psutil.pids() if wanted else ():
-        with suppress(OSError):
-            if any(_link(entry) in wanted for entry in os.scandir(f"/proc/{pid}/fd")):
+        with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as files:
+            if any(_link(entry) in wanted for entry in files):
                 found.append(pid)
     return found
 

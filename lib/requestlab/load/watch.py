@@ -114,9 +114,10 @@ def _read(pid: int, to_database: set[str]) -> tuple[int, ...]:
 
 
 def _links(pid: int) -> Iterator[str]:
-    for entry in os.scandir(f"/proc/{pid}/fd"):
-        with suppress(OSError):  # it has just been closed
-            yield os.readlink(entry.path)
+    with os.scandir(f"/proc/{pid}/fd") as files:
+        for entry in files:
+            with suppress(OSError):  # it has just been closed
+                yield os.readlink(entry.path)
 
 
 def _sockets_to(port: int) -> set[str]:

@@ -77,7 +77,7 @@ class Settings:
         """Return the seconds of load before the measured stretch; none for a fixed number of requests."""
         if self.warmup is not None:
             return self.warmup
-        return 0.0 if _is_fixed(load) else WARMUP_S
+        return 0.0 if _asks_once(load) else WARMUP_S
 
 
 class _Options(TypedDict, total=False):
@@ -202,7 +202,7 @@ def _parts(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Iter
     a warm-up. `upstream` is the pid of what the server calls, or 0."""
     yield _Part(at, load, settings, _plan(at, load, settings, upstream))
     for target, other in settings.beside:
-        warmup = None if _is_fixed(other) else settings.warmup_of(load)
+        warmup = None if _asks_once(other) else settings.warmup_of(load)
         own = replace(settings, warmup=warmup, expect=None, client="lab")
         yield _Part(target, other, own, _plan(target, other, own, upstream))
 
@@ -340,10 +340,13 @@ def _check_one(load: AnyLoad, settings: Settings) -> None:
     if isinstance(load, Open) and load.rate * settings.seconds > MAX_REQUESTS:
         what = f"{load} for {settings.seconds:g} s"
         raise ConfigurationError(f"{what} are more than {MAX_REQUESTS:,} requests; ask for less")
-    if settings.client == "httpx" and (
-        settings.parts or load != Closed(getattr(load, "users", 1), getattr(load, "each", 1))
-    ):
-        raise ConfigurationError("client='httpx' knows closed loops of users only, without anything else; leave it out")
+    if settings.client == "httpx" and (settings.parts or not _is_plain(load)):
+        raise ConfigurationError("client='httpx' knows closed loops with kept connections only; leave it out")
+
+
+def _is_plain(load: AnyLoad) -> bool:
+    """Return whether it is a closed loop with nothing said of its clients."""
+    return isinstance(load, Closed) and load == Closed(load.users, load.each)
 
 
 def targets_beside(
@@ -355,6 +358,11 @@ def targets_beside(
 
 def _steps(load: AnyLoad | Steps) -> tuple[AnyLoad, ...]:
     return load.loads if isinstance(load, Steps) else (load,)
+
+
+def _asks_once(load: AnyLoad) -> bool:
+    """Return whether its requests would be over before a warm-up is."""
+    return _is_fixed(load) or (isinstance(load, Misbehaving) and load.way == "idle")
 
 
 def _is_fixed(load: AnyLoad) -> bool:

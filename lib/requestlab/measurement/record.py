@@ -182,9 +182,8 @@ class Record:
     def threads(self) -> pd.DataFrame:
         """Threads alive over time, sampled from outside: `time` (ns), `pid`, `threads`; empty where the probe was
         off."""
-        if not (self.about.configuration and self.about.configuration.probe):
-            return self._processes[["time", "pid", "threads"]].iloc[:0]
-        return self._processes[["time", "pid", "threads"]]
+        counted = self._processes[["time", "pid", "threads"]]
+        return counted if (self._processes["resident"] < 0).any() else counted.iloc[:0]
 
     @cached_property
     def processes(self) -> pd.DataFrame:

@@ -91,18 +91,24 @@ def outside(run: Record) -> str:
     return ", ".join(name for name, seen in found.items() if seen)
 
 
-def held_up(run: Record) -> float:
-    """Return for which share of its time, at most, server and generator stood still for what is outside of them; NaN
-    where that is not known.
+def kept(run: Record, metric: str) -> float:
+    """Return which share of a figure would be left at least, had nothing from outside held up server or generator: of
+    the time that an answer took (`throughput`), or of a percentile (`p50`). NaN where nobody knows.
 
-    Had nothing been outside, the same work of a closed loop would have taken the rest of the time at least: what only
-    waited would have waited as long, and what computed would not have stood still. Caches and memory, which others
-    share too, are not in it.
+    Others stop server and generator for a share s of the time at most. In a closed loop of n users, that delays the
+    answers by s n T in all, of the n T that they take together: so their mean by a share of s. A percentile q moves by
+    d only where 1 - q of all answers came later by d: so by s / (1 - q) of the mean at most (Markov's inequality).
+    Caches and memory, which others share too, are not in it.
     """
-    if run.about.users is None or run.about.beside or run.about.upstream:
+    if run.about.users is None or run.about.beside or run.about.upstream or metric == "cpu_per_request":
         return math.nan
     shares = (_stolen_share(run), _foreign_share(run), _throttled_share(run), run.generator_wait)
-    return min(1.0, sum(shares))
+    held_up = min(1.0, sum(shares))
+    times = run.response_ms
+    if metric == "throughput" or not len(times):
+        return 1 - held_up
+    percent = int(metric[1:])
+    return 1 - held_up * float(times.mean() / np.percentile(times, percent)) / (1 - percent / 100)
 
 
 # What makes it invalid.

@@ -15,6 +15,7 @@ from requestlab.serving import applications, servers, views
 from requestlab.serving.applications import PARTS, Application, Bare, LabApp
 from requestlab.system import checks
 from requestlab.system.values import to_plain
+from requestlab.system.wording import listed
 
 LOOPS = ("asyncio", "uvloop")
 MAX_WORKERS = 32
@@ -97,8 +98,8 @@ class Configuration:
     def _check_server(self, row: servers.ServerType) -> None:
         """Raise ConfigurationError for what this server does not have."""
         if self.threads != 1 and not row.takes("threads"):
-            takers = ", ".join(other.name for other in servers.SERVERS.values() if other.takes("threads"))
-            raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} takes threads")
+            takers = listed([other.name for other in servers.SERVERS.values() if other.takes("threads")])
+            raise ConfigurationError(f"server {self.server!r} has no threads of its own; {takers} take threads")
         if self.loop is not None and not row.takes("loop"):
             raise ConfigurationError(f"server {self.server!r} runs no event loop; give it none")
         if self.asyncio_debug and self.event_loop is None:

@@ -86,7 +86,8 @@ def joined(machines: Iterable[Machine]) -> Machine:
 
 
 def _each(texts: Iterable[str | None]) -> str | None:
-    return wording.listed(list(dict.fromkeys(text for text in texts if text))) or None
+    known = list(dict.fromkeys(text for text in texts if text))
+    return wording.listed(known) if known else None
 
 
 def describe_machine() -> str:
