@@ -20,7 +20,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
-DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
+DEV = [one for one in EXTRAS if one.name != PROJECT["name"]]  # which names the other extra
 LOCK = (ROOT / "requirements.lock").read_text()
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 
