@@ -90,13 +90,14 @@ def patterns(views: str) -> list[URLPattern | URLResolver]:
     module = import_module(name_of(views))
     if hasattr(module, "urlpatterns"):
         return list(module.urlpatterns)
-    return [path(f"{name}/", view) for name, view in _views(module)]
+    return [path(f"{name}/", view) for name, view in _views(module, views.startswith(PACKED))]
 
 
-def _views(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    """Yield the functions whose first argument is `request`, and the class-based views, by name."""
+def _views(module: ModuleType, given: bool) -> Iterator[tuple[str, Any]]:
+    """Yield the functions whose first argument is `request`, and the class-based views, by name; those of other modules
+    only where they were `given` one by one."""
     for name, one in vars(module).items():
-        mine = getattr(one, "__module__", "") in (module.__name__, "__main__")
+        mine = given or getattr(one, "__module__", "") == module.__name__
         if name.startswith("_") or not mine:
             continue
         if inspect.isclass(one) and hasattr(one, "as_view"):

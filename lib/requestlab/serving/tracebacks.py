@@ -14,11 +14,12 @@ def last_error(log: str) -> str:
     """Return the last exception in a log and where it was raised: `NameError: name 'x' is not defined (views.py, line
     4, in slow)`. Empty where there is none."""
     before, _, traceback = log.rpartition(_BEGIN)  # of a long one, the beginning may have been cut off
-    margin = len(before.rpartition("\n")[2])
+    prefix = before.rpartition("\n")[2]
+    margin = len(prefix)
     frame, message = None, ""
     for line in traceback.splitlines():
-        text = line if line[:margin].strip() else line[margin:]
-        if match := _FRAME.match(line):
+        text = line[margin:] if line.startswith(prefix) or not line[:margin].strip() else line
+        if match := _FRAME.match(text):
             frame = match
         elif frame and text and not text[0].isspace():
             message = text.strip()[:_MAX_MESSAGE]

@@ -21,6 +21,7 @@ MAX_PACKED = 100_000
 """Characters; Linux lets no environment variable have more than 131,072."""
 
 _SECRET = re.compile("KEY|PASS|SECRET|TOKEN")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@\s]*):[^/\s]*(?=@)")
 
 _ELSEWHERE = {
     "MIDDLEWARE": "middleware=[...]",
@@ -101,8 +102,15 @@ def masked(settings: str) -> str:
 
 
 def mask(name: str, value: Any) -> Any:
-    """Return the value, or `***` where its name says that it may be a secret."""
-    return "***" if _SECRET.search(name.upper()) else value
+    """Return the value, with `***` where a name in it or its own says that it may be a secret, and for the password of
+    an address."""
+    if _SECRET.search(name.upper()):
+        return "***"
+    if isinstance(value, dict):
+        return {inner: mask(str(inner), one) for inner, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(mask("", one) for one in value)
+    return _PASSWORD_IN_URL.sub(r"\1:***", value) if isinstance(value, str) else value
 
 
 def shown(views: str) -> str:
@@ -113,10 +121,14 @@ def shown(views: str) -> str:
 def settings_text(given: object) -> str:
     """Return settings as the literal of a dictionary, in the order of their names; raise ConfigurationError for what is
     none."""
+    text = given
     if isinstance(given, str):
-        given = ast.literal_eval(given) if given else {}
+        try:
+            given = ast.literal_eval(given) if given else {}
+        except (ValueError, SyntaxError):
+            given = None
     if not isinstance(given, Mapping):
-        raise checks.wrong("settings", given, "a mapping, such as {'DEBUG': True}")
+        raise checks.wrong("settings", text, "a mapping, such as {'DEBUG': True}")
     for name, value in given.items():
         if not (isinstance(name, str) and name.isidentifier() and name.isupper()):
             raise checks.wrong("settings", name, "names in capital letters, as Django's settings have them")

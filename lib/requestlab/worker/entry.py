@@ -49,7 +49,7 @@ def answering_asgi(inner: Any, request_count: RequestCount) -> Any:
     def application(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return inner(scope, receive, send)
-        if scope["path"] != READY_PATH:
+        if not scope["path"].endswith(READY_PATH):  # uvicorn's --root-path stands in front of it
             request_count.one_more()
             return inner(scope, receive, send)
         return ready(scope, receive, send)
