@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Configuration as Configuration,
     )
     from requestlab.serving.freeze import freeze as freeze
+    from requestlab.serving.project import Project as Project, project as project
     from requestlab.serving.server import Server as Server, serve as serve, stop_all as stop_all
     from requestlab.system.budget import budget as budget, until as until
     from requestlab.system.machine import describe_machine as describe_machine
@@ -68,6 +69,7 @@ _NAMES = {
     "serving.applications": ("Bare", "LabApp", "app", "database"),
     "serving.configuration": ("ASYNC", "MIXED", "NULL", "SYNC", "UPSTREAM", "Configuration"),
     "serving.freeze": ("freeze",),
+    "serving.project": ("Project", "project"),
     "serving.server": ("Server", "serve", "stop_all"),
     "system.budget": ("budget", "until"),
     "system.machine": ("describe_machine",),

@@ -7,6 +7,7 @@ LabError
 │   └── ServerGoneError     the server ended while it was needed
 ├── GeneratorError          the load process failed
 ├── LedgerFormatError       a file that is not a ledger of claims, or is one of another version
+├── ProjectError            a Django project that cannot be served as it is
 ├── RemoteTargetError       the address is not on this machine
 ├── ReportError             a report that cannot be written where it was asked for
 └── RunFormatError          a file that is not a saved run, or is one of another version
@@ -57,3 +58,7 @@ class ReportError(LabError):
 
 class RunFormatError(LabError):
     """The file is not a saved run that this version can read."""
+
+
+class ProjectError(LabError):
+    """A Django project that cannot be served as it is: the message says why, and what to do next."""

@@ -47,6 +47,7 @@ class Target:
 
     def _request(self, method: str, more: dict[str, str]) -> str:
         headers = httpx.Headers({"user-agent": "requestlab", "accept": "*/*"})
+        headers.update(self.server.configuration.application.headers if self.server else {})
         headers.update(more)
         return encode(httpx.Request(method, self.url, headers=headers)).decode("latin-1")
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 import labapp
 from labapp.database_urls import FORM, POSTGRESQL, Database, parsed
 from requestlab.errors import ConfigurationError
+from requestlab.serving.project import Project
 from requestlab.serving.views import dotted, packed, path_of_views, settings_text
 from requestlab.system import checks
 
@@ -57,7 +58,10 @@ class LabApp:
 
     kind: ClassVar[str] = "django"
     targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.wsgi:application", "asgi": "labapp.asgi:application"}
-    package: ClassVar[Path] = Path(labapp.__file__).parent
+    packages: ClassVar[tuple[Path, ...]] = (Path(labapp.__file__).parent,)
+    python: ClassVar[str] = ""
+    working_directory: ClassVar[str] = ""
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", path_of_views(self.views))
@@ -66,8 +70,9 @@ class LabApp:
         object.__setattr__(self, "database", checked_database(self.database))
         object.__setattr__(self, "upstream", _address(self.upstream))
 
-    def variables(self) -> dict[str, str]:
-        """Return what the environment of its processes must hold; the secret key is another one each time."""
+    def variables(self, directory: str) -> dict[str, str]:
+        """Return what the environment of its processes must hold, whose server has this `directory`; the secret key is
+        another one each time."""
         return {
             "DJANGO_SETTINGS_MODULE": "labapp.settings",
             "LABAPP_MIDDLEWARE": self.middleware,
@@ -85,21 +90,24 @@ class Bare:
 
     kind: ClassVar[str] = "bare"
     targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.bare:wsgi", "asgi": "labapp.bare:asgi"}
-    package: ClassVar[Path] = LabApp.package
+    packages: ClassVar[tuple[Path, ...]] = LabApp.packages
+    python: ClassVar[str] = ""
+    working_directory: ClassVar[str] = ""
+    headers: ClassVar[Mapping[str, str]] = {}
     middleware: ClassVar[str] = NO_MIDDLEWARE
     database: ClassVar[str] = ""
     upstream: ClassVar[str] = ""
     views: ClassVar[str] = ""
     settings: ClassVar[str] = ""
 
-    def variables(self) -> dict[str, str]:
+    def variables(self, directory: str) -> dict[str, str]:
         return {}
 
 
-Application = LabApp | Bare
+Application = LabApp | Bare | Project
 Stack = str | Sequence[str | Callable[..., Any]]
 
-APPLICATIONS: dict[str, type[Application]] = {one.kind: one for one in (LabApp, Bare)}
+APPLICATIONS: dict[str, type[LabApp | Bare]] = {one.kind: one for one in (LabApp, Bare)}
 """The kinds that have a short name, by that name."""
 
 PARTS = tuple(field.name for field in dataclasses.fields(LabApp))

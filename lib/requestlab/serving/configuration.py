@@ -13,6 +13,7 @@ from typing import Any
 from requestlab.errors import ConfigurationError
 from requestlab.serving import applications, servers, views
 from requestlab.serving.applications import PARTS, Application, Bare, LabApp
+from requestlab.serving.project import Project
 from requestlab.system import checks
 from requestlab.system.values import to_plain
 from requestlab.system.wording import listed
@@ -161,6 +162,11 @@ class Configuration:
         return self.application.upstream
 
     @property
+    def interpreter(self) -> str:
+        """The Python of its server: its own, or its application's; empty, the lab's."""
+        return self.python or self.application.python
+
+    @property
     def views(self) -> str:
         """The reader's own views: see `LabApp`."""
         return self.application.views
@@ -197,6 +203,9 @@ class Configuration:
         base = NAMED.get(self.name)
         if base is None:
             return self.name
+        if isinstance(self.application, Project):
+            served = self.replace(application=base.application)
+            return f"{self.application.name}, {served.label}"
         usual = base.replace(application=self.application.kind).shown() | {"application": base.application.kind}
         different = {
             name: value for name, value in self.shown().items() if name not in _NOT_IN_LABEL and value != usual[name]

@@ -190,7 +190,7 @@ class Server:
     @property
     def machine(self) -> machine.Machine:
         """This machine, with the versions that the server runs on."""
-        python = self.configuration.python
+        python = self.configuration.interpreter
         return interpreters.interpreter(python).machine if python else machine.facts()
 
     @property
@@ -261,10 +261,10 @@ class Server:
 
     def _python(self, variables: dict[str, str]) -> list[str]:
         """Return how Python is to be started, and what it is lent, in `variables`."""
-        if not self.configuration.python:
+        if not self.configuration.interpreter:
             return [sys.executable, "-m"]
-        theirs = interpreters.interpreter(self.configuration.python)
-        folder = interpreters.lend_worker(self.directory, self.configuration.application.package)
+        theirs = interpreters.interpreter(self.configuration.interpreter)
+        folder = interpreters.lend_worker(self.directory, *self.configuration.application.packages)
         variables[launch.LENT] = interpreters.lent_to(theirs)
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, variables.get("PYTHONPATH", "")]))
         return [theirs.path, os.path.join(folder, "requestlab", "worker", "launch.py")]
@@ -278,6 +278,7 @@ class Server:
             "fd": fd,
             "cores": self.cores.server,
             "directory": self.directory,
+            "started_in": self.configuration.application.working_directory or self.directory,
             "owner": os.getpid(),
             "grace_s": GRACE_S,
         }
@@ -378,7 +379,7 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
         environment.SWITCH_INTERVAL_MS: str(configuration.switch_interval_ms or ""),
         environment.NONCE: nonce,
         environment.DIRECTORY: directory,
-        **configuration.application.variables(),
+        **configuration.application.variables(directory),
         **configuration.env,
     }
 

@@ -38,7 +38,8 @@ _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, lifeline.FAILED_LOAD)
 
 
 def main() -> None:
-    """Run the server that SPEC describes: `command`, `fd`, `cores`, `directory`, `owner`, `grace_s`."""
+    """Run the server that SPEC describes: `command`, `fd`, `cores`, `directory`, `started_in`, `owner`,
+    `grace_s`."""
     spec = json.loads(sys.argv[1])
     log = Path(spec["directory"], "server.log")
     lifeline.adopt_orphans()
@@ -86,7 +87,7 @@ def _start(spec: dict[str, Any], output: Any) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        cwd=spec["directory"],
+        cwd=spec["started_in"],
         env=variables,
         pass_fds=[spec["fd"]],
         preexec_fn=before_exec,
