@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         slow_readers as slow_readers,
         slow_senders as slow_senders,
     )
+    from requestlab.load.mix import Ask as Ask, Mix as Mix, ask as ask, mix as mix
     from requestlab.load.transport import LoadClientTransport as LoadClientTransport
     from requestlab.measurement.measure import measure as measure
     from requestlab.measurement.ramp import Ramp as Ramp
@@ -61,6 +62,7 @@ _NAMES = {
     "errors": ("LabError",),
     "load.hey": ("ToolResult", "hey", "wrk"),
     "load.loads": ("closed", "disconnecting", "idle", "open", "silent", "slow_readers", "slow_senders"),
+    "load.mix": ("Ask", "Mix", "ask", "mix"),
     "load.transport": ("LoadClientTransport",),
     "measurement.measure": ("measure",),
     "measurement.ramp": ("Ramp",),

@@ -21,6 +21,7 @@ from requestlab.comparison.questions import Question, questions
 from requestlab.comparison.slices import best_seconds
 from requestlab.errors import ConfigurationError
 from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
+from requestlab.load.mix import Mix
 from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity
@@ -72,7 +73,7 @@ class _Contender:
 
 def compare(
     contenders: Mapping[str, AnyTarget],
-    path: str | Mapping[str, str] = "/",
+    path: str | Mix | Mapping[str, str | Mix] = "/",
     load: Load | Mapping[str, Load] | None = None,
     *,
     ask: str | Question | Sequence[str | Question] | None = None,
@@ -116,7 +117,7 @@ def compare(
     """
     machine.require_linux()
     _check_contenders(contenders, control)
-    paths = _by_label(path, contenders, "path")
+    paths: dict[str, str | Mix] = _by_label(path, contenders, "path")
     loads: dict[str, Load] = _by_label(closed(users=1) if load is None else load, contenders, "load")
     settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
     besides = _beside_by_label(beside, contenders)

@@ -48,7 +48,7 @@ class ClosedLoop(LoadLoop):
         self._left[connection] -= 1
         self._planned[connection] = planned or now
         self.started += 1
-        connection.exchange(self.request)
+        self.send(connection)
 
     def ended(self, connection: Connection) -> None:
         self.record(connection, self._number[connection], self._planned[connection])

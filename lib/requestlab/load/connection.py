@@ -80,6 +80,7 @@ class Connection:
         self.parts: list[tuple[int, int]] | None = None
         self._keep_alive = keep_alive
         self.busy = False
+        self.asked = 0
         self._forget()
 
     def _forget(self) -> None:

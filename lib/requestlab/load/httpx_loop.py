@@ -24,7 +24,7 @@ class HttpxLoop(LoadLoop):
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(plan, loop)
         host, port = plan.address[:2]
-        self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}{plan.request.split(' ', 2)[1]}"
+        self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}{plan.requests[0].split(' ', 2)[1]}"
 
     def begin(self) -> None:
         self._main = self.loop.create_task(self._all_users())

@@ -185,16 +185,20 @@ def open(
 
 def _checked(what: str, clients: Clients) -> Any:
     checks.known_names(f"{what}()", clients, list(Clients.__annotations__), "argument")
-    headers = clients.get("headers", {})
-    if not isinstance(headers, Mapping) or not all(_is_header(*pair) for pair in headers.items()):
-        raise checks.wrong(f"{what}(headers)", headers, 'a mapping such as {"Accept-Encoding": "gzip"}')
-    if own := [name for name in headers if name.lower() in OWN_HEADERS]:
-        raise ConfigurationError(f"{what}(headers): {own[0]} is said by keep_alive, or by the body")
     return {
         "keep_alive": checks.truth(f"{what}(keep_alive)", clients.get("keep_alive", True)),
         "delay_ms": checks.number(f"{what}(delay_ms)", clients.get("delay_ms", 0.0), 0, MAX_DELAY_MS),
-        "headers": tuple(headers.items()),
+        "headers": check_headers(f"{what}(headers)", clients.get("headers", {})),
     }
+
+
+def check_headers(what: str, headers: object) -> tuple[tuple[str, str], ...]:
+    """Return headers as pairs; raise ConfigurationError for what cannot be sent as such."""
+    if not isinstance(headers, Mapping) or not all(_is_header(*pair) for pair in headers.items()):
+        raise checks.wrong(what, headers, 'a mapping such as {"Accept-Encoding": "gzip"}')
+    if own := [name for name in headers if name.lower() in OWN_HEADERS]:
+        raise ConfigurationError(f"{what}: {own[0]} is said by keep_alive, or by the body")
+    return tuple(headers.items())
 
 
 def _is_header(name: object, value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Exchange:
     body: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     parts: list[tuple[int, int]] | None = None
+    asked: int = 0
 
 
 class LoadLoop:
@@ -47,7 +49,9 @@ class LoadLoop:
         self.held_back = 0
         self.plan = plan
         self.loop = loop
-        self.request = plan.request.encode("latin-1")
+        self.request, *more = requests = [one.encode("latin-1") for one in plan.requests]
+        self._requests = [(number, one, one.startswith(b"HEAD ")) for number, one in enumerate(requests)]
+        self._order = itertools.cycle(plan.order) if more else itertools.repeat(0)
         self.timeout_ns = int(plan.timeout_s * 1e9)
         self.finished: asyncio.Future[None] = loop.create_future()
         self._expect = plan.expect.encode("latin-1")
@@ -84,6 +88,11 @@ class LoadLoop:
     def fail_overdue(self, before_ns: int) -> None:
         """Give up the requests that were planned before that time."""
         raise NotImplementedError
+
+    def send(self, connection: Connection) -> None:
+        """Send the next request of the mix."""
+        connection.asked, request, bodiless = self._requests[next(self._order)]
+        connection.exchange(request, bodiless=bodiless)
 
     def connection(self) -> Connection:
         """Return a new connection, whose ends of exchanges come to `ended`."""
@@ -129,6 +138,7 @@ class LoadLoop:
                 on_loop,
                 number,
                 c.first_body,
+                c.asked,
             )
         )
 

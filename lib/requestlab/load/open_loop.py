@@ -83,7 +83,7 @@ class OpenLoop(LoadLoop):
     def _exchange(self, connection: Connection, planned: int) -> None:
         self._under_way[connection] = planned
         self.started += 1
-        connection.exchange(self.request)
+        self.send(connection)
 
     def ended(self, connection: Connection) -> None:
         self.record(connection, self._numbers[connection], self._under_way.pop(connection))
@@ -109,7 +109,7 @@ class OpenLoop(LoadLoop):
 
     def _record_unsent(self, planned: int) -> None:
         """A request that never had a connection is a row too: without `sent`, and without a user."""
-        self.rows.extend((-1, planned, 0, 0, time.perf_counter_ns(), 0, TIMEOUT, 0, 0, 0, 0, 0, -1, 0, 0))
+        self.rows.extend((-1, planned, 0, 0, time.perf_counter_ns(), 0, TIMEOUT, 0, 0, 0, 0, 0, -1, 0, 0, 0))
 
     def _finish_if_over(self) -> None:
         if self._position == len(self._due) and not self._under_way and not self._held:

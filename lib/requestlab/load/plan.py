@@ -25,11 +25,13 @@ COLUMNS = (
     "on_loop",
     "number",
     "first_body",
+    "asked",
 )
 """One row a request. `user` is the number of the connection: in a closed loop, each user has one. Times in ns of
 CLOCK_MONOTONIC, 0 where it did not come to that (`first_byte` is the answer's, `first_body` its body's); `error` as in
 connection.ERRORS; `body` is the CRC-32 of the answer's body. `pid`, `thread`, `on_loop` and `number` (of the request in
-its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered."""
+its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered. `asked` is which request of a mix it
+was."""
 
 PART_COLUMNS = ("row", "time", "size")
 """One row for each piece in which a body came: the row of its request, the time in ns, its bytes."""
@@ -41,8 +43,8 @@ how many files, sockets and database connections it had open; -1 where that was 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the load process is to do. `address` and `family` are those of a socket, `request` is what is sent, in
-    latin-1.
+    """What the load process is to do. `address` and `family` are those of a socket, `requests` are what is sent, in
+    latin-1, in this `order`, again and again.
 
     Either a closed loop of `users`, or an open loop of `rate` requests per second (`arrivals`, `seed`) over at most
     `connections` at once, closed after each answer unless `keep_alive`. `pause_ms` is what a user of a closed loop
@@ -59,7 +61,8 @@ class Plan:
 
     family: int
     address: tuple[Any, ...]
-    request: str
+    requests: tuple[str, ...]
+    order: tuple[int, ...] = (0,)
     users: int | None = None
     each: int | None = None
     rate: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ import psutil
 from requestlab.errors import ConfigurationError, RemoteTargetError
 from requestlab.load.listeners import listeners
 from requestlab.load.loads import AnyLoad, Misbehaving
+from requestlab.load.mix import Ask, Mix
 from requestlab.serving.server import Server
 from requestlab.system import checks, machine
 from requestlab.system.machine import Cores, Machine
@@ -20,8 +21,9 @@ from requestlab.system.machine import Cores, Machine
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A path at an address; `server` is None where that is not one of the lab's. `pids` are the worker processes there
-    and `cores` where they and the load run; `machine` has their versions. None, where they cannot be seen."""
+    """What is asked at an address: `asks`, of which `path` tells; `server` is None where that is not one of the lab's.
+    `pids` are the worker processes there and `cores` where they and the load run; `machine` has their versions. None,
+    where they cannot be seen."""
 
     server: Server | None
     label: str
@@ -32,28 +34,34 @@ class Target:
     pids: tuple[int, ...]
     cores: Cores
     machine: Machine
+    asks: tuple[Ask, ...]
+    order: tuple[int, ...]
 
-    def request(self, load: AnyLoad) -> str:
-        """Return what such a load sends, in latin-1, without the body of a slow sender."""
+    def requests(self, load: AnyLoad) -> tuple[str, ...]:
+        """Return what such a load sends for each of `asks`, in latin-1, without the body of a slow sender."""
         if not isinstance(load, Misbehaving):
-            return self._request("GET", dict(load.headers) | ({} if load.keep_alive else {"connection": "close"}))
+            more = dict(load.headers) | ({} if load.keep_alive else {"connection": "close"})
+            return tuple(self._request(ask, more) for ask in self.asks)
+        first = self.asks[0]
         if load.way == "slow body":
-            return self._request("POST", {"content-length": str(load.size)})
-        bare = self._request("GET", {})
+            return (self._request(replace(first, method="POST"), {"content-length": str(load.size)}),)
+        bare = self._request(first, {})
         if load.way == "slow head":
             filler = "." * max(0, load.size - len(bare) - len("x-filler: \r\n"))
-            return self._request("GET", {"x-filler": filler})
-        return bare
+            return (self._request(first, {"x-filler": filler}),)
+        return (bare,)
 
-    def _request(self, method: str, more: dict[str, str]) -> str:
+    def _request(self, ask: Ask, more: dict[str, str]) -> str:
         headers = httpx.Headers({"user-agent": "requestlab", "accept": "*/*"})
         headers.update(self.server.configuration.application.headers if self.server else {})
+        headers.update(dict(ask.headers))
         headers.update(more)
-        return encode(httpx.Request(method, self.url, headers=headers)).decode("latin-1")
+        url, body = self.url.join(ask.path), ask.body.encode() or None
+        return encode(httpx.Request(ask.method, url, headers=headers, content=body)).decode("latin-1")
 
 
-def find_target(target: Server | str, path: str, remote: bool = False) -> Target:
-    """Return where `target` and `path` lead.
+def find_target(target: Server | str, path: str | Mix, remote: bool = False) -> Target:
+    """Return where `target` and `path`, or the first request of a mix, lead.
 
     Raises ConfigurationError for what is no address, RemoteTargetError for one on another machine unless `remote`, and
     ServerGoneError for a server that has ended.
@@ -61,19 +69,21 @@ def find_target(target: Server | str, path: str, remote: bool = False) -> Target
     server = target if isinstance(target, Server) else None
     if server is not None:
         server.check()
-    url = _url(target, path)
+    asked = path if isinstance(path, Mix) else Mix((Ask(path),))
+    what = asked.asks, asked.order()
+    url, path = _url(target, asked.asks[0].path), str(path)
     family, address = resolve(url)
     if not remote and not on_this_machine(address[0]):
         raise RemoteTargetError(f"{url.host} is not this machine; load on others needs remote=True (--remote)")
     if server is not None:
         label = server.configuration.label
-        return Target(server, label, path, url, family, address, server.pids, server.cores, server.machine)
+        return Target(server, label, path, url, family, address, server.pids, server.cores, server.machine, *what)
     label, split = str(url.copy_with(path="", query=None)), machine.split_cores()
     if not on_this_machine(address[0]):
-        return Target(None, label, path, url, family, address, (), split, machine.unknown())
+        return Target(None, label, path, url, family, address, (), split, machine.unknown(), *what)
     there = listeners(address[1])
     cores = Cores(there.cores or split.server, split.generator)
-    return Target(None, label, path, url, family, address, there.pids, cores, there.machine)
+    return Target(None, label, path, url, family, address, there.pids, cores, there.machine, *what)
 
 
 def encode(request: httpx.Request) -> bytes:

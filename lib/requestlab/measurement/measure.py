@@ -13,6 +13,7 @@ import numpy as np
 from requestlab.errors import ConfigurationError
 from requestlab.load.connection import LEFT, TIMEOUT
 from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Open, Steps, closed
+from requestlab.load.mix import Mix
 from requestlab.load.plan import COLUMNS, LoadReport, Plan
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.load.target import Target, find_target
@@ -92,12 +93,14 @@ class _Options(TypedDict, total=False):
 
 
 @overload
-def measure(target: Server | str, path: str = "/", load: AnyLoad | None = None, **options: Unpack[_Options]) -> Run: ...
+def measure(
+    target: Server | str, path: str | Mix = "/", load: AnyLoad | None = None, **options: Unpack[_Options]
+) -> Run: ...
 @overload
-def measure(target: Server | str, path: str, load: Steps, **options: Unpack[_Options]) -> Ramp: ...
+def measure(target: Server | str, path: str | Mix, load: Steps, **options: Unpack[_Options]) -> Ramp: ...
 def measure(
     target: Server | str,
-    path: str = "/",
+    path: str | Mix = "/",
     load: AnyLoad | Steps | None = None,
     *,
     seconds: float = 2.0,
@@ -114,13 +117,13 @@ def measure(
     >>> run = measure(server, "/sync/wait/?ms=50", closed(users=10), seconds=2)
 
     `target` is a server of `serve()`, or the address of any other on this machine (`http://127.0.0.1:8000`); on another
-    machine only with `remote=True`. `load` is one user in a closed loop unless said otherwise; with steps, each of them
-    takes that long, and the answer is a Ramp. The load begins `warmup` seconds before the measured stretch (0.25; none
-    for a load of a fixed number of requests); what ended before is kept apart. After the stretch, requests under way
-    may finish. `timeout` seconds after it was planned a request ends and becomes a row with an error, as does every
-    other failure; so does an answer whose body does not hold `expect`. `client="httpx"` sends with a plain
-    httpx.AsyncClient instead of the load client, to show what that does to the figures. With `parts`, it is noted when
-    each part of each body came: see `Run.parts`.
+    machine only with `remote=True`. `path` is one, or a `mix()` of requests. `load` is one user in a closed loop unless
+    said otherwise; with steps, each of them takes that long, and the answer is a Ramp. The load begins `warmup` seconds
+    before the measured stretch (0.25; none for a load of a fixed number of requests); what ended before is kept apart.
+    After the stretch, requests under way may finish. `timeout` seconds after it was planned a request ends and becomes
+    a row with an error, as does every other failure; so does an answer whose body does not hold `expect`.
+    `client="httpx"` sends with a plain httpx.AsyncClient instead of the load client, to show what that does to the
+    figures. With `parts`, it is noted when each part of each body came: see `Run.parts`.
 
     `beside` maps other paths to loads that are put on the same target at the same time, each by a process of its own,
     as long as the warm-up and the measured stretch last; one of a fixed number of requests begins with the stretch.
@@ -222,7 +225,8 @@ def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
         keep_alive=isinstance(load, Misbehaving) or load.keep_alive,
         family=at.family,
         address=at.address,
-        request=at.request(load),
+        requests=at.requests(load),
+        order=(0,) if isinstance(load, Misbehaving) else at.order,
         delay_ms=0.0 if isinstance(load, Misbehaving) else load.delay_ms,
         parts=settings.parts,
         seconds=settings.seconds,
@@ -251,6 +255,7 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
         label=parts[0].target.label,
         url=str(target.url),
         path=target.path,
+        asks=tuple(map(str, target.asks)),
         load=str(part.load) if plan.client == "lab" else f"{part.load}, with stock httpx",
         beside={other.target.path: str(other.load) for other in parts if other is not part},
         machine=target.machine,

@@ -45,9 +45,9 @@ class RunFacts:
     ns of CLOCK_MONOTONIC; all that ends in `_ns` is an amount of time within it, None where the system does not say.
     `started` counts requests sent, `held_back` those of an open loop that had to wait for a connection, and `counts`
     those that the server saw, by worker. `nonce` says whether the server was itself at the end, None where nobody could
-    say. `server_error` is the last exception in the server's log, where answers had a status of 500 or above.
-    `cores_watched` is how many cores the server could use, `cores_shared` whether the load process ran on the
-    same.
+    say. `asks` are the requests of a mix. `server_error` is the last exception in the server's log, where answers had a
+    status of 500 or above. `cores_watched` is how many cores the server could use, `cores_shared` whether the load
+    process ran on the same.
     """
 
     label: str
@@ -95,6 +95,7 @@ class RunFacts:
     upstream: UpstreamUse | None = None
     upstream_cpu_ns: int | None = None
     upstream_wait_ns: int | None = None
+    asks: tuple[str, ...] = ()
 
     @property
     def asked(self) -> str:
@@ -167,9 +168,10 @@ class Record:
 
         `planned`, `sent`, `first_byte` (of the answer), `first_body` (of its body), `done` in ns of CLOCK_MONOTONIC (0:
         it did not come to that), `status`, `error` (empty: none), `size` of the body in bytes and its CRC-32 (`body`),
-        `user` (in an open loop: the connection), `opened` (it had to be opened), and, where the probe was on, `pid`,
-        `thread` (native id), `on_loop` (that thread ran an event loop) and `number` (of the request in that worker, by
-        which it is found in `spans`); else these are <NA>.
+        `user` (in an open loop: the connection), `opened` (it had to be opened), `asked` (which request of a mix, a
+        position in `about.asks`), and, where the probe was on, `pid`, `thread` (native id), `on_loop` (that thread ran
+        an event loop) and `number` (of the request in that worker, by which it is found in `spans`); else these are
+        <NA>.
         """
         return self._table(self.column("done") >= self.about.start)
 
@@ -364,7 +366,7 @@ class Record:
             table[column] = table[column].astype("Int64").where(known)
         table["on_loop"] = (table["on_loop"] == 1).astype("boolean").where(known)
         order = ["planned", "sent", "first_byte", "first_body", "done", "status", "error"]
-        order += ["pid", "thread", "on_loop", "number", "user", "size", "body", "opened"]
+        order += ["pid", "thread", "on_loop", "number", "user", "size", "body", "opened", "asked"]
         return table[order].reset_index(drop=True)
 
 

@@ -182,7 +182,7 @@ def _wrong_answers(run: Record) -> Iterator[str]:
     if 2 * moved > total:
         yield f"{moved:,} of {total:,} answers are redirects (status 3xx): is this the page that was meant?"
     good = run.requests[answered(run.requests)]
-    most = int(good["body"].value_counts().max()) if len(good) else 0
+    most = int(good.groupby("asked")["body"].agg(lambda body: body.value_counts().max()).sum()) if len(good) else 0
     if 0.5 * len(good) < most < len(good):
         yield f"{len(good) - most:,} of {len(good):,} answers had another body than the rest"
 

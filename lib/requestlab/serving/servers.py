@@ -204,9 +204,10 @@ _ROWS = (
         "uWSGI",
         "wsgi",
         "requestlab.worker.uwsgi_server --master --die-on-term --need-app --disable-logging --enable-threads --tcp-nodelay --add-header Connection:close "
-        f"--listen {BACKLOG} --http-socket fd://{{fd}} --workers {{workers}} --threads {{threads}} --module",
+        f"--listen {BACKLOG} --http-socket fd://{{fd}} --workers {{workers}} --threads {{threads}}",
         ("pyuwsgi",),
         limited=True,
+        application=f"--module={APPLICATION}",
         extra="pyuwsgi",
     ),
     ServerType(
