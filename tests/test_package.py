@@ -60,7 +60,7 @@ FLOORS = (
     ("measurement",),
     ("comparison",),
     ("claims", "plots"),
-    ("notebooks",),
+    ("notebooks", "advice"),
     ("cli",),
 )
 """From bottom to top. A package imports from those below it; of two on one floor, neither imports the other."""

@@ -323,6 +323,10 @@ class Picture:
         png = self._drawn("png")
         return {"text/html": self._html(png), "image/png": png, "text/plain": repr(self)}
 
+    def html(self) -> Markup:
+        """Return it as HTML, with the image inside."""
+        return Markup(self._html(self._drawn("png")))
+
     def _html(self, png: bytes) -> str:
         width = round(self.figure.get_figwidth() * _CSS_PIXELS_PER_INCH)
         css = f"width: {width}px; max-width: 100%; height: auto; background: white"

@@ -39,6 +39,7 @@ def main() -> None:
         "manifest": "Manifest" in _static_storage(settings) and "django.contrib.staticfiles" in settings.INSTALLED_APPS,
         "ssl_header": list(getattr(settings, "SECURE_PROXY_SSL_HEADER", None) or []),
         "ssl_redirect": bool(getattr(settings, "SECURE_SSL_REDIRECT", False)),
+        "thread_locals": _thread_locals(told["path"]),
         "login_url": str(getattr(settings, "LOGIN_URL", "")),
         "session_cookie": getattr(settings, "SESSION_COOKIE_NAME", "sessionid"),
         "unapplied": _unapplied() if told.get("look_at_database", True) else None,
@@ -140,6 +141,21 @@ def _view(callback: Any) -> dict[str, Any]:
         "async": bool(inspect.iscoroutinefunction(inner) or getattr(kind, "view_is_async", False)),
         "class": kind is not None,
     }
+
+
+def _thread_locals(folders: list[str]) -> list[str]:
+    """Return the names of thread-locals in the project's own modules: what is kept in one is made anew for each request
+    under ASGI."""
+    import threading
+
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if any(file.startswith(folder + os.sep) for folder in folders):
+            found += [
+                f"{name}.{attribute}" for attribute, one in vars(module).items() if isinstance(one, threading.local)
+            ]
+    return sorted(found)
 
 
 def _unapplied() -> int | str:

@@ -16,6 +16,11 @@ from typing import Any
 
 VARIABLE = "REQUESTLAB_PROJECT"
 
+COUNT_QUERIES = "COUNT_QUERIES_FOR_REQUESTLAB"
+"""The variable that says to count them."""
+
+QUERIES_HEADER = "X-Requestlab-Queries"
+
 was_debug = False
 """Whether their own settings have DEBUG on."""
 
@@ -102,10 +107,52 @@ def theirs(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def counting_queries(inner: Any) -> Any:
+    """Return a WSGI application that says in a header of each answer what was asked of databases for it: connections
+    opened, queries, and microseconds."""
+    import threading
+    import time
+
+    from django.db.backends.signals import connection_created
+
+    asked = threading.local()
+
+    def count(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            asked.queries = getattr(asked, "queries", 0) + 1
+            asked.seconds = getattr(asked, "seconds", 0.0) + time.perf_counter() - began
+
+    def opened(connection: Any, **_: Any) -> None:
+        asked.opened = getattr(asked, "opened", 0) + 1
+        if count not in connection.execute_wrappers:
+            connection.execute_wrappers.append(count)
+
+    connection_created.connect(opened, weak=False)
+
+    def counted(environ: Any, start_response: Any) -> Any:
+        asked.opened, asked.queries, asked.seconds = 0, 0, 0.0
+
+        def start(status: Any, headers: Any, *more: Any) -> Any:
+            said = f"{asked.opened} {asked.queries} {asked.seconds * 1e6:.0f}"
+            return start_response(status, [*headers, (QUERIES_HEADER, said)], *more)
+
+        return inner(environ, start)
+
+    return counted
+
+
 def application(interface: str) -> Any:
     """Return their application for an interface: their own where they have one, else Django's."""
     project = told()
     set_up(project)
+    made = _made(project, interface)
+    return counting_queries(made) if os.environ.get(COUNT_QUERIES) and interface == "wsgi" else made
+
+
+def _made(project: dict[str, Any], interface: str) -> Any:
     if target := project.get(interface):
         return theirs(target)
     if interface == "wsgi":

@@ -1,0 +1,55 @@
+"""Report 7: does `--max-requests` drop connections?
+
+Source: https://github.com/benoitc/gunicorn/issues/3038 and https://github.com/netbox-community/netbox/issues/14691
+
+Claim: with `--max-requests`, gunicorn's gthread worker resets connections when it restarts.
+
+What decides: one worker that is renewed after 10 requests. One user asks 20 times in turn, each time on a new
+connection; then 10 users ask for four seconds, on connections that they keep. The figure is the number of requests that
+failed, for each restart.
+"""
+
+import math
+import sys
+
+import requestlab as lab
+
+LIMIT = 10
+SERVERS = {
+    "gthread": {"server": "gunicorn-gthread", "threads": 4},
+    "sync": {"server": "gunicorn-sync"},
+    "uvicorn worker": {"server": "gunicorn-uvicorn"},
+    "asgi": {"server": "gunicorn-asgi"},
+}
+
+
+def ask(target):
+    in_turn = lab.measure(target, "/sync/page/", lab.closed(users=1, each=20, keep_alive=False))
+    together = lab.measure(target, "/sync/page/", lab.closed(users=10), seconds=lab.seconds(4))
+    errors = [*in_turn.requests["error"], *together.requests["error"]]
+    return len(errors), sum(error != "" for error in errors)
+
+
+dropped = {}
+for name, fields in SERVERS.items():
+    with lab.serve(lab.SYNC, name=name, options=["--max-requests", str(LIMIT)], **fields) as server:
+        first = set(server.counts)
+        requests, failed = ask(server)
+        restarts = len(set(server.counts) - first)
+    dropped[name] = failed / restarts if restarts else math.nan
+    print(f"{name}: {failed} of {requests} requests failed, {restarts} restarts")
+evidence = {"gthread": dropped["gthread"]}
+for address in sys.argv[1:]:  # another gunicorn with --max-requests 10, started by hand
+    requests, failed = ask(address)
+    evidence[address] = failed / (requests // LIMIT)
+    print(f"{address}: {failed} of {requests} requests failed")
+
+claim = lab.claim(
+    "max-requests-drops",
+    "With --max-requests, gunicorn's gthread worker resets connections when it restarts.",
+    source="gunicorn, issue 3038",
+    url="https://github.com/benoitc/gunicorn/issues/3038",
+    of="requests that failed for each restart",
+    supported=(0.01, math.inf),
+)
+print(claim.judge(evidence))

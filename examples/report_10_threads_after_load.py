@@ -1,0 +1,48 @@
+"""Report 10: do threads stay alive after the load has ended?
+
+Source: https://github.com/django/asgiref/issues/458 (2024)
+
+Claim: under ASGI, asgiref's executors leave threads behind, which stay alive after the load has ended.
+
+What decides: 100 users ask for an async view that takes half a second; half of them leave after 100 ms. Then there is
+silence. The figure is the number of threads in the worker five seconds later, over that before the load.
+"""
+
+import asyncio
+import math
+import sys
+
+from django.http import HttpResponse
+
+import requestlab as lab
+
+
+async def wait(request):
+    await asyncio.sleep(float(request.GET["s"]))
+    return HttpResponse("done")
+
+
+if __name__ == "__main__":  # this file is what the server loads, too
+    path, leaving = f"/wait/?s={lab.seconds(0.5)}", lab.disconnecting(50, after_ms=lab.seconds(100))
+    more = {}
+    for python in ["", *sys.argv[1:]]:  # paths of interpreters with other versions of asgiref
+        for base in lab.ASYNC, lab.MIXED:
+            application = lab.app(__file__, middleware=base.middleware)
+            with lab.serve(base, application=application, python=python) as server:
+                before = lab.measure(server, "/", lab.silent(), seconds=0.1)
+                under = lab.measure(server, path, lab.closed(users=50), seconds=lab.seconds(3), beside={path: leaving})
+                after = lab.measure(server, "/", lab.silent(), seconds=lab.seconds(5))
+            first, last = (run.processes["threads"].iloc[-1] for run in (before, after))
+            name = f"asgiref {under.about.machine.versions['asgiref']}, middleware {base.middleware}"
+            print(f"{name}: {first} threads before, up to {under.processes['threads'].max()} under load, {last} after")
+            more[name] = last - first
+
+    claim = lab.claim(
+        "threads-stay-after-load",
+        "Under ASGI, threads stay alive after the load has ended.",
+        source="asgiref, issue 458",
+        url="https://github.com/django/asgiref/issues/458",
+        of="threads more than before the load, five seconds after it,",
+        supported=(1, math.inf),
+    )
+    print(claim.judge(more))
