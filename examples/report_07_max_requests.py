@@ -5,8 +5,17 @@ Source: https://github.com/benoitc/gunicorn/issues/3038 and https://github.com/n
 Claim: with `--max-requests`, gunicorn's gthread worker resets connections when it restarts.
 
 What decides: one worker that is renewed after 10 requests. One user asks 20 times in turn, each time on a new
-connection; then 10 users ask for four seconds, on connections that they keep. The figure is the number of requests that
-failed, for each restart.
+connection; then 10 users ask for four seconds, on connections that they keep. The figure is the number of requests
+that failed, for each restart.
+
+Measured on one machine (2 cores; Python 3.11.7, Django 5.2.19, gunicorn 27.0.1): refuted. Under gthread, 0 of 355
+requests failed in 22 restarts. It was true: gunicorn 21.2.0, started by hand with a bare application, failed 170 of
+1,047 requests, 1.6 for each restart. Of the others, sync failed none of 410 in two runs; the uvicorn worker (1 of 533)
+and gunicorn's ASGI worker (1 of 1,460) failed one request in one run of two: too few to call. The ASGI worker
+restarted 3 times only: it notices the limit late.
+
+Arguments: addresses of servers that were started by hand with `--max-requests 10`. (The lab itself does not start
+gunicorn 21: it gives a flag that gunicorn 21 does not know.)
 """
 
 import math

@@ -6,8 +6,21 @@ Claim: GZipMiddleware holds back what a view streams, and sends it as one burst 
 
 What decides: a view streams 20 parts of 100 bytes, one every 100 ms, to a client that accepts gzip. The figure is the
 longest silence on the way to the last byte, as a share of the whole time: 5 % in a live stream, nearly all of it in a
-burst. (The first byte tells nothing: the header of the gzip format comes at once.) A sync iterator is served under WSGI
-and an async one under ASGI, for each of them alone is live there. The same client without gzip is the control.
+burst. (The first byte tells nothing: the header of the gzip format comes at once.) A sync iterator is served under
+WSGI and an async one under ASGI, for each of them alone is live there. The same client without gzip is the control.
+
+Measured on one machine (2 cores; Python 3.11.7 and 3.13.0): it changes with the version, so neither claim holds in
+general. Without gzip, the longest silence was 6 % everywhere. With gzip:
+
+    Django    sync iterator          async iterator
+    4.2.30    100 %, one burst       5 %, live; about 1,560 bytes
+    5.2.19    100 %, one burst       5 %, live; about 1,500 bytes
+    6.0.10    100 %, one burst       100 %, one burst
+    6.1.3     5 %, live; 281 bytes   5 %, live; 191 bytes
+
+So many bytes for 2,000 equal ones show how 4.2 and 5.2 keep async streams live: each part is compressed by itself.
+
+Arguments: paths of interpreters with other versions of Django.
 """
 
 import asyncio

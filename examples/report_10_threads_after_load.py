@@ -5,7 +5,13 @@ Source: https://github.com/django/asgiref/issues/458 (2024)
 Claim: under ASGI, asgiref's executors leave threads behind, which stay alive after the load has ended.
 
 What decides: 100 users ask for an async view that takes half a second; half of them leave after 100 ms. Then there is
-silence. The figure is the number of threads in the worker five seconds later, over that before the load.
+silence. The figure is the number of threads in the worker five seconds later, minus that before the load.
+
+Measured on one machine (2 cores; Python 3.11.7, Django 5.2.19, uvicorn 0.54.0): refuted. There was 1 thread before, up
+to 134 under the load, and 1 five seconds later, with and without Django's default middleware; with asgiref 3.13.0 as
+with 3.8.1 and with 3.7.2 (on Django 4.2, up to 351). This says nothing about views that never return.
+
+Arguments: paths of interpreters with other versions of asgiref.
 """
 
 import asyncio
