@@ -206,5 +206,5 @@ def test_a_configuration_is_shown_with_what_it_serves_and_with_what_is_not_as_us
 def test_a_configuration_survives_being_saved_with_the_kind_of_its_application(given):
     plain = json.loads(json.dumps(to_plain(given)))
     assert from_plain(configuration.Configuration, plain) == given
-    with pytest.raises(ValueError, match=r"'flask' is none of the kinds \['django', 'bare'\]"):
+    with pytest.raises(ValueError, match=r"'flask' is none of the kinds \['django', 'bare', 'project'\]"):
         from_plain(configuration.Configuration, plain | {"application": {"kind": "flask"}})

@@ -11,10 +11,6 @@ from tests.conftest import nobody_listens_on
 
 EXTRA = [name for name, row in SERVERS.items() if row.extra]
 SEVERAL = [name for name in EXTRA if SERVERS[name].takes("workers")]
-OPTIONS = {
-    "gunicorn-gevent": ["--limit-request-line", "100"],
-    "granian-wsgi": ["--url-path-prefix", "/nowhere"],
-}
 
 
 @pytest.mark.parametrize("name", EXTRA)
@@ -24,7 +20,6 @@ def test_every_extra_server_answers_several_users_without_a_failure_and_its_prob
         assert len(set(server.pids)) == workers
         run = lab.measure(server, "/sync/page/", lab.closed(6, each=20), seconds=30)
         assert httpx.get(server.url + "/async/page/").status_code == 200
-        assert server.log == ""
     assert (run.about.started, int(run.failed.sum())) == (120, 0)
     assert sum(run.about.counts.values()) == 120
     assert {"request", "middleware", "view"} <= set(run.spans["kind"].astype(str))

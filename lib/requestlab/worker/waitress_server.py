@@ -15,7 +15,7 @@ from waitress import runner, serve
 
 def main() -> int:
     listener = socket.socket(fileno=int(sys.argv[1]))
-    logging.getLogger("waitress").setLevel(logging.WARNING)
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of each request that waits for a thread
 
     def serve_there(application: Any, **options: Any) -> None:
         serve(application, sockets=[listener], **options)
