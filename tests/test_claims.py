@@ -603,3 +603,8 @@ def test_reports_of_one_machine_that_contradict_each_other_are_named_and_fail(tm
 def test_the_command_refuses_what_has_no_ledger_and_agreement_of_none(tmp_path):
     assert ran(tmp_path / "none", exits=1)[0].startswith("Error: there is no ledger")
     assert "needs the folders of reports" in ran("--agree", exits=2)[-1]
+
+
+def test_a_large_count_is_shown_in_full():
+    made = claim("large-counts", "There are many.", of="objects", supported=(1000, math.inf))
+    assert "measured  1,234\n" in f"{made.judge(1234)!r}"

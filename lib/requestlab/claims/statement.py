@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from requestlab.errors import ConfigurationError
+from requestlab.system import wording
 
 SUPPORTED, REFUTED, NEITHER, CANNOT_TELL = "supported", "refuted", "neither", "cannot tell"
 WORDS = (SUPPORTED, REFUTED, NEITHER, CANNOT_TELL)
@@ -107,11 +108,11 @@ class Rule:
         return f"{self.of}, {self.over[0]} {'/' if self.what == 'ratio' else '−'} {self.under[0]},"
 
     def shown(self, number: float) -> str:
-        """Return a figure in three digits with its unit."""
+        """Return a figure in three digits, or all of a larger number, with its unit."""
         if self.unit == "share":
-            return f"{number * 100:.3g} %"
+            return f"{wording.figure(number * 100)} %"
         unit = self.unit.removesuffix("s") if self.what == "count" and number == 1 else self.unit
-        return f"{number:.3g}{' ' if unit else ''}{unit}"
+        return f"{wording.figure(number)}{' ' if unit else ''}{unit}"
 
     def _within(self, region: Region) -> str:
         counted = self.what == "count"
