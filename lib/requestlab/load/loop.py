@@ -170,7 +170,7 @@ def served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int, int]:
     """Return who served an answer, from the probe's header: pid, native thread id, whether it ran an event loop, and
     the number of the request in that worker."""
     for name, value in reversed(headers):
-        if name == _HEADER:
+        if name.lower() == _HEADER:  # daphne writes names with capital letters
             pid, thread, on_loop, number = value.split()
             return int(pid), int(thread), int(on_loop), int(number)
     return 0, 0, -1, 0

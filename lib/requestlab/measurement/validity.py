@@ -168,7 +168,7 @@ def _counted_otherwise(run: Record) -> Iterator[str]:
 
 def _renewed(run: Record) -> Iterator[str]:
     if run.about.worker_ended and _renews(run):
-        seen = run.processes["pid"].nunique() - len(run.about.pids)
+        seen = sum(count > 0 and pid not in run.about.pids for pid, count in run.about.counts.items())
         yield f"{seen:,} workers were started anew, as the server's options say: the CPU time of those before is not known"
 
 
