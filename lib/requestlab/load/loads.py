@@ -23,8 +23,8 @@ MAX_PAUSE_MS = 600_000.0
 MAX_DELAY_MS = 5_000.0
 
 OWN_HEADERS = ("connection", "content-length", "transfer-encoding")
-SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
-"""Headers that no caption tells."""
+SECRET_HEADERS = re.compile("auth|cookie|key|pass|secret|token", re.IGNORECASE)
+"""What is in the names of headers that no caption tells."""
 
 MAX_CLIENTS = 1_000
 MAX_BYTES = 10_000_000
@@ -270,7 +270,7 @@ def _steps(what: str, values: Iterable[_T]) -> Sequence[_T]:
 
 
 def _clients_words(load: Closed | Open) -> str:
-    headers = ", ".join(f"{name}: {'***' if name.lower() in SECRET_HEADERS else value}" for name, value in load.headers)
+    headers = ", ".join(f"{name}: {'***' if SECRET_HEADERS.search(name) else value}" for name, value in load.headers)
     said = [
         "" if load.keep_alive else "a new connection for each request",
         f"{load.delay_ms:g} ms away" if load.delay_ms else "",
