@@ -57,16 +57,20 @@ def pythons() -> list[str]:
 @pytest.fixture(scope="module", params=pythons(), ids=lambda path: Path(path).name)
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An interpreter that has Django and gunicorn and nothing else."""
-    folder = tmp_path_factory.mktemp("environment")
+    return environment_with(request.param, tmp_path_factory.mktemp("environment"), "django", "gunicorn")
+
+
+def environment_with(base: str, folder: Path, *packages: str) -> str:
+    """Make a virtual environment of a Python in a folder, with these packages, and return its interpreter."""
     executable = str(folder / "bin" / "python")
     uv = [sys.executable, "-m", "uv", "--quiet"]
     for command in (
-        [*uv, "venv", "--python", request.param, str(folder)],
-        [*uv, "pip", "install", "--python", executable, "django", "gunicorn"],
+        [*uv, "venv", "--python", base, str(folder)],
+        [*uv, "pip", "install", "--python", executable, *packages],
     ):
         made = subprocess.run(command, capture_output=True, text=True)
         if made.returncode:
-            why = f"Django and gunicorn cannot be installed here: {made.stderr.strip()[-300:]}"
+            why = f"{' and '.join(packages)} cannot be installed here: {made.stderr.strip()[-300:]}"
             pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
     return executable
 

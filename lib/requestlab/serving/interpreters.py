@@ -35,7 +35,11 @@ LENT_DEPENDENCIES = ("click", "h11", "packaging", "typing-extensions")
 """What these need besides."""
 
 _QUESTION = """
-import importlib.metadata as m, importlib.util as u, json, platform, sys, sysconfig
+import json, platform, sys
+if sys.version_info < (3, 8):
+    print(json.dumps({"version": list(sys.version_info[:2]), "python": platform.python_version()}))
+    sys.exit()
+import importlib.metadata as m, sysconfig
 def version(name):
     try:
         return m.version(name)
@@ -79,11 +83,12 @@ class Interpreter:
 
 def interpreter(python: str) -> Interpreter:
     """Return what the Python of that path is; raises ConfigurationError where it is none, or too old."""
-    return _asked(python, os.stat(python).st_mtime_ns if os.path.exists(python) else 0)
+    packages = Path(python).parent.parent.glob("lib*/python*/site-packages")
+    return _asked(python, tuple(path.stat().st_mtime_ns for path in (Path(python), *packages) if path.exists()))
 
 
 @cache
-def _asked(python: str, _changed: int) -> Interpreter:
+def _asked(python: str, _changed: tuple[int, ...]) -> Interpreter:
     packages = json.dumps([*machine.PACKAGES, *LENT_DEPENDENCIES])
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     try:
@@ -96,16 +101,16 @@ def _asked(python: str, _changed: int) -> Interpreter:
             cwd="/",  # nothing to be imported lies there
         )
         told = json.loads(done.stdout)
+        told["version"] = tuple(told["version"])
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise ConfigurationError(f"python={python!r} cannot be run: {problem}") from None
-    except ValueError:
+    except (ValueError, LookupError, TypeError):
         said = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise ConfigurationError(f"python={python!r} is no Python that works: {' '.join(said)}") from None
-    found = Interpreter(python, **told | {"version": tuple(told["version"])})
-    if found.version < OLDEST:
+    if told["version"] < OLDEST:
         wanted = ".".join(map(str, OLDEST))
-        raise ConfigurationError(f"python={python!r} is Python {found.python}; expected {wanted} or newer")
-    return found
+        raise ConfigurationError(f"python={python!r} is Python {told['python']}; expected {wanted} or newer")
+    return Interpreter(python, **told)
 
 
 @contextmanager
