@@ -169,7 +169,7 @@ def find(id: str) -> Statement:
 
     Raises ConfigurationError for one that there is not, and names those that are near.
     """
-    known = {one.id: one for one in (*statements(), *_own.values())}
+    known = {one.id.lower(): one for one in (*statements(), *_own.values())}
     asked = {one.question.lower(): one for one in statements() if one.question}
     wanted = str(id).lower()
     if found := known.get(wanted) or asked.get(wanted):
@@ -184,7 +184,7 @@ _own: dict[str, Statement] = {}
 
 def remember(statement: Statement) -> None:
     """Have a claim of the reader's own be found; raises ConfigurationError where one of the lab's has its name."""
-    if any(one.id == statement.id for one in statements()):
+    if statement.id.lower() in {name.lower() for one in statements() for name in (one.id, one.question) if name}:
         raise ConfigurationError(f"there is a claim {statement.id!r} of the lab's already; give yours another name")
     _own[statement.id] = statement
 

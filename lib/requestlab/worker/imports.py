@@ -26,21 +26,31 @@ def when_imported(name: str, hook: Hook) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one module, once, where the others find it, and has its loader call the hook."""
+    """Finds one module where the others find it, and has its loader call the hook, once. Who only looks for the module,
+    or looks before it is there, changes nothing."""
 
     def __init__(self, name: str, hook: Hook) -> None:
         self._name, self._hook = name, hook
+        self._asking_others = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._name:
+        if fullname != self._name or self._asking_others:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._asking_others = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asking_others = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._hook)
+            spec.loader = _Loader(spec.loader, self._loaded)
         return spec
+
+    def _loaded(self, module: ModuleType) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            self._hook(module)
 
 
 class _Loader(importlib.abc.Loader):
@@ -53,7 +63,7 @@ class _Loader(importlib.abc.Loader):
         return self._inner.create_module(spec)  # type: ignore[no-any-return]
 
     def exec_module(self, module: ModuleType) -> None:
-        self._inner.exec_module(module)
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._inner  # who looks finds nothing of the lab's
+        self._inner.exec_module(module)
         self._hook(module)
