@@ -185,6 +185,7 @@ def test_users_pause_between_an_answer_and_the_next_request_on_the_connection_th
         assert (own["sent"].to_numpy()[1:] - own["done"].to_numpy()[:-1]).min() >= 59_000_000
     assert run.answers <= 4 * (run.seconds / 0.080 + 1)
     assert run.answers > 0.8 * 4 * run.seconds / 0.080
+    assert run.mean_under_way("planned") + run.mean_pausing == pytest.approx(4, rel=0.001)
     assert not [reason for reason in run.summary["reasons"] if "Little" in reason]
 
 

@@ -303,6 +303,13 @@ class Record:
         return float(self._inside_ns(begin, self.column("done"))[known].sum() / (self.about.end - self.about.start))
 
     @property
+    def mean_pausing(self) -> float:
+        """How many users paused after an answer, on average over the measured stretch."""
+        done = self.column("done")
+        pauses = self._inside_ns(done, done + int(self.about.pause_ms * 1e6))
+        return float(pauses.sum() / (self.about.end - self.about.start))
+
+    @property
     def generator_share(self) -> float:
         """The generator's share of one core in the measured stretch, 0 to 1."""
         return self._share(self.about.generator_cpu_ns)

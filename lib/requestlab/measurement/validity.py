@@ -297,8 +297,7 @@ def _littles_law(run: Record) -> Iterator[str]:
     users = run.about.users
     if users is None or run.about.each is not None or (run.column("error") != 0).any():
         return
-    pause_s = run.about.pause_ms / 1e3
-    under_way = run.mean_under_way("planned" if pause_s else "sent") + run.answers / run.seconds * pause_s
+    under_way = run.mean_under_way("planned" if run.about.pause_ms else "sent") + run.mean_pausing
     if abs(under_way / users - 1) > LITTLE:
         yield (
             f"on average {under_way:.3g} requests were under way, and {users:,} users should have one each (Little's law): the "
