@@ -312,7 +312,7 @@ def test_functions_that_use_too_much_are_refused_with_what_to_do_instead():
         ("", "json.py", r"has the name of a module that is loaded already; give it another"),
     ],
 )
-@pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED])
+@pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED, lab.SYNC.replace(workers=3)])
 def test_a_file_that_cannot_be_imported_is_one_sentence_of_serve_with_its_line(configuration, text, name, said, write):
     with pytest.raises(ServerStartError, match=said) as caught:
         lab.serve(configuration, views=str(write(text, name)))
@@ -356,6 +356,8 @@ FRAME = '  File "/a/views.py", line 4, in slow\n    here()\n'
         ),
         ("".join(f"  | {line}\n" for line in f"{BEGIN}{FRAME}E: 1".splitlines()), "E: 1 (views.py, line 4, in slow)"),
         (f"{BEGIN}{FRAME}", ""),
+        (f"{BEGIN}{FRAME}E: 1\n{BEGIN}{FRAME}gunicorn.errors.HaltServer: 3\n", "E: 1 (views.py, line 4, in slow)"),
+        (f"{BEGIN}{FRAME}gunicorn.errors.HaltServer: 3\n", "gunicorn.errors.HaltServer: 3 (views.py, line 4, in slow)"),
         (f"{BEGIN}{FRAME}E: {'x' * 999}\n", f"E: {'x' * 297} (views.py, line 4, in slow)"),
     ],
 )

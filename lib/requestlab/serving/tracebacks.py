@@ -8,6 +8,8 @@ from pathlib import Path
 _BEGIN = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(, in (?P<function>.+))?$')
 _MAX_MESSAGE = 300
+_CONSEQUENCE = "gunicorn.errors.HaltServer"
+"""What gunicorn raises of its own where several workers have failed; theirs comes before it."""
 
 
 def last_error(log: str) -> str:
@@ -24,6 +26,8 @@ def last_error(log: str) -> str:
         elif frame and text and not text[0].isspace():
             message = text.strip()[:_MAX_MESSAGE]
             break
+    if message.startswith(_CONSEQUENCE) and (earlier := last_error(before)):
+        return earlier
     if not message or frame is None:
         return ""
     function = frame["function"] if frame["function"] not in (None, "<module>") else ""
