@@ -250,7 +250,7 @@ def test_no_caption_and_no_saved_run_tells_a_secret_header(tmp_path):
         ({"delay_ms": "far"}, r"closed\(delay_ms='far'\)"),
         ({"pause_ms": -1}, rf"closed\(pause_ms=-1\): expected a number from 0 to {MAX_PAUSE_MS:,.0f}"),
         ({"pause_ms": None}, r"closed\(pause_ms=None\)"),
-        ({"headers": ["Host"]}, "a mapping such as {'Accept-Encoding': 'gzip'}|a mapping such as"),
+        ({"headers": ["Host"]}, "expected a mapping such as"),
         ({"headers": {"Host": 1}}, "expected a mapping"),
         ({"headers": {"A B": "c"}}, "expected a mapping"),
         ({"headers": {"A": "b\r\nC: d"}}, "expected a mapping"),
@@ -325,8 +325,7 @@ def test_of_a_view_that_streams_and_one_that_does_not_the_parts_say_which_is_whi
 # Processes.
 
 
-@pytest.mark.parametrize("probe", [False, 1.0])
-@pytest.mark.parametrize(("kept_s", "databases"), [(0, 0), (60, 1)])
+@pytest.mark.parametrize(("probe", "kept_s", "databases"), [(False, 60, 1), (1.0, 60, 1), (1.0, 0, 0)])
 def test_memory_files_sockets_and_database_connections_of_each_worker_are_read_over_time(probe, kept_s, databases):
     application = lab.app(settings={"CONN_MAX_AGE": kept_s})
     with lab.serve(lab.SYNC, workers=2, application=application, probe=probe) as server:

@@ -304,15 +304,18 @@ def test_functions_that_use_too_much_are_refused_with_what_to_do_instead():
         lab.app(locked)
 
 
+DIVIDES = "def f():\n    return 1 / 0\n\nf()\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "name", "said"),
+    ("configuration", "text", "name", "said"),
     [
-        ("import os\nimport nowhere\n", "own.py", r"No module named 'nowhere' \(own\.py, line 2\)"),
-        ("def f():\n    return 1 / 0\n\nf()\n", "own.py", r"ZeroDivisionError: .* \(own\.py, line 2, in f\)"),
-        ("", "json.py", r"has the name of a module that is loaded already; give it another"),
+        (lab.SYNC, "import os\nimport nowhere\n", "own.py", r"No module named 'nowhere' \(own\.py, line 2\)"),
+        (lab.MIXED, DIVIDES, "own.py", r"ZeroDivisionError: .* \(own\.py, line 2, in f\)"),
+        (lab.SYNC.replace(workers=3), DIVIDES, "own.py", r"ZeroDivisionError: .* \(own\.py, line 2, in f\)"),
+        (lab.SYNC, "", "json.py", r"has the name of a module that is loaded already; give it another"),
     ],
 )
-@pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED, lab.SYNC.replace(workers=3)])
 def test_a_file_that_cannot_be_imported_is_one_sentence_of_serve_with_its_line(configuration, text, name, said, write):
     with pytest.raises(ServerStartError, match=said) as caught:
         lab.serve(configuration, views=str(write(text, name)))
