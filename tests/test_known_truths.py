@@ -191,7 +191,7 @@ def test_response_time_counts_from_planned_where_connections_run_out_and_service
         plan = Plan(
             family=socket.AF_INET,
             address=known.address,
-            request="GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+            requests=("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",),
             rate=float(rate),
             connections=2,
             seconds=1.2,

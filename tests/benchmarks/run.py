@@ -27,7 +27,7 @@ from requestlab.comparison.comparison import ALIKE
 from requestlab.measurement.record import answered
 from requestlab.measurement.validity import LATE_MS
 from requestlab.serving.server import Server
-from requestlab.serving.servers import BACKLOG
+from requestlab.serving.servers import BACKLOG, Listener
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from tests.benchmarks import deciding as decide
@@ -261,8 +261,8 @@ def _bare_start(configuration: lab.Configuration, target: str) -> float:
     """Start the same command by hand, without the lab around it, and ask the same question."""
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         fd = listener.fileno()
-        arguments = configuration.arguments(fd)
-        command = [sys.executable, *arguments[:-1], target]
+        arguments = configuration.arguments(Listener(fd, listener.getsockname()[1]))
+        command = [sys.executable, "-m", *arguments[:-1], target]
         start = time.perf_counter()
         server = subprocess.Popen(command, pass_fds=[fd], stderr=subprocess.DEVNULL, cwd="/")
         try:
