@@ -30,7 +30,7 @@ ANEW := $(shell $(SOUND) || echo yes)
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab test tests test-fast lint bench report figures lock clean ANEW
+.PHONY: help .venv lab test tests test-fast test-examples lint bench report figures lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
@@ -52,6 +52,9 @@ lint: $(READY) ## style, format and types
 	@$(BIN)/ruff check lib labapp tests
 	@$(BIN)/ruff format --check lib labapp tests
 	@$(BIN)/mypy
+
+test-examples: $(READY) ## all examples, each for a tenth of its time; make test runs a few of them
+	@REQUESTLAB_ALL_EXAMPLES=1 $(call pytest,tests/test_examples.py)
 
 bench: $(READY) ## what the lab itself costs
 	@$(BIN)/python tests/benchmarks/run.py
