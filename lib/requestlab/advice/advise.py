@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from requestlab.advice.survey import BUSY_USERS, Survey, survey
@@ -27,6 +28,9 @@ from requestlab.system.wording import counted, listed, times
 MIN_MINUTES, MAX_MINUTES = 0.5, 60.0
 SURVEY_SHARE = 0.4
 """At most so much of the budget is spent on looking; the rest on comparing."""
+
+MUCH = 0.1
+"""Code that holds the GIL for less of the time is no finding."""
 
 THREADS = 8
 LIGHT_MS = 30.0
@@ -167,7 +171,7 @@ def conclude(mine: Project, seen: Survey, results: Mapping[str, Comparison]) -> 
     """Yield the answer, and then what was found besides."""
     busy = results[f"{BUSY_USERS} users"]
     yield _answer(mine, seen, busy)
-    yield from _found_on_the_loop(seen)
+    yield from _found_on_the_loop(mine, seen)
     yield from _found_in_settings(mine, seen, busy)
     yield from _found_in_processes(seen)
     yield Advice(NOTE, NOT_MEASURED, "not measured")
@@ -230,14 +234,15 @@ def _cell(mine: Project, seen: Survey, users: int) -> str:
     )
 
 
-def _found_on_the_loop(seen: Survey) -> Iterator[Advice]:
+def _found_on_the_loop(mine: Project, seen: Survey) -> Iterator[Advice]:
     words = {
         "blocking code": "computes on the event loop",
         "blocking call": "waits on the event loop",
         "GIL held elsewhere": "holds the GIL, and with it the event loop",
     }
     for held in seen.held:
-        if held.cause in words and held.where:
+        much = held.cause != "GIL held elsewhere" or (held.share > MUCH and _is_theirs(mine, held.where))
+        if held.cause in words and held.where and much:
             what = f"{held.function} ({held.where}) {words[held.cause]} for up to {held.longest_ms:.0f} ms"
             more = f", in {held.view}" if held.view and held.cause != "GIL held elsewhere" else ""
             todo = (
@@ -261,6 +266,12 @@ def _found_on_the_loop(seen: Survey) -> Iterator[Advice]:
             crossings,
             about="sync-only middleware",
         )
+
+
+def _is_theirs(mine: Project, where: str) -> bool:
+    """Return whether a place in code, `shop/views.py:17`, is in the project's own folder: each view that computes on a
+    thread holds the GIL, and what holds it in a library is no fault of its."""
+    return Path(mine.directory, where.rpartition(":")[0]).is_file()
 
 
 def _found_in_settings(mine: Project, seen: Survey, busy: Comparison) -> Iterator[Advice]:
