@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from requestlab.load.plan import PROCESS_COLUMNS
+from requestlab.system.descriptors import connected_to, open_files
 from requestlab.worker import ready, watchdog
 
 Table = np.ndarray[Any, np.dtype[np.int64]]
@@ -82,7 +82,7 @@ class Watch:
     def look_closely(self) -> None:
         """Read everything of every process."""
         self._next_look = time.monotonic() + LOOKING_S
-        to_database = _sockets_to(self.watched.database_port) if self.watched.database_port else set()
+        to_database = connected_to(self.watched.database_port) if self.watched.database_port else set()
         for pid in self.watched.now:
             with suppress(OSError, KeyError):  # it has ended, or is about to
                 self._rows.append((time.perf_counter_ns(), pid, *_read(pid, to_database)))
@@ -107,30 +107,10 @@ def _read(pid: int, to_database: set[str]) -> tuple[int, ...]:
     """Return threads, resident and peak memory in KB, open files, sockets and database connections of a process."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     resident, peak = (int(status[name].split()[0]) for name in ("VmRSS", "VmHWM"))
-    links = list(_links(pid))
+    links = list(open_files(pid))
     sockets = [link for link in links if link.startswith("socket:")]
     databases = sum(link.endswith(".sqlite3") for link in links) + sum(link in to_database for link in sockets)
     return int(status["Threads"]), resident, peak, len(links), len(sockets), databases
-
-
-def _links(pid: int) -> Iterator[str]:
-    with os.scandir(f"/proc/{pid}/fd") as files:
-        for entry in files:
-            with suppress(OSError):  # it has just been closed
-                yield os.readlink(entry.path)
-
-
-def _sockets_to(port: int) -> set[str]:
-    """Return the sockets that are connected to a port, as links in /proc name them."""
-    found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with suppress(OSError), open(table) as lines:
-            next(lines)
-            for line in lines:
-                fields = line.split()
-                if int(fields[2].rpartition(":")[2], 16) == port:
-                    found.add(f"socket:[{fields[9]}]")
-    return found
 
 
 def _threads_of_the_probe(pid: int) -> int:
