@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from requestlab.advice.survey import BUSY_USERS, Survey, survey
+from requestlab.comparison import wording
 from requestlab.comparison.compare import compare
-from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
+from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison
 from requestlab.load.loads import Load, closed, open as open_loop
 from requestlab.load.mix import Mix
 from requestlab.serving.configuration import MIXED, SYNC, Configuration
@@ -178,8 +179,8 @@ def conclude(mine: Project, seen: Survey, results: Mapping[str, Comparison]) -> 
 
 
 NOT_MEASURED = (
-    "Your network, your proxy, the distance of your database and your visitors' own pace were not measured: slow clients and "
-    "streams may decide otherwise, see the worksheet in lesson 11"
+    "Your network, your proxy, the distance of your database and your visitors' own pace were not measured: slow "
+    "clients and streams may decide otherwise"
 )
 
 
@@ -194,33 +195,30 @@ def _answer(mine: Project, seen: Survey, busy: Comparison) -> Advice:
             sentence = (
                 f"ASGI answers more; first move or replace {listed(layers)}, which cannot be called from an event loop"
             )
-            return Advice(MOVE, sentence, _figure(both), cell)
+            return Advice(MOVE, sentence, wording.sentence(both), cell)
         return Advice(
             SWITCH,
-            f"ASGI answers {times(asgi.value)} times as much as gunicorn's sync workers, and more than threads; {waits}",
-            _figure(both),
+            f"ASGI answers {times(asgi.value)} times as much as gunicorn's sync workers, and more than threads; "
+            f"{waits}",
+            wording.sentence(both),
             cell,
         )
     if threads.verdict == FASTER and both.verdict != FASTER:
-        sentence = f"{THREADS} threads a worker (gunicorn's gthread) answer {times(threads.value)} times as much; {waits}, and ASGI answers no more than that"
-        return Advice(RAISE, sentence, f"{_figure(threads)}; {_figure(both)}", cell)
+        sentence = (
+            f"{THREADS} threads a worker (gunicorn's gthread) answer {times(threads.value)} times as much; {waits}, and "
+            "ASGI was not seen to answer more than that"
+        )
+        return Advice(RAISE, sentence, f"{wording.sentence(threads)}; {wording.sentence(both)}", cell)
     if asgi.verdict == SLOWER:
         return Advice(
             STAY,
             f"under ASGI it answers fewer requests from the same cores: {times(asgi.value)} times as many; {waits}",
-            _figure(asgi),
+            wording.sentence(asgi),
             cell,
         )
     if asgi.settled and asgi.verdict == CANNOT_TELL:
-        return Advice(STAY, f"it makes no difference: both answer as many; {waits}", _figure(asgi), cell)
-    return Advice(UNKNOWN, f"the machine could not tell them apart in that time; {waits}", _figure(asgi), cell)
-
-
-def _figure(ratio: Ratio) -> str:
-    interval = ratio.interval
-    if not interval.known:
-        return f"{ratio.over} / {ratio.under}: {ratio.reason}"
-    return f"throughput, {ratio.over} / {ratio.under}: {times(interval.value)} ({times(interval.low)} to {times(interval.high)})"
+        return Advice(STAY, f"it makes no difference: both answer as many; {waits}", wording.sentence(asgi), cell)
+    return Advice(UNKNOWN, f"the machine could not tell them apart in that time; {waits}", wording.sentence(asgi), cell)
 
 
 def _cell(mine: Project, seen: Survey, users: int) -> str:
@@ -278,7 +276,10 @@ def _found_in_settings(mine: Project, seen: Survey, busy: Comparison) -> Iterato
     for alias, one in seen.found["databases"].items():
         if one["CONN_MAX_AGE"] != 0 and not one["pool"]:
             age = "for ever" if one["CONN_MAX_AGE"] is None else f"{one['CONN_MAX_AGE']} s"
-            sentence = f"CONN_MAX_AGE of the database {alias!r} keeps connections {age}: under ASGI each thread keeps its own; set it to 0, or use a pool"
+            sentence = (
+                f"CONN_MAX_AGE of the database {alias!r} keeps connections {age}: under ASGI each thread keeps its own; set "
+                "it to 0, or use a pool"
+            )
             yield Advice(
                 SET,
                 sentence,
@@ -295,7 +296,8 @@ def _found_in_settings(mine: Project, seen: Survey, busy: Comparison) -> Iterato
     for name in seen.found["thread_locals"]:
         yield Advice(
             SET,
-            f"{name} is a thread-local: under ASGI each request has a thread of its own, so what it keeps is made anew each time",
+            f"{name} is a thread-local: under ASGI each request has a thread of its own, so what it keeps is made anew "
+            "each time",
             "from its modules",
             about="thread-local",
         )
@@ -312,21 +314,24 @@ def _found_in_processes(seen: Survey) -> Iterator[Advice]:
     if seen.sync_stream:
         yield Advice(
             SET,
-            "a view streams a sync iterator or a file: under ASGI Django reads all of it into memory first; give it an async iterator, or let the proxy send the file",
+            "a view streams a sync iterator or a file: under ASGI Django reads all of it into memory first; give it an "
+            "async iterator, or let the proxy send the file",
             "Django's own warning in the log",
             about="sync stream",
         )
     if seen.refused:
         yield Advice(
             NOTE,
-            f"it wanted to connect to {listed(list(seen.refused))}, which is another machine; the lab refused that (--network allows it)",
+            f"it wanted to connect to {listed(list(seen.refused))}, which is another machine; the lab refused that "
+            "(--network allows it)",
             "from its log",
             about="network",
         )
     ratio = seen.asgi_mb / seen.sync_mb if seen.sync_mb else 1.0
     yield Advice(
         NOTE,
-        f"a worker takes {seen.sync_mb:.0f} MB under WSGI and {seen.asgi_mb:.0f} MB under ASGI: in equal memory, {_equal_memory(ratio)}",
+        f"a worker takes {seen.sync_mb:.0f} MB under WSGI and {seen.asgi_mb:.0f} MB under ASGI: in equal memory, "
+        f"{_equal_memory(ratio)}",
         "resident memory at the end of a run",
         about="equal memory",
     )

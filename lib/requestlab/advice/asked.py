@@ -33,10 +33,11 @@ def requests_in(file: str | Path, hosts: Iterable[str] = ("*",), allow_writes: b
     text = _read(Path(file).expanduser())
     found = list(_requests(text, str(file), list(hosts)))
     kept = [one for one in found if allow_writes or one.method in SAFE]
+    if not found:
+        raise ConfigurationError(f"{str(file)!r}: there is no request in it")
     if not kept:
-        why = f"its {len(found)} requests may change data" if found else "there is no request in it"
         raise ConfigurationError(
-            f"{str(file)!r}: {why}; --allow-writes sends those too" if found else f"{str(file)!r}: {why}"
+            f"{str(file)!r}: its {len(found)} requests may change data; --allow-writes sends those too"
         )
     return Mix(tuple(_most_frequent(kept)))
 

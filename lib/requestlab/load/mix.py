@@ -42,6 +42,8 @@ class Mix:
     asks: tuple[Ask, ...]
 
     def __str__(self) -> str:
+        if len(self.asks) == 1:
+            return str(self.asks[0])
         shown = [str(ask) for ask in self.asks[:MAX_SHOWN]]
         more = len(self.asks) - MAX_SHOWN
         return f"mix of {wording.listed([*shown, *([f'{more} more'] if more > 0 else [])])}"

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,6 +23,7 @@ from requestlab.errors import ConfigurationError, LabError
 from requestlab.system import machine
 from requestlab.system.machine import Machine
 from requestlab.system.progress import Progress
+from requestlab.worker import launch
 
 OLDEST = (3, 10)
 PATIENCE_S = 30.0
@@ -171,6 +172,18 @@ def _install(python: Interpreter, folder: Path) -> None:
         said = " ".join(done.stderr.strip().splitlines()[-2:])
         missing = ", ".join(python.missing)
         raise LabError(f"Python {python.python} at {python.path} lacks {missing}, and pip cannot fetch them: {said}")
+
+
+def command_of(python: str, directory: str, packages: Sequence[Path], variables: dict[str, str]) -> list[str]:
+    """Return how that Python is started to run a module with what it is lent, up to the module's name.
+
+    What it needs for that is put into a run's `directory` and into the `variables` of its environment: `worker/`, these
+    packages, and the servers that it lacks.
+    """
+    folder = lend_worker(directory, *packages)
+    variables[launch.LENT] = lent_to(interpreter(python))
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, variables.get("PYTHONPATH", "")]))
+    return [python, os.path.join(folder, "requestlab", "worker", "launch.py")]
 
 
 def lend_worker(directory: str, *packages: Path) -> str:

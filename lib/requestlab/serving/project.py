@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ from requestlab.serving import interpreters
 from requestlab.serving.tracebacks import last_error
 from requestlab.system import checks
 from requestlab.system.progress import Progress
-from requestlab.worker import launch, look, project as in_worker
+from requestlab.worker import look, project as in_worker
 
 LOOK_S = 120.0
 MAX_COPY_BYTES = 2_000_000_000
@@ -297,20 +298,36 @@ def _sqlite_copies(found: Mapping[str, Any], root: Path, made: Prepared) -> dict
 
 
 def _copied(file: str, directory: str, alias: str) -> str:
-    """Return a copy of a database that may be in use: SQLite's own backup, which writes nothing to the original."""
+    """Return a copy of a database that may be in use, without a word written beside the original.
+
+    SQLite's own backup is whole whatever goes on. But to read one with a write-ahead log it makes files beside it, so
+    of such a one the files are copied, and the copy makes good what its log holds.
+    """
     copy = Path(directory, f"database-{alias}.sqlite3")
-    copy.unlink(missing_ok=True)
+    log = copy.with_name(f"{copy.name}-wal")
+    for path in (copy, log):
+        path.unlink(missing_ok=True)
     if not Path(file).exists():
         return str(copy)
     try:
-        with sqlite3.connect(f"file:{Path(file).absolute()}?mode=ro", uri=True) as original:
-            with sqlite3.connect(copy) as target:
-                original.backup(target)
-            target.close()
-        original.close()
-    except sqlite3.Error as problem:
+        if _has_log(file):
+            shutil.copyfile(file, copy)
+            if Path(f"{file}-wal").exists():
+                shutil.copyfile(f"{file}-wal", log)
+            return str(copy)
+        source = f"{Path(file).absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(source, uri=True)) as original, closing(sqlite3.connect(copy)) as target:
+            original.backup(target)
+    except (OSError, sqlite3.Error) as problem:
         raise ProjectError(f"the database {file!r} cannot be copied: {problem}") from None
     return str(copy)
+
+
+def _has_log(file: str) -> bool:
+    """Return whether a database has a write-ahead log: the byte of its header for the version to write it with is 2
+    (SQLite's file format, 1.3.3)."""
+    with open(file, "rb") as opened:
+        return opened.read(20)[18:19] == b"\x02"
 
 
 # Looking
@@ -319,12 +336,9 @@ def _copied(file: str, directory: str, alias: str) -> str:
 def _look(python: str, made: Prepared, more: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `requestlab.worker.look` finds in the project's own interpreter."""
     folder = tempfile.mkdtemp(prefix="look-", dir=made.scratch)
-    theirs = interpreters.interpreter(python)
-    lent = interpreters.lend_worker(folder)
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("REQUESTLAB_", "LABAPP_"))}
-    variables |= made.variables | {in_worker.VARIABLE: json.dumps({**made.told, **more}), "PYTHONPATH": lent}
-    variables[launch.LENT] = interpreters.lent_to(theirs)
-    command = [python, os.path.join(lent, "requestlab", "worker", "look.py")]
+    variables |= made.variables | {in_worker.VARIABLE: json.dumps({**made.told, **more})}
+    command = [*interpreters.command_of(python, folder, (), variables), look.__name__]
     try:
         done = subprocess.run(
             command, env=variables, cwd=made.work, capture_output=True, text=True, timeout=LOOK_S, errors="replace"

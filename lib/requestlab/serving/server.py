@@ -33,7 +33,7 @@ from requestlab.serving.tracebacks import last_error
 from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from requestlab.system.progress import Progress
-from requestlab.worker import environment, launch, ready
+from requestlab.worker import environment, ready
 
 START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
@@ -261,13 +261,10 @@ class Server:
 
     def _python(self, variables: dict[str, str]) -> list[str]:
         """Return how Python is to be started, and what it is lent, in `variables`."""
-        if not self.configuration.interpreter:
+        python = self.configuration.interpreter
+        if not python:
             return [sys.executable, "-m"]
-        theirs = interpreters.interpreter(self.configuration.interpreter)
-        folder = interpreters.lend_worker(self.directory, *self.configuration.application.packages)
-        variables[launch.LENT] = interpreters.lent_to(theirs)
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, variables.get("PYTHONPATH", "")]))
-        return [theirs.path, os.path.join(folder, "requestlab", "worker", "launch.py")]
+        return interpreters.command_of(python, self.directory, self.configuration.application.packages, variables)
 
     def _ask_all_workers(self, deadline: float, tick: Callable[[], None]) -> tuple[int, ...]:
         return wait_until_ready(self.address, self._nonce, self.configuration.workers, self._output, deadline, tick)

@@ -203,7 +203,8 @@ _ROWS = (
         "uwsgi",
         "uWSGI",
         "wsgi",
-        "requestlab.worker.uwsgi_server --master --die-on-term --need-app --disable-logging --enable-threads --lazy-apps --tcp-nodelay --add-header Connection:close "
+        "requestlab.worker.uwsgi_server --master --die-on-term --need-app --disable-logging --enable-threads --lazy-apps "
+        "--tcp-nodelay --add-header Connection:close "
         f"--listen {BACKLOG} --http-socket fd://{{fd}} --workers {{workers}} --threads {{threads}}",
         ("pyuwsgi",),
         limited=True,

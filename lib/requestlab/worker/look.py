@@ -1,6 +1,6 @@
 """Looks at somebody else's Django project from the inside, in its own interpreter, and says what it found as JSON.
 
-`python look.py` with REQUESTLAB_PROJECT in the environment. On its standard output stands one line of JSON behind
+Run by `launch.py` with REQUESTLAB_PROJECT in the environment. On its standard output stands one line of JSON behind
 `FOUND`, whatever else the project prints. Nothing is asked of its views.
 """
 
@@ -184,6 +184,4 @@ def _login(name: str, settings: Any) -> str:
 
 
 if __name__ == "__main__":
-    del sys.path[0]
-    sys.path += [folder for folder in os.environ.get("REQUESTLAB_LENT", "").split(os.pathsep) if folder]
     main()
