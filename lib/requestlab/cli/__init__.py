@@ -1,4 +1,4 @@
-"""The command line: `requestlab lab | doctor | serve | measure | compare | report | claims`.
+"""The command line: `requestlab lab | doctor | serve | measure | compare | advise | report | claims`.
 
 Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error.
 Commands are imported when they are asked for: some need what is slow to import.
@@ -50,6 +50,7 @@ COMMANDS = {
     "serve": "Run one configuration until Ctrl-C.",
     "measure": "Put one load on one target, and say how it fared.",
     "compare": "Say how many times as fast as the first target others are.",
+    "advise": "Say whether a Django project should switch to ASGI.",
     "report": "Execute notebooks and write one page.",
     "claims": "List the claims on trial, or their verdicts.",
 }
