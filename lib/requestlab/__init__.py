@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from requestlab.system.interrupts import held_back
+
 if TYPE_CHECKING:
     from requestlab import plots as plots
     from requestlab.claims.judging import claim as claim
@@ -85,11 +87,11 @@ __all__ = sorted(["plots", *_HOME])
 
 
 def __getattr__(name: str) -> Any:
-    if name == "plots":
-        return import_module(f"{__name__}.plots")
-    if name not in _HOME:
+    if name != "plots" and name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    with held_back():
+        module = import_module(f"{__name__}.{_HOME.get(name, name)}")
+    return module if name == "plots" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -6,13 +6,15 @@ and "cannot tell" is advice.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from requestlab.advice.survey import BUSY_USERS, Survey, survey
+from requestlab.advice.survey import BUSY_USERS, GIL, Survey, survey
 from requestlab.comparison import wording
 from requestlab.comparison.compare import compare
 from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison
@@ -31,9 +33,9 @@ SURVEY_SHARE = 0.4
 """At most so much of the budget is spent on looking; the rest on comparing."""
 
 MUCH = 0.1
-"""Code that holds the GIL for less of the time is no finding."""
+"""Code of a library that holds up the event loop for less of the time is no finding."""
 
-THREADS = 8
+MIN_THREADS, MAX_THREADS = 4, 32
 LIGHT_MS = 30.0
 WAITS_LITTLE = 0.2
 STAY, SWITCH, MOVE, RAISE, SET, NOTE, UNKNOWN = (
@@ -122,15 +124,16 @@ def advise(
         seen = survey(mine, asked, say, discover_s=SURVEY_SHARE * budget / 3, short_s=short)
         results = {}
         loads = _loads(rate)
+        against = contenders(mine, seen)
         for number, (name, load) in enumerate(loads.items()):
             say(f"comparing: {name}")
-            share = left() / (len(loads) - number) - STARTING_S
+            share = left() * SHARES[name] / sum(SHARES[later] for later in list(loads)[number:])
             results[name] = compare(
-                contenders(mine),
+                against,
                 seen.mix,
                 load,
-                ask=["throughput", "p50"],
-                budget=max(4.0, share),
+                ask=Ranking(),
+                budget=max(4.0, share - STARTING_S),
                 seconds=0.5,
                 timeout=60,
             )
@@ -147,35 +150,76 @@ STARTING_S = 6.0
 """What a comparison takes besides its rounds: three servers are started and stopped."""
 
 
-def contenders(mine: Project) -> dict[str, Configuration]:
-    """Return how the project is served to be compared: equal workers, one a core."""
+@dataclass(frozen=True)
+class Ranking:
+    """Of each two contenders, which answers more? A question for `compare`."""
+
+    words: str = "each against each"
+
+    def answered(self, result: Comparison) -> bool:
+        """Return whether more rounds would say nothing new."""
+        return all(result.ratio(*pair).settled for pair in combinations(result.labels, 2))
+
+
+def contenders(mine: Project, seen: Survey) -> dict[str, Configuration]:
+    """Return how the project is served to be compared: equal workers, one a core; and where a worker of one interface
+    takes so much less memory that another one fits in, that too."""
     workers = max(1, len(split_cores().server))
     sync = SYNC.replace(application=mine, workers=workers)
-    return {
+    asgi = MIXED.replace(application=mine, workers=workers)
+    all_of_them = {
         "sync": sync,
-        "threads": sync.replace(server="gunicorn-gthread", threads=THREADS),
-        "asgi": MIXED.replace(application=mine, workers=workers),
+        "threads": sync.replace(server="gunicorn-gthread", threads=threads_that_pay(seen.waits)),
     }
+    all_of_them["asgi"] = asgi
+    fit = math.floor(workers * seen.asgi_mb / seen.sync_mb) if seen.sync_mb else workers
+    if fit > workers:
+        all_of_them[EQUAL_MEMORY] = sync.replace(workers=fit)
+    return all_of_them
+
+
+EQUAL_MEMORY = "sync, equal memory"
+
+
+def threads_that_pay(waits: float) -> int:
+    """Return how many threads a worker should have where requests wait for that share of their time.
+
+    1 / (1 - waits) threads keep a core busy if they never meet (the knee of the asymptotic bounds of a closed system:
+    Lazowska and others, Quantitative System Performance, 1984, chapter 5); twice as many, since they do meet.
+    """
+    knee = 1 / max(1 - waits, 2 / MAX_THREADS)
+    return max(MIN_THREADS, min(MAX_THREADS, math.ceil(round(2 * knee, 6))))
 
 
 def _loads(rate: float | None) -> dict[str, Load]:
-    loads: dict[str, Load] = {"one user": closed(1), f"{BUSY_USERS} users": closed(BUSY_USERS)}
+    loads: dict[str, Load] = {ALONE: closed(1), BUSY: closed(BUSY_USERS)}
     if rate is not None:
-        loads[f"{rate:g} requests a second"] = open_loop(rate, arrivals="poisson")
+        loads[AT_RATE] = open_loop(rate, arrivals="poisson")
     return loads
+
+
+ALONE, BUSY, AT_RATE = "one user", f"{BUSY_USERS} users", "your rate"
+
+SHARES = {ALONE: 1, BUSY: 3, AT_RATE: 2}
+"""How the time for comparisons is shared out: what one user sees is decided soonest."""
 
 
 # What follows
 
 
 def conclude(mine: Project, seen: Survey, results: Mapping[str, Comparison]) -> Iterator[Advice]:
-    """Yield the answer, and then what was found besides."""
-    busy = results[f"{BUSY_USERS} users"]
+    """Yield the answer, what to set right, and what else is to be known."""
+    busy = results[BUSY]
     yield _answer(mine, seen, busy)
+    yield from findings(mine, seen)
+    yield from _notes(seen, busy)
+
+
+def findings(mine: Project, seen: Survey) -> Iterator[Advice]:
+    """Yield what was found in the survey that should be set right before a switch, or in any case."""
     yield from _found_on_the_loop(mine, seen)
-    yield from _found_in_settings(mine, seen, busy)
+    yield from _found_in_settings(seen)
     yield from _found_in_processes(seen)
-    yield Advice(NOTE, NOT_MEASURED, "not measured")
 
 
 NOT_MEASURED = (
@@ -205,7 +249,7 @@ def _answer(mine: Project, seen: Survey, busy: Comparison) -> Advice:
         )
     if threads.verdict == FASTER and both.verdict != FASTER:
         sentence = (
-            f"{THREADS} threads a worker (gunicorn's gthread) answer {times(threads.value)} times as much; {waits}, and "
+            f"{threads_that_pay(seen.waits)} threads a worker (gunicorn's gthread) answer {times(threads.value)} times as much; {waits}, and "
             "ASGI was not seen to answer more than that"
         )
         return Advice(RAISE, sentence, f"{wording.sentence(threads)}; {wording.sentence(both)}", cell)
@@ -236,13 +280,13 @@ def _found_on_the_loop(mine: Project, seen: Survey) -> Iterator[Advice]:
     words = {
         "blocking code": "computes on the event loop",
         "blocking call": "waits on the event loop",
-        "GIL held elsewhere": "holds the GIL, and with it the event loop",
+        GIL: "holds the GIL, and with it the event loop",
     }
     for held in seen.held:
-        much = held.cause != "GIL held elsewhere" or (held.share > MUCH and _is_theirs(mine, held.where))
+        much = _is_theirs(mine, held.where) or (held.view and held.cause != GIL) or held.share > MUCH
         if held.cause in words and held.where and much:
             what = f"{held.function} ({held.where}) {words[held.cause]} for up to {held.longest_ms:.0f} ms"
-            more = f", in {held.view}" if held.view and held.cause != "GIL held elsewhere" else ""
+            more = f", in {held.view}" if held.view and held.cause != GIL else ""
             todo = (
                 "compute it in another process" if held.cause != "blocking call" else "await it, or move it to a thread"
             )
@@ -272,7 +316,7 @@ def _is_theirs(mine: Project, where: str) -> bool:
     return Path(mine.directory, where.rpartition(":")[0]).is_file()
 
 
-def _found_in_settings(mine: Project, seen: Survey, busy: Comparison) -> Iterator[Advice]:
+def _found_in_settings(seen: Survey) -> Iterator[Advice]:
     for alias, one in seen.found["databases"].items():
         if one["CONN_MAX_AGE"] != 0 and not one["pool"]:
             age = "for ever" if one["CONN_MAX_AGE"] is None else f"{one['CONN_MAX_AGE']} s"
@@ -319,6 +363,9 @@ def _found_in_processes(seen: Survey) -> Iterator[Advice]:
             "Django's own warning in the log",
             about="sync stream",
         )
+
+
+def _notes(seen: Survey, busy: Comparison) -> Iterator[Advice]:
     if seen.refused:
         yield Advice(
             NOTE,
@@ -327,17 +374,14 @@ def _found_in_processes(seen: Survey) -> Iterator[Advice]:
             "from its log",
             about="network",
         )
-    ratio = seen.asgi_mb / seen.sync_mb if seen.sync_mb else 1.0
-    yield Advice(
-        NOTE,
-        f"a worker takes {seen.sync_mb:.0f} MB under WSGI and {seen.asgi_mb:.0f} MB under ASGI: in equal memory, "
-        f"{_equal_memory(ratio)}",
-        "resident memory at the end of a run",
-        about="equal memory",
-    )
+    yield _of_memory(seen, busy)
+    yield Advice(NOTE, NOT_MEASURED, "not measured")
 
 
-def _equal_memory(ratio: float) -> str:
-    """Say how many WSGI workers fit into the memory of four under ASGI."""
-    fit = round(4 * ratio, 1)
-    return f"{fit:g} WSGI workers stand against 4 under ASGI"
+def _of_memory(seen: Survey, busy: Comparison) -> Advice:
+    sentence = f"a worker takes {seen.sync_mb:.0f} MB under WSGI and {seen.asgi_mb:.0f} MB under ASGI"
+    if EQUAL_MEMORY in busy.labels:
+        more = f"{sentence}: in equal memory, more WSGI workers fit in"
+        return Advice(NOTE, more, wording.sentence(busy.ratio(EQUAL_MEMORY, "asgi")), about="equal memory")
+    more = f"{sentence}: at this number of workers, equal memory means equal workers"
+    return Advice(NOTE, more, "resident memory at the end of a run", about="equal memory")

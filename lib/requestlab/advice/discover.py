@@ -15,6 +15,7 @@ from bs4 import BeautifulSoup
 from requestlab.errors import ProjectError
 from requestlab.load.mix import Ask
 from requestlab.serving.server import Server
+from requestlab.system.wording import counted
 from requestlab.worker.project import QUERIES_HEADER
 
 MAX_PAGES = 4
@@ -151,7 +152,8 @@ def _why_none(tried: dict[str, Page], server: Server) -> str:
     silent = [page for page in tried.values() if page.status == 0]
     if failed and len(failed) >= len(to_login):
         why = server.last_error
-        return f"{failed[0].path} and {len(failed) - 1} others answer {failed[0].status}{f': {why}' if why else ''}"
+        others = f" (and {counted(len(failed) - 1, 'other')} so)" if failed[1:] else ""
+        return f"{failed[0].path} answers {failed[0].status}{others}{f': {why}' if why else ''}"
     if to_login:
         first = to_login[0]
         return (

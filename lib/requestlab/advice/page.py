@@ -45,6 +45,9 @@ def _figures(report: Report) -> Iterator[tuple[str, Picture]]:
     survey = report.survey
     yield "How many times as fast", plots.ratios(dict(report.results), metrics=("throughput", "p50"))
     with suppress(ConfigurationError):  # there are none
+        both = {"sync": survey.runs["sync"], "asgi": survey.runs["asgi"]}
+        yield "What its workers hold", plots.processes(both)
+    with suppress(ConfigurationError):
         yield "What crosses from the event loop to a thread", plots.crossings(survey.runs["page 1"])
     with suppress(ConfigurationError):
         yield "How late the event loop is, and who holds it up", plots.lag(survey.runs["asgi"])

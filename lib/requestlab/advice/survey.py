@@ -28,11 +28,17 @@ BUSY_USERS = 10
 MIN_BLOCK_MS = 10.0
 """A block of the event loop that is shorter is no finding."""
 
-MIN_GROWTH_KB = 0.5
-"""Memory that grows by less for each request is no finding."""
+MIN_GIL_MS = 15.0
+"""Nor is a thread that holds the GIL for less: code in Python hands it on after 5 ms, if another thread wants it
+(`sys.getswitchinterval`)."""
 
-LEAST_GROWTH_MB = 2.0
-MIN_REQUESTS = 300
+GIL = "GIL held elsewhere"
+
+MIN_GROWTH_KB, MIN_GROWTH_MB = 0.5, 0.5
+"""Memory that grows by less for each request, or by less in all, is no finding."""
+
+MIN_LOOKS, STEADY = 3, 0.15
+"""Nor is it one where it was seen less often, or where less than this share of the growth lies in either half."""
 
 SYNC_STREAM = re.compile("must consume synchronous iterators in order to serve them asynchronously")
 
@@ -85,9 +91,9 @@ class Survey:
 
     @property
     def waits(self) -> float:
-        """The share of waiting over all pages, by their weights."""
-        weights = [one.page.ask.weight for one in self.pages]
-        return float(np.average([one.waits for one in self.pages], weights=weights))
+        """The share of its time in which a worker that serves all pages, by their weights, only waits."""
+        spent = [one.page.ask.weight * one.service_ms for one in self.pages]
+        return float(np.average([one.waits for one in self.pages], weights=spent)) if any(spent) else 0.0
 
     @property
     def slowest_ms(self) -> float:
@@ -128,14 +134,19 @@ def survey(
     return Survey(
         found=found_in(mine),
         pages=tuple(facts),
-        held=tuple(_held([*traced, busy])),
+        held=tuple(_held(traced, busy)),
         sync_mb=_memory(growing),
         asgi_mb=_memory(busy),
-        growth_kb=max(_growth(growing), _growth(busy)),
+        growth_kb=max(map(_growth, [*alone, growing])),
         databases=int(busy.processes["databases"].max()) if len(busy.processes) else 0,
         sync_stream=bool(SYNC_STREAM.search(log)),
         refused=refused,
-        runs={"sync": growing, "asgi": busy, **{f"page {number}": run for number, run in enumerate(traced, 1)}},
+        runs={
+            "sync": growing,
+            "asgi": busy,
+            **{f"page {number}": run for number, run in enumerate(traced, 1)},
+            **{f"page {number} under WSGI": run for number, run in enumerate(alone, 1)},
+        },
     )
 
 
@@ -159,17 +170,23 @@ def _facts(page: Page, alone: Run, traced: Run) -> PageFacts:
     return PageFacts(page, service, alone.cpu_per_request, sum(names.values()) / requests, leads_to)
 
 
-def _held(runs: Sequence[Run]) -> list[Held]:
-    """Return what held up the loops, the longest first; each function once."""
+def _held(traced: Sequence[Run], busy: Run) -> list[Held]:
+    """Return what held up the loops, the longest first; each function once.
+
+    Who holds the GIL is looked for where one user asks: where several do, each keeps it from all others, and whoever is
+    met last is not to blame.
+    """
     found: dict[tuple[str, str], Held] = {}
-    for run in runs:
+    for run in [*traced, busy]:
         if not len(run.ticks):
             continue
         for culprit in finding(run, "asgi").culprits:
             block, longest = culprit.seen, culprit.longest.ms
+            gil = culprit.cause == GIL
             key = (culprit.cause, block.function)
-            share = sum(one.ms for one in culprit.blocks) / 1e3 / run.seconds
-            if longest >= MIN_BLOCK_MS and (key not in found or found[key].longest_ms < longest):
+            share = min(1.0, sum(one.ms for one in culprit.blocks) / 1e3 / run.seconds)
+            counts = longest >= (MIN_GIL_MS if gil else MIN_BLOCK_MS) and not (gil and run is busy)
+            if counts and (key not in found or found[key].longest_ms < longest):
                 found[key] = Held(culprit.cause, block.function, block.where, block.view, longest, share)
     return sorted(found.values(), key=lambda one: -one.longest_ms)
 
@@ -181,16 +198,16 @@ def _memory(run: Run) -> float:
 
 
 def _growth(run: Run) -> float:
-    """Return by how many KB memory grew with each request, over the second half of a run; 0 where that may be chance:
-    where it was little in all, or did not go on to the end."""
+    """Return by how many KB memory grew with each request, over the last three quarters of a run; 0 where that may be
+    chance: where it was little in all, or did not go on to the end."""
     seen = run.processes.groupby("time")["resident"].sum()
-    half = seen[seen.index >= (seen.index.min() + seen.index.max()) / 2] if len(seen) else seen
-    if len(half) < 4 or len(run.requests) < MIN_REQUESTS:
+    part = seen.iloc[len(seen) // 4 :]
+    if len(part) < MIN_LOOKS:
         return 0.0
-    middle = float(half.iloc[len(half) // 2])
-    grown, steady = float(half.iloc[-1] - half.iloc[0]), middle > half.iloc[0] and half.iloc[-1] > middle
-    kb = grown * 1024 / max(1, int((run.requests["done"] >= half.index[0]).sum()))
-    return kb if steady and grown >= LEAST_GROWTH_MB and kb >= MIN_GROWTH_KB else 0.0
+    first, middle, last = (float(part.iloc[at]) for at in (0, len(part) // 2, -1))
+    kb = (last - first) * 1024 / max(1, int((run.requests["done"] >= part.index[0]).sum()))
+    steady = min(middle - first, last - middle) >= STEADY * (last - first)
+    return kb if steady and last - first >= MIN_GROWTH_MB and kb >= MIN_GROWTH_KB else 0.0
 
 
 def _refused(server: Server) -> tuple[str, ...]:

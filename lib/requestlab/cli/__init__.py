@@ -18,6 +18,7 @@ import click
 
 from requestlab.errors import LabError
 from requestlab.system import machine
+from requestlab.system.interrupts import held_back
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -71,7 +72,8 @@ class _Commands(click.Group):
             return None
         if name not in _ANYWHERE:
             machine.require_linux()
-        command: click.Command = getattr(import_module(f"requestlab.cli.{name}"), name)
+        with held_back():
+            command: click.Command = getattr(import_module(f"requestlab.cli.{name}"), name)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -5,6 +5,7 @@ from requestlab.plots.crossings import crossings
 from requestlab.plots.crossover import crossover
 from requestlab.plots.ecdf import ecdf
 from requestlab.plots.lag import lag
+from requestlab.plots.processes import processes
 from requestlab.plots.ramp import ramp
 from requestlab.plots.ratios import ratios
 from requestlab.plots.sheet import Picture
@@ -20,6 +21,7 @@ __all__ = [
     "crossover",
     "ecdf",
     "lag",
+    "processes",
     "ramp",
     "ratios",
     "stack",

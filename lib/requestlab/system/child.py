@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,11 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it still runs. Not by `Popen.poll`: an interrupt may catch that with its lock taken, and who waits
+        for the process then waits for ever."""
+        if self._process.returncode is not None:
+            return False
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     @property
     def has_read(self) -> bool:
@@ -116,7 +121,8 @@ class Child:
 
     def end(self) -> None:
         """Kill it if it still runs, and close its pipes."""
-        self._process.kill()
+        if self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGKILL)  # Popen.kill would poll
         self._process.wait()
         for pipe in (self.stdin, self.stdout):
             with suppress(BrokenPipeError):

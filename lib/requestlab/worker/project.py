@@ -148,8 +148,21 @@ def application(interface: str) -> Any:
     """Return their application for an interface: their own where they have one, else Django's."""
     project = told()
     set_up(project)
+    _print_errors()
     made = _made(project, interface)
     return counting_queries(made) if os.environ.get(COUNT_QUERIES) and interface == "wsgi" else made
+
+
+def _print_errors() -> None:
+    """Print what a view raises: with DEBUG off, Django sends that to the site's managers only."""
+    import traceback
+
+    from django.core.signals import got_request_exception
+
+    def print_it(**_: Any) -> None:
+        traceback.print_exc()
+
+    got_request_exception.connect(print_it, weak=False)
 
 
 def _made(project: dict[str, Any], interface: str) -> Any:

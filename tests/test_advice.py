@@ -1,0 +1,84 @@
+"""What is advised on a project: each planted fault is named, and none where there is none; and the answer itself.
+
+`make test-projects` plants all of them; here are three. The others take a quarter of a minute each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import requestlab as lab
+from requestlab.advice.advise import BUSY, findings, threads_that_pay
+from requestlab.advice.survey import survey
+from requestlab.errors import ProjectError
+from tests.planted import FAULTS, SHOP, shop_with
+from tests.test_project import checksums
+
+USUAL = ("", "blocking call", "memory")
+CHOSEN = ("", *FAULTS) if os.environ.get("REQUESTLAB_ALL_PROJECTS") else USUAL
+
+
+@pytest.mark.measuring
+@pytest.mark.parametrize("fault", CHOSEN)
+def test_a_planted_fault_is_named_and_none_where_there_is_none(fault, tmp_path):
+    mine = lab.project(shop_with(fault, tmp_path), migrate=True)
+    seen = survey(mine, None, lambda what: None, discover_s=5, short_s=0.5)
+    assert {one.about for one in findings(mine, seen)} == ({fault} if fault else set())
+    if fault in ("blocking call", "GIL held elsewhere"):
+        assert any("planted (shop/views.py:" in one.sentence for one in findings(mine, seen))
+
+
+def test_threads_pay_as_long_as_they_find_a_core_idle():
+    assert [threads_that_pay(waits) for waits in (0.0, 0.5, 0.8, 0.9, 1.0)] == [4, 4, 10, 20, 32]
+
+
+def advised(*words, folder):
+    command = [sys.executable, "-m", "requestlab.cli", "advise", *map(str, words)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.measuring
+def test_a_project_is_advised_on_within_the_time_and_left_as_it_was(tmp_path):
+    before = checksums(SHOP)
+    done = advised(SHOP, "--migrate", "--minutes", "0.5", "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["seconds"] < 45
+    assert {page["page"] for page in said["pages"]} >= {"/"}
+    answer = said["advice"][0]
+    assert answer["kind"] in ("raise threads", "switch", "cannot tell")  # it waits for most of its time: never stay
+    assert answer["evidence"]
+    assert "lab.compare(" in answer["cell"]
+    page = (tmp_path / "advice" / "index.html").read_text()
+    assert answer["sentence"].split(";")[0].replace("'", "&#39;") in page
+    assert (tmp_path / "advice" / "sync.run").is_file()
+    assert checksums(SHOP) == before
+    assert BUSY == "10 users"
+
+
+@pytest.mark.parametrize(
+    ("views", "said"),
+    [
+        ("def books(request):\n    raise ValueError('no shelf')", "answers 500: ValueError: no shelf (views.py, line"),
+        (
+            "def books(request):\n    return HttpResponse(status=302, headers={'Location': '/login/'})",
+            "leads to /login/",
+        ),
+        ("def books(request):\n    return HttpResponse(status=404)", "no page answers 200 to a GET"),
+    ],
+)
+def test_a_project_without_a_page_that_can_be_asked_is_a_sentence(tmp_path, views, said):
+    shop = shop_with("", tmp_path)
+    with (shop / "shop" / "views.py").open("a") as file:
+        file.write(f"\n\n{views}\n")
+    with pytest.raises(ProjectError) as failure:
+        survey(lab.project(shop, migrate=True), None, lambda what: None, discover_s=5, short_s=0.5)
+    assert said in str(failure.value)
+    done = advised(shop, "--migrate", "--minutes", "0.5", folder=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert said in done.stderr
