@@ -14,8 +14,10 @@ import pytest
 
 import requestlab as lab
 from requestlab.advice.advise import BUSY, findings, threads_that_pay
+from requestlab.advice.discover import Visitor
 from requestlab.advice.survey import survey
 from requestlab.errors import ProjectError
+from requestlab.load.mix import Mix, ask
 from tests.planted import FAULTS, SHOP, shop_with
 from tests.test_project import checksums
 
@@ -82,3 +84,31 @@ def test_a_project_without_a_page_that_can_be_asked_is_a_sentence(tmp_path, view
     done = advised(shop, "--migrate", "--minutes", "0.5", folder=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert said in done.stderr
+
+
+FORM = """
+
+from django.middleware.csrf import get_token
+from django.views.decorators.csrf import csrf_protect
+
+
+@csrf_protect
+def books(request):
+    request.session["seen"] = request.session.get("seen", 0) + 1
+    token = get_token(request)
+    return HttpResponse(f'<input type="hidden" name="csrfmiddlewaretoken" value="{token}"> {request.method}')
+"""
+
+
+def test_sessions_and_tokens_are_followed_where_writes_are_allowed(tmp_path):
+    shop = shop_with("", tmp_path)
+    with (shop / "shop" / "views.py").open("a") as file:
+        file.write(FORM)
+    with lab.serve(lab.SYNC, application=lab.project(shop, migrate=True)) as server, Visitor(server) as visitor:
+        plain = ask("/", "POST", headers={"content-type": "application/x-www-form-urlencoded"}, body="a=1")
+        assert visitor.page(plain)[0].status == 403
+        page, _ = visitor.page(visitor.followed(plain))
+        assert page.status == 200
+        assert "sessionid=" in dict(page.ask.headers)["cookie"]
+        run = lab.measure(server, Mix((page.ask,)), lab.closed(2, each=5))
+        assert list(run.requests["status"]) == [200] * 10

@@ -19,7 +19,7 @@ MAX_KINDS = 20
 
 _LOG = re.compile(r'"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/[\d.]+" (?P<status>\d{3})')
 _LINE = re.compile(r"(?:(?P<method>[A-Z]+)\s+)?(?P<path>/\S*)(?:\s+(?P<weight>\d+))?\s*(?:#.*)?")
-_KEPT_HEADERS = ("accept", "accept-encoding", "accept-language", "x-requested-with")
+_KEPT_HEADERS = ("accept", "accept-encoding", "accept-language", "content-type", "x-requested-with")
 
 
 def requests_in(file: str | Path, hosts: Iterable[str] = ("*",), allow_writes: bool = False) -> Mix:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -13,7 +13,7 @@ import httpx
 from bs4 import BeautifulSoup
 
 from requestlab.errors import ProjectError
-from requestlab.load.mix import Ask
+from requestlab.load.mix import SAFE, Ask
 from requestlab.serving.server import Server
 from requestlab.system.wording import counted
 from requestlab.worker.project import QUERIES_HEADER
@@ -22,6 +22,9 @@ MAX_PAGES = 4
 MAX_TRIED = 60
 MAX_BODY = 5_000_000
 TIMEOUT_S = 30.0
+
+CSRF_COOKIE = "csrftoken"
+_TOKEN = re.compile(r"""name=["']csrfmiddlewaretoken["'][^>]*value=["'](?P<token>\w+)""")
 
 _LEAVE = re.compile("log_?out|sign_?out|delete|remove|/test404|/test500|fail", re.IGNORECASE)
 _ASSETS = re.compile(r"\.(css|js|png|jpe?g|gif|svg|ico|woff2?|map|pdf)$", re.IGNORECASE)
@@ -48,11 +51,17 @@ class Page:
 
 
 class Visitor:
-    """Asks a server for single pages, as the project wants to be asked, and follows no redirect."""
+    """Asks a server for single pages, as the project wants to be asked, and follows no redirect. Keeps cookies, and the
+    last token against cross-site requests that a form had, or a cookie."""
 
     def __init__(self, server: Server) -> None:
         headers = {"user-agent": "requestlab", **server.configuration.application.headers}
-        self._client = httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_S, follow_redirects=False)
+        cookies = dict(one.strip().split("=", 1) for one in headers.pop("cookie", "").split(";") if "=" in one)
+        self._host = headers.get("host", "")
+        self._client = httpx.Client(
+            base_url=server.url, headers=headers, cookies=cookies, timeout=TIMEOUT_S, follow_redirects=False
+        )
+        self._token = ""
         self.server = server
 
     def __enter__(self) -> Visitor:
@@ -69,7 +78,24 @@ class Visitor:
             answer = self._client.request(ask.method, ask.path, headers=dict(ask.headers), content=content)
         except httpx.HTTPError:
             return None, (time.perf_counter() - began) * 1e3
-        return answer, (time.perf_counter() - began) * 1e3
+        ms = (time.perf_counter() - began) * 1e3
+        if field := _TOKEN.search(answer.text if "html" in answer.headers.get("content-type", "") else ""):
+            self._token = field["token"]
+        return answer, ms
+
+    def followed(self, ask: Ask) -> Ask:
+        """Return the request with the cookies that this visitor was given; and where it may change data, with the token
+        of a page that was visited for that: the one of its own path, or the home page."""
+        headers = dict(ask.headers)
+        if ask.method not in SAFE:
+            for path in (ask.path, "/"):
+                if not self._token:
+                    self.get(Ask(path, "GET"))
+            jar = {one.name: str(one.value) for one in self._client.cookies.jar}
+            headers["x-csrftoken"] = self._token or jar.get(CSRF_COOKIE, "")
+            headers["referer"] = f"https://{self._host}/"  # asked for where the site is behind https
+        cookies = "; ".join(f"{one.name}={one.value}" for one in self._client.cookies.jar)
+        return replace(ask, headers=tuple((headers | ({"cookie": cookies} if cookies else {})).items()))
 
     def page(self, ask: Ask) -> tuple[Page, str]:
         """Return what became of a request, and the body of the answer."""

@@ -159,7 +159,7 @@ def _pages(
 ) -> tuple[Page, ...]:
     if asked is None:
         return discover(visitor, found_in(mine), lambda path: tick(f"trying {path}"), discover_s)
-    return tuple(visitor.page(ask)[0] for ask in asked.asks)
+    return tuple(visitor.page(visitor.followed(ask))[0] for ask in asked.asks)
 
 
 def _facts(page: Page, alone: Run, traced: Run) -> PageFacts:

@@ -15,6 +15,8 @@ from requestlab.cli.options import (
     json_option,
     load_of,
     load_options,
+    project_of,
+    project_options,
     remote_option,
     settings_of,
     slice_options,
@@ -59,6 +61,7 @@ _KNOCK_S = 2.0
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the same order, and poisson arrivals, again.")
 @click.option("--save-figure", "file", type=NewFile(), help="Draw it: a .png, .svg or .pdf.")
 @remote_option
+@project_options
 @json_option
 def compare(
     targets: tuple[str, ...],
@@ -80,6 +83,7 @@ def compare(
         requestlab compare wsgi=sync asgi=mixed:server=gunicorn-uvicorn,loop=uvloop
         requestlab compare mixed/sync/page/ mixed/async/page/
         requestlab compare http://127.0.0.1:8000/ http://127.0.0.1:8001/
+        requestlab compare sync mixed --project ~/mysite --path /news/ --users 10
         requestlab compare old=http://127.0.0.1:8000/a/ new=http://127.0.0.1:8000/b/?x=1
 
     Fields: server, application, workers, threads, loop, middleware, probe, asyncio_debug, switch_interval_ms,
@@ -89,7 +93,7 @@ def compare(
     All are alive at once and are measured once in each round, in an order left to chance. Exits with 0 where the
     comparison ran, also where it cannot tell; with 1 where slices are invalid or nothing could be compared.
     """
-    field, seed = contenders(targets, path), options["seed"]
+    field, seed = contenders(targets, path, project_of(options)), options["seed"]
     if len(field) < 2 and not options["control"]:
         raise click.UsageError("there is one target; give two or more, or --control to compare it with itself")
     load, settings = load_of(options), settings_of(options)

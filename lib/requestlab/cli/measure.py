@@ -15,13 +15,14 @@ from requestlab.cli.options import (
     json_option,
     load_of,
     load_options,
+    project_options,
     remote_option,
     serving_options,
     settings_of,
     slice_options,
 )
 from requestlab.cli.tables import print_json, print_table
-from requestlab.cli.targets import DEFAULT_PATH, announce, check_path, split
+from requestlab.cli.targets import announce, check_path, default_path, split
 from requestlab.load.loads import Load, Steps
 from requestlab.load.target import find_target
 from requestlab.measurement import measure as measuring
@@ -43,6 +44,7 @@ _ASKED = ("label", "url", "path", "load", "users", "each", "rate", "arrivals", "
 @slice_options(seconds=2.0)
 @click.option("--save", type=NewFile(), help="Keep every request in this file.")
 @remote_option
+@project_options
 @serving_options
 @json_option
 def measure(target: str, path: str | None, save: Path | None, remote: bool, as_json: bool, **options: Any) -> None:
@@ -79,9 +81,10 @@ def measure(target: str, path: str | None, save: Path | None, remote: bool, as_j
 def _measure_configuration(
     name: str, path: str | None, options: dict[str, Any], load: Load | Steps, settings: dict[str, Any]
 ) -> Run | Ramp:
-    path = path or DEFAULT_PATH[name]
+    asked = configuration(name, options)
+    path = path or default_path(asked)
     check_path(path)
-    with serve(configuration(name, options)) as server:
+    with serve(asked) as server:
         return measuring.measure(server, path, load, **settings)
 
 

@@ -23,6 +23,7 @@ from requestlab.serving.configuration import (
     NAMED,
     Configuration,
 )
+from requestlab.serving.project import Project, project
 
 _Command = Callable[..., Any]
 
@@ -205,6 +206,23 @@ def load_options(*, ramps: bool) -> Callable[[_Command], _Command]:
     )
 
 
+project_options = _options(
+    click.option(
+        "--project",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Serve the Django project in DIR, a copy of it.",
+    ),
+    click.option("--project-settings", metavar="MODULE", help="Its settings.  [default: as manage.py names them]"),
+    click.option("--project-python", metavar="FILE", help="Its interpreter.  [default: in its .venv, else the lab's]"),
+    click.option("--project-env", type=Variables(), help="Variables that it needs: 'NAME=VALUE NAME=VALUE'."),
+    click.option("--login", metavar="USER", help="Make a session of that user in its copied database."),
+    click.option("--cookie", help="What else to send it as cookies."),
+    click.option("--migrate", is_flag=True, default=None, help="Apply migrations to its copied database."),
+)
+"""Adds what says which project is served in place of the bundled app; `project_of` takes it."""
+
+
 def slice_options(seconds: float) -> Callable[[_Command], _Command]:
     """Add the options of a measured stretch, which takes so many `seconds` unless said otherwise; `settings_of` takes
     them."""
@@ -220,9 +238,25 @@ def slice_options(seconds: float) -> Callable[[_Command], _Command]:
     )
 
 
-def configuration(name: str, options: Mapping[str, Any]) -> Configuration:
-    """Return the named configuration with the options that were given."""
-    return NAMED[name].replace(**given(options))
+def configuration(name: str, options: dict[str, Any]) -> Configuration:
+    """Return the named configuration with the options that were given, of a project where that was given."""
+    return in_place(NAMED[name], project_of(options)).replace(**given(options))
+
+
+def in_place(configuration: Configuration, project: Project | None) -> Configuration:
+    """Return it with the project in place of the bundled app, where there is one."""
+    return configuration if project is None else configuration.replace(application=project)
+
+
+def project_of(options: dict[str, Any]) -> Project | None:
+    """Take the options of a project out, and return that project; None where there is none."""
+    names = ("project_settings", "project_python", "project_env", "login", "cookie", "migrate")
+    directory, about = options.pop("project"), given({name: options.pop(name) for name in names})
+    if directory is None:
+        if about:
+            raise click.UsageError(f"--{next(iter(about)).replace('_', '-')} is for a --project; name its folder")
+        return None
+    return project(directory, **{name.removeprefix("project_"): value for name, value in about.items()})
 
 
 def load_of(options: dict[str, Any]) -> Load | Steps:

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from requestlab.cli.options import configuration, json_option, serving_options
+from requestlab.cli.options import configuration, json_option, project_options, serving_options
 from requestlab.cli.tables import print_json, print_table
-from requestlab.cli.targets import DEFAULT_PATH
+from requestlab.cli.targets import default_path
 from requestlab.serving import server as serving, servers
 from requestlab.serving.configuration import NAMED
 from requestlab.serving.server import Server
@@ -20,6 +20,7 @@ _LOOK_S = 0.1
 
 @click.command()
 @click.argument("name", metavar=f"[{'|'.join(NAMED)}]", type=click.Choice(list(NAMED)), default="sync")
+@project_options
 @serving_options
 @json_option
 def serve(name: str, as_json: bool, **options: Any) -> None:
@@ -45,7 +46,7 @@ def _print_server(server: Server, as_json: bool) -> None:
         return
     rows = {
         "serving": f"{asked.label} ({servers.find(asked.server).title})",
-        "address": server.url + DEFAULT_PATH[asked.name],
+        "address": server.url + default_path(asked),
         "workers": ", ".join(map(str, server.pids)),
         "to stop": f"Ctrl-C, or: kill {os.getpid()}",
     }

@@ -17,10 +17,11 @@ from typing import Any
 
 import click
 
-from requestlab.cli.options import serving_options
+from requestlab.cli.options import in_place, serving_options
 from requestlab.errors import ConfigurationError
 from requestlab.load.target import Target, find_target, on_this_machine
 from requestlab.serving.configuration import NAMED, Configuration
+from requestlab.serving.project import Project
 
 DEFAULT_PATH = {
     "sync": "/sync/page/",
@@ -30,6 +31,12 @@ DEFAULT_PATH = {
     "upstream": "/api/?ms=50",
 }
 """What a named configuration is asked for, unless said otherwise."""
+
+
+def default_path(configuration: Configuration) -> str:
+    """Return what it is asked for, unless said otherwise: a project's own home page."""
+    return "/" if configuration.application.kind == "project" else DEFAULT_PATH[configuration.name]
+
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<host>://[^/?#]*)(?P<path>[^#]*)", re.IGNORECASE)
 
@@ -54,14 +61,15 @@ class Contender:
     path: str
 
 
-def contenders(texts: Sequence[str], path: str | None) -> dict[str, Contender]:
-    """Return the contenders by label; `path` is asked of all that have none of their own.
+def contenders(texts: Sequence[str], path: str | None, project: Project | None = None) -> dict[str, Contender]:
+    """Return the contenders by label; `path` is asked of all that have none of their own, and the `project` is served
+    in place of the bundled app.
 
     Raises a usage error for what cannot be read, and for two contenders under one label.
     """
     found: dict[str, Contender] = {}
     for text in texts:
-        one = contender(text, path)
+        one = contender(text, path, project)
         if one.label not in found:
             found[one.label] = one
         elif one.label == text:
@@ -74,7 +82,7 @@ def contenders(texts: Sequence[str], path: str | None) -> dict[str, Contender]:
     return found
 
 
-def contender(text: str, path: str | None) -> Contender:
+def contender(text: str, path: str | None, project: Project | None = None) -> Contender:
     """Return what one argument says."""
     label, target = _labelled(text)
     if _ADDRESS.match(target):
@@ -87,8 +95,9 @@ def contender(text: str, path: str | None) -> Contender:
         raise _neither(target)
     if slash and path is not None:
         raise click.UsageError(f"{target!r} has a path already; leave out --path {path!r}, or the path of the target")
-    configuration = _varied(text, NAMED[name], fields) if colon else NAMED[name]
-    return Contender(label, configuration, slash + own or path or DEFAULT_PATH[name])
+    plain = in_place(NAMED[name], project)
+    configuration = _varied(text, plain, fields) if colon else plain
+    return Contender(label, configuration, slash + own or path or default_path(configuration))
 
 
 def _labelled(text: str) -> tuple[str, str]:
