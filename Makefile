@@ -30,10 +30,10 @@ ANEW := $(shell $(SOUND) || echo yes)
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab test tests test-fast test-examples lint bench report figures lock clean ANEW
+.PHONY: help .venv lab test tests test-fast test-examples test-projects lint bench report figures lock clean ANEW
 
 help: ## this list
-	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
 
 .venv: $(READY) ## the Python environment (in VENV), with everything installed
 
@@ -55,6 +55,9 @@ lint: $(READY) ## style, format and types
 
 test-examples: $(READY) ## all examples, each for a tenth of its time; make test runs a few of them
 	@REQUESTLAB_ALL_EXAMPLES=1 $(call pytest,tests/test_examples.py)
+
+test-projects: $(READY) ## advice on three published projects, which it installs, and on each planted fault
+	@REQUESTLAB_ALL_PROJECTS=1 $(call pytest,tests/test_real_projects.py tests/test_advice.py)
 
 bench: $(READY) ## what the lab itself costs
 	@$(BIN)/python tests/benchmarks/run.py

@@ -14,7 +14,7 @@ import pytest
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError, ServerStartError
-from requestlab.serving import interpreters
+from requestlab.serving import interpreters, servers
 from requestlab.serving.interpreters import OLDEST, interpreter
 from requestlab.system import machine
 from tests.test_worker_alone import environment_with, pythons
@@ -146,3 +146,11 @@ def test_a_server_without_an_application_takes_no_python():
 def test_a_real_python_that_is_too_old_is_named(path):
     with pytest.raises(ConfigurationError, match=rf"is Python {Path(path).parents[1].name}; expected 3\.10 or newer"):
         interpreter(path)
+
+
+@pytest.mark.parametrize(
+    ("version", "kept"), [("21.2.0", False), ("25.0.3", False), ("25.1.0", True), ("27.0.1", True), (None, True)]
+)
+def test_an_older_gunicorn_is_not_given_flags_that_it_does_not_know(version, kept):
+    arguments = ["--workers", "1", "--no-control-socket"]
+    assert ("--no-control-socket" in servers.understood(arguments, {"gunicorn": version})) == kept

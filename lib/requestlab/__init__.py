@@ -13,6 +13,7 @@ from requestlab.system.interrupts import held_back
 
 if TYPE_CHECKING:
     from requestlab import plots as plots
+    from requestlab.advice.advise import advise as advise
     from requestlab.claims.judging import claim as claim
     from requestlab.claims.ledger import ledger as ledger
     from requestlab.comparison.call_costs import CallCosts as CallCosts, call_costs as call_costs
@@ -47,13 +48,14 @@ if TYPE_CHECKING:
         Configuration as Configuration,
     )
     from requestlab.serving.freeze import freeze as freeze
-    from requestlab.serving.project import Project as Project, project as project
+    from requestlab.serving.project import Project as Project, bookshop as bookshop, project as project
     from requestlab.serving.server import Server as Server, serve as serve, stop_all as stop_all
     from requestlab.system.budget import budget as budget, until as until
     from requestlab.system.machine import describe_machine as describe_machine
     from requestlab.system.quick import seconds as seconds
 
 _NAMES = {
+    "advice.advise": ("advise",),
     "claims.judging": ("claim",),
     "claims.ledger": ("ledger",),
     "comparison.call_costs": ("CallCosts", "call_costs"),
@@ -73,7 +75,7 @@ _NAMES = {
     "serving.applications": ("Bare", "LabApp", "app", "database"),
     "serving.configuration": ("ASYNC", "MIXED", "NULL", "SYNC", "UPSTREAM", "Configuration"),
     "serving.freeze": ("freeze",),
-    "serving.project": ("Project", "project"),
+    "serving.project": ("Project", "bookshop", "project"),
     "serving.server": ("Server", "serve", "stop_all"),
     "system.budget": ("budget", "until"),
     "system.machine": ("describe_machine",),

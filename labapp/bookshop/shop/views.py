@@ -1,5 +1,6 @@
 """Three pages: a list of books, one book, and how many the warehouse has."""
 
+import os
 import time
 
 from django.http import HttpRequest, HttpResponse
@@ -8,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from shop.models import Book
 
-WAREHOUSE_S = 0.04
+WAREHOUSE_S = float(os.environ.get("SHOP_WAREHOUSE_MS", "40")) / 1000
 """How long the warehouse takes to answer. It is another company's server; here, the shop only sleeps."""
 
 

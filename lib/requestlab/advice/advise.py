@@ -22,7 +22,7 @@ from requestlab.load.loads import Load, closed, open as open_loop
 from requestlab.load.mix import Mix
 from requestlab.serving.configuration import MIXED, SYNC, Configuration
 from requestlab.serving.project import Project
-from requestlab.system import checks
+from requestlab.system import checks, html
 from requestlab.system.machine import split_cores
 from requestlab.system.progress import Progress
 from requestlab.system.values import to_plain
@@ -89,6 +89,9 @@ class Report:
 
     def __repr__(self) -> str:
         return "\n".join(map(str, self.advice))
+
+    def _repr_html_(self) -> str:
+        return str(html.render("advice/said.html.j2", report=self))
 
 
 def advise(

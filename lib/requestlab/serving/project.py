@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,6 +111,26 @@ class Prepared:
 
 
 _prepared: dict[Project, Prepared] = {}
+
+
+def bookshop(folder: str | Path | None = None) -> Path:
+    """Return the folder of a small Django project that comes with the lab; or of a copy in `folder`, to be changed.
+
+    >>> mine = project(bookshop(), migrate=True)
+
+    Raises ConfigurationError where that folder cannot be made, or is there already.
+    """
+    found = find_spec("labapp")
+    assert found is not None
+    assert found.origin is not None
+    shop = Path(found.origin).with_name("bookshop")
+    if folder is None:
+        return shop
+    try:
+        copy = shutil.copytree(shop, Path(folder).expanduser(), ignore=shutil.ignore_patterns("__pycache__"))
+    except OSError as problem:
+        raise ConfigurationError(f"bookshop({str(folder)!r}): {problem.strerror}; name a new folder") from None
+    return Path(copy)
 
 
 def project(

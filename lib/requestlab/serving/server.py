@@ -96,7 +96,8 @@ class Server:
         with listener:
             at = servers.Listener(listener.fileno(), self.address[1])
             variables = _variables(configuration, self._nonce, self.directory)
-            self._command = [*self._python(variables), *configuration.arguments(at)]
+            arguments = servers.understood(configuration.arguments(at), self.machine.versions)
+            self._command = [*self._python(variables), *arguments]
             self._supervisor = self._supervise(listener.fileno(), variables)
             assert self._supervisor.stdout is not None
             self._output = self._supervisor.stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from requestlab.errors import ConfigurationError
@@ -25,6 +25,9 @@ _GRANIAN = (
     "granian --host 127.0.0.1 --port {port} --workers {workers} "
     f"--backlog {BACKLOG} --log-level warning --http 1 --no-ws --interface "
 )
+
+_SINCE = {"--no-control-socket": ("gunicorn", (25, 1))}
+"""Flags of the lab's own that older versions of a package, in an interpreter of the reader's, do not know."""
 
 _REFUSED = {
     "workers": "-w --workers --processes -p",
@@ -237,3 +240,14 @@ SERVERS = {row.name: row for row in _ROWS}
 def find(name: str) -> ServerType:
     """Return the row of that name, or raise ConfigurationError with the names there are."""
     return SERVERS[checks.one_of("server", name, SERVERS)]
+
+
+def understood(arguments: Iterable[str], versions: Mapping[str, str | None]) -> list[str]:
+    """Return the arguments without the flags of the lab that these versions do not know, and do not need."""
+    return [one for one in arguments if one not in _SINCE or _is_new(one, versions)]
+
+
+def _is_new(flag: str, versions: Mapping[str, str | None]) -> bool:
+    package, since = _SINCE[flag]
+    version = versions.get(package)
+    return version is None or tuple(map(int, version.split(".")[:2])) >= since
