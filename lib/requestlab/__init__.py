@@ -9,8 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from requestlab.system.interrupts import held_back
-
 if TYPE_CHECKING:
     from requestlab import plots as plots
     from requestlab.advice.advise import advise as advise
@@ -91,6 +89,8 @@ __all__ = sorted(["plots", *_HOME])
 def __getattr__(name: str) -> Any:
     if name != "plots" and name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from requestlab.system.interrupts import held_back  # a server has only `worker/` of this package
+
     with held_back():
         module = import_module(f"{__name__}.{_HOME.get(name, name)}")
     return module if name == "plots" else getattr(module, name)
