@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from requestlab.advice.survey import BUSY_USERS, GIL, Survey, survey
+from requestlab.advice.survey import BUSY_USERS, GIL, Held, Survey, survey
 from requestlab.comparison import wording
 from requestlab.comparison.compare import compare
 from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison
@@ -33,7 +33,7 @@ SURVEY_SHARE = 0.4
 """At most so much of the budget is spent on looking; the rest on comparing."""
 
 MUCH = 0.1
-"""Code of a library that holds up the event loop for less of the time is no finding."""
+"""A share of the time that is worth a sentence."""
 
 MIN_THREADS, MAX_THREADS = 4, 32
 LIGHT_MS = 30.0
@@ -286,8 +286,7 @@ def _found_on_the_loop(mine: Project, seen: Survey) -> Iterator[Advice]:
         GIL: "holds the GIL, and with it the event loop",
     }
     for held in seen.held:
-        much = _is_theirs(mine, held.where) or (held.view and held.cause != GIL) or held.share > MUCH
-        if held.cause in words and held.where and much:
+        if held.cause in words and held.where and _counts(mine, held):
             what = f"{held.function} ({held.where}) {words[held.cause]} for up to {held.longest_ms:.0f} ms"
             more = f", in {held.view}" if held.view and held.cause != GIL else ""
             todo = (
@@ -311,6 +310,13 @@ def _found_on_the_loop(mine: Project, seen: Survey) -> Iterator[Advice]:
             crossings,
             about="sync-only middleware",
         )
+
+
+def _counts(mine: Project, held: Held) -> bool:
+    """Return whether what held up the loop is worth a sentence. On a thread, whatever computes holds the GIL for a
+    while, libraries too: only their own code is, and only where that is much of the time."""
+    theirs, much = _is_theirs(mine, held.where), held.share > MUCH
+    return (theirs and much) if held.cause == GIL else bool(theirs or held.view or much)
 
 
 def _is_theirs(mine: Project, where: str) -> bool:

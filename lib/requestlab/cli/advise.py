@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,19 @@ def advise(
     under uvicorn; nothing of it is changed, and no mail is sent. Pages that answer 200 are looked for, unless --urls
     says what is asked. Only GET and HEAD are sent unless --allow-writes.
     """
-    from requestlab.advice.advise import advise as give, check_minutes
+    from requestlab.advice.advise import MIN_MINUTES, advise as give, check_minutes
     from requestlab.advice.asked import requests_in
     from requestlab.advice.page import write
     from requestlab.serving.project import found_in, project
 
     check_minutes(minutes)
+    began = time.monotonic()
     folder = output or Path("advice")
     about["env"] = about["env"] or {}
     mine = project(directory, **about)
     asked = requests_in(urls, found_in(mine)["hosts"], allow_writes) if urls else None
-    report = give(mine, asked, minutes=minutes, rate=rate)
+    left = max(MIN_MINUTES, minutes - (time.monotonic() - began) / 60)
+    report = give(mine, asked, minutes=left, rate=rate)
     page = write(report, folder)
     if as_json:
         click.echo(to_json(report.to_plain() | {"page": str(page)}))
