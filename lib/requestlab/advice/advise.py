@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +23,7 @@ from requestlab.load.loads import Load, closed, open as open_loop
 from requestlab.load.mix import Mix
 from requestlab.serving.configuration import MIXED, SYNC, Configuration
 from requestlab.serving.project import Project
+from requestlab.serving.server import serve
 from requestlab.system import checks, html
 from requestlab.system.machine import split_cores
 from requestlab.system.progress import Progress
@@ -127,19 +129,21 @@ def advise(
         seen = survey(mine, asked, say, discover_s=SURVEY_SHARE * budget / 3, short_s=short)
         results = {}
         loads = _loads(rate)
-        against = contenders(mine, seen)
-        for number, (name, load) in enumerate(loads.items()):
-            say(f"comparing: {name}")
-            share = left() * SHARES[name] / sum(SHARES[later] for later in list(loads)[number:])
-            results[name] = compare(
-                against,
-                seen.mix,
-                load,
-                ask=Ranking(),
-                budget=max(4.0, share - STARTING_S),
-                seconds=0.5,
-                timeout=60,
-            )
+        with ExitStack() as stack:
+            say("starting what is compared")
+            against = {name: stack.enter_context(serve(one)) for name, one in contenders(mine, seen).items()}
+            for number, (name, load) in enumerate(loads.items()):
+                say(f"comparing: {name}")
+                share = SHARES[name] / sum(SHARES[later] for later in list(loads)[number:])
+                results[name] = compare(
+                    against,
+                    seen.mix,
+                    load,
+                    ask=Ranking(),
+                    budget=max(MIN_BUDGET_S, share * (left() - STOPPING_S)),
+                    seconds=min(1.0, max(MIN_SLICE_S, budget / 120)),
+                    timeout=60,
+                )
     advice = tuple(conclude(mine, seen, results))
     return Report(mine, seen, results, advice, time.monotonic() - began)
 
@@ -149,8 +153,9 @@ def check_minutes(minutes: object) -> None:
     checks.number("advise(minutes)", minutes, MIN_MINUTES, MAX_MINUTES, kind="minutes")
 
 
-STARTING_S = 6.0
-"""What a comparison takes besides its rounds: three servers are started and stopped."""
+MIN_BUDGET_S, MIN_SLICE_S = 4.0, 0.25
+STOPPING_S = 2.0
+"""What is left for the end: servers are stopped, and the figures drawn."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,7 @@ def _answer(mine: Project, seen: Survey, busy: Comparison) -> Advice:
     if threads.verdict == FASTER and both.verdict != FASTER:
         sentence = (
             f"{threads_that_pay(seen.waits)} threads a worker (gunicorn's gthread) answer {times(threads.value)} times as much; {waits}, and "
-            "ASGI was not seen to answer more than that"
+            f"{'ASGI answers less' if both.verdict == SLOWER else 'ASGI was not seen to answer more'} than that"
         )
         return Advice(RAISE, sentence, f"{wording.sentence(threads)}; {wording.sentence(both)}", cell)
     if asgi.verdict == SLOWER:
