@@ -109,7 +109,7 @@ def test_threads_that_compute_make_crossings_dearer(quick):
     beside = call_costs(rounds=1, seconds=0.5, busy_threads=4)
     assert beside.cost("sync_to_async warm", "mean").value > 3 * quick.cost("sync_to_async warm", "mean").value
     unknown = beside.cost("sync_to_async warm")
-    assert "1 rounds have a figure" in unknown.why
+    assert "1 round has a figure" in unknown.why
 
 
 def test_a_stopwatch_counts_the_calls_that_it_has_timed():

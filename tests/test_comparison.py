@@ -236,18 +236,23 @@ def of_answers(**counts: list[int]) -> Comparison:
     return Comparison(tuple(slices), tuple(counts), None, COMPARED)
 
 
-@pytest.mark.parametrize(
-    ("answers", "p95", "p99"), [(2_000, True, True), (1_999, True, False), (400, True, False), (399, False, False)]
-)
-def test_a_tail_is_compared_only_where_enough_requests_lie_beyond_it_in_a_slice(answers, p95, p99):
-    """However many rounds there are: the percentile of each slice is what is compared."""
+@pytest.mark.parametrize(("answers", "p95", "p99"), [(2_000, 1, 1), (1_999, 1, 2), (400, 1, 5), (399, 2, 6)])
+def test_as_many_rounds_are_joined_as_it_takes_for_enough_requests_beyond_a_tail(answers, p95, p99):
     result = of_answers(a=[answers] * 20, b=[2_000] * 20)
-    assert bool(result.figures("p95")["a"].notna().all()) is p95
-    assert bool(result.figures("p99")["a"].notna().all()) is p99
-    assert bool(result.figures("p99")["b"].notna().all())
-    assert result.ratio("a", "b", "p99").interval.known is p99
-    assert result.difference("a", "b", "p95").known is p95
-    assert result.ratio("a", "b", "p50").interval.known
+    for metric, joined in (("p50", 1), ("p95", p95), ("p99", p99)):
+        assert result.joined(metric) == joined
+        assert len(result.figures(metric)) == 20 // joined
+        found = result.ratio("a", "b", metric)
+        assert found.interval.known is (20 // joined >= 4)
+        assert (f"of {joined} rounds together" in found.reason) is (joined > 1 and found.interval.known)
+
+
+def test_a_figure_of_joined_rounds_is_the_percentile_of_all_their_answers():
+    """Two quick rounds and two slow ones: the median of their percentiles would be something else."""
+    result = of_answers(a=[300, 100] * 10, b=[400] * 20)
+    assert result.joined("p95") == 2
+    assert list(result.figures("p95")["a"]) == [10.0] * 10  # a quarter of the answers took 10 ms, the others 3.3
+    assert list(result.figures("p95")["b"]) == [2.5] * 10
 
 
 def test_what_a_tail_lacks_is_said_with_what_it_needs_in_every_derived_figure():
@@ -272,7 +277,8 @@ def test_whether_a_tail_has_enough_is_decided_for_all_rounds_of_a_contender_so_t
     assert found.interval.rounds == 6
     assert found.value == pytest.approx(50 ** (1 / 6))
     mostly_slow = of_answers(quick=[1_000] * 6, slowed=[100, 100, 100, 100, 1_000, 1_000])
-    assert mostly_slow.figures("p95")["slowed"].isna().all()  # nor are the two quick ones all that is left
+    assert list(mostly_slow.figures("p95")["slowed"]) == [10]  # nor are the two quick ones all that is left
+    assert not mostly_slow.ratio("slowed", "quick", "p95").interval.known
 
 
 # Figures that are derived from those of several contenders.

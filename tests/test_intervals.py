@@ -93,7 +93,8 @@ def test_too_few_rounds_give_no_interval_and_say_so(count):
     assert not found.known
     assert found.rounds == count
     assert found.value == pytest.approx(2) if count else math.isnan(found.value)
-    assert found.why == (f"{count} rounds have a figure, and an interval needs 4" if count else "no round has a figure")
+    rounds = {0: "no round has a figure", 1: "1 round has a figure, and an interval needs 4"}
+    assert found.why == rounds.get(count, f"{count} rounds have a figure, and an interval needs 4")
     assert str(found) == f"unknown ({found.why})"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.comparison import intervals
-from requestlab.comparison.intervals import Interval
+from requestlab.comparison.intervals import MIN_ROUNDS, Interval
 from requestlab.errors import ConfigurationError
 from requestlab.measurement import validity
 from requestlab.measurement.run import Run
@@ -188,11 +188,13 @@ class Comparison:
     def figures(self, metric: str) -> pd.DataFrame:
         """Return one figure of every contender, a row a round; NaN where it was dropped or has no evidence.
 
-        A percentile needs `validity.TAIL` requests beyond it in a slice. Whether a contender has as many is decided for
-        all of its slices together, by the one in the middle: to leave out rounds with few answers would be to leave out
-        slow ones.
+        A percentile needs `validity.TAIL` requests beyond it. Where a slice has fewer, as many rounds as it takes are
+        joined, and a row is the percentile of all their answers (`joined`). Whether a contender has as many is decided
+        for all of its slices together: to leave out rounds with few answers would be to leave out slow ones.
         """
         checks.one_of("metric", metric, METRICS)
+        if (joined := self.joined(metric)) > 1:
+            return self._joined_figures(metric, joined)
         found: dict[str, dict[int, float]] = defaultdict(dict)
         for part in self.slices:
             found[part.label][part.round] = math.nan if part.dropped else part.run.summary[metric]
@@ -201,6 +203,33 @@ class Comparison:
             if self._too_few(label, metric):
                 table[label] = math.nan
         return table
+
+    def joined(self, metric: str) -> int:
+        """Return of how many rounds together each figure is: one, but for a percentile of slices with few answers.
+
+        By what the first rounds gave (`intervals.MIN_ROUNDS`), so that later ones do not change it: an interval may
+        then be looked at after each.
+        """
+        needed = _needed(metric)
+        first = sorted({part.round for part in self.slices})[:MIN_ROUNDS]
+        given = {
+            label: [len(part.run.response_ms) for part in self.slices if part.label == label and part.round in first]
+            for label in self.all_labels
+        }
+        fewest = min((float(np.median(counts)) for counts in given.values() if counts), default=0.0)
+        return max(1, math.ceil(needed / fewest)) if needed and fewest else 1
+
+    def _joined_figures(self, metric: str, joined: int) -> pd.DataFrame:
+        rounds = sorted({part.round for part in self.slices})
+        groups = [set(rounds[at : at + joined]) for at in range(0, len(rounds) - joined + 1, joined)]
+        q, table = int(metric[1:]), pd.DataFrame(math.nan, index=range(len(groups)), columns=list(self.all_labels))
+        for number, group in enumerate(groups):
+            for label in self.all_labels:
+                parts = [part for part in self.slices if part.label == label and part.round in group]
+                kept = [part.run.response_ms for part in parts if not part.dropped]
+                if 2 * len(kept) > joined:
+                    table.loc[number, label] = np.percentile(np.concatenate(kept), q)
+        return table.rename_axis("round")
 
     def ratio(self, over: str, under: str, metric: str = "throughput") -> Ratio:
         """Return how many times the figure of `over` is that of `under`, with its interval and the verdict on `over`.
@@ -214,6 +243,8 @@ class Comparison:
         apart = ALIKE if self._all_seen(over, under) else UNSEEN
         verdict, reason = _judge(found, metric, apart)
         reason += "".join(f"; {why}" for why in (found.dependent, found.held_up) if why)
+        if (joined := self.joined(metric)) > 1 and found.known:
+            reason += f"; each {metric} is of {joined} rounds together, which have answers enough"
         if kept := sum(self.disturbed.values()):
             reason += f"; {kept} of {len(self.slices)} slices were disturbed from outside and count, since so many were"
         return Ratio(over, under, metric, found, verdict, reason)
@@ -336,15 +367,18 @@ class Comparison:
 
     def _too_few(self, label: str, metric: str) -> str:
         """Say so where a percentile of this contender has too few requests beyond it; empty: it has enough."""
-        if metric not in ("p95", "p99"):
-            return ""
-        needed = validity.TAIL * 100 // (100 - int(metric[1:]))
+        needed = _needed(metric)
         counts = [len(run.response_ms) for run in self.runs(label)]
-        middle = int(np.median(counts)) if counts else 0
-        if middle >= needed:
+        middle, joined = int(np.median(counts)) if counts else 0, self.joined(metric)
+        if middle >= needed or (joined > 1 and len(self._joined_figures(metric, joined)) >= MIN_ROUNDS):
             return ""
         given = f"needs {needed:,} answers in a slice, and {label} gave {middle:,}"
         return f"{metric} {given}: longer slices would have them"
+
+
+def _needed(metric: str) -> int:
+    """Return how many answers a percentile needs, so that `validity.TAIL` lie beyond it; 0 for all else."""
+    return validity.TAIL * 100 // (100 - int(metric[1:])) if metric in ("p95", "p99") else 0
 
 
 def _judge(found: Interval, metric: str, apart: float) -> tuple[str, str]:

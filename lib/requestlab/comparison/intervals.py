@@ -173,7 +173,7 @@ def _interval(values: np.ndarray) -> Interval:
         return Interval(math.nan, math.nan, math.nan, 0, why="no round has a figure")
     middle = float(values.mean())
     if count < MIN_ROUNDS:
-        why = f"{count} rounds have a figure, and an interval needs {MIN_ROUNDS}"
+        why = f"{count} {'round has' if count == 1 else 'rounds have'} a figure, and an interval needs {MIN_ROUNDS}"
         return Interval(middle, math.nan, math.nan, count, why=why)
     alike = _dependence(values)
     half = reach(count) * float(values.std(ddof=1)) * math.sqrt((1 + alike) / (1 - alike))
