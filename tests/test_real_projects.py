@@ -55,9 +55,22 @@ def coldfront(folder):
 PROJECTS = {"wagtail": (wagtail, "1"), "ara": (ara, "3"), "coldfront": (coldfront, "3")}
 
 
+where_asked_for = pytest.mark.skipif(
+    not (ALL or os.environ.get("CI")), reason="make test-projects installs and measures them"
+)
+
+
+@where_asked_for
+@pytest.mark.timeout(900)
+def test_a_project_is_installed_into_an_environment_of_its_own():
+    """While other tests run: it takes as long as a measurement."""
+    done = subprocess.run([str(installed("wagtail", "wagtail")), "-c", "import wagtail, gunicorn"], capture_output=True)
+    assert b"No module named 'gunicorn'" in done.stderr
+
+
+@where_asked_for
 @pytest.mark.measuring
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(not (ALL or os.environ.get("CI")), reason="make test-projects installs and measures them")
 @pytest.mark.parametrize("name", PROJECTS if ALL else ["wagtail"])
 def test_a_published_project_is_advised_on_in_time_and_left_as_it_was(name, tmp_path_factory):
     folder = tmp_path_factory.mktemp(name)

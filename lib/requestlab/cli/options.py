@@ -251,7 +251,7 @@ def in_place(configuration: Configuration, project: Project | None) -> Configura
 def project_of(options: dict[str, Any]) -> Project | None:
     """Take the options of a project out, and return that project; None where there is none."""
     names = ("project_settings", "project_python", "project_env", "login", "cookie", "migrate")
-    directory, about = options.pop("project"), given({name: options.pop(name) for name in names})
+    directory, about = options.pop("project", None), given({name: options.pop(name, None) for name in names})
     if directory is None:
         if about:
             raise click.UsageError(f"--{next(iter(about)).replace('_', '-')} is for a --project; name its folder")
