@@ -17,7 +17,7 @@ import requestlab as lab
 from requestlab.advice.advise import BUSY, findings, threads_that_pay
 from requestlab.advice.discover import Visitor
 from requestlab.advice.survey import survey
-from requestlab.errors import ProjectError
+from requestlab.errors import ProjectError, ServerGoneError
 from requestlab.load.mix import Mix, ask
 from tests.planted import FAULTS, SHOP, shop_with
 from tests.test_project import checksums
@@ -32,6 +32,7 @@ def test_a_planted_fault_is_named_and_none_where_there_is_none(fault, tmp_path):
     mine = lab.project(shop_with(fault, tmp_path), migrate=True)
     seen = survey(mine, None, lambda what: None, discover_s=5, short_s=0.5)
     assert {one.about for one in findings(mine, seen)} == ({fault} if fault else set())
+    assert seen.pages[0].page.queries == 1
     if fault in ("blocking call", "GIL held elsewhere"):
         assert any("planted (shop/views.py:" in one.sentence for one in findings(mine, seen))
 
@@ -87,6 +88,14 @@ def test_a_project_without_a_page_that_can_be_asked_is_a_sentence(tmp_path, view
     done = advised(shop, "--migrate", "--minutes", "0.5", folder=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert said in done.stderr
+
+
+def test_a_project_whose_server_ends_says_so(tmp_path):
+    shop = shop_with("", tmp_path)
+    with (shop / "shop" / "views.py").open("a") as file:
+        file.write("\n\ndef books(request):\n    os.kill(os.getppid(), 9)\n")
+    with pytest.raises(ServerGoneError, match="ended by itself"):
+        survey(lab.project(shop, migrate=True), None, lambda what: None, discover_s=5, short_s=0.5)
 
 
 FORM = """

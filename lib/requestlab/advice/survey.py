@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,9 @@ from requestlab.load.mix import Mix
 from requestlab.measurement.lag import finding
 from requestlab.measurement.measure import measure
 from requestlab.measurement.run import Run
-from requestlab.serving.configuration import MIXED, SYNC, Configuration
+from requestlab.serving.configuration import MIXED, SYNC
 from requestlab.serving.project import Project, found_in
 from requestlab.serving.server import Server, serve
-from requestlab.worker.project import COUNT_QUERIES
 
 SHORT_S, LONG_S = 1.0, 3.0
 BUSY_USERS = 10
@@ -111,7 +110,7 @@ def survey(
 
     `asked` is what visitors ask; without, pages are looked for. Raises ProjectError where none answers.
     """
-    with serve(_counting(SYNC, mine)) as server, Visitor(server) as visitor:
+    with serve(SYNC, application=replace(mine, counts_queries=True)) as server, Visitor(server) as visitor:
         tick("looking for pages")
         pages = _pages(visitor, mine, asked, tick, discover_s)
         alone = []
@@ -154,10 +153,6 @@ def survey(
             **{f"page {number} under WSGI": run for number, run in enumerate(alone, 1)},
         },
     )
-
-
-def _counting(configuration: Configuration, mine: Project) -> Configuration:
-    return configuration.replace(application=mine, env={COUNT_QUERIES: "1"})
 
 
 def _pages(

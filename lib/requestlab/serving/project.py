@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,13 +54,15 @@ _MAX_DEPTH = 3
 @dataclass(frozen=True)
 class Project:
     """A Django project: its folder, the module of its settings, its own applications where it has them (empty: Django's
-    are made), and the interpreter that it runs in. Made by `project`."""
+    are made), and the interpreter that it runs in; and whether each answer under WSGI is to say how many queries were
+    made for it (`counts_queries`). Made by `project`."""
 
     directory: str
     settings_module: str
     python: str
     wsgi: str = ""
     asgi: str = ""
+    counts_queries: bool = False
 
     kind: ClassVar[str] = "project"
     targets: ClassVar[Mapping[str, str]] = {
@@ -93,7 +95,8 @@ class Project:
         """Return what the environment of its processes must hold; copies its databases into a server's `directory`."""
         made = _ready(self)
         databases = {alias: _copied(file, directory, alias) for alias, file in made.databases.items()}
-        return {**made.variables, in_worker.VARIABLE: json.dumps({**made.told, "databases": databases})}
+        told = {**made.told, "databases": databases, "counts_queries": self.counts_queries}
+        return {**made.variables, in_worker.VARIABLE: json.dumps(told)}
 
 
 @dataclass
@@ -201,6 +204,7 @@ def found_in(one: Project) -> dict[str, Any]:
 
 
 def _ready(one: Project) -> Prepared:
+    one = replace(one, counts_queries=False)
     if one not in _prepared:
         raise ConfigurationError(f"the project in {one.directory!r} has not been looked at here: call project() first")
     return _prepared[one]

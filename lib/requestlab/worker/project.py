@@ -16,9 +16,6 @@ from typing import Any
 
 VARIABLE = "REQUESTLAB_PROJECT"
 
-COUNT_QUERIES = "COUNT_QUERIES_FOR_REQUESTLAB"
-"""The variable that says to count them."""
-
 QUERIES_HEADER = "X-Requestlab-Queries"
 
 was_debug = False
@@ -150,7 +147,7 @@ def application(interface: str) -> Any:
     set_up(project)
     _print_errors()
     made = _made(project, interface)
-    return counting_queries(made) if os.environ.get(COUNT_QUERIES) and interface == "wsgi" else made
+    return counting_queries(made) if project.get("counts_queries") and interface == "wsgi" else made
 
 
 def _print_errors() -> None:
