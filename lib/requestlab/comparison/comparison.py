@@ -210,14 +210,15 @@ class Comparison:
         By what the first rounds gave (`intervals.MIN_ROUNDS`), so that later ones do not change it: an interval may
         then be looked at after each.
         """
-        needed = _needed(metric)
+        if not (needed := _needed(metric)):
+            return 1
         first = sorted({part.round for part in self.slices})[:MIN_ROUNDS]
         given = {
             label: [len(part.run.response_ms) for part in self.slices if part.label == label and part.round in first]
             for label in self.all_labels
         }
         fewest = min((float(np.median(counts)) for counts in given.values() if counts), default=0.0)
-        return max(1, math.ceil(needed / fewest)) if needed and fewest else 1
+        return max(1, math.ceil(needed / fewest)) if fewest else 1
 
     def _joined_figures(self, metric: str, joined: int) -> pd.DataFrame:
         rounds = sorted({part.round for part in self.slices})
@@ -367,7 +368,8 @@ class Comparison:
 
     def _too_few(self, label: str, metric: str) -> str:
         """Say so where a percentile of this contender has too few requests beyond it; empty: it has enough."""
-        needed = _needed(metric)
+        if not (needed := _needed(metric)):
+            return ""
         counts = [len(run.response_ms) for run in self.runs(label)]
         middle, joined = int(np.median(counts)) if counts else 0, self.joined(metric)
         if middle >= needed or (joined > 1 and len(self._joined_figures(metric, joined)) >= MIN_ROUNDS):
