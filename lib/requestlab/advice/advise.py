@@ -174,16 +174,13 @@ def contenders(mine: Project, seen: Survey) -> dict[str, Configuration]:
     takes so much less memory that another one fits in, that too."""
     workers = max(1, len(split_cores().server))
     sync = SYNC.replace(application=mine, workers=workers)
-    asgi = MIXED.replace(application=mine, workers=workers)
-    all_of_them = {
+    fit = math.floor(workers * seen.asgi_mb / seen.sync_mb) if seen.sync_mb else workers
+    return {
         "sync": sync,
         "threads": sync.replace(server="gunicorn-gthread", threads=threads_that_pay(seen.waits)),
+        "asgi": MIXED.replace(application=mine, workers=workers),
+        **({EQUAL_MEMORY: sync.replace(workers=fit)} if fit > workers else {}),
     }
-    all_of_them["asgi"] = asgi
-    fit = math.floor(workers * seen.asgi_mb / seen.sync_mb) if seen.sync_mb else workers
-    if fit > workers:
-        all_of_them[EQUAL_MEMORY] = sync.replace(workers=fit)
-    return all_of_them
 
 
 EQUAL_MEMORY = "sync, equal memory"
