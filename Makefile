@@ -27,10 +27,14 @@ endif
 
 ANEW := $(shell $(SOUND) || echo yes)
 
+PORTABLE = tests/test_faults.py tests/test_random_faults.py tests/test_left_behind.py tests/test_serving.py \
+    tests/test_measuring.py tests/notebooks/test_notebooks.py \
+    -k 'not test_notebooks or (judges_its_claims and (00- or 01- or 02- or 07-))'
+
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab test tests test-fast test-examples test-projects lint bench report figures lock clean ANEW
+.PHONY: help .venv lab ready test tests test-fast test-examples test-projects test-lessons test-faults test-wall test-labs test-portable test-browser lint bench report figures lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -40,24 +44,49 @@ help: ## this list
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/requestlab lab
 
+ready: $(READY) ## the day before a workshop: fetches everything, looks at this machine for half a minute, prints a line to show
+	@$(BIN)/requestlab doctor --line
+
 test: lint tests ## lint, then the tests
 
 tests: test-fast ## the tests: first, two or more at a time, those that measure nothing; then, one by one, the others
-	@$(call pytest,-m measuring)
+	@$(call pytest,-m 'measuring or browser')
 
 test-fast: $(READY) ## the tests that measure nothing: for a look while one works
-	@$(call pytest,-n $$(($$(nproc) + 1)) --maxprocesses 4 --dist worksteal -m 'not measuring')
+	@$(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal -m 'not measuring and not browser')
 
 lint: $(READY) ## style, format and types
 	@$(BIN)/ruff check lib labapp tests
 	@$(BIN)/ruff format --check lib labapp tests
 	@$(BIN)/mypy
 
-test-examples: $(READY) ## all examples, each for a tenth of its time; make test runs a few of them
+test-examples: $(READY) ## all examples, each for a moment; make test runs a few of them
 	@REQUESTLAB_ALL_EXAMPLES=1 $(call pytest,tests/test_examples.py)
 
 test-projects: $(READY) ## advice on three published projects, which it installs, and on each planted fault
 	@REQUESTLAB_ALL_PROJECTS=1 $(call pytest,tests/test_real_projects.py tests/test_advice.py)
+
+test-lessons: $(READY) ## each lesson, what it says and what it answers, on a machine made noisy on purpose
+	@REQUESTLAB_ALL_LESSONS=1 $(call pytest,tests/notebooks)
+
+COUNT ?= 300
+test-faults: $(READY) ## COUNT random faults over what lessons do; SEED=2 for others
+	@REQUESTLAB_FAULTS=$(COUNT) REQUESTLAB_SEED=$(or $(SEED),1) $(call pytest,tests/test_random_faults.py)
+
+LEARNERS ?= 30
+test-wall: $(READY) ## a wall in Chromium, in a room of LEARNERS whose machines differ in speed; SHOTS=there keeps pictures
+	@REQUESTLAB_LEARNERS=$(LEARNERS) REQUESTLAB_SCREENSHOTS=$(abspath $(SHOTS)) $(call pytest,tests/browser/test_wall_page.py)
+
+LABS ?= 20
+test-labs: $(READY) ## LABS labs at once on this machine, each measuring
+	@REQUESTLAB_LABS=$(LABS) $(call pytest,tests/test_many_labs.py)
+
+test-portable: $(READY) ## what a Unix that is no Linux has to do: the tests of faults, serving and measuring, and four lessons
+	@REQUESTLAB_PORTABLE=1 PYTHONPATH=tests/portable REQUESTLAB_ALL_LESSONS=1 \
+	    $(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal -m 'not measuring and not browser' $(PORTABLE))
+
+test-browser: $(READY) ## all lessons in a real Chromium, in both themes, at several widths; SHOTS=there keeps pictures
+	@REQUESTLAB_ALL_IN_BROWSER=1 REQUESTLAB_SCREENSHOTS=$(abspath $(SHOTS)) $(call pytest,tests/browser)
 
 bench: $(READY) ## what the lab itself costs
 	@$(BIN)/python tests/benchmarks/run.py
@@ -70,7 +99,7 @@ figures: $(READY) ## the same, and takes the figures of the README from it
 
 lock: $(READY) ## requirements.lock from pyproject.toml; keeps what is pinned, unless UPGRADE=--upgrade
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --annotation-style line \
-	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE) \
+	    --no-emit-index-url --no-emit-find-links --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) \
 	    --output-file requirements.lock pyproject.toml
 
 clean: ## remove what make and the tools made; saved runs stay

@@ -27,7 +27,7 @@ def stamp(get_response):  # your middleware
 
 if __name__ == "__main__":  # this file is what the servers load, too
     mine = lab.app(__file__, middleware=["stamp"], settings={"USE_TZ": False})
-    free = lab.MIXED.replace(application=mine)
+    free = lab.ASGI.replace(application=mine)
     limited = free.replace(options=["--limit-concurrency", "5"])  # your flag
     result = lab.compare(
         {"free": free, "limited": limited}, "/report/", lab.closed(users=20), ask="p50", budget=lab.seconds(20)

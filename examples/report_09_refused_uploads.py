@@ -19,7 +19,6 @@ time.
 Arguments: paths of interpreters with other versions of Django.
 """
 
-import math
 import sys
 
 from django.http import HttpResponse
@@ -46,21 +45,6 @@ if __name__ == "__main__":  # this file is what the servers load, too
             print(f"{name}, {base.interface}: {share:.1%} of the upload until the refusal, {writes:.1f} hops per MB")
         wait[name], hops[name] = share, writes  # the last one, which is ASGI
 
-    whole = lab.claim(
-        "refusal-costs-the-upload",
-        "Under ASGI, the view begins only after the whole body has arrived.",
-        source="Django, pull request 15704",
-        url="https://github.com/django/django/pull/15704",
-        of="time until the refusal, over that of the upload,",
-        unit="share",
-        supported=(0.9, math.inf),
-    )
-    hop = lab.claim(
-        "pieces-of-a-body-are-hops",
-        "Under ASGI, each piece of a body past 2.5 MB is a hop to a thread.",
-        source="Django, pull request 19359",
-        url="https://github.com/django/django/pull/19359",
-        of="hops per megabyte of body",
-        supported=(1, math.inf),
-    )
+    whole = lab.claim("refusal-costs-the-upload")
+    hop = lab.claim("pieces-of-a-body-are-hops")
     print(whole.judge(wait), hop.judge(hops), sep="\n\n")

@@ -58,11 +58,11 @@ class Light(Client):
     """A stack of idle connections; a thread takes one and puts it back. Taking from a list is safe between threads."""
 
     def __init__(self, base: str) -> None:
-        self._host, self._port = address_of(base)
+        self._host, self._port, self._base = address_of(base)
         self._idle = []
 
     def _ask(self, method: str, path: str, body: bytes) -> Answer:
-        message = encoded(method, self._host, path, body)
+        message = encoded(method, self._host, self._base + path, body)
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -96,11 +96,11 @@ class AsyncLight(AsyncClient):
     """A stack of idle connections; a coroutine takes one and puts it back. Of one event loop only."""
 
     def __init__(self, base: str) -> None:
-        self._host, self._port = address_of(base)
+        self._host, self._port, self._base = address_of(base)
         self._idle = []
 
     async def _ask(self, method: str, path: str, body: bytes) -> Answer:
-        message = encoded(method, self._host, path, body)
+        message = encoded(method, self._host, self._base + path, body)
         async with asyncio.timeout(TIMEOUT_S):
             if not self._idle:
                 return await self._exchange(await self._connect(), message)
@@ -170,9 +170,9 @@ class AsyncHttpx(AsyncClient):
 CLOSED = "the upstream closed the connection before its answer was complete"
 
 
-def address_of(base: str) -> tuple[str, int]:
+def address_of(base: str) -> tuple[str, int, str]:
     parts = urlsplit(base)
-    return parts.hostname or "", parts.port or 80
+    return parts.hostname or "", parts.port or 80, parts.path
 
 
 def encoded(method: str, host: str, path: str, body: bytes) -> bytes:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from requestlab.system import machine
-from requestlab.worker import lifeline
+from requestlab.worker import kernel
 from tests.tiny_server import TinyServer, read_request
 
 BODY, OTHER_BODY = b"what was asked for", b"what was not asked"
@@ -114,7 +114,7 @@ kept."""
 
 
 def main(name: str, *numbers: str) -> None:
-    lifeline.die_with_parent()
+    kernel.die_with_parent()
     sys.setswitchinterval(0.0005)
     truth, given = Truth(), [float(number) for number in numbers]
 
@@ -150,7 +150,8 @@ def known_server(behaviour: str, *numbers: float) -> Iterator[Known]:
         text=True,
         cwd=Path(__file__).parents[1],
     )
-    os.sched_setaffinity(process.pid, machine.split_cores().server)
+    if not kernel.PORTABLE:
+        os.sched_setaffinity(process.pid, machine.split_cores().server)
     with process:
         try:
             known = Known(process)

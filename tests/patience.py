@@ -27,6 +27,7 @@ import pytest
 from requestlab.measurement import validity
 from requestlab.measurement.run import Run
 from requestlab.system import clocks
+from requestlab.worker import kernel
 from tests.processes import marked_processes
 
 TRIES = 8
@@ -69,7 +70,7 @@ class Watch:
 
 
 def _counters() -> dict[str, int]:
-    cores = clocks.use_of_cores(sorted(os.sched_getaffinity(0)))
+    cores = clocks.use_of_cores(sorted(kernel.usable_cores()))
     counters = {f"steal of {core}": use["steal"] for core, use in cores.items()}
     counters["own"] = own_cpu_ns()
     counters["busy"] = sum(use["busy"] for use in clocks.use_of_cores(range(os.cpu_count() or 1)).values())

@@ -57,7 +57,7 @@ def one_after_another(number, configuration=lab.SYNC):
     return made(configuration, [{"done": 10 + 10 * i} for i in range(number)], alive=[(-5, 7, 1), (5, 7, 1)])
 
 
-def a_thread_each(number, configuration=lab.MIXED):
+def a_thread_each(number, configuration=lab.ASGI):
     return made(configuration, [{"thread": 10 + i} for i in range(number)], alive=[(-5, 7, 1), (5, 7, number + 1)])
 
 
@@ -125,7 +125,7 @@ LOST = {"error": 1, "status": 0, "pid": 0, "thread": 0, "on_loop": -1}
 
 def close_runs():
     """Runs whose curves are nearly one."""
-    return [took(each, np.linspace(5, 5.2, 50)) for each in (lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD)]
+    return [took(each, np.linspace(5, 5.2, 50)) for each in (lab.SYNC, lab.ASGI, lab.ASYNC, GTHREAD)]
 
 
 def failing():

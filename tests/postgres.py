@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 
-from requestlab.worker.lifeline import die_with_parent
+from requestlab.worker import kernel
 from tests.processes import started_for_all
 
 USER = "postgres"
@@ -91,7 +91,7 @@ def _run(command: Sequence[Any], home: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=die_with_parent,
+            preexec_fn=None if kernel.PORTABLE else kernel.die_with_parent,
             **who,
         )
 

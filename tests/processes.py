@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from requestlab.worker.kernel import PORTABLE
+
 MARK = "REQUESTLAB_TESTS"
 """The variable that marks every process of this test session."""
 
@@ -21,9 +23,23 @@ session."""
 def marked_processes(*, shared: bool = False) -> list[psutil.Process]:
     """Return the processes with this session's mark, other than this one; the shared ones only where they are asked
     for."""
-    mark = f"{MARK}={os.environ[MARK].removesuffix(SHARED)}".encode()
-    wanted = {mark, mark + SHARED.encode()} if shared else {mark}
+    mark = os.environ[MARK].removesuffix(SHARED)
+    wanted = {mark, mark + SHARED} if shared else {mark}
+    return [process for process in (_by_psutil if PORTABLE else _by_proc)(wanted) if is_alive(process)]
+
+
+def _by_psutil(wanted: set[str]) -> list[psutil.Process]:
     found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) in wanted:
+                found.append(process)
+    return found
+
+
+def _by_proc(marks: set[str]) -> list[psutil.Process]:
+    """As `_by_psutil`, ten times as fast: it is asked after each test."""
+    wanted, found = {f"{MARK}={mark}".encode() for mark in marks}, []
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
@@ -33,7 +49,7 @@ def marked_processes(*, shared: bool = False) -> list[psutil.Process]:
                     found.append(psutil.Process(int(name)))
         except (OSError, psutil.NoSuchProcess):
             continue
-    return [process for process in found if is_alive(process)]
+    return found
 
 
 @contextmanager
@@ -50,6 +66,8 @@ def started_for_all() -> Iterator[None]:
 def own_children() -> set[int]:
     """Return the pids of the processes that this one has started. Of one that was started a moment ago, Linux does not
     tell the environment yet, and so not its mark."""
+    if PORTABLE:
+        return {process.pid for process in psutil.Process().children()}
     found: set[int] = set()
     for thread in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # it has just ended

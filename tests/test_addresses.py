@@ -23,8 +23,8 @@ from tests.tiny_server import answering, tiny_server
     "configuration",
     [
         lab.SYNC.replace(workers=2),
-        lab.MIXED,
-        lab.MIXED.replace(workers=2),
+        lab.ASGI,
+        lab.ASGI.replace(workers=2),
         lab.SYNC.replace(server="waitress"),
         lab.SYNC.replace(server="granian-wsgi"),
         lab.SYNC.replace(server="uwsgi", workers=2),

@@ -10,15 +10,19 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import requestlab as lab
-from requestlab.advice.advise import BUSY, findings, threads_that_pay
+from requestlab.advice.conclusions import _of_rate, findings
 from requestlab.advice.discover import Visitor
+from requestlab.advice.field import BUSY, threads_that_pay
 from requestlab.advice.survey import survey
+from requestlab.comparison.comparison import Comparison, Slice
 from requestlab.errors import ProjectError, ServerGoneError
 from requestlab.load.mix import Mix, ask
+from tests.made_runs import COMPARED, open_loop
 from tests.planted import FAULTS, SHOP, shop_with
 from tests.test_project import checksums
 
@@ -33,12 +37,38 @@ def test_a_planted_fault_is_named_and_none_where_there_is_none(fault, tmp_path):
     seen = survey(mine, None, lambda what: None, discover_s=5, short_s=0.5)
     assert {one.about for one in findings(mine, seen)} == ({fault} if fault else set())
     assert seen.pages[0].page.queries == 1
+    assert seen.pages[0].crossings in (15, 16)  # those of its middleware, and of a sync view: not those of a warm-up
     if fault in ("blocking call", "GIL held elsewhere"):
         assert any("planted (shop/views.py:" in one.sentence for one in findings(mine, seen))
 
 
 def test_threads_pay_as_long_as_they_find_a_core_idle():
     assert [threads_that_pay(waits) for waits in (0.0, 0.5, 0.8, 0.9, 1.0)] == [4, 4, 10, 20, 32]
+
+
+def at_rate(**each_ms):
+    """A comparison under 100 requests a second, twelve rounds of one second."""
+    slices = [
+        Slice(number, position, label, open_loop(100, ms))
+        for position, (label, ms) in enumerate(each_ms.items())
+        for number in range(1, 13)
+    ]
+    return Comparison(tuple(slices), tuple(each_ms), None, COMPARED)
+
+
+@pytest.mark.parametrize(
+    ("each_ms", "said"),
+    [
+        ({"sync": 40, "threads": 20, "asgi": 25}, "half of the requests are answered within 40 ms under sync, 20 ms"),
+        ({"sync": 4_000, "threads": 20, "asgi": 25}, "; sync did not keep up, so the longer it lasts"),
+    ],
+)
+def test_what_visitors_see_at_a_rate_is_a_sentence(each_ms, said):
+    mine, seen = lab.project(SHOP, migrate=True), SimpleNamespace(pages=[])
+    found = _of_rate(mine, seen, at_rate(**each_ms))
+    assert found.sentence.startswith("at 100 requests a second that come at random, ")
+    assert said in found.sentence
+    assert "lab.open(100, arrivals='poisson'), ask=['p50']" in found.cell
 
 
 def advised(*words, folder):

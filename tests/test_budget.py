@@ -32,7 +32,7 @@ def test_of_a_budget_a_lesson_has_a_quarter_in_quick_mode_and_nothing_to_share_i
     monkeypatch.setenv(QUICK_VARIABLE, "1")
     assert budget(20) == Budget(5.0, shared=True)
     monkeypatch.setenv(QUICK_VARIABLE, TRIAL)
-    assert budget(20) == Budget(2.0, shared=False)
+    assert budget(20) == Budget(1.0, shared=False)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, 1e6, "20", None])

@@ -64,10 +64,12 @@ def call_cost_processes() -> list[psutil.Process]:
 
 
 def test_every_way_has_a_cost_in_every_round_and_quick_mode_takes_a_quarter_of_the_time(quick):
+    """On a slow machine fewer rounds fit into that time than are wanted."""
     assert quick.names == NAMES
+    assert 8 <= len(quick.rounds) <= 16
     for table in (quick.rounds, quick.means):
         assert list(table.columns) == NAMES
-        assert list(table.index) == list(range(1, 17))
+        assert list(table.index) == list(range(1, len(quick.rounds) + 1))
         assert (table > 0).all(axis=None)
     assert set(quick.about.what) == set(NAMES)
     assert (quick.about.seconds, quick.about.wanted, quick.about.busy_threads) == (3.0, 16, 0)

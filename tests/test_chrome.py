@@ -369,7 +369,7 @@ def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, on_loop):
 @pytest.mark.parametrize(
     ("configuration", "path"),
     [
-        (lab.MIXED, "/sync/wait/?ms=2"),
+        (lab.ASGI, "/sync/wait/?ms=2"),
         (lab.ASYNC.replace(loop="uvloop"), "/async/wait/?ms=2"),
         (lab.SYNC, "/async/wait/?ms=2"),
     ],

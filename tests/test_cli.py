@@ -188,10 +188,10 @@ def test_options_make_the_configuration_that_they_name(arguments, changes):
     @click.command()
     @serving_options
     def command(**options):
-        made.append(configuration("mixed", options))
+        made.append(configuration("asgi", options))
 
     command(arguments, standalone_mode=False)
-    assert made == [NAMED["mixed"].replace(**changes)]
+    assert made == [NAMED["asgi"].replace(**changes)]
 
 
 def test_every_named_configuration_has_a_default_path():
@@ -203,19 +203,19 @@ def test_the_console_script_is_the_same_command():
     assert script.load() is cli.main
 
 
-def test_elsewhere_than_on_linux_one_sentence_says_so(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "darwin")
+def test_on_windows_one_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
     for arguments in (["doctor"], ["serve"], ["measure", "sync"], ["measure", "http://127.0.0.1:1/"]):
         result = requestlab(*arguments)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("Error: the lab runs on Linux, and this is darwin: ")
+        assert result.stderr.startswith("Error: the lab runs on Linux and macOS, and this is win32")
 
 
 # measure: what it measures
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [("sync", "/sync/page/"), ("mixed", "/sync/page/"), ("async", "/async/page/")]
+    ("name", "path"), [("sync", "/sync/page/"), ("asgi", "/sync/page/"), ("async", "/async/page/")]
 )
 def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path):
     done = requestlab("measure", name, "--users", "3", "--json", *SHORT)
@@ -411,7 +411,7 @@ def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0(
         (
             ["measure", "nonsense"],
             2,
-            "'nonsense' is neither a configuration (sync, mixed, async, null, upstream) nor an address",
+            "'nonsense' is neither a configuration (sync, threads, asgi, async, null, upstream) nor an address",
         ),
         (["measure", "127.0.0.1:8000"], 2, "nor an address such as http://127.0.0.1:8000/"),
         (["measure"], 2, "Missing argument 'TARGET'"),
@@ -431,8 +431,8 @@ def test_where_only_some_requests_fail_the_run_is_suspect_and_the_exit_status_0(
         (["measure", "http://127.0.0.1/a/", "/b/"], 2, "has a path already"),
         (["measure", "http://127.0.0.1/", "--workers", "2"], 2, "--workers is for a configuration"),
         (["measure", "http://127.0.0.1/", "--asyncio-debug"], 2, "--asyncio-debug is for a configuration"),
-        (["measure", "mixed", "--probe-share", "2"], 2, "2 is not a share, from 0 to 1"),
-        (["measure", "mixed", "--middleware", "sync,other"], 2, "'other' is not one of"),
+        (["measure", "asgi", "--probe-share", "2"], 2, "2 is not a share, from 0 to 1"),
+        (["measure", "asgi", "--middleware", "sync,other"], 2, "'other' is not one of"),
         (["measure", "sync", "page"], 1, "path='page': expected a path that begins with a slash"),
         (["measure", "sync", "--remote"], 2, "--remote is for an address"),
         (["measure", "sync", "--users", "0"], 2, "--users"),
@@ -587,7 +587,7 @@ def test_serve_ends_with_1_and_the_reason_when_its_server_dies():
 # Interrupts and pipes
 
 
-@pytest.mark.parametrize("arguments", [["async", "--workers", "2"], ["mixed", "/sync/wait/?ms=50"]])
+@pytest.mark.parametrize("arguments", [["async", "--workers", "2"], ["asgi", "/sync/wait/?ms=50"]])
 def test_ctrl_c_ends_measure_its_server_and_its_load(arguments):
     with running("measure", *arguments, "--users", "5", "--seconds", "60") as process:
         family = wait_for(process, "requestlab.load.generator", "requestlab.serving.supervisor")
@@ -659,7 +659,16 @@ def test_closed_standard_descriptors_do_no_harm():
 def test_jupyterlab_is_run_by_this_interpreter_on_the_folder(root, root_flags, browser, browser_flags):
     line = jupyter.command(Path("/some/notebooks"), ["--port", "9"], root=root, browser=browser)
     start = [sys.executable, "-m", "jupyterlab", "-y", "--ServerApp.root_dir=/some/notebooks"]
-    assert line == [*start, *root_flags, *browser_flags, "--port", "9"]
+    settings = f"--LabApp.app_settings_dir={jupyter.SETTINGS}"
+    assert line == [*start, settings, *root_flags, *browser_flags, "--port", "9"]
+
+
+def test_jupyterlab_opens_the_contents_as_a_page_and_asks_for_no_news(tmp_path):
+    (tmp_path / "README.md").touch()
+    assert "--LabApp.default_url=/lab/tree/README.md" in jupyter.command(tmp_path, [], root=False, browser=True)
+    told = json.loads((jupyter.SETTINGS / "overrides.json").read_text())
+    assert told["@jupyterlab/docmanager-extension:plugin"] == {"defaultViewers": {"markdown": "Markdown Preview"}}
+    assert told["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
 
 
 @pytest.mark.parametrize(
@@ -686,6 +695,36 @@ def test_lab_prefers_the_folder_here_to_that_of_the_checkout(monkeypatch, tmp_pa
     assert jupyter.where(None) == tmp_path / "notebooks"
     (tmp_path / "mine").mkdir()
     assert jupyter.where(Path("mine")) == tmp_path / "mine"
+
+
+def test_without_a_checkout_the_reader_gets_a_copy_of_the_lessons_and_keeps_what_is_there(
+    monkeypatch, tmp_path, capsys
+):
+    lessons, here = tmp_path / "package" / "lessons", tmp_path / "here"
+    lessons.mkdir(parents=True)
+    here.mkdir()
+    for name in ("00-start-here.ipynb", "README.md"):
+        (lessons / name).write_text("new")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(jupyter, "__file__", str(tmp_path / "lib/python3/site-packages/requestlab/jupyter.py"))
+    monkeypatch.setattr(jupyter, "LESSONS", lessons)
+    mine = here / "requestlab-lessons"
+    mine.mkdir()
+    (mine / "00-start-here.ipynb").write_text("the reader's")
+    assert jupyter.where(None) == lessons  # as a report executes them, without a copy
+    monkeypatch.setattr(os, "execve", lambda program, line, environment: opened.append(line))
+    opened: list[list[str]] = []
+    jupyter.start(None)
+    assert f"--ServerApp.root_dir={mine}" in opened[0]
+    assert {path.name: path.read_text() for path in mine.iterdir()} == {
+        "00-start-here.ipynb": "the reader's",
+        "README.md": "new",
+    }
+    assert str(mine) in capsys.readouterr().err
+    mine.rename(here / "kept")
+    mine.write_text("a file")
+    with pytest.raises(ConfigurationError, match="the lessons cannot be put into"):
+        jupyter.start(None)
 
 
 def test_lab_says_what_to_do_where_there_are_no_notebooks(monkeypatch, tmp_path):
@@ -775,3 +814,13 @@ def address_in(log: Path, process: subprocess.Popen[str]) -> str:
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
     return printed[1]
+
+
+@pytest.mark.parametrize(
+    "target", ["postgres://me:hush@localhost/shop", "sync:database=postgres://me:hush@localhost/shop"]
+)
+def test_an_error_that_repeats_a_target_leaves_out_its_password(target):
+    done = as_process("measure", target)
+    assert done.returncode != 0
+    assert "hush" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -24,7 +24,7 @@ from requestlab.comparison.wording import PHRASES, sentence
 from requestlab.load import target
 from requestlab.measurement import validity
 from requestlab.serving.applications import PARTS
-from requestlab.serving.configuration import ASYNC, MIXED, NAMED, SYNC, Configuration
+from requestlab.serving.configuration import ASGI, ASYNC, NAMED, SYNC, Configuration
 from tests.known_server import known_server
 from tests.made_runs import COMPARED
 from tests.test_cli import GONE_S, HANG_S, assert_refused, left_of, requestlab, running, strict, wait_for
@@ -45,24 +45,30 @@ BRIEF = ("--seconds", "0.1", "--warmup", "0")
         ("sync", "sync", SYNC, "/sync/page/"),
         ("a=async", "a", ASYNC, "/async/page/"),
         (
-            "asgi=mixed:server=gunicorn-uvicorn,workers=2",
+            "asgi=asgi:server=gunicorn-uvicorn,workers=2",
             "asgi",
-            MIXED.replace(server="gunicorn-uvicorn", workers=2),
+            ASGI.replace(server="gunicorn-uvicorn", workers=2),
             "/sync/page/",
         ),
-        ("mixed:probe=0.1", "mixed:probe=0.1", MIXED.replace(probe=0.1), "/sync/page/"),
+        ("asgi:probe=0.1", "asgi:probe=0.1", ASGI.replace(probe=0.1), "/sync/page/"),
         (
-            "x=mixed:middleware=sync,startproject,asyncio_debug=yes,switch_interval_ms=0.5/async/hop/?n=1,2",
+            "x=asgi:middleware=sync,startproject,asyncio_debug=yes,switch_interval_ms=0.5/async/hop/?n=1,2",
             "x",
-            MIXED.replace(middleware=("sync", "startproject"), asyncio_debug=True, switch_interval_ms=0.5),
+            ASGI.replace(middleware=("sync", "startproject"), asyncio_debug=True, switch_interval_ms=0.5),
             "/async/hop/?n=1,2",
         ),
-        ("x=mixed:workers=2/a/?b=c:d,e=http://f", "x", MIXED.replace(workers=2), "/a/?b=c:d,e=http://f"),
-        ("mixed/a/?b=c", "mixed/a/?b=c", MIXED, "/a/?b=c"),
+        ("x=asgi:workers=2/a/?b=c:d,e=http://f", "x", ASGI.replace(workers=2), "/a/?b=c:d,e=http://f"),
+        ("asgi/a/?b=c", "asgi/a/?b=c", ASGI, "/a/?b=c"),
         (
-            "s=mixed:upstream=127.0.0.1:8001/sync/fetch/?n=2",
+            "s=asgi:upstream=127.0.0.1:8001/sync/fetch/?n=2",
             "s",
-            MIXED.replace(upstream="http://127.0.0.1:8001"),
+            ASGI.replace(upstream="http://127.0.0.1:8001"),
+            "/sync/fetch/?n=2",
+        ),
+        (
+            f"s=asgi:workers=2,upstream=127.0.0.1:8001/~{'0f' * 16}/sync/fetch/?n=2",
+            "s",
+            ASGI.replace(workers=2, upstream=f"http://127.0.0.1:8001/~{'0f' * 16}"),
             "/sync/fetch/?n=2",
         ),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "http://127.0.0.1:8000", "/"),
@@ -116,27 +122,31 @@ def test_free_text_is_a_contender_or_a_usage_error(text):
         ([], 2, "Missing argument 'TARGET"),
         (["sync"], 2, "there is one target; give two or more, or --control"),
         (["sync", "sync"], 2, "'sync' stands there twice; give one of them a label (again=sync), or use --control"),
-        (["x=sync", "x=mixed"], 2, "two contenders are called 'x'"),
-        (["=sync", "mixed"], 2, "expected a label before the =, as in again=sync"),
-        (["a = sync", "mixed"], 2, "' sync' is neither a configuration (sync, mixed, async, null, upstream) nor an"),
-        (["sync:", "mixed"], 2, "'' is not FIELD=VALUE"),
-        (["sync:name=x", "mixed"], 2, "'name=x' is not FIELD=VALUE; expected, as in sync:workers=2"),
-        (["sync:workers=99", "mixed"], 2, "workers: 99 is not in the range 1<=x<=32"),
-        (["sync:workers=1,workers=2", "mixed"], 2, "'workers' stands there twice"),
-        (["sync:probe=maybe", "mixed"], 2, "probe: 'maybe' is not a valid boolean"),
-        (["sync:workers=2,many", "mixed"], 2, "'sync:workers=2,many': workers: '2,many' is not a valid integer"),
-        (["mixed:middleware=sync,none", "sync"], 2, "middleware='sync,none' is not known"),
-        (["sync", "a\rb=mixed"], 2, "control characters"),
+        (["x=sync", "x=asgi"], 2, "two contenders are called 'x'"),
+        (["=sync", "asgi"], 2, "expected a label before the =, as in again=sync"),
+        (
+            ["a = sync", "asgi"],
+            2,
+            "' sync' is neither a configuration (sync, threads, asgi, async, null, upstream) nor an",
+        ),
+        (["sync:", "asgi"], 2, "'' is not FIELD=VALUE"),
+        (["sync:name=x", "asgi"], 2, "'name=x' is not FIELD=VALUE; expected, as in sync:workers=2"),
+        (["sync:workers=99", "asgi"], 2, "workers: 99 is not in the range 1<=x<=32"),
+        (["sync:workers=1,workers=2", "asgi"], 2, "'workers' stands there twice"),
+        (["sync:probe=maybe", "asgi"], 2, "probe: 'maybe' is not a valid boolean"),
+        (["sync:workers=2,many", "asgi"], 2, "'sync:workers=2,many': workers: '2,many' is not a valid integer"),
+        (["asgi:middleware=sync,none", "sync"], 2, "middleware='sync,none' is not known"),
+        (["sync", "a\rb=asgi"], 2, "control characters"),
         (["sync", "http://127.0.0.1:0/"], 1, "expected an address such as"),
         (["sync", "http://127.0.0.1:1/"], 1, "nobody answers at http://127.0.0.1:1: Connection refused"),
-        (["sync", "mixed", "--path", "page"], 1, "path='page'"),
-        (["sync", "mixed", "--users", "1,2"], 2, "'1,2' is not a valid integer"),
-        (["sync", "mixed", "--rounds", "501"], 1, "rounds=501: expected a whole number from 1 to 500"),
-        (["sync", "mixed", "--budget", "-1"], 1, "budget=-1.0"),
-        (["sync", "mixed", "--width", "0"], 1, "width=0.0"),
-        (["sync", "mixed", "--seconds", "0"], 1, "seconds=0.0"),
-        (["sync", "mixed", "--save-figure", "x.gif"], 2, "expected a name that ends in .png, .svg, .pdf"),
-        (["sync", "sync again=mixed", "--control"], 1, "is what the control is called"),
+        (["sync", "asgi", "--path", "page"], 1, "path='page'"),
+        (["sync", "asgi", "--users", "1,2"], 2, "'1,2' is not a valid integer"),
+        (["sync", "asgi", "--rounds", "501"], 1, "rounds=501: expected a whole number from 1 to 500"),
+        (["sync", "asgi", "--budget", "-1"], 1, "budget=-1.0"),
+        (["sync", "asgi", "--width", "0"], 1, "width=0.0"),
+        (["sync", "asgi", "--seconds", "0"], 1, "seconds=0.0"),
+        (["sync", "asgi", "--save-figure", "x.gif"], 2, "expected a name that ends in .png, .svg, .pdf"),
+        (["sync", "sync again=asgi", "--control"], 1, "is what the control is called"),
         (["sync", *(f"{letter}=sync" for letter in "abcdefghijkl")], 1, "2 to 12 contenders, not 13"),
     ],
 )
@@ -154,7 +164,7 @@ KEPT = "3 of 16 slices were disturbed from outside and count, since so many were
 
 def ratio(metric: str, value: float, low: float, high: float, verdict: str, reason: str = "", rounds: int = 8) -> Ratio:
     why = "" if rounds else reason
-    return Ratio("mixed", "sync", metric, Interval(value, low, high, rounds, why=why), verdict, reason)
+    return Ratio("asgi", "sync", metric, Interval(value, low, high, rounds, why=why), verdict, reason)
 
 
 @pytest.mark.parametrize(
@@ -162,19 +172,19 @@ def ratio(metric: str, value: float, low: float, high: float, verdict: str, reas
     [
         (
             ratio("throughput", 0.31, 0.29, 0.33, "slower"),
-            "mixed answers 0.310 times as many requests per second as sync (0.290 to 0.330): slower",
+            "asgi answers 0.310 times as many requests per second as sync (0.290 to 0.330): slower",
         ),
         (
             ratio("cpu_per_request", 3.0, 2.9, 3.1, "slower"),
-            "mixed spends 3.00 times the CPU time per request of sync (2.90 to 3.10): more CPU",
+            "asgi spends 3.00 times the CPU time per request of sync (2.90 to 3.10): more CPU",
         ),
         (
             ratio("p50", 1.0, 0.9, 1.1, "cannot tell", f"the interval holds 1; {KEPT}"),
-            "mixed has 1.00 times the median response time (p50) of sync (0.900 to 1.10): cannot tell, the interval holds 1",
+            "asgi has 1.00 times the median response time (p50) of sync (0.900 to 1.10): cannot tell, the interval holds 1",
         ),
         (
-            ratio("p99", NAN, NAN, NAN, "cannot tell", f"{FEW}; {FEW.replace('sync', 'mixed')}", rounds=0),
-            f"mixed against sync, 99th percentile of time (p99): cannot tell, {FEW}",
+            ratio("p99", NAN, NAN, NAN, "cannot tell", f"{FEW}; {FEW.replace('sync', 'asgi')}", rounds=0),
+            f"asgi against sync, 99th percentile of time (p99): cannot tell, {FEW}",
         ),
     ],
 )
@@ -186,10 +196,10 @@ def test_a_server_that_ends_between_two_slices_makes_none_invalid_and_is_a_failu
     class Whole(Comparison):
         complete = 8
 
-    ended = "the server of mixed has ended"
+    ended = "the server of asgi has ended"
     for stopped, said in ((ended, f"the comparison ended early: {ended}"), ("8 rounds were wanted", "")):
         about = dataclasses.replace(COMPARED, stopped=stopped)
-        assert why_not(Whole((), ("sync", "mixed"), None, about)) == said
+        assert why_not(Whole((), ("sync", "asgi"), None, about)) == said
 
 
 def test_every_metric_has_its_words():
@@ -210,7 +220,7 @@ def urls() -> Iterator[tuple[str, str]]:
 
 
 def test_two_configurations_are_compared_and_everything_is_told_in_strict_json():
-    done = requestlab("compare", "sync", "asgi=mixed", "--users", "3", "--control", "--seed", "5", "--json", *QUICK)
+    done = requestlab("compare", "sync", "asgi=asgi", "--users", "3", "--control", "--seed", "5", "--json", *QUICK)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
     told = strict(done.stdout)

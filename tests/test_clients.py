@@ -21,6 +21,8 @@ from requestlab.load.loads import MAX_DELAY_MS, MAX_PAUSE_MS
 from tests.known_server import BODY, HEAD, known_server
 from tests.tiny_server import answering, read_request, tiny_server
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
 ANSWER = HEAD + BODY
 HELD_MS = 10
 AWAY_MS = 20
@@ -269,6 +271,26 @@ def test_stock_httpx_is_not_told_of_what_it_does_not_know():
             lab.measure("http://127.0.0.1:9", "/", load, client="httpx")
 
 
+def test_stock_httpx_goes_through_no_proxy_that_the_environment_names(monkeypatch):
+    with tiny_server(answering(OK)) as elsewhere, tiny_server(answering(OK)) as server:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, elsewhere.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        run = lab.measure(server.url, "/", lab.closed(2, each=3), client="httpx", seconds=30)
+        assert run.summary["errors"] == 0
+        assert (elsewhere.accepted, server.accepted) == (0, 2)
+
+
+@pytest.mark.parametrize("said", ["1 2 0 3", "nonsense", "1 2", f"{2**70} 2 0 3", "\xff"])
+def test_what_a_server_says_of_itself_is_no_word_of_the_probe(said):
+    answer = OK.replace(b"\r\n", f"\r\nRequestlab-Served: {said}\r\n".encode("latin-1"), 1)
+    with tiny_server(answering(answer)) as server:
+        run = lab.measure(server.url, "/", lab.closed(1, each=3), seconds=30)
+    assert run.requests["pid"].isna().all()
+    assert run.summary["errors"] == 0
+
+
 # Parts of bodies.
 
 
@@ -313,7 +335,7 @@ def test_parts_of_the_warm_up_belong_to_no_request_and_nobody_notes_what_was_not
 
 
 def test_of_a_view_that_streams_and_one_that_does_not_the_parts_say_which_is_which(served):
-    server = served(lab.MIXED)
+    server = served(lab.ASGI)
     streamed, whole = (
         lab.measure(server, path, lab.closed(1, each=2), parts=True).parts.groupby("request")["ms"].agg(["min", "max"])
         for path in ("/async/stream/?n=3&ms=30", "/async/page/")

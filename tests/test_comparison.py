@@ -24,7 +24,7 @@ from requestlab.comparison import compare, intervals
 from requestlab.comparison.comparison import ALIKE, ANSWERED, METRICS, Comparison, Slice
 from requestlab.comparison.intervals import FALSE_ALARMS, MIN_ROUNDS, Interval
 from requestlab.comparison.slices import best_seconds
-from requestlab.errors import ConfigurationError, RemoteTargetError, ServerGoneError
+from requestlab.errors import ConfigurationError, LabError, RemoteTargetError, ServerGoneError
 from requestlab.measurement import validity
 from requestlab.measurement.record import CoreUse
 from requestlab.measurement.run import Run
@@ -757,7 +757,7 @@ def kill_under_load(server: Any, after_s: float) -> None:
 
 
 def test_a_contender_that_dies_on_the_way_is_doubted_and_does_not_hold_up_the_rest():
-    with lab.serve(lab.MIXED, application="bare") as doomed, lab.serve(BARE) as fine:
+    with lab.serve(lab.ASGI, application="bare") as doomed, lab.serve(BARE) as fine:
         threading.Thread(target=kill_under_load, args=(doomed, 1.0)).start()
         before = time.monotonic()
         result = lab.compare({"fine": fine, "doomed": doomed}, "/", lab.closed(2), rounds=60, seconds=0.2, warmup=0.05)
@@ -779,7 +779,7 @@ def test_an_interrupt_ends_a_comparison_and_leaves_nothing_within_two_seconds():
         "import requestlab as lab, time\n"
         "print('begins', flush=True)\n"
         "try:\n"
-        "    lab.compare({'sync': lab.SYNC, 'mixed': lab.MIXED}, '/sync/page/', lab.closed(10), rounds=100)\n"
+        "    lab.compare({'sync': lab.SYNC, 'asgi': lab.ASGI}, '/sync/page/', lab.closed(10), rounds=100)\n"
         "except KeyboardInterrupt:\n"
         "    print(time.monotonic(), flush=True)\n"
     )
@@ -801,3 +801,32 @@ def test_of_twenty_real_comparisons_of_a_thing_with_itself_no_more_than_stated_c
                 called.append({metric: str(result.ratio("same", "one", metric)) for metric in call(result)})
     assert len(called) == 20
     assert sum(bool(figures) for figures in called) <= FALSE_ALARMS * 20, called
+
+
+def test_the_whole_rounds_of_a_comparison_that_was_interrupted_are_kept(served, monkeypatch):
+    contenders = {"one": served(lab.NULL), "other": served(lab.NULL, name="other")}
+    slices = itertools.count()
+
+    def measured(*arguments, measure=compare.measure_slice):
+        if next(slices) == 2 + 2 * 5 + 1:  # two to warm up, five rounds, and one of the sixth
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr(compare, "measure_slice", measured)
+    monkeypatch.setattr(validity, "outside", lambda run: "")
+    monkeypatch.setattr(compare, "_last_interrupted", [])
+    with pytest.raises(LabError, match="no comparison was interrupted"):
+        lab.interrupted()
+    with pytest.raises(KeyboardInterrupt, match=r"5 rounds of the comparison are kept: lab\.interrupted\(\)") as caught:
+        lab.compare(contenders, "/", rounds=20, seconds=0.02, warmup=0)
+    assert caught.value._render_traceback_() == [f"Interrupted: {caught.value}"]
+    kept = lab.interrupted()
+    assert [part.round for part in kept.slices] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert kept.about.stopped == "somebody interrupted it"
+    assert kept.ratio("other", "one").interval.rounds == kept.complete
+
+
+def test_a_comparison_that_is_interrupted_before_a_whole_round_keeps_none(served, monkeypatch):
+    monkeypatch.setattr(compare, "measure_slice", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="no round of the comparison was whole"):
+        lab.compare({"one": served(lab.NULL), "other": served(lab.NULL, name="other")}, "/", rounds=4)

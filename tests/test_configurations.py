@@ -42,8 +42,8 @@ def test_replace_gives_a_copy_and_leaves_the_original_which_cannot_be_changed_in
     [
         (lab.SYNC, "wsgi", "startproject", None, 1),
         (lab.SYNC.replace(server="gunicorn-gthread", workers=2, threads=8), "wsgi", "startproject", None, 16),
-        (lab.MIXED, "asgi", "startproject", "asyncio", None),
-        (lab.MIXED.replace(loop="uvloop"), "asgi", "startproject", "uvloop", None),
+        (lab.ASGI, "asgi", "startproject", "asyncio", None),
+        (lab.ASGI.replace(loop="uvloop"), "asgi", "startproject", "uvloop", None),
         (lab.ASYNC, "asgi", "none", "asyncio", None),
         (lab.NULL, "asgi", "none", "uvloop", None),
     ],
@@ -125,15 +125,15 @@ def test_the_layers_are_those_of_the_app():
     ],
 )
 def test_a_stack_of_layers_is_kept_as_one_string(given, kept):
-    made = lab.MIXED.replace(middleware=given)
+    made = lab.ASGI.replace(middleware=given)
     assert made.middleware == kept
-    assert hash(made) == hash(lab.MIXED.replace(middleware=kept))
+    assert hash(made) == hash(lab.ASGI.replace(middleware=kept))
 
 
 @given(st.lists(st.sampled_from([*applications.MIDDLEWARE, "", "Sync", "a,b"]), max_size=25))
 def test_whatever_stack_a_configuration_accepts_the_app_accepts_too(layers):
     try:
-        made = lab.MIXED.replace(middleware=layers)
+        made = lab.ASGI.replace(middleware=layers)
     except ConfigurationError:
         assert set(layers) - set(applications.LAYERS) or len(layers) > 20 or layers.count("startproject") > 1
     else:
@@ -202,9 +202,18 @@ def test_a_configuration_is_shown_with_what_it_serves_and_with_what_is_not_as_us
     assert (shown["application"], shown["database"]) == ("django", "postgres://me:***@h/lab")
 
 
-@pytest.mark.parametrize("given", [lab.SYNC, lab.NULL, lab.MIXED.replace(middleware="sync,hybrid", loop="uvloop")])
+@pytest.mark.parametrize("given", [lab.SYNC, lab.NULL, lab.ASGI.replace(middleware="sync,hybrid", loop="uvloop")])
 def test_a_configuration_survives_being_saved_with_the_kind_of_its_application(given):
     plain = json.loads(json.dumps(to_plain(given)))
     assert from_plain(configuration.Configuration, plain) == given
     with pytest.raises(ValueError, match=r"'flask' is none of the kinds \['django', 'bare', 'project'\]"):
         from_plain(configuration.Configuration, plain | {"application": {"kind": "flask"}})
+
+
+def test_no_field_shows_the_password_of_a_database():
+    url = "postgres://someone:not-a-secret@localhost/shop"
+    configuration = lab.SYNC.replace(database=url)
+    assert configuration.database == url
+    for shown in (vars(configuration), vars(configuration.application), configuration, configuration.shown()):
+        assert "not-a-secret" not in repr(shown)
+    assert repr(lab.SYNC.replace(database="postgres://localhost/shop").database) == "'postgres://localhost/shop'"

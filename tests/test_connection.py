@@ -27,6 +27,12 @@ def resetting(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def resetting_half_way(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.sendall(OK[:-2])
+
+
 def measured(server, *, each=3, users=2, timeout=5.0):
     return lab.measure(server.url, "/", lab.closed(users, each=each), timeout=timeout, seconds=30)
 
@@ -64,6 +70,7 @@ def test_every_kind_of_complete_answer_is_understood(answer, close, size):
         (answering(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "answer not understood"),
         (answering(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2000 + b"\r\n"), "answer not understood"),
         (resetting, "connection reset"),
+        (resetting_half_way, "connection reset"),
     ],
 )
 def test_every_kind_of_failure_is_a_row_with_its_name(behave, error):

@@ -26,7 +26,7 @@ from requestlab.serving.server import Server
 from requestlab.system.values import to_plain
 
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
-SERVED = {"sync": lab.SYNC, "gthread": GTHREAD, "mixed": lab.MIXED, "async": lab.ASYNC}
+SERVED = {"sync": lab.SYNC, "gthread": GTHREAD, "asgi": lab.ASGI, "async": lab.ASYNC}
 MODES = ["sync", "async"]
 USERS, EACH = 5, 4
 
@@ -233,7 +233,7 @@ def test_twenty_users_who_write_to_sqlite_at_once_lose_nothing(configuration):
 
 @pytest.mark.parametrize(
     ("configuration", "database"),
-    [(GTHREAD.replace(workers=3), "sqlite"), (lab.MIXED.replace(workers=2), "postgresql")],
+    [(GTHREAD.replace(workers=3), "sqlite"), (lab.ASGI.replace(workers=2), "postgresql")],
     ids=["sqlite", "postgresql"],
 )
 def test_workers_and_threads_that_want_the_tables_at_the_same_moment_make_them_once(configuration, database, request):

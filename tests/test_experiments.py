@@ -123,7 +123,7 @@ def texts(server: lab.Server, *names: str) -> list[str]:
 # What is served.
 
 
-@pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED])
+@pytest.mark.parametrize("configuration", [lab.SYNC, lab.ASGI])
 def test_the_functions_and_classes_of_a_file_answer_at_their_names_before_labapps_own(configuration, own_views):
     application = lab.app(str(own_views), settings={"ANYTHING": 1}, middleware=["timing", "startproject"])
     with lab.serve(configuration, application=application) as server:
@@ -179,7 +179,7 @@ def test_functions_of_a_notebook_are_served_with_what_they_use_and_its_middlewar
 
     application = lab.app(hello, later, middleware=[shouting, "startproject"])
     assert application.middleware == "experiment.shouting,startproject"
-    configuration = lab.MIXED.replace(application=application)
+    configuration = lab.ASGI.replace(application=application)
     assert configuration.shown()["views"] == "hello,later,shouting"
     with lab.serve(configuration) as server:
         assert texts(server, "hello", "later") == [greeting, greeting.upper()]
@@ -201,7 +201,7 @@ def test_settings_go_where_they_belong_and_variables_reach_the_workers(own_views
 
 
 def test_options_stand_on_the_servers_command_line_and_mean_something_to_it():
-    with lab.serve(lab.MIXED, options=["--header", "X-Own: yes", "--root-path=/below"]) as server:
+    with lab.serve(lab.ASGI, options=["--header", "X-Own: yes", "--root-path=/below"]) as server:
         assert httpx.get(server.url + "/sync/page/").headers["x-own"] == "yes"
 
 
@@ -268,7 +268,7 @@ NO_APPS = [
     (lambda write: lab.SYNC.replace(options=["-w4"]), "'-w4' .*: the field workers of"),
     (lambda write: lab.SYNC.replace(options=["-k", "gevent"]), "'-k' .*: the field server of"),
     (lambda write: lab.SYNC.replace(options=["--chdir", "/"]), "'--chdir' .*: the field application of"),
-    (lambda write: lab.MIXED.replace(options=["--loop=uvloop"]), "'--loop=uvloop' .*: the field loop of"),
+    (lambda write: lab.ASGI.replace(options=["--loop=uvloop"]), "'--loop=uvloop' .*: the field loop of"),
     (lambda write: lab.SYNC.replace(options=["--bind", ":80"]), "'--bind' of 'gunicorn-sync' .*: the lab needs that"),
     (lambda write: lab.SYNC.replace(server="null", options=["-x"]), "server 'null' takes no options"),
     (lambda write: lab.SYNC.replace(env={"A": 1}), "env={'A': 1}: expected a mapping of text to text"),
@@ -311,7 +311,7 @@ DIVIDES = "def f():\n    return 1 / 0\n\nf()\n"
     ("configuration", "text", "name", "said"),
     [
         (lab.SYNC, "import os\nimport nowhere\n", "own.py", r"No module named 'nowhere' \(own\.py, line 2\)"),
-        (lab.MIXED, DIVIDES, "own.py", r"ZeroDivisionError: .* \(own\.py, line 2, in f\)"),
+        (lab.ASGI, DIVIDES, "own.py", r"ZeroDivisionError: .* \(own\.py, line 2, in f\)"),
         (lab.SYNC.replace(workers=3), DIVIDES, "own.py", r"ZeroDivisionError: .* \(own\.py, line 2, in f\)"),
         (lab.SYNC, "", "json.py", r"has the name of a module that is loaded already; give it another"),
     ],
@@ -323,7 +323,7 @@ def test_a_file_that_cannot_be_imported_is_one_sentence_of_serve_with_its_line(c
     assert first.startswith(f"the server '{configuration.label}, views={name}' ended before it was ready: ")
 
 
-@pytest.mark.parametrize("configuration", [lab.SYNC, lab.MIXED])
+@pytest.mark.parametrize("configuration", [lab.SYNC, lab.ASGI])
 def test_the_error_of_a_view_is_told_in_the_reasons_of_the_run(configuration, write):
     path = write("def slow(request):\n    return undefined\n")
     with lab.serve(configuration, views=str(path)) as server:

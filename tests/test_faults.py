@@ -11,12 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
 
 import requestlab as lab
 from requestlab.errors import ServerGoneError
 from tests.conftest import left_after, marked_processes, nobody_listens_on, seconds_to_interrupt
+from tests.kernels import Kernel
 
 SERVE = """
 import requestlab as lab
@@ -28,66 +27,6 @@ GENERATOR = "requestlab.load.generator"
 SERVERS = ["gunicorn-sync", "gunicorn-uvicorn", "uvicorn"]
 OWN = ["null", "upstream"]
 """Servers of one process, which are modules of the lab."""
-
-
-class Kernel:
-    """A real ipykernel, as JupyterLab would start it."""
-
-    def __init__(self) -> None:
-        self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel()
-        self.client: BlockingKernelClient = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
-
-    def run(self, code: str) -> str:
-        """Execute a cell, and return what it printed and what it raised."""
-        said: list[str] = []
-        status = "aborted"
-        while status == "aborted":  # as is whatever comes in the moment after an interrupt
-            reply = self.client.execute_interactive(
-                code, timeout=60, output_hook=lambda message: said.append(_text(message))
-            )
-            status = reply["content"]["status"]
-        return "".join(said).rpartition("\r")[2]  # progress of a slow start stands before it
-
-    def interrupt(self, request: str) -> dict:
-        """Interrupt, and return the reply to that request."""
-        self.manager.interrupt_kernel()
-        while True:
-            reply = self.client.get_shell_msg(timeout=20)
-            if reply["parent_header"].get("msg_id") == request:
-                return reply
-
-    @property
-    def pid(self) -> int:
-        return int(self.manager.provisioner.pid)
-
-    def children(self, word: str = "") -> list[psutil.Process]:
-        """Return the processes of the lab, or those with that word in their command line."""
-        return [one for one in marked_processes() if one.pid != self.pid and (not word or word in one.cmdline())]
-
-    def wait_for(self, word: str, then_s: float = 0.0) -> None:
-        deadline = time.monotonic() + 20
-        while not self.children(word):
-            assert time.monotonic() < deadline, f"{word} never started"
-            time.sleep(0.005)
-        time.sleep(then_s)
-
-    def leaves_nothing(self, port: int | None = None) -> bool:
-        left = left_after(2.0, besides={self.pid})
-        assert [" ".join(process.cmdline()) for process in left] == []
-        return port is None or nobody_listens_on(port)
-
-    def close(self) -> None:
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        self.manager.cleanup_resources()
-
-
-def _text(message: dict) -> str:
-    content = message["content"]
-    return content.get("text", "") + content.get("ename", "")
 
 
 @pytest.fixture
@@ -109,7 +48,7 @@ def test_a_kernel_killed_while_it_measures_takes_everything_with_it(kernel, serv
 
 def test_a_kernel_killed_while_a_server_starts_takes_everything_with_it(kernel):
     kernel.run("import requestlab as lab")
-    kernel.client.execute("server = lab.serve(lab.MIXED, workers=4)")
+    kernel.client.execute("server = lab.serve(lab.ASGI, workers=4)")
     kernel.wait_for("uvicorn")
     os.kill(kernel.pid, signal.SIGKILL)
     assert kernel.leaves_nothing()
@@ -124,7 +63,7 @@ def test_an_interrupted_measurement_ends_within_half_a_second_and_its_server_liv
     before = time.monotonic()
     reply = kernel.interrupt(request)
     assert time.monotonic() - before < 0.5
-    assert reply["content"]["ename"] == "KeyboardInterrupt"
+    assert reply["content"]["ename"] == "Interrupted"
     assert not kernel.children(GENERATOR)
     still = "print(server.alive, len(lab.measure(server, '/sync/page/', lab.closed(2, each=3)).requests))"
     assert kernel.run(still) == "True 6\n"
@@ -135,7 +74,7 @@ def test_an_interrupted_measurement_ends_within_half_a_second_and_its_server_liv
 def test_an_interrupt_inside_a_with_block_stops_the_server(kernel, tmp_path):
     kernel.run("import requestlab as lab, pathlib, time")
     inside = f"    pathlib.Path({str(tmp_path / 'inside')!r}).touch()\n    time.sleep(60)"
-    request = kernel.client.execute(f"with lab.serve(lab.MIXED) as server:\n{inside}")
+    request = kernel.client.execute(f"with lab.serve(lab.ASGI) as server:\n{inside}")
     while not (tmp_path / "inside").exists():
         time.sleep(0.02)
     kernel.interrupt(request)
@@ -172,7 +111,7 @@ def test_a_supervisor_or_master_that_ends_takes_the_server_with_it_and_is_report
 
 
 def test_a_server_that_dies_during_a_run_makes_it_invalid_and_every_failure_a_row():
-    with lab.serve(lab.MIXED, workers=1) as running:
+    with lab.serve(lab.ASGI, workers=1) as running:
 
         def kill_it_under_load() -> None:
             while sum(running.counts.values()) < 10:

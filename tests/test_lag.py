@@ -241,7 +241,7 @@ def test_no_tick_is_missing_however_long_the_loop_was_stuck(server):
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize(("view", "cause"), [("block", "blocking call"), ("burn", "blocking code")])
 def test_the_view_that_blocks_the_loop_of_a_django_project_is_named_even_for_5_ms(loop, view, cause, served):
-    server = served(lab.MIXED, probe=True, loop=loop)
+    server = served(lab.ASGI, probe=True, loop=loop)
     for ms in (5, 50):
         run = lab.measure(server, f"/async/{view}/?ms={ms}", lab.closed(users=1), seconds=0.6)
         table = run.blocks[run.blocks["view"] != ""]
@@ -256,7 +256,7 @@ def test_the_view_that_blocks_the_loop_of_a_django_project_is_named_even_for_5_m
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_sync_view_that_computes_in_a_thread_is_named_as_the_one_who_holds_the_gil(loop, served):
-    server = served(lab.MIXED, probe=True, loop=loop)
+    server = served(lab.ASGI, probe=True, loop=loop)
     run = lab.measure(server, "/sync/burn/?ms=100", lab.closed(users=1), seconds=1)
 
     table = run.blocks[run.blocks["view"] != ""]
@@ -352,7 +352,8 @@ def test_the_cause_is_judged_by_who_used_the_time_and_what_was_seen(cpu, others,
     [
         ([(14.5, 5.0)], ""),  # one look shows a moment
         ([(14.5, 5.0), (15, 5.5)], ""),
-        ([(11, 1.0), (15, 5.5)], "buy"),
+        ([(11, 1.0), (15, 5.5)], ""),  # another function may have begun and ended between them
+        ([(11, 1.0), (13, 3.2), (15, 5.5)], "buy"),
         ([(11, 5.0), (15, 5.5)], ""),  # the thread had little of a core between them
         ([(11, 1.0), (15.9, 5.5)], ""),  # a look when the block was over
     ],

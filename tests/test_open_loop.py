@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
-import time
 from functools import partial
 
 import numpy as np
@@ -20,7 +18,6 @@ from requestlab.load.open_loop import schedule
 from requestlab.load.plan import COLUMNS
 from requestlab.load.pool import Outcome
 from requestlab.measurement import validity
-from requestlab.worker.timerfd import Alarm
 from tests import load_process
 from tests.known_server import known_server
 from tests.load_process import run_plan
@@ -197,25 +194,6 @@ def test_a_timeout_counts_from_when_a_request_was_planned():
 
 
 # The alarm.
-
-
-@pytest.mark.parametrize("after_ns", [-5_000_000, 0, 300_000, 20_000_000])
-def test_an_alarm_rings_once_and_not_before_its_time(after_ns):
-    alarm = Alarm()
-    try:
-        at = time.perf_counter_ns() + after_ns
-        alarm.set(at)
-        assert _rings(alarm, within_s=1.0)
-        assert time.perf_counter_ns() >= at
-        alarm.heard()
-        assert not _rings(alarm, within_s=0.001)
-        alarm.heard()  # twice does no harm
-    finally:
-        alarm.close()
-
-
-def _rings(alarm: Alarm, within_s: float) -> bool:
-    return bool(select.select([alarm], [], [], within_s)[0])
 
 
 # Ramps.

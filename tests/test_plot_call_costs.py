@@ -9,7 +9,7 @@ import pytest
 
 from requestlab.comparison.call_costs import CallCosts, ThreadsUsed, call_costs as measured
 from requestlab.errors import ConfigurationError
-from requestlab.plots.call_costs import call_costs, finding
+from requestlab.plots.call_costs import MAIN, call_costs, finding
 from tests.made_runs import COSTED
 from tests.pictures import assert_legible, said, words_of
 
@@ -55,11 +55,11 @@ def points(picture, **wanted):
     [
         (
             found(),
-            "sync_to_async costs 40 µs, as much as 2,000 plain calls, and 200 µs where its thread must be started",
+            "sync_to_async costs 40 µs, as much as 2,000 plain calls; cold 200 µs",
         ),
         (found(busy_threads=1), "sync_to_async costs 40 µs beside 1 thread that computes, as much as"),
         (found(busy_threads=3), "sync_to_async costs 40 µs beside 3 threads that compute, as much as"),
-        (found(factor=100), "sync_to_async costs 4.0 ms, as much as 2,000 plain calls, and 20 ms where"),
+        (found(factor=100), "sync_to_async costs 4.0 ms, as much as 2,000 plain calls; cold 20 ms"),
         (found(["await", "to_thread"]), "One call costs from 0.06 µs (await) to 35 µs (to_thread)"),
     ],
 )
@@ -71,10 +71,10 @@ def test_all_that_is_written():
     costs = found(
         ["call", "to_thread"], means={"to_thread": 10}, disturbed={2: "other processes (50%)"}, caveats=["it rained"]
     )
-    picture = call_costs(costs)
+    picture = call_costs(costs, all=True)
     assert [" ".join(text.split()) for text in words_of(picture)] == [
         "tens of µs, in a request",
-        "a few hundred µs, cold",
+        "a few hundred µs, no loop yet",
         "1 ms, until 6.0",
         "what Django's documentation says of a crossing:",
         "call",
@@ -102,7 +102,7 @@ def test_all_that_is_written():
 
 def test_costs_and_intervals_are_where_they_belong_and_every_round_is_drawn_faintly():
     costs = found(means={"to_thread": 10}, disturbed={2: "other processes (50%)", 5: "other processes (30%)"})
-    picture, table, disturbed = call_costs(costs), costs.rounds, costs.rounds.index.isin([2, 5])
+    picture, table, disturbed = call_costs(costs, all=True), costs.rounds, costs.rounds.index.isin([2, 5])
     found_costs = [costs.cost(name) for name in COSTS]
     assert points(picture, markersize=6.5) == [[pytest.approx(one.value)] for one in found_costs]
     assert points(picture, linewidth=3.2) == [[one.low, one.high] for one in found_costs]
@@ -111,6 +111,16 @@ def test_costs_and_intervals_are_where_they_belong_and_every_round_is_drawn_fain
         assert drawn == [table[name][hollow].tolist() for name in COSTS]
     assert points(picture, marker="D") == [[pytest.approx(costs.cost("to_thread", "mean").value)]]
     assert picture.figure.axes[0].get_xscale() == "log"
+
+
+def test_four_rows_are_drawn_and_others_where_all_are_asked_for_or_one_was_predicted():
+    names = set(COSTS)
+    rows = [
+        names & set(words_of(picture))
+        for picture in (call_costs(found()), call_costs(found(), predicted={"await": 1}), call_costs(found(), all=True))
+    ]
+    assert rows == [set(MAIN), {*MAIN, "await"}, names]
+    assert "await" in words_of(call_costs(found(["await", "to_thread"])))
 
 
 def test_what_is_not_there_is_not_explained():

@@ -9,14 +9,14 @@ import pytest
 import requestlab as lab
 from requestlab.errors import ConfigurationError
 from requestlab.plots import crossover
-from tests.pictures import GTHREAD, assert_legible, compared, said, two
+from tests.pictures import GTHREAD, assert_legible, compared, said, two, words_of
 
 
 def of_share(share, *, noise=0.01, **kwargs):
     """A comparison in which async loses without waiting, and wins the more the larger its share is."""
     contenders = {
         "sync": (lab.SYNC, {"per_s": 100}),
-        "asgi": (lab.MIXED.replace(name="asgi"), {"per_s": min(99 / (1.15 - share / 100), 300)}),
+        "asgi": (lab.ASGI.replace(name="asgi"), {"per_s": min(99 / (1.15 - share / 100), 300)}),
         "async": (lab.ASYNC, {"per_s": min(99 / (1.1 - share / 100), 600)}),
     }
     paths = {label: f"/{label}/wait_and_burn/?wait={share / 10:g}&burn={10 - share / 10:g}" for label in contenders}
@@ -36,18 +36,28 @@ THREE = by_share()
 
 
 def test_the_title_says_where_each_contender_is_slower_and_where_it_is_faster_whatever_order_they_came_in():
-    expected = (
-        r"Against sync, by the share of waiting: asgi is slower at 0 %, faster at 50 % and 90 % \(up to 3\.\d\d times\); "
-        r"async is slower at 0 %, faster at 50 % and 90 % \(up to 4\.\d\d times\)\."
-    )
     picture = crossover(dict(reversed(THREE.items())))
-    assert re.fullmatch(expected, picture.alt)
+    assert picture.alt == "asgi and async cross sync between 0 and 50 % of waiting."
     assert [tick.get_text() for tick in picture.figure.axes[0].get_xticklabels()] == ["0 %", "50 %", "90 %"]
     text = said(picture)
     for words in (picture.alt.removesuffix("."), "● sync", "▲ async", "capacity: 1 request at once", "90 %: 4."):
         assert words in text
     assert not {"Dotted", "prediction"} & set(text.split())
-    assert "async is not told apart at 10 %" in crossover(by_share(10)).alt
+    assert crossover(by_share(0)).alt == "asgi and async: slower than sync at each share."
+    assert crossover({0: of_share(0, rounds=3)}).alt == "asgi and async: cannot tell at each share."
+
+
+def test_where_there_is_no_crossing_the_title_says_from_which_share_on_others_are_faster():
+    told = "Faster than sync where a request waits – asgi and async from"
+    assert crossover(by_share(5, 8, 9, 10, 90, noise=0.03)).alt == f"{told} 90 % on."
+    assert crossover(by_share(5, 9, 50, noise=0.08)).alt == f"{told} 50 % on."
+
+
+def test_a_crossing_is_named_where_it_is_and_with_a_number_only_between_shares_that_are_close():
+    assert "cross between 0 and 50 %" in words_of(crossover(THREE))
+    close = crossover(by_share(0, 10, 30, noise=0.003))
+    assert close.alt == "asgi crosses sync near 16 %; async crosses sync between 0 and 30 %."
+    assert {"asgi crosses near 16 %", "async crosses between 0 and 30 %"} <= set(words_of(close))
 
 
 def test_every_round_is_a_point_and_the_middle_of_each_share_is_marked():

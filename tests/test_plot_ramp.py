@@ -52,14 +52,14 @@ def crosses(axes):
 
 
 TITLES = """\
-Throughput: sync stops growing at 5 users (peak 900 requests/s), async still grows at 5 users (1,000 requests/s).
-Throughput: sync stops growing at 1 user (peak 1,040 requests/s).
-Answers against the planned rate: sync keeps up with 400 requests/s, not with more (peak 420 requests/s); async keeps up with the highest, 800 requests/s.
-Answers against the planned rate: mixed falls behind 100 requests/s (peak 50 requests/s).
+Throughput: sync stops growing at 5 users, async still grows at 5 users.
+Throughput: sync stops growing at 1 user.
+Throughput: sync keeps up with 400 requests/s; async keeps up with the highest, 800 requests/s.
+Throughput: asgi falls behind 100 requests/s.
 Throughput: sync 400 requests/s at 10 users.
 Throughput: sync answered nothing.
-Throughput: sync stops growing at 2 users (peak 400 requests/s).
-Throughput: of 4 peaks, the highest is 600 requests/s under server 600; the lowest is 300 requests/s under server 300."""
+Throughput: sync stops growing at 2 users.
+Peaks from 300 requests/s (server 300) to 600 (server 600)."""
 
 
 def test_the_title_and_the_alternative_text_say_where_throughput_stops_growing():
@@ -68,7 +68,7 @@ def test_the_title_and_the_alternative_text_say_where_throughput_stops_growing()
         ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 20_000, loads=(1, 2, 5))),
         ramp(ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})),  # 4 % more is no growth
         ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900)),
-        ramp(by_rate(lab.MIXED, 50)),
+        ramp(by_rate(lab.ASGI, 50)),
         ramp(ramp_of(lab.SYNC, {10: {}})),
         nothing,
         ramp(faulty()),  # an invalid step is no peak
@@ -117,6 +117,13 @@ def test_steps_that_are_not_to_be_trusted_are_crossed_and_explained():
     assert "× sync, 20 users: invalid, the server ended during the run." in text
 
 
+def test_steps_that_did_not_keep_up_are_named_once_with_one_reason():
+    steps = {rate: {"per_s": min(rate, 420), "ms": 3.0 if rate < 420 else 2500.0} for rate in (200, 400, 600, 800)}
+    text = said(ramp(ramp_of(lab.SYNC, steps, rates=True)))
+    assert "× sync, 600 and 800 requests/s: did not keep up." in text
+    assert text.count("did not keep up") == 2  # at the first of them, and below
+
+
 def test_predictions_of_the_peak_are_drawn():
     picture = ramp(saturating(lab.SYNC, 900), predicted=5000)
     assert "your prediction: peak 5,000 requests/s" in words_of(picture)
@@ -127,17 +134,17 @@ def test_predictions_of_the_peak_are_drawn():
 
 
 FIVE = (
-    *(saturating(one, 900, alone_ms=ms) for ms, one in enumerate((lab.SYNC, lab.MIXED, lab.ASYNC, GTHREAD), 4)),
+    *(saturating(one, 900, alone_ms=ms) for ms, one in enumerate((lab.SYNC, lab.ASGI, lab.ASYNC, GTHREAD), 4)),
     saturating(lab.ASYNC.replace(workers=4, loop="uvloop", middleware="startproject"), 3000),
 )
-LONG = {"a name that is far too long " * 4: saturating(lab.SYNC, 9), "x" * 80: ramp_of(lab.MIXED, {7: {}})}
+LONG = {"a name that is far too long " * 4: saturating(lab.SYNC, 9), "x" * 80: ramp_of(lab.ASGI, {7: {}})}
 
 
 @pytest.mark.parametrize(
     ("ramps", "predicted"),
     [
         ((by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900)), {"sync": 500, "async": 510}),
-        ((faulty(), saturating(lab.MIXED, 600, loads=range(1, 31))), 1200),
+        ((faulty(), saturating(lab.ASGI, 600, loads=range(1, 31))), 1200),
         (FIVE, None),
         ((LONG,), None),
     ],

@@ -24,7 +24,7 @@ def many(**kwargs):
     workers = lab.ASYNC.replace(workers=4, loop="uvloop", middleware="startproject")
     contenders = {
         "sync": (lab.SYNC, {}),
-        "mixed": (lab.MIXED, {"per_s": 800, "ms": 5}),
+        "asgi": (lab.ASGI, {"per_s": 800, "ms": 5}),
         "async": (lab.ASYNC, {"per_s": 398}),
         GTHREAD.label: (GTHREAD, {"per_s": 500, "ms": 8, "cpu_ms": None}),
         workers.label: (workers, {"per_s": 1200, "ms": 3, "failed": 40}),
@@ -54,19 +54,22 @@ def apart(*cases):
     }
 
 
+HALF = compared({"sync": (lab.SYNC, {}), "async": (lab.ASYNC, {"per_s": 200})}, noise=0.001)
 QUICK, SLOW = {"sync": 400, "asgi": 800}, {"sync": 400, "asgi": 100}
-FAR_APART = {"a": (lab.SYNC, {}), "b": (lab.MIXED, {"per_s": 12_000}), "c": (lab.ASYNC, {"per_s": 12})}
+FAR_APART = {"a": (lab.SYNC, {}), "b": (lab.ASGI, {"per_s": 12_000}), "c": (lab.ASYNC, {"per_s": 12})}
 
 TITLES = """\
-async answers 0.710 times as many requests per second as sync (0.709 to 0.711), 10 users.
-async spends 1.30 times the CPU time per request of sync (1.30 to 1.30), 10 users.
-async has 1.40 times the median response time (p50) of sync (1.40 to 1.40), 10 users.
-Cannot tell which of async and sync answers more requests per second, 10 users: 3 rounds have a figure, and an interval needs 4.
-sync cannot be told from itself (A/A) by its requests per second (0.966 to 1.04 times), 10 users.
-Requests per second, against a, 10 users – b: 30.0 × (29.9 to 30.1), faster; c: 0.0300 × (0.0299 to 0.0301), slower.
-Requests per second, async over sync – 1 user: 0.700 × (0.699 to 0.702), slower; 10 users: cannot tell; 50 users: 2.00 × (2.00 to 2.01), faster.
-Requests per second, against sync – asgi: faster in all; threads: faster (a).
-Requests per second, against sync – asgi: faster in 4 of 5, slower in 1 of 5; threads: faster in 1 of 1."""
+async answers 0.71 times as many as sync, 10 users.
+async spends 1.3 times as much CPU time as sync, 10 users.
+async takes 1.4 times as long as sync (median), 10 users.
+Cannot tell sync from async by requests per second, 10 users.
+Cannot tell sync from itself (A/A) by requests per second: at most 4% apart.
+b answers about 30 times as many as a, c 0.03 times, 10 users.
+Against sync – async: faster (50 users), slower (1 user), cannot tell (10 users).
+async answers about half as many as sync, with 1, 10 and 50 users.
+asgi answers 1.5 to 2 times as many as sync, a and b.
+Against sync – asgi: faster in all; threads: faster (a).
+Against sync – asgi: faster (a, b, d and e), slower (c); threads: faster (e)."""
 
 
 def test_the_title_and_the_alternative_text_say_what_was_found():
@@ -79,18 +82,102 @@ def test_the_title_and_the_alternative_text_say_what_was_found():
         ratios(compared({"sync": (lab.SYNC, {})}, control="sync again"), one),
         ratios(compared(FAR_APART, noise=0.001), one),
         ratios(by_users(noise=0.001), one),
+        ratios(dict.fromkeys(by_users(), HALF), one),
+        ratios(apart(QUICK, {"sync": 400, "asgi": 600}), one),
         ratios(apart(QUICK | {"threads": 900}, QUICK), one),
         ratios(apart(QUICK, QUICK, SLOW, QUICK, QUICK | {"threads": 900}), one),
     ]
     assert "\n".join(picture.alt for picture in pictures) == TITLES
+    assert all(len(title.split()) <= wording.MAX_WORDS for title in TITLES.splitlines())
     assert pictures[0].alt.removesuffix(".") in said(pictures[0])
 
 
 def test_many_contenders_are_told_by_verdict():
-    alt = ratios(many(), ("throughput",)).alt
-    assert (
-        f"against sync, 10 users – faster: mixed and “{GTHREAD.label}”; cannot tell: async and “async, workers=4" in alt
-    )
+    assert ratios(many(), ("throughput",)).alt == "Of 4 contenders, against sync: 2 faster, 2 cannot tell."
+    silent = {"a": (lab.SYNC, {}), **{name: (lab.ASGI, {"per_s": 400}) for name in "bcd"}}
+    assert ratios(compared(silent, rounds=3)).alt == "Against a, 10 users – cannot tell: b, c and d."
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.034, "0.034 times"),
+        (0.1, "about a tenth"),
+        (0.31, "about a third"),
+        (0.48, "about half"),
+        (0.71, "0.71 times"),
+        (1.04, "1.04 times"),
+        (1.55, "1.6 times"),
+        (2.1, "about twice"),
+        (3.5, "3.5 times"),
+        (2310.4, "about 2,310 times"),
+    ],
+)
+def test_a_title_says_a_ratio_as_one_says_it(value, words):
+    assert wording.about(value) == words
+
+
+# Cases and their controls
+
+
+def controlled(*, gone=100, third=(400, 800), rounds=8):
+    """Two cases in which asgi is faster, each with its control, and one case more without a control of its own."""
+    figures = {"waits": (400, 1200), "idle": (400, gone), "slow": third, "quick": (400, 300)}
+    return {
+        name: compared(
+            {"sync": (lab.SYNC, {"per_s": sync}), "asgi": (lab.ASGI, {"per_s": asgi})}, noise=0.001, rounds=rounds
+        )
+        for name, (sync, asgi) in figures.items()
+    }
+
+
+PAIRS = {"slow": "quick", "waits": ["idle"]}
+
+
+@pytest.mark.parametrize(
+    ("result", "title"),
+    [
+        (controlled(), "asgi: faster in every case, and without its cause slower."),
+        (controlled(gone=401), "asgi: faster in every case; without its cause gone."),
+        (controlled(gone=900), "asgi: faster in every case; without its cause gone in 1, still there in 1."),
+        (controlled(third=(400, 300)), "asgi: faster in 1 of 2, and without its cause slower."),
+        (controlled(rounds=3), "asgi: cannot tell in any of 2 cases."),
+        (
+            controlled() | {"idle": controlled(rounds=3)["idle"]},
+            "asgi: faster in every case; without its cause gone in 1, cannot tell in 1.",
+        ),
+    ],
+)
+def test_with_controls_the_title_says_in_how_many_cases_the_gain_is_gone_without_its_cause(result, title):
+    picture = ratios(result, ("throughput",), controls=PAIRS)
+    assert picture.alt == title
+    assert len(title.split()) <= wording.MAX_WORDS
+
+
+def test_contenders_that_fare_otherwise_without_the_cause_are_counted():
+    more = {name: {"threads": per_s} for name, per_s in {"a": 900, "b": 800}.items()}
+    result = apart(QUICK | more["a"], SLOW | more["b"])
+    picture = ratios(result, ("throughput",), controls={"a": "b"})
+    assert picture.alt == "The gain without its cause – asgi: gone; threads: still there."
+    assert "prediction" not in said(ratios(result, ("throughput",), {"b": None}, controls={"a": "b"}))
+
+
+def test_a_control_stands_right_below_its_case_and_an_arrow_leads_to_it():
+    picture = ratios(controlled(), ("throughput",), 3, controls=PAIRS)
+    (axes,) = picture.figure.axes
+    names = [text.get_text() for text in axes.texts if text.get_text().removeprefix("↳ ") in controlled()]
+    assert names == ["waits", "↳ idle", "slow", "↳ quick"]
+    arrows = [text for text in axes.texts if text.arrow_patch is not None]
+    assert [round(text.xyann[0]) for text in arrows] == [3, 2]
+    assert [text.xy[0] for text in arrows] == pytest.approx([0.25, 0.75], rel=0.01)
+    assert guesses(axes) == [3.0, 3.0]  # a prediction is of what has the cause
+
+
+def test_a_metric_without_any_figure_has_no_panel():
+    picture = ratios(compared({"a": (lab.SYNC, {"per_s": 15}), "b": (lab.ASYNC, {"per_s": 30})}), ("p95", "throughput"))
+    assert len(picture.figure.axes) == 1
+    assert "p95 needs " in dict(picture.details)["95th percentile of time (p95)"]
+    assert picture.alt.startswith("b answers about twice as many as a")
 
 
 # Rows
@@ -154,44 +241,55 @@ def test_a_control_that_wins_against_itself_is_pointed_out_and_speaks_against_ev
     three = compared(figures, noise=0.001)
     picture = ratios(Comparison(three.slices, ("sync", "async"), "again", three.about), metrics=("throughput",))
     assert wording.TRUST_NOTHING in said(picture)
-    assert "cannot tell: see note 1 below" in said(picture)
+    assert "cannot tell: see note 1" in said(picture)
     assert "Note 1: the A/A control found a winner where there is none: 1.33 (1.33 to 1.3" in said(picture)
-    assert picture.alt.startswith("Cannot tell which of async and sync answers more requests per second")
+    assert picture.alt == "Cannot tell sync from async by requests per second, 10 users."
     alone = ratios(Comparison(three.slices, ("sync",), "again", three.about), ("throughput",))
-    assert alone.alt.startswith("again (A/A) answers 1.33 times as many requests per second as sync")
+    assert alone.alt == "again answers 1.3 times as many as sync (A/A), though it is the same."
 
 
 def test_where_there_is_no_verdict_the_row_says_why():
     close = {"a": (lab.SYNC, {}), "b": (lab.ASYNC, {"per_s": 410})}
     disturbed = {(0, "a"): "steal", (1, "b"): "steal"}
     for shaken in ({}, {"disturbed": disturbed, "drop": False}):
-        text = said(ratios(compared(close, noise=0.002, **shaken), metrics=("throughput",)))
-        assert f"cannot tell: the interval comes within {ALIKE:.0%} of 1 " in text
-        assert ("Disturbed slices: but counted, since so many are: steal (2)." in text) == bool(shaken)
+        picture = ratios(compared(close, noise=0.002, **shaken), metrics=("throughput",))
+        assert f"cannot tell: the interval comes within {ALIKE:.0%} of 1 " in said(picture)
+        told = dict(picture.details).get("disturbed")
+        assert told == ("but counted, since so many are: steal (2)" if shaken else None)
     unknown = compared({"a": (lab.SYNC, {"cpu_ms": None, "per_s": 15}), "b": (lab.ASYNC, {"per_s": 600})}, rounds=4)
-    text = said(ratios(unknown))
-    assert (
-        "no figure cannot tell: CPU time is not known for addresses, beside other loads, nor where a worker ended"
-        in text
+    told = dict(ratios(unknown).details)
+    assert told["CPU time per request"] == (
+        "CPU time is not known for addresses, beside other loads, nor where a worker ended"
     )
-    assert "cannot tell: p95 needs 400 answers in a slice, and a gave 15: longer slices would have them" in text
+    assert told["95th percentile of time (p95)"] == (
+        "p95 needs 400 answers in a slice, and a gave 15: longer slices would have them"
+    )
     both = said(ratios(compared({"a": (lab.SYNC, {"per_s": 15}), "b": (lab.ASYNC, {"per_s": 30})}), metrics=("p95",)))
-    assert both.count("and b gave ") == 2  # in the title, and beside the row
+    assert both.count("and b gave ") == 1
     assert "and a gave" not in both
 
 
-def test_doubts_are_notes():
-    text = said(ratios(many()))
-    assert text.count("cannot tell: see note 1 below") == 4
+def test_doubts_are_notes_in_the_table_and_the_first_of_them_stands_below_the_figure():
+    picture = ratios(many())
+    text = said(picture)
+    assert text.count("cannot tell: see note 1") == 4
     assert "Note 1: 320 of " in text
+    assert dict(picture.details)["note 1"].startswith("320 of ")
     slow = {"per_s": 426, "ms": 14.0, "cpu_ms": 1.3}
     some = compared({"sync": (lab.SYNC, {"per_s": 600, "failed": 4}), "async": (lab.ASYNC, slow)}, noise=0.0)
     text = said(ratios(some))  # so few move no figure but a percentile far out
-    assert text.count("cannot tell: see note 1 below") == 1
+    assert text.count("cannot tell: see note 1") == 1
     assert "Note 1: 32 of 4,800 requests failed under sync." in text
     silent = ratios(compared({"sync": (lab.SYNC, {}), "async": (lab.ASYNC, {"per_s": 0})}))
-    assert "10 users: 8 of 8 slices of async are invalid: no request was answered" in silent.alt
+    assert "8 of 8 slices of async are invalid: no request was answered" in dict(silent.details)["note 1"]
     assert "no figure" in said(silent)
+
+
+def test_what_is_written_below_takes_two_lines():
+    for picture in (ratios(many()), ratios(by_users(control="sync again")), ratios(controlled(), controls=PAIRS)):
+        below = [text for text in words_of(picture) if text.startswith("Faint points")]
+        assert len(below) == 1
+        assert below[0].count("\n") <= 1
 
 
 def test_a_contender_of_which_nothing_was_measured_is_a_row_too():
@@ -226,7 +324,7 @@ def test_a_prediction_is_drawn_in_the_rows_of_throughput():
 @pytest.mark.parametrize(
     ("result", "predicted", "drawn"),
     [
-        (many(), {"mixed": 3, "async": None}, [3.0]),
+        (many(), {"asgi": 3, "async": None}, [3.0]),
         (by_users(), {"1 user": 0.5, "50 users": 2}, [0.5, 2.0]),
         (by_users(), {"async": 2}, [2.0, 2.0, 2.0]),
     ],
@@ -274,6 +372,7 @@ def test_what_differs_between_comparisons_is_told_for_each_and_what_is_alike_onc
     [
         (lambda: many(), 1),
         (lambda: by_users(control="sync again", rounds=15, noise=0.1), 2),
+        (lambda: {name * 9: result for name, result in controlled().items()}, None),
         (lambda: {"a name that is far too long " * 3: two(), "x" * 60: many(rounds=4)}, None),
         (lambda: compared({"s" * 90: (lab.SYNC, {}), "b " * 40: (lab.ASYNC, {"per_s": 1})}, noise=0.5), None),
     ],
@@ -297,6 +396,11 @@ def other_way():
         (other_way, {}, "several baselines"),
         *((two, {"predicted": it}, "predicted") for it in ("1", True, -1, 0, {"sync": 1}, {"async": 0}, {"nobody": 1})),
         (two, {"metrics": ("p50",), "predicted": 2}, "add 'throughput' to metrics"),
+        (by_users, {"controls": {"1 user": "nobody"}}, "controls has no comparison called 'nobody'"),
+        *(
+            (by_users, {"controls": it}, "each comparison once")
+            for it in ({"1 user": "1 user"}, {"1 user": ["10 users"] * 2})
+        ),
         (lambda: compared({"sync": (lab.SYNC, {})}), {}, "needs two contenders"),
     ],
 )

@@ -9,7 +9,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.load.connection import RESET
 from requestlab.plots.streams import streams
 from tests.made_runs import MACHINE, MS, START, made
-from tests.pictures import assert_legible, bars_of, said
+from tests.pictures import assert_legible, bars_of, said, words_of
 
 
 def run(*times_ms, label="asgi", error=0):
@@ -26,9 +26,10 @@ BUFFERED, FLOWING = run((2, 190, 200), (2, 200, 200), (2, 200, 200)), run((4, 10
 
 def test_the_title_says_after_which_share_of_the_time_the_first_byte_of_the_body_came():
     picture = streams({"sync iterator": BUFFERED, "async iterator": FLOWING})
-    assert picture.alt == (
-        "The first byte of the body came after so much of the time: 100 % (sync iterator), 4 % (async iterator)."
-    )
+    assert picture.alt == "Bodies begin after 100% of the time under sync iterator, 4% elsewhere."
+    assert streams(FLOWING).alt == "asgi: the body begins after 4% of the time."
+    long = {f"a label of rather {word} words": run for word, run in (("many", BUFFERED), ("numerous", FLOWING))}
+    assert streams(long).alt == "Bodies begin after 100% of the time under 1 of 2, 4% elsewhere."
     assert "medians: first byte 200 ms, last 200 ms 3 streams of /sync/stream/" in said(picture)
 
 
@@ -39,11 +40,16 @@ def test_a_bar_is_hatched_until_the_first_byte_of_the_body_and_solid_from_there_
     assert bars_of(solid) == [(190, 200), (200, 200), (200, 200)]
 
 
+def test_head_and_first_byte_of_the_body_are_named_at_their_marks_and_together_where_they_came_together():
+    assert {"200 OK", "first byte of the body"} <= set(words_of(streams(BUFFERED)))
+    assert "200 OK, and first byte of the body" in words_of(streams(run((4, 5, 200))))
+
+
 def test_of_many_streams_the_first_few_are_drawn_and_all_are_counted():
     picture = streams(run(*[(1, 20, 100)] * 40))
     assert [len(bars_of(patch)) for patch in picture.figure.axes[0].patches] == [5, 5]
     assert "40 streams" in said(picture)
-    assert "20 %" in picture.alt
+    assert "20%" in picture.alt
 
 
 def test_a_prediction_is_drawn_at_its_share_of_the_time_and_written_beside():
@@ -73,7 +79,7 @@ def test_any_number_of_runs_with_any_label_can_be_read():
 
 def test_it_draws_what_was_measured():
     load = lab.closed(1, each=3)
-    with lab.serve(lab.MIXED) as server:
+    with lab.serve(lab.ASGI) as server:
         measured = {mode: lab.measure(server, f"/{mode}/stream/?n=4&ms=25", load) for mode in ("sync", "async")}
         warned = server.log.count("StreamingHttpResponse must consume synchronous iterators")
     tables = {mode: run.requests for mode, run in measured.items()}
@@ -82,4 +88,4 @@ def test_it_draws_what_was_measured():
     assert shares["async"].min() < 0.5
     assert warned == 1
     assert all((one["first_byte"] < one["done"]).all() for one in tables.values())
-    assert "100 % (sync)" in streams(measured).alt
+    assert streams(measured).alt.startswith("Bodies begin after 100% of the time under sync, ")

@@ -48,20 +48,24 @@ def marked(picture):
 
 
 TITLES = """\
-Half of the requests took less than 1.2 ms under sync, 3.4 ms under mixed.
+Half of the requests took less than 1.2 ms under sync, 3.4 ms under asgi.
 Half of the requests took less than 5.0 ms under sync, server=gunicorn-gthread, threads=4; 7.0 ms under sync.
+Half of the requests took less than 1.0 ms under sync, 9.0 ms under async.
+Half of the requests took less than 5.0 ms (alone), 7.0 ms (beside others).
 90 % of the requests took less than 10 ms under sync."""
 
 
 def test_the_title_tells_a_percentile_of_each_run_and_is_the_alternative_text():
     pictures = [
-        ecdf(took(lab.SYNC, [1, 1.2, 9]), took(lab.MIXED, [3, 3.4, 1200])),
+        ecdf(took(lab.SYNC, [1, 1.2, 9]), took(lab.ASGI, [3, 3.4, 1200])),
         ecdf(took(GTHREAD, [5]), took(lab.SYNC, [7])),
+        ecdf(took(lab.SYNC, [1]), took(lab.ASGI, [3]), took(lab.ASYNC, [9])),  # of many, the fastest and the slowest
+        ecdf({"alone": took(lab.SYNC, [5]), "beside others": took(lab.SYNC, [7])}),
         ecdf(took(lab.SYNC, range(1, 12)), finds=90),
     ]
     assert "\n".join(picture.alt for picture in pictures) == TITLES
     assert all(picture.alt.removesuffix(".") in said(picture) for picture in pictures)
-    assert repr(pictures[2]) == "<Picture: 90 % of the requests took less than 10 ms under sync.>"
+    assert repr(pictures[-1]) == "<Picture: 90 % of the requests took less than 10 ms under sync.>"
 
 
 def test_failed_requests_are_told():
@@ -100,7 +104,14 @@ def test_the_curve_is_the_share_that_took_no_longer():
     curve = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
     assert curve.get_xdata().tolist() == [10, 10, 20, 30, 40]
     assert curve.get_ydata().tolist() == [0, 25, 50, 75, 100]
-    assert axes.get_xscale() == "log"
+    assert (axes.get_xscale(), axes.get_xlim()[0]) == ("linear", 0)
+
+
+@pytest.mark.parametrize(("times", "scale"), [([10, 20, 50], "linear"), ([10, 20, 51], "log")])
+def test_the_axis_is_linear_where_all_times_lie_within_a_factor_of_five(times, scale):
+    picture = ecdf(took(lab.SYNC, times))
+    assert picture.figure.axes[0].get_xscale() == scale
+    assert ("(logarithmic)" in said(picture)) == (scale == "log")
 
 
 def test_an_open_loop_shows_response_and_service_time():
@@ -120,20 +131,23 @@ def test_an_open_loop_shows_response_and_service_time():
     assert_legible(picture)
 
 
-def test_an_open_loop_in_time_says_so_and_a_closed_loop_shows_neither():
+def test_an_open_loop_in_time_says_so_and_shows_one_curve_and_a_closed_loop_shows_neither():
     rows = [{"planned": i} for i in range(9)]
-    assert "none sent more than 1 ms after" in said(ecdf(made(lab.SYNC, rows, rate=9, each=None)))
+    picture = ecdf(made(lab.SYNC, rows, rate=9, each=None))
+    assert "none sent more than 1 ms after" in said(picture)
+    assert "service" not in said(picture)
+    assert len([line for line in picture.figure.axes[0].lines if line.get_drawstyle() == "steps-post"]) == 1
     assert not {"sent", "service"} & set(said(ecdf(made(lab.SYNC, rows))).replace("from sent", "").split())
 
 
 def test_predicted_medians_are_drawn():
-    sync, mixed = took(lab.SYNC, [5, 6]), took(lab.MIXED, [50, 60])
-    picture = ecdf(sync, mixed, predicted=0.5)
+    sync, asgi = took(lab.SYNC, [5, 6]), took(lab.ASGI, [50, 60])
+    picture = ecdf(sync, asgi, predicted=0.5)
     assert "your prediction: half within 0.5 ms" in words_of(picture)
     assert picture.figure.axes[0].get_xlim()[0] < 0.5
-    by_label = said(ecdf(sync, mixed, predicted={"sync": 5, "mixed": 70}))
+    by_label = said(ecdf(sync, asgi, predicted={"sync": 5, "asgi": 70}))
     assert "your prediction for sync: half within 5 ms" in by_label
-    assert "your prediction for mixed: half within 70 ms" in by_label
+    assert "your prediction for asgi: half within 70 ms" in by_label
     assert "prediction" not in said(ecdf(sync, predicted={}))
 
 
@@ -141,7 +155,7 @@ def test_predicted_medians_are_drawn():
 
 
 def test_each_named_configuration_has_one_colour_and_one_marker_in_every_figure():
-    runs = {"sync": one_after_another(3), "mixed": a_thread_each(3), "async": on_one_loop(3)}
+    runs = {"sync": one_after_another(3), "asgi": a_thread_each(3), "async": on_one_loop(3)}
     seen = {name: set() for name in runs}
     for names in itertools.permutations(runs, 2):
         for figure in (threads, ecdf):
@@ -156,7 +170,7 @@ def test_other_names_have_a_stable_look_that_is_nobody_elses():
     alone = style.looks([("http://127.0.0.1:8000", "http://127.0.0.1:8000")])[0]
     amid = style.looks([("sync", "sync"), ("async", "async"), ("http://127.0.0.1:8000", "http://127.0.0.1:8000")])
     assert amid[2] == alone
-    many = style.looks([(name, name) for name in ("sync", "mixed", "async", "mine", "yours", "theirs", "ours")])
+    many = style.looks([(name, name) for name in ("sync", "asgi", "async", "mine", "yours", "theirs", "ours")])
     assert len({(one.colour, one.marker) for one in many}) == 7
 
 
@@ -169,13 +183,19 @@ def test_looks_are_alike_in_every_process_and_figures_never_import_pyplot():
     assert shown == f"{[style.looks([(name, name)]) for name in 'abcdefgh']}\nFalse\n"
 
 
-def test_variants_share_the_colour_and_differ_in_line_and_marker():
+def test_variants_share_the_marker_and_differ_in_shade_or_line():
     labels = ["sync", "sync, workers=2", "sync, workers=4", "sync, middleware=none"]
     base, *variants = found = style.looks([("sync", label) for label in labels])
-    assert {(one.colour, one.marker) for one in found} == {(base.colour, base.marker)}
-    assert len({(one.line, one.filled) for one in found}) == 4
+    assert {one.marker for one in found} == {base.marker}
+    assert len({(one.line, one.colour) for one in found}) == 4
     assert (base.filled, base.line) == (True, "-")
-    assert style.looks([("sync", "sync, workers=2")])[0] == variants[0]
+    assert luminance(variants[0].colour) < luminance(base.colour) / 2  # the second reads as another at once
+    assert not any(one.filled for one in variants)
+    assert len({one.colour for one in style.looks([("aaa", "aaa"), ("aaa", "b")])}) == 2  # black ones, too
+    assert style.looks([("sync", "sync, workers=2")])[0] == base  # alone, it has the look of its name
+    assert style.looks([("sync", "sync"), ("sync", "threads")]) == style.looks(
+        [("sync", "sync"), ("threads", "threads")]
+    )
 
 
 def luminance(colour):
@@ -184,7 +204,7 @@ def luminance(colour):
 
 
 def test_no_line_is_too_pale_and_text_in_colour_is_read_easily():
-    faces = style.looks([(name, name) for name in ("sync", "mixed", "async", *"abcdef")])
+    faces = style.looks([(name, name) for name in ("sync", "asgi", "async", *"abcdef")])
     for one in faces:
         assert 1.05 / (luminance(one.colour) + 0.05) > 2  # Okabe and Ito's yellow has 1.3
     for one in faces[:3]:
@@ -192,12 +212,10 @@ def test_no_line_is_too_pale_and_text_in_colour_is_read_easily():
 
 
 def test_runs_of_one_configuration_are_told_apart():
-    picture = ecdf(took(lab.MIXED, [5], path="/sync/page/"), took(lab.MIXED, [7], path="/async/page/"))
-    assert {"■ mixed, /sync/page/", "□ mixed, /async/page/"} <= set(words_of(picture))
-    assert "□ mixed, /sync/wait/ #2" in words_of(ecdf(took(lab.MIXED, [5]), took(lab.MIXED, [7])))
-    assert {"● before", "■ after"} <= set(
-        words_of(ecdf({"before": took(lab.SYNC, [5]), "after": took(lab.MIXED, [7])}))
-    )
+    picture = ecdf(took(lab.ASGI, [5], path="/sync/page/"), took(lab.ASGI, [7], path="/async/page/"))
+    assert {"■ asgi, /sync/page/", "□ asgi, /async/page/"} <= set(words_of(picture))
+    assert "□ asgi, /sync/wait/ #2" in words_of(ecdf(took(lab.ASGI, [5]), took(lab.ASGI, [7])))
+    assert {"● before", "■ after"} <= set(words_of(ecdf({"before": took(lab.SYNC, [5]), "after": took(lab.ASGI, [7])})))
 
 
 # The sheet: text that is measured, and places that are spread
@@ -230,7 +248,7 @@ def test_labels_along_a_line_stand_apart_within_bounds_and_where_they_want_to_be
 @pytest.mark.parametrize(
     ("runs", "predicted"),
     [
-        ((*close_runs(), failing()), {"sync": 5, "mixed": 5.1, "async": 500}),
+        ((*close_runs(), failing()), {"sync": 5, "asgi": 5.1, "async": 500}),
         (({"a name that is far too long " * 6: close_runs()[0], "x" * 90: close_runs()[1]},), None),
         ((scheduled(),), 7),
     ],
@@ -269,7 +287,7 @@ def test_how_it_was_measured_stays_with_the_figure_as_a_folded_table_that_is_esc
     assert picture.details == (
         (
             "<b>",
-            "2 requests over 0 connections; 1 s after 0 s of warm-up, seed 0; asked: /sync/wait/, 2 users; capacity: 1 request "
+            "2 requests; at most 1 s after 0 s of warm-up, seed 0; asked: /sync/wait/, 2 users; capacity: 1 request "
             "at once; gunicorn 27.0 (gunicorn-sync), no event loop; too few requests for p95 and p99: fewer than 20 lie beyond",
         ),
     )

@@ -62,7 +62,7 @@ def test_a_project_is_served_under_both_interfaces_and_nothing_of_it_is_changed(
         "mysite.wsgi.application",
     )
     assert found_in(mine)["debug"] is True
-    for configuration in (lab.SYNC, lab.MIXED):
+    for configuration in (lab.SYNC, lab.ASGI):
         with lab.serve(configuration, application=mine, probe=1.0) as server:
             assert server.configuration.label == f"mysite, {configuration.name}"
             assert httpx.get(f"{server.url}/admin/login/").status_code == 200
@@ -132,6 +132,15 @@ def test_migrations_are_applied_to_the_copy_and_variables_are_given(site):
     with lab.serve(lab.SYNC, application=mine) as server:
         assert httpx.get(f"{server.url}/admin/login/").status_code == 200
     assert not (site / "empty.sqlite3").exists()
+
+
+def test_two_copies_of_one_project_have_each_their_own_environment(site):
+    append(site, "import os; ALLOWED_HOSTS = ['*']; LANGUAGE_CODE = os.environ['SHOP_LANGUAGE']")
+    one, other = (lab.project(site, migrate=True, env={"SHOP_LANGUAGE": code}) for code in ("de", "fr"))
+    for mine, said in ((one, 'lang="de"'), (other, 'lang="fr"'), (one, 'lang="de"')):
+        with lab.serve(lab.SYNC, application=mine) as server:
+            assert said in httpx.get(f"{server.url}/admin/login/", trust_env=False).text
+    assert lab.SYNC.replace(application=one).label == lab.SYNC.replace(application=other).label
 
 
 def test_what_is_no_project_is_refused(tmp_path, made):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from requestlab.claims.statement import statements
 from requestlab.errors import ConfigurationError, ReportError
 from requestlab.notebooks import execute, figures, page, report
 from requestlab.notebooks.report import FILES, PAGE, find_notebooks, make_report
+from requestlab.plots import guesses
 from requestlab.system.machine import Machine
 from requestlab.system.values import from_plain
 from tests.conftest import left_after
@@ -106,6 +108,33 @@ def test_a_report_is_three_files_and_nothing_beside_them(made):
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
     assert from_plain(Machine, json.loads((folder / MACHINE_FILE).read_text())) == made[0].machine
     assert len((folder / FILE).read_text().splitlines()) == 2
+
+
+GUESSED = """
+import requestlab as lab
+with lab.serve(lab.NULL) as server:
+    run = lab.measure(server, "/", lab.closed(users=1, each=5))
+lab.plots.ecdf(run, predicted=7)
+"""
+
+
+def test_a_script_is_shown_and_run_like_a_lesson_and_what_was_guessed_stands_beside_what_was_found(tmp_path):
+    script = tmp_path / "report_99_mine.py"
+    script.write_text(
+        f'"""What is it?\n\nIt is *mine*.\n"""\nimport sys\n{JUDGE}\n{GUESSED}\nprint("ran", __name__, sys.argv[1:])'
+    )
+    made = make_report(find_notebooks([str(script)], tmp_path), tmp_path / "report")
+    assert made.failed == []
+    text = (made.folder / PAGE).read_text()
+    assert "What is it?" in text
+    assert "ran __main__ []" in text
+    assert [one.guess for one in made.guessed.all] == ["7"]
+    assert 'id="guesses"' in text
+    assert {path.name for path in made.folder.iterdir()} == FILES | {guesses.FILE}
+    make_report([notebook(tmp_path / "01-a.ipynb", "1")], tmp_path / "report")  # it takes its place
+    (tmp_path / "bad.py").write_text("if")
+    with pytest.raises(ReportError, match=r"bad\.py' is not a script that can be read"):
+        make_report([tmp_path / "bad.py"], tmp_path / "report")
 
 
 def test_a_lesson_that_fails_shows_its_error_and_the_next_is_executed(made, text):
@@ -238,17 +267,21 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypat
 
 
 @pytest.mark.patient
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_nothing_running_and_no_half_a_report(tmp_path, number):
     mark, temporary = tmp_path / "begun", tmp_path / "tmp"
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)  # from a try before
+    mark.unlink(missing_ok=True)
     lesson = notebook(
         tmp_path / "01-long.ipynb",
         "import requestlab as lab, pathlib, time\nserver = lab.serve(lab.NULL)\n"
         f"pathlib.Path({str(mark)!r}).touch()\ntime.sleep(60)",
     )
     command = [sys.executable, "-m", "requestlab.cli", "report", str(lesson), "--output", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(temporary)})
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)  # where the tests were started to survive it
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(temporary)}, preexec_fn=heard
+    )
     deadline = time.monotonic() + 60
     while not mark.exists() and time.monotonic() < deadline:
         time.sleep(0.02)

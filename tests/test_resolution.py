@@ -108,4 +108,4 @@ def test_seconds_in_which_there_is_no_comparison_are_refused_before_anything_is_
 
 def test_its_rounds_are_those_of_compare_with_its_defaults():
     assert [resolving._rounds_in(seconds) for seconds in (12, 60.0)] == [4, 21]
-    assert compare.compare.__kwdefaults__["seconds"] == resolving.DEFAULT_SLICE_S
+    assert compare.SLICE_S == resolving.DEFAULT_SLICE_S

@@ -37,7 +37,7 @@ def applies(requirement: Requirement, python: str) -> bool:
 
 def pins(python: str) -> dict[str, str]:
     """What the lock installs on Linux under `python`: each package's name and the one version."""
-    lines = [line.split("#")[0].strip() for line in LOCK.splitlines()]
+    lines = [line.split("#")[0].strip().removesuffix(" \\") for line in LOCK.splitlines() if "--hash=" not in line]
     chosen = [r for r in map(Requirement, filter(None, lines)) if applies(r, python)]
     assert len(chosen) == len(names(chosen)), "a package is pinned twice"
     assert all(str(r.specifier).startswith("==") for r in chosen)
@@ -75,10 +75,15 @@ def test_the_lock_gives_python_3_11_django_5_2_and_later_ones_django_6() -> None
     assert all(version.startswith("6.") for version in series.values())
 
 
+def test_the_lock_has_hashes_of_every_package_which_pip_then_checks() -> None:
+    entries = re.findall(r"^\S+==.*(?:\\\n    --hash=sha256:[0-9a-f]{64}.*)+$", LOCK, re.MULTILINE)
+    assert len(entries) == len(re.findall(r"^\S+==", LOCK, re.MULTILINE)) > 100
+
+
 def test_the_lock_names_no_address_and_no_place_on_a_machine() -> None:
     assert "://" not in LOCK
     assert " @ " not in LOCK
-    assert not re.search(r"^\s*-", LOCK, re.MULTILINE), "an option such as --index-url"
+    assert not re.search(r"^\s*-(?!-hash=sha256:)", LOCK, re.MULTILINE), "an option such as --index-url"
     assert not re.search(r"(^|[\s'\"=])(/|~|\.\.?/)", LOCK), "a path"
 
 
@@ -88,7 +93,8 @@ def test_the_lock_names_no_address_and_no_place_on_a_machine() -> None:
 def packaged_files() -> set[str]:
     """Every file of the two packages, as a path inside the wheel."""
     made_by_tools = {"__pycache__", ".ipynb_checkpoints"}
-    return {
+    lessons = {f"requestlab/notebooks/lessons/{path.name}" for path in (ROOT / "notebooks").iterdir() if path.is_file()}
+    return lessons | {
         str(path.relative_to(parent))
         for parent, package in [(ROOT / "lib", "requestlab"), (ROOT, "labapp")]
         for path in (parent / package).rglob("*")
@@ -96,7 +102,7 @@ def packaged_files() -> set[str]:
     }
 
 
-def test_the_wheel_holds_every_file_of_the_library_and_of_the_app_and_nothing_else(tmp_path: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_library_of_the_app_and_all_lessons_and_nothing_else(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

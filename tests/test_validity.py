@@ -124,7 +124,15 @@ ODD_ANSWERS = [
         some(0.51, {"status": 302}),
         "1,020 of 2,000 answers are redirects (status 3xx): is this the page that was meant?",
     ),
+    (
+        some(0.5, {"status": 302}),
+        "answers to the same request have different statuses: 1,000 × 200, 1,000 × 302",
+    ),
     ([{"body": 1}] * 3 + GOOD, "3 of 2,003 answers had another body than the rest"),
+    (
+        [{"body": number % 2, "size": 900 if number % 2 else 100} for number in range(2_000)],
+        "answers to the same request are of very different sizes, 100 to 900 bytes: are all right?",
+    ),
     (
         some(0.11, {"done": START + 45 * MS, "first_byte": START + 4 * MS}),
         "in 220 of 2,000 answers the rest came some 40 ms behind the first byte: Nagle's algorithm was waiting for a "
@@ -152,7 +160,6 @@ NO_EVIDENCE = [
 ]
 UNLIKE_ANSWERS = [
     [EARLY] * 20 + GOOD,
-    some(0.5, {"status": 302}),
     [{"status": 299}] * 2_000,
     [{"body": number} for number in range(2_000)],  # a page that changes
     [{"body": number % 2} for number in range(2_000)],
@@ -360,8 +367,8 @@ def test_what_is_invalid_is_said_first_and_what_is_only_weak_last():
 
 def test_every_check_is_in_use():
     checks = {name for name, one in inspect.getmembers(validity, inspect.isgeneratorfunction)}
-    used = {check.__name__ for check in (*validity._INVALID, *validity._SUSPECT)}
-    assert checks == used | {"_weak_percentiles"}
+    used = {check.__name__ for check in (*validity._INVALID, *validity._SUSPECT, *validity._REMARKS)}
+    assert checks == used
 
 
 # Evidence from outside

@@ -20,7 +20,7 @@ import requestlab
 from requestlab.trace.blocking import blocks
 from requestlab.trace.trace import TraceReader
 from requestlab.worker import environment
-from requestlab.worker.ready import READY_PATH, request_counts
+from requestlab.worker.ready import QUESTION_HEADER, READY_PATH, halves, request_counts
 
 LIBRARY = Path(requestlab.__file__).parent
 WORKER = LIBRARY / "worker"
@@ -97,7 +97,7 @@ def served(python: str, folder: Path, interface: str, worker_class: str) -> Iter
             environment.INTERFACE: interface,
             environment.PROBE: "1.0",
             environment.DIRECTORY: str(folder / "written"),
-            environment.NONCE: "of this test",
+            environment.SECRET: "of this test",
             "PYTHONPATH": str(folder),
         }
         process = subprocess.Popen(
@@ -107,12 +107,14 @@ def served(python: str, folder: Path, interface: str, worker_class: str) -> Iter
             cwd=folder,
         )
 
-        def ask(path: str) -> str:
-            with urllib.request.urlopen(f"{url}{path}", timeout=10) as answer:
+        def ask(path: str, **headers: str) -> str:
+            request = urllib.request.Request(f"{url}{path}", headers=headers)
+            with urllib.request.urlopen(request, timeout=10) as answer:
                 return str(answer.read().decode())
 
+        question, expected = halves("of this test")
         try:
-            assert json.loads(ask(READY_PATH))["nonce"] == "of this test"
+            assert json.loads(ask(READY_PATH, **{QUESTION_HEADER: question}))["nonce"] == expected
             yield ask
         finally:
             process.terminate()

@@ -15,13 +15,26 @@ LabError
 
 from __future__ import annotations
 
+import re
+
+LONGEST_WORD = 300
+_LONG = re.compile(rf"\S{{{LONGEST_WORD},}}")
+
 
 class LabError(Exception):
     """Base of all errors a user of the lab can act on; the message says what to do."""
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_LONG.sub(_beginning, message))
+
     def _render_traceback_(self) -> list[str]:
         """Show the message alone in a notebook: the lab's own lines above it would only hide it."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def _beginning(word: re.Match[str]) -> str:
+    """Return the beginning of a word that is too long to be read: what somebody has given, say."""
+    return f"{word[0][: LONGEST_WORD // 3]}... ({len(word[0]):,} characters)"
 
 
 class ConfigurationError(LabError, ValueError):

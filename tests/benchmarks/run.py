@@ -238,7 +238,7 @@ def cpu_beside_the_server() -> list[Line]:
 
 def starting() -> list[Line]:
     lines = []
-    for configuration, target in ((lab.SYNC, "labapp.wsgi:application"), (lab.MIXED, "labapp.asgi:application")):
+    for configuration, target in ((lab.SYNC, "labapp.wsgi:application"), (lab.ASGI, "labapp.asgi:application")):
         slices = {
             "serve": partial(_serving_time, configuration),
             "bare": partial(_bare_start, configuration, target),
@@ -281,7 +281,7 @@ def _ask(address: tuple[str, int]) -> None:
 
 def probing() -> list[Line]:
     lines = []
-    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.MIXED, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
+    for configuration, path in ((lab.SYNC, SYNC_PAGE), (lab.ASGI, SYNC_PAGE), (lab.ASYNC, ASYNC_PAGE)):
         shares = {"off": 0, "on": True, "on, all requests": 1.0, "on, one in ten": 0.1}
         with ExitStack() as stack:
             servers = {

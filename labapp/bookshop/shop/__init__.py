@@ -1,1 +1,1 @@
-"""A small bookshop: a Django project as many are, for lesson 11 to measure."""
+"""A small bookshop: a Django project as many are, for lesson 14 to measure."""

@@ -58,7 +58,7 @@ class Visitor:
     last token against cross-site requests that a form had, or a cookie."""
 
     def __init__(self, server: Server) -> None:
-        headers = {"user-agent": "requestlab", **server.configuration.application.headers}
+        headers = {"user-agent": "requestlab", **server.headers, **server.configuration.application.headers}
         cookies = dict(one.strip().split("=", 1) for one in headers.pop("cookie", "").split(";") if "=" in one)
         self._host = headers.get("host", "")
         self._client = httpx.Client(

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from requestlab import plots
 from requestlab.advice.advise import Report
+from requestlab.advice.field import AT_RATE, PERCENTILE
 from requestlab.errors import ConfigurationError, LabError
 from requestlab.plots.sheet import Picture
 from requestlab.system import html
@@ -43,7 +44,11 @@ def rendered(report: Report) -> Markup:
 def _figures(report: Report) -> Iterator[tuple[str, Picture]]:
     """Yield the figures with a heading each; one that has nothing to show is left out."""
     survey = report.survey
-    yield "How many times as fast", plots.ratios(dict(report.results), metrics=("throughput", "p50"))
+    results = dict(report.results)
+    at_rate = results.pop(AT_RATE, None)
+    yield "How many times as fast", plots.ratios(results, metrics=("throughput", "p50"))
+    if at_rate is not None:
+        yield "At your rate", plots.ratios(at_rate, metrics=("p50", PERCENTILE))
     with suppress(ConfigurationError):  # there are none
         both = {"sync": survey.runs["sync"], "asgi": survey.runs["asgi"]}
         yield "What its workers hold", plots.processes(both)

@@ -17,7 +17,7 @@ from requestlab.load.mix import Mix
 from requestlab.measurement.lag import finding
 from requestlab.measurement.measure import measure
 from requestlab.measurement.run import Run
-from requestlab.serving.configuration import MIXED, SYNC
+from requestlab.serving.configuration import ASGI, SYNC
 from requestlab.serving.project import Project, found_in
 from requestlab.serving.server import Server, serve
 
@@ -127,7 +127,7 @@ def survey(
         mix = Mix(tuple(page.ask for page in pages))
         busy_sync = measure(server, mix, closed(BUSY_USERS), seconds=LONG_S * short_s, timeout=60)
         refused = _refused(server)
-    with serve(MIXED, application=mine, probe=True) as server:
+    with serve(ASGI, application=mine, probe=True) as server:
         traced = []
         for page in pages:
             tick(f"{page.path} under ASGI, one user")
@@ -164,7 +164,7 @@ def _pages(
 
 
 def _facts(page: Page, alone: Run, traced: Run) -> PageFacts:
-    requests = max(1, len(traced.requests))
+    requests = max(1, int((traced.spans["kind"] == "request").sum()))  # those of the warm-up were traced, too
     names = Counter(traced.crossings["name"]) if len(traced.crossings) else Counter[str]()
     leads_to = tuple((str(name), count / requests) for name, count in names.most_common(12))
     service = float(np.median(alone.service_ms)) if len(alone.service_ms) else 0.0

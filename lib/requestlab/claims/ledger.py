@@ -36,14 +36,12 @@ from requestlab.claims.statement import (
 from requestlab.claims.verdict import Finding, Verdict
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
 from requestlab.system import html, wording
+from requestlab.system.files import LEDGER_VARIABLE, append_line
 from requestlab.system.machine import Machine
 from requestlab.system.values import from_plain, to_json, to_plain
 
 FORMAT = 2
 """Version of the lines; a reader refuses any other."""
-
-LEDGER_VARIABLE = "REQUESTLAB_LEDGER"
-"""Names the folder in which verdicts are recorded, beyond this process."""
 
 FILE = "ledger.jsonl"
 MACHINE_FILE = "machine.json"
@@ -57,12 +55,13 @@ class Ledger:
     """All claims with their verdicts on one machine. `verdicts` are in the order in which they were given.
 
     `name` tells it from others (empty: this process's own), `machine` holds the machine's facts, None where there is no
-    verdict. In a notebook it shows as a table.
+    verdict. `damaged` names the lines that could not be read. In a notebook it shows as a table.
     """
 
     verdicts: tuple[Verdict, ...]
     name: str = ""
     machine: Machine | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
     def claims(self) -> tuple[Statement, ...]:
@@ -137,23 +136,15 @@ def record(verdict: Verdict) -> None:
 
 
 def append(folder: Path, verdict: Verdict) -> None:
-    """Add a verdict to the ledger in a folder, which is made where it is missing.
-
-    The line is written by one call in append mode, so that several kernels can share a ledger.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    line = to_json({"format": FORMAT, **verdict.to_plain()}) + "\n"
-    descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+    """Add a verdict to the ledger in a folder, which is made where it is missing."""
+    append_line(folder, FILE, to_json({"format": FORMAT, **verdict.to_plain()}))
 
 
 def read(folder: Path) -> tuple[Ledger, ...]:
     """Return the ledgers in a folder, one for each machine that has verdicts in it, or one without any.
 
-    Raises LedgerFormatError where there is none, or where a line is not one that this version writes.
+    Lines that are damaged are left out, and named. Raises LedgerFormatError where there is no ledger, nor any line that
+    is whole, or where one is of another version.
     """
     try:
         lines = (folder / FILE).read_bytes().splitlines()
@@ -162,15 +153,38 @@ def read(folder: Path) -> tuple[Ledger, ...]:
             f"there is no {FILE} in {str(folder)!r}; expected a folder that `requestlab report` has written, or one that "
             f"{LEDGER_VARIABLE} named"
         ) from None
-    verdicts = [_parsed(line, f"line {number} of {str(folder / FILE)!r}") for number, line in enumerate(lines, 1)]
+    verdicts, damaged = verdicts_of(lines, repr(str(folder / FILE)))
+    if damaged and not verdicts:
+        raise LedgerFormatError(damaged[0])
     machines = {identity(one.machine): one.machine for one in verdicts}
     name = folder.resolve().name
     if not machines:
         return (Ledger((), name, _machine_of(folder)),)
     return tuple(
-        Ledger(tuple(one for one in verdicts if identity(one.machine) == machine_id), name, facts)
+        Ledger(tuple(one for one in verdicts if identity(one.machine) == machine_id), name, facts, tuple(damaged))
         for machine_id, facts in machines.items()
     )
+
+
+def to_lines(ledger: Ledger) -> list[Any]:
+    """Return the verdicts of a ledger as its file has them, one value for each line."""
+    return [json.loads(to_json({"format": FORMAT, **verdict.to_plain()})) for verdict in ledger.verdicts]
+
+
+def verdicts_of(lines: Sequence[bytes], where: str) -> tuple[list[Verdict], list[str]]:
+    """Return the verdicts in the lines of a ledger, and what there is to say of those that are damaged; `where` names
+    the whole. Raises LedgerFormatError where one is of another version."""
+    verdicts, damaged = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            verdicts.append(_parsed(line, f"line {number} of {where}"))
+        except _DamagedLine as problem:
+            damaged.append(str(problem))
+    return verdicts, damaged
+
+
+class _DamagedLine(LedgerFormatError):
+    """A line that is no verdict."""
 
 
 def read_all(folders: Sequence[Path]) -> tuple[Ledger, ...]:
@@ -196,8 +210,8 @@ def _parsed(line: bytes, where: str) -> Verdict:
         return _verdict(find(row["claim"]) if own is None else _own(row["claim"], own), row)
     except ConfigurationError as problem:
         raise LedgerFormatError(f"{where} is of another version of the lab: {problem}") from None
-    except (ValueError, TypeError, KeyError):
-        raise LedgerFormatError(f"{where} is not a verdict that the lab has written: it is damaged") from None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        raise _DamagedLine(f"{where} is not a verdict that the lab has written: it is damaged") from None
 
 
 def _own(id: str, words: dict[str, Any]) -> Statement:

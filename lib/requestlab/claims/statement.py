@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 from requestlab.errors import ConfigurationError
-from requestlab.system import wording
+from requestlab.system import checks, wording
 
 SUPPORTED, REFUTED, NEITHER, CANNOT_TELL = "supported", "refuted", "neither", "cannot tell"
 WORDS = (SUPPORTED, REFUTED, NEITHER, CANNOT_TELL)
@@ -133,10 +133,10 @@ class Statement:
     """A sentence that can turn out false; a `Claim` is one that can be judged here.
 
     `source` says whose it is, `url` where to read it (empty: not known), `question` and `asked` which question of the
-    forum thread it answers (empty: none), `notebook` which lesson judges it. `kind` is `structure` where counts decide,
-    and `timing` where an interval does. `rule` judges any evidence; where there are `cases`, each wants evidence of its
-    own and has its own rule. `any_case`: one supported case is enough. `answers` holds what a verdict says to who
-    asked.
+    forum thread it answers (empty: none), `notebook` which lesson, or example, judges it. `kind` is `structure` where
+    counts decide, and `timing` where an interval does. `rule` judges any evidence; where there are `cases`, each wants
+    evidence of its own and has its own rule. `any_case`: one supported case is enough. `answers` holds what a verdict
+    says to who asked.
     """
 
     id: str
@@ -163,6 +163,16 @@ class Statement:
         limits = "; ".join(f"{rule.limits} ({name})" for name, rule in self.cases.items())
         return f"supported where {figures.pop()} is {limits}"
 
+    @property
+    def place(self) -> str:
+        """Where it is judged, in a word or two: the number of a lesson, or of an example."""
+        number = self.notebook.removeprefix(EXAMPLE)[:2]
+        return f"example {number}" if self.notebook.startswith(EXAMPLE) else number
+
+
+EXAMPLE = "report_"
+"""So the names of examples begin."""
+
 
 def find(id: str) -> Statement:
     """Return the statement of that name, such as `sync-wins-static`, or of that question, such as `Q3`.
@@ -171,12 +181,12 @@ def find(id: str) -> Statement:
     """
     known = {one.id.lower(): one for one in (*statements(), *_own.values())}
     asked = {one.question.lower(): one for one in statements() if one.question}
-    wanted = str(id).lower()
+    wanted = checks.text("claim(id)", id, "the name of a claim, or of a question").lower()
     if found := known.get(wanted) or asked.get(wanted):
         return found
     near = [name for name in known if wanted in name] or difflib.get_close_matches(wanted, known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-    raise ConfigurationError(f"there is no claim {id!r}; {hint} (`requestlab claims` lists all)")
+    raise ConfigurationError(f"there is no claim {checks.shown(id)}; {hint} (`requestlab claims` lists all)")
 
 
 _own: dict[str, Statement] = {}

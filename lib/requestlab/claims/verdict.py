@@ -20,7 +20,7 @@ class Finding:
     verdict.
 
     `name` is that of the case (empty: there is only one), `rounds` how many gave the interval (0: it was counted).
-    `taken` names the contenders that a comparison or a ratio was asked about, such as `sync / mixed` (empty: there were
+    `taken` names the contenders that a comparison or a ratio was asked about, such as `sync / asgi` (empty: there were
     none).
     """
 

@@ -1,4 +1,4 @@
-"""The command line: `requestlab lab | doctor | serve | measure | compare | advise | report | claims`.
+"""The command line: `requestlab lab | doctor | serve | measure | compare | advise | report | claims | history | wall`.
 
 Figures go to standard output, as a table or with `--json` as one line of strict JSON; all else goes to standard error.
 Commands are imported when they are asked for: some need what is slow to import.
@@ -19,6 +19,7 @@ import click
 from requestlab.errors import LabError
 from requestlab.system import machine
 from requestlab.system.interrupts import held_back
+from requestlab.system.wording import without_passwords
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -29,7 +30,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without × is no reason to fail
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _leave)
     commands(prog_name="requestlab")
 
 
@@ -54,6 +57,8 @@ COMMANDS = {
     "advise": "Say whether a Django project should switch to ASGI.",
     "report": "Execute notebooks and write one page.",
     "claims": "List the claims on trial, or their verdicts.",
+    "history": "Draw each claim's figure from version to version.",
+    "wall": "Show what a room of machines finds, on one page.",
 }
 """Each is the function of that name in a module of that name, which is imported where the command is asked for."""
 
@@ -71,7 +76,7 @@ class _Commands(click.Group):
         if name not in COMMANDS:
             return None
         if name not in _ANYWHERE:
-            machine.require_linux()
+            machine.require_unix()
         with held_back():
             command: click.Command = getattr(import_module(f"requestlab.cli.{name}"), name)
         return command
@@ -84,8 +89,10 @@ class _Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except click.UsageError as problem:
+            raise click.UsageError(without_passwords(problem.format_message()), problem.ctx) from None
         except LabError as problem:
-            raise click.ClickException(str(problem)) from None
+            raise click.ClickException(without_passwords(str(problem))) from None
         except UnicodeError as problem:  # of a host or a path that no encoding allows
             raise click.ClickException(f"that cannot be part of an address: {problem}") from None
         except OSError as problem:

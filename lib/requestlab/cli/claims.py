@@ -11,6 +11,7 @@ from requestlab.claims.ledger import Contradiction, Ledger, contradictions, read
 from requestlab.claims.statement import statements
 from requestlab.cli.options import json_option
 from requestlab.cli.tables import print_json, print_table
+from requestlab.system.files import write_text
 from requestlab.system.wording import counted
 
 _TOLD = ("id", "question", "notebook", "kind", "sentence", "asked", "source", "url")
@@ -21,18 +22,30 @@ _TOLD = ("id", "question", "notebook", "kind", "sentence", "asked", "source", "u
 @click.option(
     "--agree", is_flag=True, help="Say which reports of one machine contradict each other; exit with 1 if any do."
 )
+@click.option(
+    "--html",
+    "page_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page: each claim with every machine's interval on one axis, who disagrees, and what sets them apart.",
+)
 @json_option
-def claims(folders: tuple[Path, ...], agree: bool, as_json: bool) -> None:
+def claims(folders: tuple[Path, ...], agree: bool, page_file: Path | None, as_json: bool) -> None:
     """List the claims on trial.
 
     With a FOLDER that `requestlab report` has written: the verdicts in it. With several: one table, machine by machine.
     """
     if agree and not folders:
         raise click.UsageError("--agree needs the folders of reports that are to agree")
+    if page_file and not folders:
+        raise click.UsageError("--html needs the folders of the reports that it is to show")
     if not folders:
         _print_claims(as_json)
         return
+    if page_file:
+        _write_page(page_file, folders)
     found = read_all(folders)
+    for words in dict.fromkeys(line for one in found for line in one.damaged):
+        click.echo(f"Left out: {words}.", err=True)
     opposite = contradictions(found) if agree else []
     if as_json:
         print_json({"ledgers": found, **({"contradictions": opposite} if agree else {})})
@@ -42,6 +55,13 @@ def claims(folders: tuple[Path, ...], agree: bool, as_json: bool) -> None:
             _print_agreement(found, opposite)
     if opposite:
         sys.exit(1)
+
+
+def _write_page(file: Path, folders: tuple[Path, ...]) -> None:
+    from requestlab.wall.page import page, room_of
+
+    write_text(file, page(room_of(folders), "What these machines found"))
+    click.echo(f"Written: {file}", err=True)
 
 
 def _print_claims(as_json: bool) -> None:

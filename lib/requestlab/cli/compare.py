@@ -74,16 +74,16 @@ def compare(
 ) -> None:
     """Say how many times as fast as the first TARGET each other one is, or that this cannot be told.
 
-    A TARGET is a configuration of the bundled app (sync, mixed, async, null), served for as long as it takes, or an
+    A TARGET is a configuration of the bundled app (sync, asgi, async, null), served for as long as it takes, or an
     address on this machine. A configuration can be varied and can have a path, and each can have a label:
 
     \b
-        requestlab compare sync mixed --users 10
-        requestlab compare sync sync:workers=2 mixed:workers=2
-        requestlab compare wsgi=sync asgi=mixed:server=gunicorn-uvicorn,loop=uvloop
-        requestlab compare mixed/sync/page/ mixed/async/page/
+        requestlab compare sync asgi --users 10
+        requestlab compare sync sync:workers=2 asgi:workers=2
+        requestlab compare sync asgi:server=gunicorn-uvicorn,loop=uvloop
+        requestlab compare asgi/sync/page/ asgi/async/page/
         requestlab compare http://127.0.0.1:8000/ http://127.0.0.1:8001/
-        requestlab compare sync mixed --project ~/mysite --path /news/ --users 10
+        requestlab compare sync asgi --project ~/mysite --path /news/ --users 10
         requestlab compare old=http://127.0.0.1:8000/a/ new=http://127.0.0.1:8000/b/?x=1
 
     Fields: server, application, workers, threads, loop, middleware, probe, asyncio_debug, switch_interval_ms,

@@ -27,9 +27,10 @@ from requestlab.serving.server import serve
 from requestlab.system import limits, machine
 from requestlab.system.limits import SLOWING, Limits
 from requestlab.system.machine import Machine
+from requestlab.system.place import places
 from requestlab.system.progress import Progress
 from requestlab.system.values import to_plain
-from requestlab.system.wording import figure, gigabytes, percent
+from requestlab.system.wording import counted, figure, gigabytes, percent
 
 USERS = (1, 10, 50)
 ROUNDS = 3
@@ -97,8 +98,9 @@ class Examination:
 
 
 @click.command()
+@click.option("--line", is_flag=True, help="One line, to show to who teaches: is this machine ready?")
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(line: bool, as_json: bool) -> None:
     """Look at this machine, at how good the load client is on it, and at what it can tell today.
 
     Measures the load process against a server that does next to nothing, its ceiling and its floor; then a
@@ -109,6 +111,8 @@ def doctor(as_json: bool) -> None:
     if as_json:
         derived = {"floor": found.load_client[0], "trapped": found.trapped, "upstream_ceiling": found.upstream_ceiling}
         print_json({**to_plain(found), **derived})
+    elif line:
+        click.echo(in_a_line(found))
     else:
         _print(found)
     if found.trapped:
@@ -133,6 +137,7 @@ def examine() -> Examination:
     load_client = tuple(_load_client(users, runs[f"{users}"]) for users in USERS)
     p50, upstream_cpu = _middle(runs["keep alive"], "p50"), _middle(runs["upstream"], "cpu_per_request")
     warnings = [
+        *(place.sentence for place in places()),
         *about_the_machine(facts, around),
         *about_the_load_client(load_client, p50, steal),
         *about_the_resolution(able),
@@ -230,6 +235,13 @@ def about_the_resolution(able: Resolution) -> Iterator[str]:
 
 
 # How it is shown
+
+
+def in_a_line(found: Examination) -> str:
+    """Return the machine, what it can tell today, and how many warnings there are."""
+    ready = "not ready: keep-alive answers come late" if found.trapped else "ready"
+    warnings = counted(len(found.warnings), "warning")
+    return f"{ready} · {found.machine.caption} · {found.resolution} · {warnings}"
 
 
 def _print(found: Examination) -> None:

@@ -51,7 +51,7 @@ def measure(target: str, path: str | None, save: Path | None, remote: bool, as_j
     """Put one load on TARGET and say how it fared.
 
     TARGET is an address on this machine, such as http://127.0.0.1:8000/path/, or a named configuration of the bundled
-    app, served for the time of the measurement: sync (WSGI), mixed (ASGI, Django's default middleware), async (ASGI, no
+    app, served for the time of the measurement: sync (WSGI), asgi (ASGI, Django's default middleware), async (ASGI, no
     middleware), null (no application at all), upstream (what some views call). PATH is the app's page unless said
     otherwise.
 

@@ -26,7 +26,7 @@ _LOOK_S = 0.1
 def serve(name: str, as_json: bool, **options: Any) -> None:
     """Run one configuration until Ctrl-C, for a browser or another load tool.
 
-    sync is WSGI, mixed is ASGI with Django's default middleware, async is ASGI without middleware, null no application
+    sync is WSGI, asgi is ASGI with Django's default middleware, async is ASGI without middleware, null no application
     at all, upstream the external API and object store that some views call: give them its address with --upstream.
 
     Exits with 1 where the server ends by itself.

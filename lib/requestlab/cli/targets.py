@@ -22,10 +22,12 @@ from requestlab.errors import ConfigurationError
 from requestlab.load.target import Target, find_target, on_this_machine
 from requestlab.serving.configuration import NAMED, Configuration
 from requestlab.serving.project import Project
+from requestlab.worker.ready import IN_ADDRESS
 
 DEFAULT_PATH = {
     "sync": "/sync/page/",
-    "mixed": "/sync/page/",
+    "threads": "/sync/page/",
+    "asgi": "/sync/page/",
     "async": "/async/page/",
     "null": "/",
     "upstream": "/api/?ms=50",
@@ -39,6 +41,9 @@ def default_path(configuration: Configuration) -> str:
 
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<host>://[^/?#]*)(?P<path>[^#]*)", re.IGNORECASE)
+
+_PATH = re.compile(f"(?!{IN_ADDRESS.pattern})/")
+"""Where a path begins: not at the token of an upstream."""
 
 FIELDS: dict[str, click.ParamType[Any]] = {
     str(option.name): option.type for option in click.command()(serving_options(lambda: None)).params
@@ -89,15 +94,15 @@ def contender(text: str, path: str | None, project: Project | None = None) -> Co
         base, asked = split(target, path)
         return Contender(label, base, asked)
     holds_paths = any(f"{field}=" in target for field in HOLD_SLASHES)
-    variant, slash, own = (target, "", "") if holds_paths else target.partition("/")
+    variant, *own = [target] if holds_paths else _PATH.split(target, maxsplit=1)
     name, colon, fields = variant.partition(":")
     if name not in NAMED:
         raise _neither(target)
-    if slash and path is not None:
+    if own and path is not None:
         raise click.UsageError(f"{target!r} has a path already; leave out --path {path!r}, or the path of the target")
     plain = in_place(NAMED[name], project)
     configuration = _varied(text, plain, fields) if colon else plain
-    return Contender(label, configuration, slash + own or path or default_path(configuration))
+    return Contender(label, configuration, f"/{own[0]}" if own else path or default_path(configuration))
 
 
 def _labelled(text: str) -> tuple[str, str]:

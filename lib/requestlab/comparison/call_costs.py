@@ -20,6 +20,7 @@ from requestlab.comparison.intervals import MIN_ROUNDS, Interval
 from requestlab.errors import ConfigurationError
 from requestlab.system import checks, machine, quick, wording
 from requestlab.system.child import Child
+from requestlab.system.interrupts import interrupt_says
 from requestlab.system.machine import Machine
 from requestlab.system.progress import Progress
 
@@ -155,6 +156,7 @@ class CallCosts:
         return [float(value) for number, value in table[name].items() if number not in left_out]
 
 
+@interrupt_says("the measurement of costs; there are none")
 def call_costs(
     *,
     rounds: int | None = None,
@@ -176,7 +178,7 @@ def call_costs(
 
     Resources: one process, gone when this returns or raises, and when this process ends in any way.
     """
-    machine.require_linux()
+    machine.require_unix()
     rounds = ROUNDS if rounds is None else rounds
     seconds = quick.seconds(SECONDS) if seconds is None else seconds
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
@@ -200,7 +202,8 @@ def _process() -> Child:
 def _ask(plan: Mapping[str, Any], tick: Callable[[], None]) -> dict[str, Any]:
     deadline = time.monotonic() + plan["seconds"] + _PATIENCE_S
     with _process() as process:
-        return dict(json.loads(process.ask(json.dumps(plan).encode() + b"\n", deadline, tick)))
+        told = process.ask(json.dumps(plan).encode() + b"\n", deadline, tick)
+        return dict(json.loads(told.splitlines()[-1]))  # what stands before it was printed by others
 
 
 def _read(answer: dict[str, Any], plan: Mapping[str, Any]) -> CallCosts:

@@ -27,7 +27,7 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 
 from requestlab.system import clocks
-from requestlab.worker import lifeline
+from requestlab.worker import kernel
 
 GROUP_NS = 20_000
 """What takes less than this is timed several calls at once: reading the clock twice takes about a tenth of a
@@ -189,10 +189,10 @@ WAYS = (
 
 def main() -> None:
     """Read the plan, carry it out, write the answer."""
-    lifeline.die_with_parent()
+    kernel.die_with_parent()
     plan = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_owner, daemon=True).start()
-    os.sched_setaffinity(0, plan["cores"])
+    kernel.run_on(plan["cores"])
     with asyncio.Runner(loop_factory=_factory(plan["loop"])) as runner:
         found = {"threads": count_threads(runner), "loop_class": runner.run(_class_of_loop())}
         found["what"] = {way.name: way.what for way in WAYS}

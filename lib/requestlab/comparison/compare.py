@@ -19,20 +19,23 @@ from requestlab.comparison.comparison import ANSWERED, Comparison, ComparisonFac
 from requestlab.comparison.intervals import MIN_ROUNDS
 from requestlab.comparison.questions import Question, questions
 from requestlab.comparison.slices import best_seconds
-from requestlab.errors import ConfigurationError
+from requestlab.errors import ConfigurationError, LabError
 from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
 from requestlab.load.mix import Mix
 from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity
-from requestlab.measurement.measure import Beside, Settings, check, check_beside, measure_slice, targets_beside
+from requestlab.measurement.measure import Beside, Settings, check, check_beside, length, measure_slice, targets_beside
 from requestlab.measurement.run import Run
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.server import Server, serve
 from requestlab.system import budget as budgets, checks, machine, quick
 from requestlab.system.budget import Budget, Spending
+from requestlab.system.interrupts import Interrupted
 from requestlab.system.progress import Progress
+from requestlab.system.wording import counted
 
+SLICE_S = 1.0
 MAX_CONTENDERS = 12
 MAX_ROUNDS = 500
 MAX_WIDTH = 10.0
@@ -81,7 +84,7 @@ def compare(
     budget: float | Budget | None = None,
     width: float | None = None,
     control: bool = False,
-    seconds: float = 1.0,
+    seconds: float | None = None,
     warmup: float | None = None,
     timeout: float = 10.0,
     seed: int | None = None,
@@ -91,8 +94,8 @@ def compare(
 ) -> Comparison:
     """Measure every contender once a round, in shuffled order, and return all slices as a Comparison.
 
-    >>> result = compare({"sync": SYNC, "mixed": MIXED}, "/sync/page/", closed(users=10))
-    >>> result.ratio("sync", "mixed", "throughput")
+    >>> result = compare({"sync": SYNC, "asgi": ASGI}, "/sync/page/", closed(users=10))
+    >>> result.ratio("sync", "asgi", "throughput")
 
     `contenders` are configurations, which are served for the time of the call, servers of `serve()`, or addresses; the
     first is the baseline. `path` and `load` are for all of them, or by label, and so are the loads `beside`, as
@@ -106,24 +109,28 @@ def compare(
     unless `ask` or `width` does.
 
     With `control`, the baseline takes part a second time, from a server of its own: what the lab makes of no
-    difference. A slice is dropped for evidence from outside only (`validity.outside`), and made up for: within the
-    budget, or by up to half as many rounds again. Slices become longer than `seconds`, up to four times, where that
-    tells more in the same time. The same `seed` makes the same orders.
+    difference. What was measured before an interrupt is kept: see `interrupted`. A slice is dropped for evidence from
+    outside only (`validity.outside`), and made up for: within the budget, or by up to half as many rounds again. Slices
+    take `seconds` (1), and become up to four times as long where that tells more in the same time. The same `seed`
+    makes the same orders.
 
     Raises ConfigurationError for values that cannot work, and what `serve` and `measure` raise.
 
     Resources: all servers at once, and as many load processes as one slice needs; all are gone when this returns or
     raises.
     """
-    machine.require_linux()
+    machine.require_unix()
     _check_contenders(contenders, control)
     paths: dict[str, str | Mix] = _by_label(path, contenders, "path")
     loads: dict[str, Load] = _by_label(closed(users=1) if load is None else load, contenders, "load")
-    settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect)
+    usual = quick.TRIAL_SLICE_S if quick.is_trial() else SLICE_S
+    settings = Settings(seconds=length(seconds, loads.values(), usual), warmup=warmup, timeout=timeout, expect=expect)
     besides = _beside_by_label(beside, contenders)
     for label, one in loads.items():
         if not isinstance(one, Closed | Open):
-            raise ConfigurationError(f"load={one!r}: compare() takes one load, such as requestlab.closed(users=10)")
+            raise ConfigurationError(
+                f"load={checks.shown(one)}: compare() takes one load, such as requestlab.closed(users=10)"
+            )
         check(one, settings)
         check_beside(besides[label], one, settings)
     check_limits(rounds, width)
@@ -144,7 +151,7 @@ def compare(
             loads={one.label: str(one.load) for one in field},
             beside={one.label: {at.path: str(load) for at, load in one.beside} for one in field},
             seed=seed,
-            seconds=seconds,
+            seconds=settings.seconds,
             asked=tuple(one.words for one in asked),
             wanted=rounds,
             budget=limit.seconds if math.isfinite(limit.seconds) else None,
@@ -152,7 +159,30 @@ def compare(
         )
         nothing_yet = Comparison((), tuple(contenders), _control(contenders) if control else None, about)
         pool, spending = stack.enter_context(LoadProcessPool()), stack.enter_context(Spending(limit))
-        return _Rounds(field, settings, random.Random(seed), progress, pool, asked, spending).run(nothing_yet)
+        rounds_of = _Rounds(field, settings, random.Random(seed), progress, pool, asked, spending)
+        try:
+            return rounds_of.run(nothing_yet)
+        except KeyboardInterrupt:
+            raise Interrupted(_kept(rounds_of.so_far)) from None
+
+
+_last_interrupted: list[Comparison] = []
+
+
+def interrupted() -> Comparison:
+    """Return the rounds of the comparison that was interrupted last; LabError where none was after a whole round."""
+    if not _last_interrupted:
+        raise LabError("no comparison was interrupted here after a whole round")
+    return _last_interrupted[-1]
+
+
+def _kept(so_far: Comparison) -> str:
+    if not so_far.slices:
+        return "no round of the comparison was whole"
+    about = replace(so_far.about, stopped="somebody interrupted it")
+    kept = _with_enough(replace(so_far, about=about), so_far.slices[-1].round)
+    _last_interrupted[:] = [kept]
+    return f"{counted(kept.complete, 'round')} of the comparison are kept: lab.interrupted() returns them"
 
 
 def _limit(rounds: int | None, budget: object) -> Budget:
@@ -181,9 +211,10 @@ class _Rounds:
         self._round_s = sum(map(self._slice_s, field))
 
     def run(self, result: Comparison) -> Comparison:
+        self.so_far, number = result, 0
         self._warm_up(result)
-        number = 0
         while not (stopped := self._why_stop(result, number)):
+            self.so_far = result
             number += 1
             started = time.monotonic()
             result = replace(result, slices=(*result.slices, *self._round(number, result)))
@@ -290,14 +321,14 @@ def _control(contenders: Mapping[str, AnyTarget]) -> str:
 
 def _check_contenders(contenders: object, control: bool) -> None:
     if not isinstance(contenders, Mapping) or not all(isinstance(label, str) and label for label in contenders):
-        raise ConfigurationError(f"compare() takes a mapping of labels to contenders, not {contenders!r}")
-    least = 1 if control else 2
+        raise ConfigurationError(f"compare() takes a mapping of labels to contenders, not {checks.shown(contenders)}")
+    least = 1 if checks.truth("control", control) else 2
     if not least <= len(contenders) <= MAX_CONTENDERS:
         raise ConfigurationError(f"compare() takes {least} to {MAX_CONTENDERS} contenders, not {len(contenders)}")
     for label, target in contenders.items():
         if not isinstance(target, Configuration | Server | str):
             raise ConfigurationError(
-                f"contender {label!r}: expected a configuration, a server of serve() or an address, not {target!r}"
+                f"contender {label!r}: expected a configuration, a server of serve() or an address, not {checks.shown(target)}"
             )
     if control and _control(contenders) in contenders:
         raise ConfigurationError(f"{_control(contenders)!r} is what the control is called; choose another label")
@@ -307,7 +338,9 @@ def _by_label(value: _T | Mapping[str, _T], contenders: Mapping[str, AnyTarget],
     if not isinstance(value, Mapping):
         return dict.fromkeys(contenders, value)
     if set(value) != set(contenders):
-        raise ConfigurationError(f"{what} names {', '.join(value)}; the contenders are {', '.join(contenders)}")
+        raise ConfigurationError(
+            f"{what} names {', '.join(map(str, value))}; the contenders are {', '.join(contenders)}"
+        )
     return dict(value)
 
 

@@ -292,6 +292,10 @@ class Comparison:
         self._demand(label)
         return list(_caveats_of_one(label, self.runs(label), metric))
 
+    def fell_behind(self, label: str) -> bool:
+        """Return whether a contender did not keep up with the rate of an open loop, in most slices."""
+        return _fell_behind(self.runs(label))
+
     def __repr__(self) -> str:
         first = self.labels[0]
         others = [str(self.ratio(label, first)) for label in self.labels[1:]]
@@ -363,8 +367,10 @@ class Comparison:
 
     def _demand(self, *labels: str) -> None:
         for label in labels:
-            if label not in self.all_labels:
-                raise ConfigurationError(f"there is no contender {label!r}; there are {', '.join(self.all_labels)}")
+            if not isinstance(label, str) or label not in self.all_labels:
+                raise ConfigurationError(
+                    f"there is no contender {checks.shown(label)}; there are {', '.join(self.all_labels)}"
+                )
 
     def _too_few(self, label: str, metric: str) -> str:
         """Say so where a percentile of this contender has too few requests beyond it; empty: it has enough."""
@@ -418,8 +424,12 @@ def _caveats_of_one(label: str, runs: Sequence[Run], metric: str) -> Iterator[st
     failed = sum(run.summary["errors"] for run in runs)
     if sent and failed / sent > min(MAX_FAILED, _TAILS.get(metric, 1.0)):
         yield f"{failed:,} of {sent:,} requests failed under {label}"
-    if metric in _TAILS and 2 * sum(validity.fell_behind(run) for run in runs) > len(runs):
+    if metric in _TAILS and _fell_behind(runs):
         yield f"{label} did not keep up with the rate: its response times depend on how long a slice lasted"
+
+
+def _fell_behind(runs: Sequence[Run]) -> bool:
+    return 2 * sum(validity.fell_behind(run) for run in runs) > len(runs)
 
 
 def _main_status(runs: Sequence[Run]) -> int | None:

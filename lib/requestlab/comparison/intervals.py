@@ -20,12 +20,19 @@ means for which it is below that.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special  # not scipy.stats, which takes half a second to load, and asks these functions
+
+from requestlab.errors import ConfigurationError
+from requestlab.system import checks
+
+MAX_FIGURES = 1_000_000
 
 Figures = Sequence[float] | np.ndarray
 """One figure a round; NaN where there is none."""
@@ -110,10 +117,15 @@ def ratio(over: Figures, under: Figures) -> Interval:
     The interval is that of the mean log-ratio, carried back: its value is the geometric mean of the rounds' ratios.
     Rounds in which one of the two has no figure, or none above 0, do not count.
     """
+    above, below = _figures(over), _figures(under)
+    if above.shape != below.shape:
+        raise ConfigurationError(
+            f"a ratio is one of as many rounds on both sides, not of {len(above)} and {len(below)}"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(np.asarray(over, dtype=float)) - np.log(np.asarray(under, dtype=float))
+        logs = np.log(above) - np.log(below)
     found = _interval(_known(logs))
-    value, low, high = map(math.exp, (found.value, found.low, found.high))
+    value, low, high = map(float, np.exp((found.value, found.low, found.high)))
     return replace(found, value=value, low=low, high=high)
 
 
@@ -126,9 +138,9 @@ def scatter(values: Figures) -> Interval:
     """
     known = _known(values)
     found, count = _interval(known), len(known)
+    deviation, free = float(known.std(ddof=1)) if count > 1 else math.nan, count - 1
     if count < MIN_ROUNDS:
-        return found
-    deviation, free = float(known.std(ddof=1)), count - 1
+        return replace(found, value=deviation)
     low, high = (deviation * math.sqrt(free / squares) if squares else math.inf for squares in reversed(_squares(free)))
     return Interval(deviation, low, high, count)
 
@@ -197,5 +209,18 @@ def _dependence(values: np.ndarray) -> float:
 
 
 def _known(values: Figures) -> np.ndarray:
-    given = np.asarray(values, dtype=float)
+    given = _figures(values)
     return np.extract(np.isfinite(given), given)
+
+
+def _figures(values: Any) -> np.ndarray:
+    """Return figures as floats, shape (rounds,); raises ConfigurationError for what are none."""
+    try:
+        several = isinstance(values, Sequence) or inspect.getattr_static(values, "__array__", None)
+        if several and not isinstance(values, str | bytes) and len(values) <= MAX_FIGURES:
+            given = np.asarray(values, dtype=float)
+            if given.ndim == 1:
+                return given
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise checks.wrong("interval(values)", values, f"a list of numbers, one a round, at most {MAX_FIGURES:,}")

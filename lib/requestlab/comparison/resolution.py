@@ -18,6 +18,7 @@ from requestlab.measurement.measure import WARMUP_S
 from requestlab.serving.configuration import SYNC
 from requestlab.system import checks, quick
 from requestlab.system.budget import MAX_SECONDS
+from requestlab.system.interrupts import interrupt_says
 from requestlab.system.wording import listed
 
 PATH = "/sync/page/"
@@ -74,6 +75,7 @@ class Resolution:
         return f"{said}{told}" + (f"; {listed(never)} not in {MAX_ROUNDS} rounds" if never else "")
 
 
+@interrupt_says("the measurement of the resolution; there is none")
 def resolution(seconds: float = 60.0) -> Resolution:
     """Measure how much this machine's noise hides today, in some ten seconds.
 

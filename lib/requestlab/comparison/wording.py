@@ -4,18 +4,23 @@ small print."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from requestlab.comparison.comparison import ANSWERED, CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
+from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
 from requestlab.comparison.intervals import Interval
-from requestlab.system.wording import counted, listed, times
+from requestlab.system.wording import counted, listed, often, times
 
-MAX_INTERVALS = 3
-"""Findings whose intervals a title gives; of more, it says only which way they went."""
+MAX_WORDS = 15
+"""The words of a title; the numbers stand beside what is drawn."""
 
-MAX_NAMED = 4
-"""Comparisons that a title calls by name; of more, it says only in how many."""
+MAX_TOLD = 3
+"""Contenders whose ratios a title gives; of more, it says only which way they went."""
+
+NEARLY = 0.08
+"""By how much a ratio may miss the round number that a title gives in its place."""
+
+_PARTS = ("half", "a third", "a quarter", "a fifth", "a sixth", "a seventh", "an eighth", "a ninth", "a tenth")
 
 MAX_KINDS = 3
 """Kinds of disturbance that are named; what is rarer is counted together."""
@@ -23,21 +28,20 @@ MAX_KINDS = 3
 
 @dataclass(frozen=True)
 class Phrases:
-    """How one metric is put: as a heading, at the two ends of an axis, with a ratio (`times`), without one (`better`);
-    and the `verdicts` that it words otherwise."""
+    """How one metric is put: as a heading, at the two ends of an axis, with a ratio in a sentence (`times`) or a title
+    (`about`); and the `verdicts` that it words otherwise."""
 
     heading: str
     less: str
     more: str
     times: str
-    better: str
+    about: str
     verdicts: Mapping[str, str] = field(default_factory=dict)
 
 
-def _of_time(what: str) -> Phrases:
-    return Phrases(
-        what, "shorter: faster", "longer: slower", f"has {{}} times the {what} of", f"has the shorter {what}"
-    )
+def _of_time(what: str, short: str) -> Phrases:
+    times, about = f"has {{}} times the {what} of", f"takes {{}} as long as {{}} ({short})"
+    return Phrases(what, "shorter: faster", "longer: slower", times, about)
 
 
 PHRASES = {
@@ -46,17 +50,17 @@ PHRASES = {
         "fewer: slower",
         "more: faster",
         "answers {} times as many requests per second as",
-        "answers more requests per second",
+        "answers {} as many as {}",
     ),
-    "p50": _of_time("median response time (p50)"),
-    "p95": _of_time("95th percentile of time (p95)"),
-    "p99": _of_time("99th percentile of time (p99)"),
+    "p50": _of_time("median response time (p50)", "median"),
+    "p95": _of_time("95th percentile of time (p95)", "p95"),
+    "p99": _of_time("99th percentile of time (p99)", "p99"),
     "cpu_per_request": Phrases(
         "CPU time per request",
         "less CPU",
         "more CPU",
         "spends {} times the CPU time per request of",
-        "spends less CPU time per request",
+        "spends {} as much CPU time as {}",
         {FASTER: "less CPU", SLOWER: "more CPU"},
     ),
 }
@@ -124,63 +128,163 @@ class Finding:
 
 
 def remark(one: Finding, notes: Sequence[str]) -> str:
-    """Return what a row of the figure says below its ratio, or nothing; `notes` are the caveats that stand below the
-    figure."""
+    """Return what a row of the figure says below its ratio, or nothing; `notes` are the caveats that are numbered
+    there."""
     ratio = one.ratio
     if ratio.verdict != CANNOT_TELL:
         return TRUST_NOTHING if one.control else ""
     if ratio.caveats:
         numbers = [str(notes.index(caveat) + 1) for caveat in ratio.caveats]
-        return f"{CANNOT_TELL}: see note{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)} below"
+        return f"{CANNOT_TELL}: see note{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}"
     if one.control and ratio.interval.known:
         return f"{CANNOT_TELL}, as it should be"
     why = reason(ratio).partition(",")[0] if ratio.interval.known else reason(ratio)
     return f"{CANNOT_TELL}: {why}"
 
 
-def title(findings: Sequence[Finding], baseline: str, load: str = "", several: bool = False) -> str:
+def brief(*titles: str) -> str:
+    """Return the first of these titles that has no more than `MAX_WORDS`, or else the last."""
+    return next((one for one in titles if len(one.split()) <= MAX_WORDS), titles[-1])
+
+
+def about(value: float) -> str:
+    """Return a ratio as one says it, to go before `as many`: `about a third`, `about twice`, `1.4 times`."""
+    whole, part = round(value), round(1 / value)
+    if value > 1.9 and abs(value / whole - 1) < NEARLY:
+        return "about twice" if whole == 2 else f"about {whole:,} times"
+    if 2 <= part <= len(_PARTS) + 1 and abs(value * part - 1) < NEARLY:
+        return f"about {_PARTS[part - 2]}"
+    return f"{_short(value)} times"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}" if 0.9 < value < 1.1 else f"{value:.2g}"
+
+
+def title(
+    findings: Sequence[Finding],
+    baseline: str,
+    load: str = "",
+    several: bool = False,
+    controls: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """Return what the ratios of one metric say, as one sentence without its full stop.
 
-    `load` is what all contenders were under, if that is alike; `several` says that there is more than one comparison.
+    `load` is what all contenders were under, if that is alike; `several` says that there is more than one comparison;
+    `controls` are, for each case, those in which the cause of its gain is missing.
     """
     judged = [one for one in findings if not one.control] or list(findings)
-    ratios = [one.ratio for one in judged]
     occasion = f", {load}" if load and not several else ""
+    if controls:
+        return _without_the_cause(judged, controls)
     if len(judged) == 1:
-        return _title_of_one(judged[0], occasion)
-    heading = PHRASES[ratios[0].metric].heading
-    heading = heading[0].upper() + heading[1:]
-    exact = len(judged) <= MAX_INTERVALS
-    if len({ratio.over for ratio in ratios}) == 1:
-        parts = [f"{one.case}: {_outcome(one.ratio, exact)}" for one in judged]
-        return f"{heading}, {ratios[0].over} over {ratios[0].under} – {'; '.join(parts)}"
-    if several:
-        parts = _by_contender(judged)
-    elif exact:
-        parts = [f"{ratio.over}: {_outcome(ratio, exact)}" for ratio in ratios]
-    else:
-        parts = [f"{word}: {listed(who)}" for word, who in _by_verdict(judged, lambda one: one.ratio.over)]
-    return f"{heading}, against {baseline}{occasion} – {'; '.join(parts)}"
+        return brief(*_titles_of_one(judged[0], occasion))
+    return brief(*(_titles_of_cases(judged, baseline) if several else _titles_of_many(judged, baseline, occasion)))
 
 
-def _title_of_one(one: Finding, occasion: str) -> str:
-    ratio, phrases = one.ratio, PHRASES[one.ratio.metric]
+def _told(ratio: Ratio, size: str = "") -> str:
+    return f"{ratio.over} {PHRASES[ratio.metric].about.format(size or about(ratio.value), ratio.under)}"
+
+
+def _titles_of_one(one: Finding, occasion: str) -> Sequence[str]:
+    ratio = one.ratio
     if ratio.verdict != CANNOT_TELL:
-        over = f"{ratio.over} (A/A)" if one.control else ratio.over
-        return f"{over} {phrases.times.format(times(ratio.value))} {ratio.under} ({_bounds(ratio)}){occasion}"
+        told = f"{_told(ratio)} (A/A), though it is the same" if one.control else _told(ratio)
+        return f"{told}{occasion}", told
+    names = f"Cannot tell {ratio.under} from {'itself (A/A)' if one.control else ratio.over}"
+    said = f"{names} by {PHRASES[ratio.metric].heading}"
     if ratio.caveats or not ratio.interval.known:
-        rest = f"{occasion}: {ratio.caveats[0] if ratio.caveats else reason(ratio)}"
-    else:
-        rest = f" ({_bounds(ratio)} times){occasion}"
-    if one.control:
-        return f"{ratio.under} cannot be told from itself (A/A) by its {phrases.heading}{rest}"
-    return f"Cannot tell which of {ratio.over} and {ratio.under} {phrases.better}{rest}"
+        return f"{said}{occasion}", said, names
+    apart = f"at most {max(ratio.high, 1 / ratio.low) - 1:.0%} apart"
+    return f"{said}{occasion}: {apart}", f"{said}: {apart}", f"{names}: {apart}", names
 
 
-def _outcome(ratio: Ratio, exact: bool) -> str:
-    if ratio.verdict == CANNOT_TELL:
+def _titles_of_many(judged: Sequence[Finding], baseline: str, occasion: str) -> Iterator[str]:
+    """Yield what became of several contenders of one comparison, at ever less length."""
+    ratios = [one.ratio for one in judged]
+    if len(ratios) <= MAX_TOLD and all(ratio.verdict != CANNOT_TELL for ratio in ratios):
+        told = ", ".join([_told(ratios[0]), *(f"{one.over} {about(one.value)}" for one in ratios[1:])])
+        yield f"{told}{occasion}"
+        yield told
+    groups = _by_verdict(judged, lambda one: one.ratio.over)
+    named = "; ".join(f"{word}: {listed(who)}" for word, who in groups)
+    yield f"Against {baseline}{occasion} – {named}"
+    yield f"Against {baseline} – {named}"
+    if {ratio.verdict for ratio in ratios} == {CANNOT_TELL}:
+        yield f"Cannot tell any of {len(judged)} contenders from {baseline}"
+    counts = ", ".join(f"{len(who)} {word}" for word, who in groups)
+    yield f"Of {len(judged)} contenders, against {baseline}: {counts}"
+    yield f"Of {len(judged)} contenders, against the first: {counts}"
+
+
+def _titles_of_cases(judged: Sequence[Finding], baseline: str) -> Iterator[str]:
+    """Yield what became of contenders in several comparisons, at ever less length."""
+    by_label = _by_label(judged)
+    cases = list(dict.fromkeys(one.case for one in judged))
+    ratios = [one.ratio for one in judged]
+    if len(by_label) == 1 and {ratio.verdict for ratio in ratios} in ({FASTER}, {SLOWER}):
+        low, high = (end(ratio.value for ratio in ratios) for end in (min, max))
+        told = _told(ratios[0], "" if about(low) == about(high) else f"{_short(low)} to {_short(high)} times")
+        yield f"{told}, {_all_of(cases)}"
+        yield f"{told}, in all {len(cases)} cases"
+    for named in (True, False):
+        said: dict[str, list[str]] = {}
+        for label, own in by_label.items():
+            groups = _by_verdict(own, lambda one: one.case)
+            where = [f"({listed(who)})" if named else f"in {len(who)} of {len(own)}" for _, who in groups]
+            where = ["in all"] if len(groups) == 1 and len(own) == len(cases) else where
+            how = ", ".join(f"{word} {place}" for (word, _), place in zip(groups, where, strict=True))
+            said.setdefault(how, []).append(label)
+        yield f"Against {baseline} – {'; '.join(f'{listed(labels)}: {how}' for how, labels in said.items())}"
+    counts = ", ".join(f"{word} {often(len(who))}" for word, who in _by_verdict(judged, lambda one: one.case))
+    yield f"Against {baseline}: {counts}"
+    yield counts
+
+
+def _without_the_cause(judged: Sequence[Finding], controls: Mapping[str, Sequence[str]]) -> str:
+    """Return in how many cases each contender is faster, and in how many of these it no longer is without the cause."""
+    said: dict[str, list[str]] = {}
+    short = []
+    for label, own in _by_label(judged).items():
+        ratios = {one.case: one.ratio for one in own}
+        cases = [case for case in controls if case in ratios]
+        faster = [case for case in cases if ratios[case].verdict == FASTER]
+        fates = [_fate([ratios[one] for one in controls[case] if one in ratios]) for case in faster]
+        counts = {"gone": len(faster) - fates.count(FASTER) - fates.count(CANNOT_TELL)}
+        counts |= {"still there": fates.count(FASTER), CANNOT_TELL: fates.count(CANNOT_TELL)}
+        some = [word for word, number in counts.items() if number]
+        where = "in every case" if len(faster) == len(cases) else f"in {len(faster)} of {len(cases)}"
+        none = CANNOT_TELL if any(ratios[case].verdict == CANNOT_TELL for case in cases) else "no gain"
+        if not faster:
+            how = none if len(cases) == 1 else f"{none} in any of {len(cases)} cases"
+        elif set(fates) == {SLOWER}:
+            how = f"faster {where}, and without its cause slower"
+        else:
+            each = some if len(some) == 1 else [f"{word} in {counts[word]}" for word in some]
+            how = f"faster {where}; without its cause {', '.join(each)}"
+        said.setdefault(how, []).append(label)
+        first = some[0] if some else none
+        number = f" in {counts[first]} of {len(faster)}" if some and len(faster) > 1 else ""
+        short.append(f"{label}: {first}{number}")
+    told = [f"{listed(labels)}: {how}" for how, labels in said.items()]
+    return brief("; ".join(told), *(said if len(said) == 1 else ()), f"The gain without its cause – {'; '.join(short)}")
+
+
+def _fate(without: Sequence[Ratio]) -> str:
+    """Return what became of a gain where its cause is missing: it is still there (FASTER), gone (SLOWER, or nothing for
+    equals), or this cannot be told."""
+    if any(ratio.verdict == FASTER for ratio in without):
+        return FASTER
+    if not without or not all(ratio.settled for ratio in without):
         return CANNOT_TELL
-    return f"{found(ratio) if exact else f'{times(ratio.value)} ×'}, {verdict(ratio)}"
+    return SLOWER if all(ratio.verdict == SLOWER for ratio in without) else ""
+
+
+def _by_label(judged: Iterable[Finding]) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for one in judged:
+        found.setdefault(one.ratio.over, []).append(one)
+    return found
 
 
 def _by_verdict(judged: Sequence[Finding], name: Callable[[Finding], str]) -> list[tuple[str, list[str]]]:
@@ -188,33 +292,10 @@ def _by_verdict(judged: Sequence[Finding], name: Callable[[Finding], str]) -> li
     return [(verdict(some[0].ratio), [name(one) for one in some]) for some in groups if some]
 
 
-def _by_contender(judged: Sequence[Finding]) -> list[str]:
-    cases = len({one.case for one in judged})
-    return [
-        f"{label}: {_in_which_cases([one for one in judged if one.ratio.over == label], cases)}"
-        for label in dict.fromkeys(one.ratio.over for one in judged)
-    ]
-
-
-def _in_which_cases(judged: Sequence[Finding], cases: int) -> str:
-    groups = _by_verdict(judged, lambda one: one.case)
-    if len(groups) == 1 and len(judged) == cases:
-        return f"{groups[0][0]} in all"
-    if cases > MAX_NAMED:
-        return ", ".join(f"{word} in {len(names)} of {len(judged)}" for word, names in groups)
-    return ", ".join(f"{word} ({listed(names)})" for word, names in groups)
-
-
-def along(label: str, judged: Sequence[tuple[str, Ratio]]) -> str:
-    """Return how a contender fares at several places: `async is slower at 0 %, faster at 50 % and 90 % (up to 4.97
-    times)`."""
-    words = {SLOWER: "slower at", CANNOT_TELL: "not told apart at", FASTER: "faster at"}
-    where = {word: [place for place, ratio in judged if ratio.verdict == word] for word in words}
-    parts = [f"{words[word]} {listed(places)}" for word, places in where.items() if places]
-    if faster := where[FASTER]:
-        most = times(max(ratio.value for _, ratio in judged if ratio.verdict == FASTER))
-        parts[-1] += f" ({'up to ' if len(faster) > 1 else ''}{most} times)"
-    return f"{label} is {', '.join(parts)}"
+def _all_of(cases: Sequence[str]) -> str:
+    """Return the names of all cases: `with 1, 10 and 50 users`."""
+    heads, units = zip(*(case.rpartition(" ")[::2] for case in cases), strict=True)
+    return f"with {listed(heads)} users" if {unit.removesuffix("s") for unit in units} == {"user"} else listed(cases)
 
 
 def resolved(results: Iterable[Comparison]) -> str:
@@ -243,12 +324,12 @@ def circumstances(result: Comparison) -> dict[str, str]:
         "stopped": f"because {about.stopped}",
         "dependent": _of_intervals(result, lambda found: found.dependent),
         "held up": _of_intervals(result, lambda found: found.held_up),
-        "borrowed": f"{about.borrowed:.1f} s that others left over" if about.borrowed else "",
+        "borrowed": f"{about.borrowed:.1f} s that clearer comparisons did not need" if about.borrowed else "",
         "dropped": dropped(result),
         "disturbed": f"but counted, since so many are: {kinds(result.disturbed)}" if result.disturbed else "",
         "suspect": suspect and f"{len(suspect):,} slices, one because {suspect[0].summary['reasons'][0]}",
         "connections": each_or_all({label: _connections(result, label) for label in result.labels}, ": "),
-        "interval after rounds": each_or_all({label: course(result, label) for label in result.labels[1:]}, ": "),
+        "throughput after rounds": each_or_all({label: course(result, label) for label in result.labels[1:]}, ": "),
     }
     return {name: str(value) for name, value in told.items() if value}
 
@@ -276,23 +357,6 @@ def course(result: Comparison, label: str) -> str:
     shown = table[table.index.isin(SHOWN_ROUNDS) | (table.index == table.index.max())]
     bounds = zip(shown.index, shown["low"].tolist(), shown["high"].tolist(), strict=True)
     return ", ".join(f"{rounds}: {times(low)} to {times(high)}" for rounds, low, high in bounds)
-
-
-def ended(results: Iterable[Comparison]) -> str:
-    """Return in a few words whether what was asked is answered, and after how many rounds."""
-    several = list(results)
-    tried = [len({part.round for part in result.slices}) for result in several]
-    rounds = " to ".join(dict.fromkeys(str(end(tried, default=0)) for end in (min, max)))
-    words = f"{rounds} round{'' if rounds == '1' else 's'}"
-    asked = [result for result in several if result.about.asked]
-    answered = sum(result.about.stopped == ANSWERED for result in asked)
-    if not asked:
-        return words
-    if answered == len(asked):
-        return f"what was asked is answered after {words}"
-    if answered == 0:
-        return f"what was asked is not answered in {words}"
-    return f"what was asked is answered in {answered} of {len(asked)}, after {words}"
 
 
 def circumstances_of(results: Mapping[str, Comparison]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from zlib import crc32
 import httptools
 
 _CONNECTING = (0, errno.EINPROGRESS)
+_NONBLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # macOS has none
 _CHUNK = 65_536
 
 MAX_HEADERS = 1_000
@@ -145,10 +146,13 @@ class Connection:
         self._watch(connecting)
 
     def _new_socket(self) -> socket.socket:
-        return socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        made = socket.socket(self._family, socket.SOCK_STREAM | _NONBLOCKING)
+        if not _NONBLOCKING:
+            made.setblocking(False)
+        return made
 
     def _watch(self, connecting: socket.socket) -> None:
-        self._loop.add_reader(connecting, self._receive)
+        self._loop.add_reader(connecting, self._readable)
 
     def _send(self) -> None:
         assert self._socket is not None
@@ -156,6 +160,10 @@ class Connection:
             written = self._socket.send(self._unsent)
         except BlockingIOError:  # not connected yet, or the server does not read
             written = 0
+        except OSError as problem:
+            if problem.errno != errno.ENOTCONN:
+                raise
+            written = 0  # not connected yet, in the words of macOS
         self._unsent = self._unsent[written:]
         if self._unsent:
             self._loop.add_writer(self._socket, self._writable)
@@ -167,6 +175,13 @@ class Connection:
             self._send()
         except OSError as problem:
             self._fail(kind_of(problem))
+
+    def _readable(self) -> None:
+        """Take what has arrived, and where the answer goes on, look once more: uvloop does not tell of a reset that
+        came together with bytes."""
+        exchange = self.sent
+        if self._receive() and self.busy and self.sent == exchange and self._socket is not None:
+            self._receive()
 
     def _receive(self, most: int = _CHUNK) -> int:
         """Take what has arrived, up to so many bytes; return how many that were."""

@@ -20,7 +20,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from requestlab.load.connection import Connection, kind_of
-from requestlab.worker.timerfd import Alarm
+from requestlab.worker.kernel import Alarm
 
 
 class Delays:
@@ -29,11 +29,9 @@ class Delays:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, one_way_ms: float) -> None:
         self.one_way_ns = int(one_way_ms * 1e6)
-        self._loop = loop
-        self._alarm = Alarm()
+        self._alarm = Alarm(loop, self._rings)
         self._order = itertools.count()
         self._due: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
-        loop.add_reader(self._alarm, self._rings)
 
     def later(self, ways: int, call: Callable[..., None], *arguments: Any) -> None:
         """Call it after so many ways; calls that are due at once come in the order in which they were asked for."""
@@ -43,7 +41,6 @@ class Delays:
             self._alarm.set(due)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._alarm)
         self._alarm.close()
 
     def _rings(self) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import select
 import sys
 from typing import Any
@@ -22,9 +21,9 @@ from requestlab.load.closed_loop import ClosedLoop
 from requestlab.load.loop import LoadLoop
 from requestlab.load.misbehaving import MisbehavingLoop
 from requestlab.load.open_loop import OpenLoop
-from requestlab.load.plan import COLUMNS, PART_COLUMNS, LoadReport, Plan
+from requestlab.load.plan import COLUMNS, OUTCOME, PART_COLUMNS, LoadReport, Plan
 from requestlab.system.values import to_plain
-from requestlab.worker import lifeline
+from requestlab.worker import kernel
 
 LOOK_AGAIN_MS = 20
 
@@ -40,6 +39,10 @@ def drive(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
     return ClosedLoop(plan, loop) if plan.rate is None else OpenLoop(plan, loop)
 
 
+_answers = 1
+"""The pipe to the lab: in a process of its own, what was the standard output."""
+
+
 def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     print(context.get("message"), repr(context.get("exception")), file=sys.stderr, flush=True)
     os._exit(1)
@@ -47,15 +50,18 @@ def _give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 def main() -> None:
     """Read plans, carry them out one after another, write the samples of each."""
-    lifeline.die_with_parent()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    global _answers
+    kernel.die_with_parent()
+    _answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what anything prints is no answer
+    kernel.open_as_many_files_as_may_be()
     gc.disable()  # a pause of the collector would show as latency; the hot path makes no cycles
-    usable = os.sched_getaffinity(0)
+    usable = kernel.usable_cores()
     loop = uvloop.new_event_loop()
     loop.set_exception_handler(_give_up)  # a defect must not pass for a slow server
     while line := sys.stdin.buffer.readline():
         plan = Plan.from_json(line)
-        os.sched_setaffinity(0, usable if plan.core is None else {plan.core})
+        kernel.run_on(usable if plan.core is None else {plan.core})
         _write(run_job(plan, loop))
         loop.run_until_complete(asyncio.sleep(0))  # connections that were closed give back their sockets
         gc.collect()
@@ -73,24 +79,23 @@ def run_job(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
 
 def _write(load: LoadLoop) -> None:
     rows, parts = len(load.rows) // len(COLUMNS), len(load.parts) // len(PART_COLUMNS)
-    report = LoadReport(tuple(load.marks), load.started, load.held_back, rows, parts)
-    _put(json.dumps(to_plain(report)).encode() + b"\n" + load.rows.tobytes() + load.parts.tobytes())
+    report = LoadReport(tuple(load.marks), load.started, load.held_back, rows, parts, tuple(load.quiet))
+    _put(OUTCOME + json.dumps(to_plain(report)).encode() + b"\n" + load.rows.tobytes() + load.parts.tobytes())
 
 
 def _put(data: bytes) -> None:
-    """Write all of it to the standard output, and look again and again whether there is room.
+    """Write all of it to what was the standard output, and look again and again whether there is room.
 
     A plain write of megabytes was seen to sleep on a pipe that had long been emptied (Linux 6.18, with strace), while
     its reader waited for the rest.
     """
-    output = sys.stdout.fileno()
-    os.set_blocking(output, False)
+    os.set_blocking(_answers, False)
     room = select.poll()
-    room.register(output, select.POLLOUT)
+    room.register(_answers, select.POLLOUT)
     rest = memoryview(data)
     while rest:
         try:
-            rest = rest[os.write(output, rest) :]
+            rest = rest[os.write(_answers, rest) :]
         except BlockingIOError:
             room.poll(LOOK_AGAIN_MS)
 

@@ -5,7 +5,6 @@ Neither is required. Both run on the core of the generator, so that they do not 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 
 from requestlab.errors import LabError
 from requestlab.serving.server import Server
+from requestlab.system import checks
+from requestlab.worker import kernel
 
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 _P50 = re.compile(r"50%+(?: in)?\s+([\d.]+) ?(us|ms|s)")
@@ -46,9 +47,12 @@ def hey(
 
     Returns None where it is not installed (Debian and Ubuntu: package hey); LabError where it fails or requests did.
     """
+    _demand(server)
     amount = ["-n", str(requests)] if seconds is None else ["-z", f"{seconds:g}s"]
     closing = [] if keep_alive else ["-disable-keepalive"]
-    return _result(["hey", "-cpus", "1", "-c", str(users), *amount, *closing, server.url + path], server)
+    return _result(
+        ["hey", "-cpus", "1", "-c", str(users), *amount, *closing, *_token(server), server.url + path], server
+    )
 
 
 def wrk(server: Server, path: str, *, users: int = 10, seconds: float = 1.0) -> ToolResult | None:
@@ -56,8 +60,18 @@ def wrk(server: Server, path: str, *, users: int = 10, seconds: float = 1.0) -> 
 
     Returns None where it is not installed (Debian and Ubuntu: package wrk); LabError where it fails or requests did.
     """
+    _demand(server)
     length = f"-d{max(1, round(seconds))}s"
-    return _result(["wrk", "--latency", "-t1", f"-c{users}", length, server.url + path], server)
+    return _result(["wrk", "--latency", "-t1", f"-c{users}", length, *_token(server), server.url + path], server)
+
+
+def _demand(server: object) -> None:
+    checks.instance("server", server, Server, "a server of serve()")
+
+
+def _token(server: Server) -> list[str]:
+    """Return how both are told what a request must bring, where others share the machine."""
+    return [word for header in server.headers.items() for word in ("-H", ": ".join(header))]
 
 
 def _result(command: list[str], server: Server) -> ToolResult | None:
@@ -67,7 +81,7 @@ def _result(command: list[str], server: Server) -> ToolResult | None:
 
     def on_its_core() -> None:
         if core is not None:
-            os.sched_setaffinity(0, {core})
+            kernel.run_on({core})
 
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=on_its_core, stdin=subprocess.DEVNULL)
     if done.returncode != 0:

@@ -1,6 +1,6 @@
 """The closed loop as a first attempt would write it: one httpx.AsyncClient as it comes, one task a user.
 
-It is here to be measured, not to measure with: see lesson 10.
+It is here to be measured, not to measure with: see lesson 13.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from requestlab.load.plan import Plan
 
 
 class HttpxLoop(LoadLoop):
-    """Drives `plan.users` tasks that share a client. httpx does not say when the first byte came, nor whether it opened
-    a connection: `first_byte` is when the answer's head was there, so that `opened` is not known."""
+    """Drives `plan.users` tasks that share a client, and go through no proxy that the environment names. httpx does not
+    say when the first byte came, nor whether it opened a connection: `first_byte` is when the answer's head was there,
+    so that `opened` is not known."""
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(plan, loop)
@@ -32,7 +33,7 @@ class HttpxLoop(LoadLoop):
     async def _all_users(self) -> None:
         users = self.plan.users or 1
         limits = httpx.Limits(max_connections=users, max_keepalive_connections=users)
-        async with httpx.AsyncClient(limits=limits, timeout=self.plan.timeout_s) as client:
+        async with httpx.AsyncClient(limits=limits, timeout=self.plan.timeout_s, trust_env=False) as client:
             await asyncio.gather(*(self._user(client, number) for number in range(users)))
         self.finish()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from requestlab.serving.interpreters import interpreter
 from requestlab.system import machine
 from requestlab.system.descriptors import listening_on, open_files
 from requestlab.system.machine import Machine
+from requestlab.worker import kernel
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ def listeners(port: int) -> Listeners:
     cores: set[int] = set()
     for pid in workers:
         with suppress(OSError):
-            cores |= os.sched_getaffinity(pid)
+            cores |= kernel.usable_cores(pid)
     return Listeners(workers, tuple(sorted(cores)), _machine(workers))
 
 
-def _holders(sockets: set[str]) -> list[int]:
-    """Return the processes that have one of these sockets open, as far as this user may see."""
+def _holders(listens: Callable[[str], bool]) -> list[int]:
+    """Return the processes that have such a socket open, as far as this user may see."""
     found = []
-    for pid in psutil.pids() if sockets else ():
+    for pid in psutil.pids():
         with suppress(OSError):
-            if any(file in sockets for file in open_files(pid)):
+            if any(map(listens, open_files(pid))):
                 found.append(pid)
     return found
 

@@ -5,6 +5,7 @@ What is measured are loads in a closed or an open loop. Clients that misbehave g
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,7 +151,8 @@ def closed(
     Raises ConfigurationError for numbers out of bounds.
     """
     if _several(users):
-        loads = (closed(number, each=each, pause_ms=pause_ms, **clients) for number in _steps("closed(users)", users))
+        steps = _steps("closed(users)", users)
+        loads = (closed(number, each=each, pause_ms=pause_ms, **clients) for number in steps)
         return Steps(tuple(loads))
     return Closed(
         checks.whole("closed(users)", users, 1, MAX_USERS),
@@ -173,7 +175,8 @@ def open(
     `closed`. Raises ConfigurationError for values that cannot work.
     """
     if _several(rate):
-        loads = (open(one, arrivals=arrivals, seed=seed, **clients) for one in _steps("open(rate)", rate))
+        steps = _steps("open(rate)", rate)
+        loads = (open(one, arrivals=arrivals, seed=seed, **clients) for one in steps)
         return Steps(tuple(loads))
     return Open(
         checks.number("open(rate)", rate, most=MAX_RATE, above=0, kind="requests per second"),
@@ -222,6 +225,7 @@ def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: b
 
     With `head`, they GET with a head of `size` bytes (4,000; up to 8,000), and it is the head that comes so slowly.
     """
+    checks.truth("slow_senders(head)", head)
     most, usual = (MAX_HEAD_BYTES, HEAD_BYTES) if head else (MAX_BYTES, BODY_BYTES)
     return Misbehaving(
         "slow head" if head else "slow body",
@@ -263,10 +267,10 @@ def _several(value: object) -> TypeGuard[Iterable[Any]]:
 
 
 def _steps(what: str, values: Iterable[_T]) -> Sequence[_T]:
-    values = list(values)
-    if not 1 <= len(values) <= MAX_STEPS:
+    steps = list(itertools.islice(values, MAX_STEPS + 1))  # there may be no end to them
+    if not 1 <= len(steps) <= MAX_STEPS or any(map(_several, steps)):
         raise checks.wrong(what, values, f"a list of 1 to {MAX_STEPS} steps")
-    return values
+    return steps
 
 
 def _clients_words(load: Closed | Open) -> str:

@@ -6,15 +6,21 @@ import asyncio
 import itertools
 import time
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from requestlab.load.connection import WRONG_BODY, Connection
 from requestlab.load.delay import Delays, DistantConnection
 from requestlab.load.plan import COLUMNS, Mark, Plan
 from requestlab.system.clocks import cpu_time_ns, pressure_ns, throttled_ns, use_of_cores, waited_for_a_core_ns
+from requestlab.system.descriptors import queues
+from requestlab.worker import stacks
 from requestlab.worker.wrappers import HEADER
 
 TIMEOUT_CHECK_S = 0.05
+NOBODY = 0, 0, -1, 0
+"""Who served an answer where nothing says so; as in `plan.COLUMNS`."""
+
 _HEADER = HEADER.encode()
 
 
@@ -55,6 +61,8 @@ class LoadLoop:
         self.timeout_ns = int(plan.timeout_s * 1e9)
         self.finished: asyncio.Future[None] = loop.create_future()
         self._expect = plan.expect.encode("latin-1")
+        self.quiet: list[str] = []
+        self._last_change = (0, 0)
         self._delays = Delays(loop, plan.delay_ms) if plan.delay_ms else None
 
     async def run(self) -> None:
@@ -117,7 +125,7 @@ class LoadLoop:
         error = c.error
         if self._expect and not error and c.status < 400 and self._expect not in c.body:
             error = WRONG_BODY
-        pid, thread, on_loop, number = served(c.headers)
+        pid, thread, on_loop, number = served(c.headers) if self.plan.probed else NOBODY
         if c.parts:
             row = len(self.rows) // len(COLUMNS)
             self.parts.extend(value for at, size in c.parts for value in (row, at, size))
@@ -144,8 +152,21 @@ class LoadLoop:
 
     def _check_timeouts(self) -> None:
         self.fail_overdue(time.perf_counter_ns() - self.timeout_ns)
+        self._listen_for_answers()
         if not self.finished.done():
             self.loop.call_later(TIMEOUT_CHECK_S, self._check_timeouts)
+
+    def _listen_for_answers(self) -> None:
+        """Where nothing is answered for long while requests are under way, look once at what everybody is doing."""
+        rows, now = len(self.rows) // len(COLUMNS), time.perf_counter_ns()
+        if rows != self._last_change[0] or self.started <= rows:
+            self._last_change = rows, now
+        quiet_s = (now - max(self._last_change[1], self.start)) / 1e9
+        if self.plan.directory and not self.quiet and quiet_s > self.plan.quiet_s:
+            waiting = f"{self.started - rows:,} of {self.started:,} requests were under way"
+            self.quiet = [f"nothing was answered for {quiet_s:.1f} s, and {waiting}", *queues(self.plan.address[1])]
+            for pid in self.plan.pids:
+                stacks.ask(self.plan.directory, pid)
 
     def _mark(self) -> None:
         if len(self.marks) == 2:  # the last answer was faster than the timer
@@ -171,6 +192,8 @@ def served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int, int]:
     the number of the request in that worker."""
     for name, value in reversed(headers):
         if name.lower() == _HEADER:  # daphne writes names with capital letters
-            pid, thread, on_loop, number = value.split()
-            return int(pid), int(thread), int(on_loop), int(number)
-    return 0, 0, -1, 0
+            with suppress(ValueError):  # an application may send what it likes
+                pid, thread, on_loop, number = map(int, value.split())
+                return pid, thread, on_loop, number
+            break
+    return NOBODY

@@ -70,8 +70,8 @@ def ask(
     return Ask(
         path,
         checks.one_of("ask(method)", method, METHODS),
-        check_headers("ask(headers)", headers or {}),
-        checks.text("ask(body)", body, "a text") if body else "",
+        check_headers("ask(headers)", {} if headers is None else headers),
+        checks.writable("ask(body)", body),
         checks.whole("ask(weight)", weight, 1, MAX_WEIGHT),
     )
 

@@ -15,7 +15,7 @@ from itertools import accumulate, takewhile
 from requestlab.load.connection import TIMEOUT, Connection
 from requestlab.load.loop import LoadLoop
 from requestlab.load.plan import Plan
-from requestlab.worker.timerfd import Alarm
+from requestlab.worker.kernel import Alarm
 
 
 def schedule(plan: Plan) -> list[int]:
@@ -44,14 +44,13 @@ class OpenLoop(LoadLoop):
         super().__init__(plan, loop)
         self._due = schedule(plan)
         self._position = 0
-        self._alarm = Alarm()
+        self._alarm = Alarm(loop, self._rings)
         self._numbers: dict[Connection, int] = {}
         self._free: list[Connection] = []
         self._under_way: dict[Connection, int] = {}
         self._held: deque[int] = deque()
 
     def begin(self) -> None:
-        self.loop.add_reader(self._alarm, self._rings)
         self._send_what_is_due()
 
     def _rings(self) -> None:
@@ -120,7 +119,6 @@ class OpenLoop(LoadLoop):
                 self.loop.call_later((self.deadline - now) / 1e9 + 0.001, self._finish_if_over)
 
     def end(self) -> None:
-        self.loop.remove_reader(self._alarm)
         self._alarm.close()
         for connection in self._numbers:
             connection.close()

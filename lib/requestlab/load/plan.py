@@ -33,6 +33,9 @@ connection.ERRORS; `body` is the CRC-32 of the answer's body. `pid`, `thread`, `
 its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered. `asked` is which request of a mix it
 was."""
 
+OUTCOME = b"\x1e"
+"""What an outcome begins with: whatever else was written before, by a `sitecustomize` say, is none."""
+
 PART_COLUMNS = ("row", "time", "size")
 """One row for each piece in which a body came: the row of its request, the time in ns, its bytes."""
 
@@ -53,10 +56,11 @@ class Plan:
     that misbehave in that way (`misbehaving.KINDS`), with bodies of `size` bytes, at `per_s` bytes per second, or for
     `after_ms`.
 
-    `pids` are the server's workers, whose CPU time is read at both ends of the measured stretch; `cores` are those of
-    the server, whose use by others is read too; `core` is the generator's own, or None. `upstream` is the pid of what
-    the server calls, which is watched like the server, or 0. `expect` is what each answer's body must hold, in latin-1;
-    empty: anything.
+    With `probed`, the answers' header says who served each. `pids` are the server's workers, whose CPU time is read at
+    both ends of the measured stretch; `cores` are those of the server, whose use by others is read too; `core` is the
+    generator's own, or None. `upstream` is the pid of what the server calls, which is watched like the server, or 0.
+    `expect` is what each answer's body must hold, in latin-1; empty: anything. Where nothing is answered for `quiet_s`
+    while requests are under way, the workers are asked for their stacks, in the run's `directory`; empty: not asked.
     """
 
     family: int
@@ -78,6 +82,7 @@ class Plan:
     timeout_s: float
     client: str = "lab"
     expect: str = ""
+    probed: bool = False
     pids: tuple[int, ...] = ()
     cores: tuple[int, ...] = ()
     core: int | None = None
@@ -86,6 +91,8 @@ class Plan:
     per_s: float = 0.0
     after_ms: float = 0.0
     upstream: int = 0
+    directory: str = ""
+    quiet_s: float = 0.0
 
     @property
     def longest_s(self) -> float:
@@ -123,10 +130,12 @@ class Mark:
 @dataclass(frozen=True)
 class LoadReport:
     """How it went: the two marks, how many requests were `started`, how many of an open loop were `held_back` because
-    no connection was free, and how many `rows` of samples follow, and `parts` of bodies after them."""
+    no connection was free, how many `rows` of samples follow, and `parts` of bodies after them. `quiet` tells, line by
+    line, what was seen when nothing was answered for long: see `Plan.quiet_s`."""
 
     marks: tuple[Mark, ...]
     started: int
     held_back: int
     rows: int
     parts: int = 0
+    quiet: tuple[str, ...] = ()

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from requestlab.errors import GeneratorError
-from requestlab.load.plan import COLUMNS, PART_COLUMNS, LoadReport, Plan
+from requestlab.load.plan import COLUMNS, OUTCOME, PART_COLUMNS, LoadReport, Plan
 from requestlab.load.watch import Table, Watch, Watched
 from requestlab.system.child import TICK_S, Child
+from requestlab.system.interrupts import held_back
 from requestlab.system.values import from_plain
 
 READY_CHECK_S = 0.001
@@ -59,8 +60,9 @@ class LoadProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._idle:
-            self._idle.pop().end()
+        with held_back():
+            while self._idle:
+                self._idle.pop().end()
 
     @contextmanager
     def sent(self, job: Job) -> Iterator[_LoadProcess]:
@@ -141,7 +143,7 @@ class _LoadProcess(Child):
         """Tell it the plan, all but the end of the line."""
         self.after_s = job.after_s
         self.name = f"the load process on {job.name}" if job.name else "the load process"
-        self._output = bytearray()
+        self._output, self._begun = bytearray(), False
         self._report: LoadReport | None = None
         self._expected = -1
         self.tell(job.plan.to_json())
@@ -159,7 +161,10 @@ class _LoadProcess(Child):
         """Take what the process has written; return whether more is to come."""
         data = self.read()
         self._output += data
-        if self._report is None and b"\n" in data:
+        if not self._begun:
+            _, mark, rest = bytes(self._output).partition(OUTCOME)
+            self._output, self._begun = bytearray(rest if mark else self._output), bool(mark)
+        if self._begun and self._report is None and b"\n" in self._output:
             line = bytes(self._output).partition(b"\n")[0]
             self._report = from_plain(LoadReport, json.loads(line))
             self._tables = (self._report.rows, COLUMNS), (self._report.parts, PART_COLUMNS)

@@ -23,7 +23,7 @@ from requestlab.system.machine import Cores, Machine
 class Target:
     """What is asked at an address: `asks`, of which `path` tells; `server` is None where that is not one of the lab's.
     `pids` are the worker processes there and `cores` where they and the load run; `machine` has their versions. None,
-    where they cannot be seen."""
+    where they cannot be seen. `base` stands before each path at that address."""
 
     server: Server | None
     label: str
@@ -36,6 +36,7 @@ class Target:
     machine: Machine
     asks: tuple[Ask, ...]
     order: tuple[int, ...]
+    base: str
 
     def requests(self, load: AnyLoad) -> tuple[str, ...]:
         """Return what such a load sends for each of `asks`, in latin-1, without the body of a slow sender."""
@@ -53,10 +54,12 @@ class Target:
 
     def _request(self, ask: Ask, more: dict[str, str]) -> str:
         headers = httpx.Headers({"user-agent": "requestlab", "accept": "*/*"})
-        headers.update(self.server.configuration.application.headers if self.server else {})
+        if self.server:
+            headers.update(self.server.configuration.application.headers)
+            headers.update(self.server.headers)
         headers.update(dict(ask.headers))
         headers.update(more)
-        url, body = self.url.join(ask.path), ask.body.encode() or None
+        url, body = self.url.join(self.base + ask.path), ask.body.encode() or None
         return encode(httpx.Request(ask.method, url, headers=headers, content=body)).decode("latin-1")
 
 
@@ -70,8 +73,8 @@ def find_target(target: Server | str, path: str | Mix, remote: bool = False) -> 
     if server is not None:
         server.check()
     asked = path if isinstance(path, Mix) else Mix((Ask(path),))
-    what = asked.asks, asked.order()
     url, path = _url(target, asked.asks[0].path), str(path)
+    what = asked.asks, asked.order(), url.path.removesuffix(httpx.URL(asked.asks[0].path).path)
     family, address = resolve(url)
     if not remote and not on_this_machine(address[0]):
         raise RemoteTargetError(f"{url.host} is not this machine; load on others needs remote=True (--remote)")
@@ -135,7 +138,7 @@ def _url(target: Server | str, path: str) -> httpx.URL:
     elif isinstance(target, str):
         base = target.rstrip("/")
     else:
-        raise ConfigurationError(f"measure() takes a server of serve() or an address, not {target!r}")
+        raise ConfigurationError(f"measure() takes a server of serve() or an address, not {checks.shown(target)}")
     try:
         url = httpx.URL(base + path)
     except (httpx.InvalidURL, UnicodeError) as problem:

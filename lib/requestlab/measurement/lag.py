@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -150,6 +150,13 @@ class LagFinding:
         in_time = [sorted(group, key=lambda block: block.begin_ms) for group in groups.values()]
         return sorted((Culprit(tuple(group)) for group in in_time), key=lambda culprit: -culprit.cost)
 
+    def share(self, cause: str) -> float:
+        """The share of the time, 0 to 1, in which the loop that this cause held up most was held up by it."""
+        return max(
+            replace(loop, blocks=tuple(block for block in loop.blocks if block.cause == cause)).held_up
+            for loop in self.loops
+        )
+
     @property
     def weighty(self) -> list[Culprit]:
         """The culprits that caused more than a negligible part of the waiting that the first one caused."""
@@ -265,39 +272,42 @@ UNKNOWN = "something unknown", "measure again, for longer: too little is known o
 
 
 def of_lag(findings: Sequence[LagFinding]) -> str:
-    """Say how often, for how long and by whom the loops of a run were held up; of several runs, how long at most."""
+    """Say what held up the loops of a run, for how long or for which share of the time; of several runs, under which a
+    loop was too late."""
     if len(findings) > 1:
-        return f"How long the event loop was held up at most: {wording.joined(list(map(_at_most, findings)))}"
+        late = [one.label for one in findings if one.troubled]
+        if len(late) in (0, len(findings)):
+            return f"The event loop was {'too late in all' if late else 'never too late in'} {len(findings)} runs"
+        others = [one.label for one in findings if not one.troubled]
+        return f"The event loop was too late with {wording.listed(late)}, not with {wording.listed(others)}"
     (one,) = findings
     if not one.culprits:
-        which = "The event loop was never" if len(one.loops) == 1 else f"None of {len(one.loops)} event loops was"
-        return f"{which} held up: no callback would have waited longer than {lateness(one.worst.max_ms)}"
-    first, *others = one.weighty
-    more = [block for culprit in others for block in culprit.blocks]
-    otherwise = f"; {_times(more)} otherwise" if more else ""
+        return "The event loop was never held up" if len(one.loops) == 1 else "No event loop was ever held up"
+    first = one.culprits[0]
+    ms = max(block.ms for block in first.blocks)
+    steady = one.much and ms < MAXIMUM_LIMIT_MS
+    share = wording.percent(one.share(first.cause))
+    how_long = f"for {share} of the time" if steady else f"for {'up to ' * (len(first.blocks) > 1)}{lateness(ms)}"
     harmless = "" if one.troubled or one.much else ": no problem"
-    did = "blocked" if first.cause.startswith("blocking") else "held up"
-    return f"{_which_loops(one, first)} {did} {_times(first.blocks)} by {blamed(first)}{otherwise}{harmless}"
+    return f"{_what_happened(first, _which_loops(one, first))} {how_long}{harmless}"
 
 
-def _at_most(one: LagFinding) -> str:
-    if not one.culprits:
-        return f"never under {one.label}"
-    culprit = max(one.culprits, key=lambda culprit: culprit.longest.ms)
-    return f"{lateness(culprit.longest.ms)} under {one.label} by {blamed(culprit)}"
+def _what_happened(culprit: Culprit, loops: str) -> str:
+    function = culprit.seen.function if culprit.placed else ""
+    inside = f" in {function}" if function else ""
+    if culprit.cause == NOT_SCHEDULED:
+        return f"{loops} waited for a core"
+    if culprit.cause == "GIL held elsewhere":
+        return f"{loops} waited for the GIL{f', held by {function},' if function else ''}"
+    by = {"blocking code": "code that computed", "blocking call": "a blocking call"}.get(culprit.cause, UNKNOWN[0])
+    return f"{by[0].upper()}{by[1:]}{inside} held {loops[0].lower()}{loops[1:]}"
 
 
 def _which_loops(one: LagFinding, culprit: Culprit) -> str:
     if len(one.loops) == 1:
-        return "The event loop was"
+        return "The event loop"
     stuck = sum(any(block in culprit.blocks for block in loop.blocks) for loop in one.loops)
-    which = f"All {stuck}" if stuck == len(one.loops) else f"{stuck} of {len(one.loops)}"
-    return f"{which} event loops {'was' if stuck == 1 else 'were'}"
-
-
-def _times(blocks: Sequence[HeldUp]) -> str:
-    longest = lateness(max(block.ms for block in blocks))
-    return f"{wording.often(len(blocks))} for {'up to ' if len(blocks) > 1 else ''}{longest}"
+    return f"All {stuck} event loops" if stuck == len(one.loops) else f"{stuck} of {len(one.loops)} event loops"
 
 
 def blamed(culprit: Culprit) -> str:

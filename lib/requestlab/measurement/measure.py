@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, Unpack, overload
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
 from requestlab.errors import ConfigurationError
 from requestlab.load.connection import LEFT, TIMEOUT
 from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Open, Steps, closed
-from requestlab.load.mix import Mix
+from requestlab.load.mix import Ask, Mix
 from requestlab.load.plan import COLUMNS, LoadReport, Plan
 from requestlab.load.pool import Job, LoadProcessPool, run_jobs
 from requestlab.load.target import Target, find_target
@@ -24,14 +24,23 @@ from requestlab.measurement.run import Run
 from requestlab.serving.server import Server
 from requestlab.serving.upstream import statistics
 from requestlab.system import checks, machine
+from requestlab.system.interrupts import interrupt_says
 from requestlab.system.progress import Progress
 from requestlab.trace.trace import TraceReader
+from requestlab.worker import kernel, stacks
+from requestlab.worker.ready import without_token
 
 MAX_SECONDS = 600.0
 MAX_TIMEOUT = 120.0
 MAX_REQUESTS = 2_000_000
 WARMUP_S = 0.25
+FIXED_S = 60.0
+"""How long a load of a fixed number of requests may take, unless said otherwise."""
+
 MAX_SETTLING_S = 30.0
+QUIET_S = 2.0
+"""Where nothing is answered for so much longer than was asked for, the workers are asked what they are doing."""
+
 MAX_BESIDE = 8
 CLIENTS = ("lab", "httpx")
 
@@ -82,7 +91,7 @@ class Settings:
 
 
 class _Options(TypedDict, total=False):
-    seconds: float
+    seconds: float | None
     warmup: float | None
     timeout: float
     remote: bool
@@ -98,12 +107,13 @@ def measure(
 ) -> Run: ...
 @overload
 def measure(target: Server | str, path: str | Mix, load: Steps, **options: Unpack[_Options]) -> Ramp: ...
+@interrupt_says("the measurement; there is no run of it")
 def measure(
     target: Server | str,
     path: str | Mix = "/",
     load: AnyLoad | Steps | None = None,
     *,
-    seconds: float = 2.0,
+    seconds: float | None = None,
     warmup: float | None = None,
     timeout: float = 10.0,
     remote: bool = False,
@@ -112,14 +122,15 @@ def measure(
     beside: Mapping[str, AnyLoad] | None = None,
     parts: bool = False,
 ) -> Run | Ramp:
-    """Put `load` on `target` for `seconds` and return every request as a row.
+    """Put `load` on `target` for `seconds` (2) and return every request as a row.
 
     >>> run = measure(server, "/sync/wait/?ms=50", closed(users=10), seconds=2)
 
     `target` is a server of `serve()`, or the address of any other on this machine (`http://127.0.0.1:8000`); on another
     machine only with `remote=True`. `path` is one, or a `mix()` of requests. `load` is one user in a closed loop unless
-    said otherwise; with steps, each of them takes that long, and the answer is a Ramp. The load begins `warmup` seconds
-    before the measured stretch (0.25; none for a load of a fixed number of requests); what ended before is kept apart.
+    said otherwise; with steps, each of them takes that long, and the answer is a Ramp. A load of a fixed number of
+    requests ends when they are answered, or after so many `seconds` (60). The load begins `warmup` seconds before the
+    measured stretch (0.25; none for a fixed number of requests); what ended before is kept apart.
     After the stretch, requests under way may finish. `timeout` seconds after it was planned a request ends and becomes
     a row with an error, as does every other failure; so does an answer whose body does not hold `expect`.
     `client="httpx"` sends with a plain httpx.AsyncClient instead of the load client, to show what that does to the
@@ -137,8 +148,9 @@ def measure(
 
     Resources: one process a load for the time of the call, on a core of their own where there is one.
     """
-    machine.require_linux()
+    machine.require_unix()
     load = closed(users=1) if load is None else load
+    seconds = length(seconds, _steps(load), Settings.seconds)
     settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect, client=client, parts=parts)
     check(load, settings)
     check_beside(beside, load, settings)
@@ -149,6 +161,14 @@ def measure(
     with LoadProcessPool() as pool, Progress(f"{at.label} {path}, {load}", expected) as progress:
         runs = [measure_slice(at, one, settings, pool, progress.tick) for one in _steps(load)]
     return Ramp(tuple(runs)) if isinstance(load, Steps) else runs[0]
+
+
+def length(seconds: float | None, loads: Iterable[AnyLoad], usual: float) -> float:
+    """Return how long a slice is where nothing is said: long enough for a slow machine where all loads are of a fixed
+    number of requests, since it ends with the last answer."""
+    if seconds is not None:
+        return seconds
+    return FIXED_S if all(_is_fixed(one) for one in loads) else usual
 
 
 @dataclass(frozen=True)
@@ -229,16 +249,28 @@ def _plan(at: Target, load: AnyLoad, settings: Settings, upstream: int) -> Plan:
         order=(0,) if isinstance(load, Misbehaving) else at.order,
         delay_ms=0.0 if isinstance(load, Misbehaving) else load.delay_ms,
         parts=settings.parts,
-        seconds=settings.seconds,
-        warmup_s=settings.warmup_of(load),
-        timeout_s=settings.timeout,
+        seconds=float(settings.seconds),
+        warmup_s=float(settings.warmup_of(load)),
+        timeout_s=float(settings.timeout),
         client=settings.client,
         expect=(settings.expect or "").encode().decode("latin-1"),
+        probed=bool(at.server and at.server.configuration.probe),
         pids=at.pids,
         cores=at.cores.server,
         core=at.cores.generator,
         upstream=upstream,
+        directory=at.server.directory if at.server else "",
+        quiet_s=QUIET_S + max(map(_asked_s, at.asks)),
     )
+
+
+def _asked_s(ask: Ask) -> float:
+    """Return how long an answer is asked to take, by `ms` and `n` in the query: 0 where nothing is said."""
+    given = dict(parse_qsl(urlsplit(ask.path).query))
+    try:
+        return max(0.0, float(given.get("ms", 0)) / 1000 * max(1.0, float(given.get("n", 1))))
+    except ValueError:
+        return 0.0
 
 
 def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Sequence[_Part]) -> RunFacts:
@@ -253,7 +285,7 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
     return RunFacts(
         **told,
         label=parts[0].target.label,
-        url=str(target.url),
+        url=without_token(str(target.url)),
         path=target.path,
         asks=tuple(map(str, target.asks)),
         load=str(part.load) if plan.client == "lab" else f"{part.load}, with stock httpx",
@@ -274,6 +306,8 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
         cores_watched=len(plan.cores),
         cores_shared=plan.core is None or plan.core in plan.cores,
         cores_ns=use_of_cores(first.cores_ns, last.cores_ns),
+        unseen=kernel.UNSEEN,
+        quiet=(*report.quiet, *(stacks.written(server.directory).values() if server and report.quiet else ())),
     )
 
 
@@ -310,7 +344,8 @@ def check(load: object, settings: Settings) -> None:
     if settings.warmup is not None:
         checks.number("warmup", settings.warmup, 0.0, MAX_SECONDS, kind="seconds")
     if settings.expect is not None:
-        checks.text("expect", settings.expect, "a text that each answer holds, or None")
+        expected = "a text that each answer holds, or None"
+        checks.writable("expect", checks.text("expect", settings.expect, expected), expected)
     checks.one_of("client", settings.client, CLIENTS)
     checks.truth("parts", settings.parts)
     for step in _steps(load):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.measurement.run import Run
-from requestlab.system import wording
+from requestlab.system import checks, wording
 from requestlab.trace.activity import Floats
 
 GROWTH = 0.05
@@ -23,6 +23,12 @@ class Ramp:
     """The runs of a load with several steps, in their order. Made by `measure` with a list of users or rates."""
 
     runs: tuple[Run, ...]
+
+    def __post_init__(self) -> None:
+        expected = "the runs of the steps, at least one, in a tuple"
+        runs = checks.instance("Ramp(runs)", self.runs, tuple, expected)
+        if not runs or not all(isinstance(run, Run) for run in runs):
+            raise checks.wrong("Ramp(runs)", runs, expected)
 
     @property
     def label(self) -> str:

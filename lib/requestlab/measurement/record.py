@@ -96,6 +96,8 @@ class RunFacts:
     upstream_cpu_ns: int | None = None
     upstream_wait_ns: int | None = None
     asks: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    quiet: tuple[str, ...] = ()
 
     @property
     def asked(self) -> str:

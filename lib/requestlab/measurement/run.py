@@ -17,6 +17,7 @@ from requestlab.errors import RunFormatError
 from requestlab.load.plan import COLUMNS, PART_COLUMNS, PROCESS_COLUMNS
 from requestlab.measurement import chrome, validity
 from requestlab.measurement.record import Record, RunFacts
+from requestlab.system import checks
 from requestlab.system.files import whole_file
 from requestlab.system.values import from_plain, to_plain
 from requestlab.trace.activity import Floats
@@ -64,7 +65,7 @@ class Run(Record):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to one file, whole or not at all, and return its path; the usual suffix is `.run`."""
-        target = Path(path)
+        target = Path(checks.path("save(path)", path))
         with whole_file(target) as file:
             np.savez_compressed(file, **self._arrays())
         return target
@@ -103,6 +104,7 @@ def _quantiles(values: Floats, wanted: dict[str, int]) -> dict[str, float]:
 
 def load_run(path: str | os.PathLike[str]) -> Run:
     """Read a run that `Run.save` has written; raises RunFormatError for anything else."""
+    checks.path("load_run(path)", path)
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)

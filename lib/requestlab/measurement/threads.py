@@ -26,18 +26,21 @@ _ALIKE = 4.0
 class Lane:
     """The requests of one thread.
 
-    `worker` counts the server's processes from 1, and is 0 for the requests that nobody is known to have run. `name` is
-    `event loop`, `thread 3` (in order of first use in that worker) or `no answer`. `start_ms` and `end_ms` (from sent
-    to done, counted from the first request planned), `row` (from 0) and `failed` have one entry a request.
+    `worker` counts the server's processes from 1, and is 0 for the requests that nobody is known to have run; `pid` is
+    its process. `name` is `event loop`, `thread 3` (in order of first use in that worker) or `no answer`. `start_ms`
+    and `end_ms` (from sent to done, counted from the first request planned), `row` (from 0), `failed` and `number` (of
+    the request in its worker, 0 if not known) have one entry a request.
     """
 
     worker: int
+    pid: int
     name: str
     on_loop: bool
     start_ms: Floats
     end_ms: Floats
     row: Integers
     failed: Booleans
+    number: Integers
 
     @property
     def known(self) -> bool:
@@ -53,7 +56,8 @@ class Lane:
         """Return the lane with some of its requests, in no more rows than they need."""
         row = np.unique(self.row[kept], return_inverse=True)[1]
         times = self.start_ms[kept], self.end_ms[kept]
-        return Lane(self.worker, self.name, self.on_loop, *times, row, self.failed[kept])
+        about = self.worker, self.pid, self.name, self.on_loop
+        return Lane(*about, *times, row, self.failed[kept], self.number[kept])
 
 
 def lanes(run: Record) -> list[Lane]:
@@ -70,6 +74,7 @@ def lanes(run: Record) -> list[Lane]:
             "failed": ~answered(requests),
             "pid": requests["pid"].fillna(0).astype("int64"),
             "thread": requests["thread"].fillna(0).astype("int64"),
+            "number": requests["number"].fillna(0).astype("int64"),
             "on_loop": requests["on_loop"].fillna(False).astype(bool),
         }
     ).sort_values("start", kind="stable")
@@ -89,7 +94,9 @@ def _of_worker(worker: int, table: pd.DataFrame) -> Iterator[Lane]:
         if on_loop:
             name = "event loop" if sum(looping) == 1 else f"event loop {number}"
         start, end = rows["start"].to_numpy(np.float64), rows["end"].to_numpy(np.float64)
-        yield Lane(worker, name, on_loop, start, end, stacked(start, end), rows["failed"].to_numpy(bool))
+        about = worker, int(rows["pid"].iloc[0]), name, on_loop
+        failed, request = rows["failed"].to_numpy(bool), rows["number"].to_numpy(np.int64)
+        yield Lane(*about, start, end, stacked(start, end), failed, request)
 
 
 @dataclass(frozen=True, eq=False)

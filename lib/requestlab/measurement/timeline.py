@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from requestlab.measurement.lag import MAXIMUM_LIMIT_MS
 from requestlab.measurement.record import Record, answered
 from requestlab.system import checks, wording
 from requestlab.trace import activity
@@ -53,6 +56,9 @@ LATE_MS = 2.0
 ms."""
 
 STUCK_MS = 10.0
+"""The lateness of a loop from which on it is looked into, and written beside its lane."""
+
+FINDING_MS = MAXIMUM_LIMIT_MS
 """The lateness of a loop from which on it is the finding."""
 
 Chosen = int | slice | None
@@ -64,6 +70,7 @@ Span = Sequence[float] | None
 _MARGIN, _MIN_MS = 0.012, 0.05  # beside the requests, as a share of their time; and the least time shown
 _MOSTLY = 0.5
 _LONGEST, _MAX_RESUMED = 48, 3
+_QUERY = re.compile(r"(?:^|\.)(?:(?:Raw)?QuerySet|\w*Manager)\.\w+$|\.(?:save|delete|refresh_from_db)$")
 
 MUCH_OF_A_REQUEST = 0.2
 """The share of a response time from which on it is part of the finding."""
@@ -100,14 +107,23 @@ class Track:
     def blank(self, begin: float, end: float, *, late: bool) -> tuple[float, float]:
         """Return the longest stretch in which nothing ran, and in which the loop was late or was not; none is (begin,
         begin)."""
+        edges, long = self._blanks(begin, end, late)
+        place = int(np.argmax(long))
+        return (float(edges[place]), float(edges[place + 1])) if long[place] > 0 else (begin, begin)
+
+    def idle(self, begin: float, end: float) -> float:
+        """Return for which share of a stretch nothing ran and the loop was not late."""
+        return float(self._blanks(begin, end, late=False)[1].sum()) / (end - begin) if end > begin else 0.0
+
+    def _blanks(self, begin: float, end: float, late: bool) -> tuple[Floats, Floats]:
+        """Return the moments between which something changed, and how long such a blank is between each two of
+        them."""
         edges = np.unique(np.concatenate([[begin, end], self.bars.begin, self.bars.end, self.late.ravel()]))
         edges = edges[(edges >= begin) & (edges <= end)]
         middle = (edges[1:] + edges[:-1]) / 2
         ran = np.searchsorted(self.bars.begin, middle) > np.searchsorted(self.bars.end, middle)
         overdue = np.searchsorted(self.late[:, 0], middle) > np.searchsorted(self.late[:, 1], middle)
-        long = np.where(~ran & (overdue == late), np.diff(edges), 0.0)
-        place = int(np.argmax(long))
-        return (float(edges[place]), float(edges[place + 1])) if long[place] > 0 else (begin, begin)
+        return edges, np.where(~ran & (overdue == late), np.diff(edges), 0.0)
 
 
 @dataclass(frozen=True)
@@ -124,13 +140,14 @@ class LateLoop:
 @dataclass(frozen=True)
 class Piece:
     """A piece of a request: its name, a moment in it, what it cost to get there and back (µs; NaN: nothing, or not
-    known), whether it ran on an event loop, and whether it was the view."""
+    known), whether it ran on an event loop, whether it was the view, and whether a query that was awaited."""
 
     name: str
     at: float
     cost_us: float
     on_loop: bool
     view: bool
+    query: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,11 +339,11 @@ def _clients(chosen: pd.DataFrame, at: Mapping[Key, Bars], begin: float, end: fl
 
 
 def _client(one: Any, bars: Bars | None, begin: float, end: float) -> Client:
-    bars = _whole(bars, one.sent, one.stop).clipped(begin, end)
+    bars = whole(bars, one.sent, one.stop).clipped(begin, end)
     return Client(one.row, one.planned, one.sent, one.stop, bool(one.failed), one.key, bars)
 
 
-def _whole(bars: Bars | None, sent: float, done: float) -> Bars:
+def whole(bars: Bars | None, sent: float, done: float) -> Bars:
     """Return what a request was at from sent to done: on its way or queued but for what lies within."""
     if bars is None:
         return _bar(sent, done, UNTRACED).clipped(sent, done)
@@ -458,7 +475,7 @@ def _busy_with(run: Record, track: Track, late: Floats, views: pd.Series[str]) -
         return ""
     view = block["view"]
     if block["cause"] == "GIL held elsewhere":
-        return f"without the GIL while the {named(f'view {view}')} ran on a thread" if view else ""
+        return f"without the GIL, held by the {named(f'view {view}')}" if view else ""
     view = view or _mostly(track, late, views)
     return f"busy with the {named(f'view {view}')}" if view else ""
 
@@ -495,6 +512,8 @@ def _pieces(run: Record, key: Key, begin: float, end: float) -> list[Piece]:
     hopped = any(row.kind == "to_thread" for row in rows)
     found = [piece for row in rows for piece in _pieces_of(row, zero) if piece.view or row.crossing or not hopped]
     shown = sorted((one for one in found if begin <= one.at <= end), key=lambda one: (one.at, one.name))
+    queries = count(1)
+    shown = [replace(one, name=f"query {next(queries)}: {one.name}") if one.query else one for one in shown]
     return shown if len(shown) <= MAX_PIECES else []
 
 
@@ -507,7 +526,8 @@ def _pieces_of(row: Step, zero: float) -> Iterator[Piece]:
     name = named(activity.title("view", row.name) if view else row.name)
     times = f" ×{len(row.times_us)}" if len(row.times_us) > 1 else ""
     middles = [zero + us / 1e3 for us in row.solid_us.mean(axis=1).tolist()] or [zero + float(row.times_us[0, 0]) / 1e3]
-    yield Piece(f"{name}{times}", middles[0], row.cost_us if row.crossing else math.nan, row.on_loop, view)
+    cost, query = row.cost_us if row.crossing else math.nan, row.crossing and bool(_QUERY.search(row.name))
+    yield Piece(f"{name}{times}", middles[0], cost, row.on_loop, view, query)
     if view and row.on_loop and not times and len(middles) <= _MAX_RESUMED:
         yield from (Piece(f"{name} goes on", at, math.nan, True, True) for at in middles[1:])
 
@@ -516,35 +536,59 @@ def _pieces_of(row: Step, zero: float) -> Iterator[Piece]:
 
 
 def of_timeline(drawn: Scene, under: str) -> str:
-    """Say what the requests did, or, where an event loop was late, how many waited for it."""
+    """Say what the requests did, or, where an event loop was very late, how many waited for it."""
     traced, stuck = drawn.chosen - drawn.untraced, drawn.stuck
     if not drawn.chosen:
         return f"No request under {under} in this stretch of time"
     if not traced:
         return f"No trace of {wording.counted(drawn.chosen, 'request')} under {under}"
-    did = f"{_which(drawn, traced)} under {under} {did_what(drawn, traced)}"
-    if stuck is None:
-        return f"{did}{_detail(drawn, traced)}"
-    loop, it = (
-        ("The event loop", "it")
-        if len(drawn.loops) == 1
-        else (f"One of {len(drawn.loops):,} event loops", "a late loop")
-    )
-    late = f"{loop} was late by up to {wording.ms(stuck.late_ms)} ms{', ' * bool(stuck.at)}{stuck.at}"
-    if traced == 1 or not stuck.waited:
-        return f"{late}; {did[0].lower()}{did[1:]}{_detail(drawn, traced) if traced == 1 else ''}"
-    these = f"{'these ' * drawn.partial}{traced:,} {'traced ' * bool(drawn.untraced)}requests"
-    part = f"{'at least ' * stuck.unsure}{stuck.waited:,} of "
-    if stuck.waited == traced > 2:
-        part = "all of " if drawn.partial else "all "
-    return f"{late}: {part}{these} under {under} waited for {it}"
+    if stuck and stuck.late_ms >= FINDING_MS and stuck.waited:
+        loop = "the event loop" if len(drawn.loops) == 1 else f"one of {len(drawn.loops):,} event loops"
+        late = stuck.at or f"late by up to {wording.ms(stuck.late_ms)} ms"
+        return f"{_who_waited(drawn, traced, stuck)} under {under} waited for {loop}, {late}"
+    queries = _of_queries(drawn, under) if traced == 1 else ""
+    views = _of_views(drawn, traced, under) if traced > 1 else ""
+    return queries or views or f"{_which(drawn, traced)} under {under} {did_what(drawn, traced)}"
 
 
-def _which(drawn: Scene, traced: int) -> str:
+def _who_waited(drawn: Scene, traced: int, stuck: LateLoop) -> str:
+    if traced == 1:
+        return "One request"
+    requests, these = f"{'traced ' * bool(drawn.untraced)}requests", "these " * drawn.partial
+    if stuck.waited == traced:
+        return f"{'These' if drawn.partial else 'All'} {traced:,} {requests}"
+    part = f"{'at least ' * stuck.unsure}{stuck.waited:,} of {these}{traced:,} {requests}"
+    return part[0].upper() + part[1:]
+
+
+def _of_queries(drawn: Scene, under: str) -> str:
+    """Say where and how the queries ran that a single request awaited; empty for fewer than two."""
+    hops = drawn.hops
+    queries = hops[(hops["kind"] == "to_thread") & hops["title"].str.contains(_QUERY) & ~hops["cut"]]
+    if len(queries) < 2:
+        return ""
+    begin, end = (queries.sort_values("running")[name].to_numpy(np.float64) for name in ("running", "done"))
+    how = "one after the other" if (begin[1:] >= np.maximum.accumulate(end)[:-1]).all() else "at the same time"
+    threads = queries["ran_on"].nunique()
+    where = "one thread" if threads == 1 else f"{threads} threads"
+    return f"{len(queries):,} awaited queries under {under} ran {how} on {where}"
+
+
+def _of_views(drawn: Scene, traced: int, under: str) -> str:
+    """Say that views took turns on an event loop, and whether it was idle meanwhile; empty where that is not so."""
+    views = drawn.spans[drawn.spans["mine"] & (drawn.spans["kind"] == "view")]
+    if len(views) != traced or len(drawn.loops) != 1 or not views["on_loop"].all():
+        return ""
+    idle = 0.0 if drawn.unseen else drawn.loops[0].idle(drawn.begin, drawn.end)
+    rest = ", idle nearly all the time" if idle >= 0.9 else ", idle most of the time" if idle > _MOSTLY else ""
+    return f"{_which(drawn, traced, 'view')} under {under} took turns on the event loop{rest}"
+
+
+def _which(drawn: Scene, traced: int, noun: str = "request") -> str:
     """Return of which requests it is told: `3 requests`, `The first 3 of 20 requests`, `One of 20 requests`."""
-    all_of = wording.counted(drawn.total, "request")
+    all_of = wording.counted(drawn.total, noun)
     if traced == drawn.total:
-        return "One request" if traced == 1 else all_of
+        return f"One {noun}" if traced == 1 else all_of
     first = drawn.first == 0 and not drawn.untraced
     if traced == 1:
         return f"{'The first' if first else 'One'} of {all_of}"
@@ -552,27 +596,25 @@ def _which(drawn: Scene, traced: int) -> str:
 
 
 def did_what(drawn: Scene, number: int) -> str:
-    """Say how often so many requests hopped, and between what, or where they stayed."""
+    """Say how often so many requests crossed, and between what, or where they stayed."""
     loops, threads = drawn.used
-    on = wording.things((loops, "event loop"), (threads, "thread")) or "no thread"
-    on = on.replace("1 event loop", "the event loop") if loops == 1 else on
     if len(drawn.hops):
-        return f"hopped {wording.often(len(drawn.hops))} between {on}"
+        used = ((loops, "event loop"), (threads, "thread"))
+        ends = [noun if number == 1 else wording.counted(number, noun) for number, noun in used if number]
+        return f"crossed {wording.often(len(drawn.hops))} between {wording.listed(ends)}"
+    on = wording.things((loops, "event loop"), (threads, "thread")) or "no thread"
+    on = on.replace("1 event loop", "the event loop").replace("1 thread", "one thread") if loops + threads == 1 else on
     return f"{'stayed' if number == 1 else 'took turns' if loops + threads == 1 else 'ran'} on {on}"
 
 
-def _detail(drawn: Scene, traced: int) -> str:
+def detail(drawn: Scene) -> str:
     """Say how long a single request's view ran, or for what the typical one of several waited, if that is much of its
     time."""
-    took, viewed = drawn.took, drawn.waited(VIEW_ON_LOOP, VIEW_ON_THREAD)
-    if traced == 1:
-        return (
-            f"; its view ran for {wording.ms(viewed)} of {wording.ms(took)} ms"
-            if viewed
-            else f"; it took {wording.ms(took)} ms"
-        )
+    took, viewed, traced = drawn.took, drawn.waited(VIEW_ON_LOOP, VIEW_ON_THREAD), drawn.chosen - drawn.untraced
+    if traced <= 1:
+        return f"the view ran for {wording.ms(viewed)} of {wording.ms(took)} ms" if viewed else ""
     queued = 0.0 if drawn.loops else drawn.waited(QUEUED)
     for ms, what in ((queued, "its turn"), (drawn.waited(WAITS), "threads and the loop")):
         if ms >= MUCH_OF_A_REQUEST * took > 0:
-            return f"; the typical one spent {wording.ms(ms)} of its {wording.ms(took)} ms waiting for {what}"
+            return f"the typical request spent {wording.ms(ms)} of its {wording.ms(took)} ms waiting for {what}"
     return ""

@@ -13,6 +13,7 @@ import numpy as np
 
 from requestlab.load.connection import ERRORS, OTHER, REFUSED, WRONG_BODY
 from requestlab.measurement.record import Record, answered
+from requestlab.system import wording
 
 BUSY = 0.6
 """Share of the time, spent running or waiting for a core, above which generator or upstream may be what was
@@ -50,6 +51,9 @@ TICKS_NS = 20_000_000
 FALLEN_BEHIND = 0.05
 """Share of the requests due that may wait at the end of an open loop, beyond those that always do."""
 
+UNLIKE_SIZES = 2.0
+"""How many times as large as the smallest answer the largest one may be, if the same was asked for."""
+
 UNEVEN = 1.25
 """How many times an even share of the work the busiest worker may have done."""
 
@@ -68,7 +72,7 @@ def judge(run: Record) -> tuple[str, list[str]]:
     """Return `valid`, `suspect` or `invalid`, and the reasons; a valid run may have remarks on its percentiles."""
     invalid = [reason for check in _INVALID for reason in check(run)]
     suspect = [reason for check in _SUSPECT for reason in check(run)]
-    remarks = list(_weak_percentiles(run))
+    remarks = [remark for check in _REMARKS for remark in check(run)]
     validity = "invalid" if invalid else "suspect" if suspect else "valid"
     return validity, [*invalid, *suspect, *remarks]
 
@@ -101,6 +105,8 @@ def kept(run: Record, metric: str) -> float:
     Caches and memory, which others share too, are not in it.
     """
     if run.about.users is None or run.about.beside or run.about.upstream or metric == "cpu_per_request":
+        return math.nan
+    if run.about.unseen:
         return math.nan
     shares = (_stolen_share(run), _foreign_share(run), _throttled_share(run), run.generator_wait)
     held_up = min(1.0, sum(shares))
@@ -182,9 +188,18 @@ def _wrong_answers(run: Record) -> Iterator[str]:
     if 2 * moved > total:
         yield f"{moved:,} of {total:,} answers are redirects (status 3xx): is this the page that was meant?"
     good = run.requests[answered(run.requests)]
-    most = int(good.groupby("asked")["body"].agg(lambda body: body.value_counts().max()).sum()) if len(good) else 0
+    asked = good.groupby("asked")
+    if 2 * moved <= total and (asked["status"].nunique() > 1).any():
+        statuses = ", ".join(
+            f"{count:,} × {status}" for status, count in good["status"].value_counts().sort_index().items()
+        )
+        yield f"answers to the same request have different statuses: {statuses}"
+    most = int(asked["body"].agg(lambda body: body.value_counts().max()).sum()) if len(good) else 0
     if 0.5 * len(good) < most < len(good):
         yield f"{len(good) - most:,} of {len(good):,} answers had another body than the rest"
+    elif (asked["size"].max() > UNLIKE_SIZES * asked["size"].min()).any():
+        smallest, largest = int(good["size"].min()), int(good["size"].max())
+        yield f"answers to the same request are of very different sizes, {smallest:,} to {largest:,} bytes: are all right?"
 
 
 def generator_was_busy(run: Record) -> bool:
@@ -215,6 +230,8 @@ def _upstream(run: Record) -> Iterator[str]:
     upstream = run.about.upstream
     if upstream and upstream.pid is None:
         yield f"the upstream at {upstream.url} did not answer, or was another one at the end: is it still running?"
+    if upstream and upstream.strangers:
+        yield f"{wording.counted(upstream.strangers, 'request')} came to the upstream from somebody who did not know its token"
     if run.upstream_share + run.upstream_wait > BUSY:
         yield f"the upstream {_used(run.upstream_share, run.upstream_wait)}: it may have been the bottleneck"
     if upstream and upstream.timed:
@@ -276,6 +293,13 @@ def _overtaken(run: Record) -> Iterator[str]:
     if run.about.rate is None or not len(run.samples):
         return
     planned, done = (run.column(name) for name in ("planned", "done"))
+    middle_s = float(np.median(done - planned)) / 1e9
+    if middle_s > run.about.seconds:
+        yield (
+            f"half of the requests took longer ({middle_s:.3g} s) than requests were sent for ({run.about.seconds:g} s): "
+            "nothing says that the server keeps up"
+        )
+        return
     due = int(((planned >= run.about.start) & (planned <= run.about.end)).sum())
     waiting = int(((planned <= run.about.end) & (done > run.about.end)).sum())
     first = np.argsort(planned, kind="stable")[: max(1, len(planned) // 10)]
@@ -388,7 +412,13 @@ def _weak_percentiles(run: Record) -> Iterator[str]:
         yield f"too few requests for {' and '.join(weak)}: fewer than {TAIL} lie beyond"
 
 
+def _quiet(run: Record) -> Iterator[str]:
+    if run.about.quiet:
+        yield f"{run.about.quiet[0]}: the stacks of the workers then are in run.about.quiet"
+
+
 _Check = Callable[[Record], Iterator[str]]
+_REMARKS: tuple[_Check, ...] = (_weak_percentiles, _quiet)
 _INVALID: tuple[_Check, ...] = (_ended, _unanswered, _lost, _counted_otherwise)
 _SUSPECT: tuple[_Check, ...] = (
     _renewed,

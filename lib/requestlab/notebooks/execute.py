@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,8 +19,10 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbclient.util import ensure_async
+from nbformat import v4
 
 from requestlab.errors import ReportError
+from requestlab.system.folders import prefix
 
 CELL_TIMEOUT_S = 600
 """A cell that takes longer has failed."""
@@ -43,9 +47,25 @@ class Executed:
     seconds: float
     error: str
 
+    @property
+    def cell_seconds(self) -> dict[str, float]:
+        """How long each cell took that was executed, by its id."""
+        times = {cell.id: cell.metadata.get("execution", {}) for cell in self.notebook.cells}
+        return {id: _between(one) for id, one in times.items() if one.keys() >= {BEGAN, ENDED}}
+
+
+BEGAN, ENDED = "iopub.status.busy", "iopub.status.idle"
+"""What nbclient calls the times of a cell."""
+
+
+def _between(times: Mapping[str, str]) -> float:
+    return (datetime.fromisoformat(times[ENDED]) - datetime.fromisoformat(times[BEGAN])).total_seconds()
+
 
 def load(path: Path) -> nbformat.NotebookNode:
-    """Read a notebook, without the outputs it may have; raises ReportError for anything else."""
+    """Read a notebook, without the outputs it may have, or a script, as one; raises ReportError for anything else."""
+    if path.suffix == ".py":
+        return _script(path)
     try:
         notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     except Exception:  # nbformat passes on whatever JSON, its schema or the file system raise
@@ -54,6 +74,19 @@ def load(path: Path) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return notebook
+
+
+def _script(path: Path) -> nbformat.NotebookNode:
+    """Return a script as a notebook: what it says of itself, its code, and a cell that runs it."""
+    try:
+        code = path.read_text(encoding="utf-8")
+        said = ast.get_docstring(ast.parse(code)) or ""
+    except (OSError, SyntaxError, ValueError) as problem:
+        raise ReportError(f"{str(path)!r} is not a script that can be read: {problem}") from None
+    title, _, rest = said.partition("\n")
+    text = f"# {title or path.stem}\n{rest}\n\n```python\n{code}\n```\n"
+    cells = [v4.new_markdown_cell(text), v4.new_code_cell(f'%run "{path.resolve()}"')]  # type: ignore[no-untyped-call]
+    return v4.new_notebook(cells=cells)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def execute(
@@ -121,7 +154,7 @@ class _Failed(Exception):
 async def _kernel(notebook: nbformat.NotebookNode, environment: Mapping[str, str]) -> AsyncIterator[NotebookClient]:
     """Start a kernel for a notebook, in an empty folder. At the end of the block it is ended at once; the servers that
     it left behind notice, and end with it."""
-    with TemporaryDirectory(prefix="requestlab-") as scratch:
+    with TemporaryDirectory(prefix=prefix()) as scratch:
         manager = _manager(Path(scratch, "kernel.json"))
         client = NotebookClient(notebook, km=manager, timeout=CELL_TIMEOUT_S, startup_timeout=STARTUP_TIMEOUT_S)
         try:

@@ -44,11 +44,20 @@ def save_figures(executed: Sequence[Executed], folder: Path) -> list[Saved]:
 
 
 def _of_lesson(one: Executed, folder: Path) -> Iterator[Saved]:
+    for name, png, alt in tagged(one):
+        yield _saved(folder / f"{name}.png", one.name, png, alt)
+
+
+def tagged(one: Executed) -> Iterator[tuple[str, bytes, str]]:
+    """Yield the name, the PNG and the alternative text of each figure that a lesson has tagged.
+
+    Raises ReportError where a tagged cell has no figure, though the lesson came to its end.
+    """
     for cell in one.notebook.cells:
         for tag in filter(TAG.fullmatch, cell.metadata.get("tags", [])):
             image = next(_images(cell), None)
             if image is not None:
-                yield _saved(folder / f"{tag.partition(':')[2]}.png", one.name, *image)
+                yield tag.partition(":")[2], *image
             elif not one.error:
                 raise ReportError(f"the cell {cell.id!r} of {one.name} is tagged {tag!r} and shows no figure")
 

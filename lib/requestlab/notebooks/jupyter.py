@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
@@ -11,20 +12,36 @@ from typing import NoReturn
 
 from requestlab.errors import ConfigurationError
 
+LESSONS = Path(__file__).with_name("lessons")
+"""The lessons, in an installed package; a checkout has them in `notebooks`."""
+
+OWN_FOLDER = Path("requestlab-lessons")
+"""Where a reader without a checkout gets them."""
+
+SETTINGS = Path(__file__).with_name("settings")
+"""Of JupyterLab: text opens as a page and not as source, long lines are wrapped, no news are asked for."""
+
+CONTENTS = "README.md"
+"""What is opened first, where the folder has it."""
+
 _A_WAY_TO_SHOW = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 def start(folder: Path | None, more: Sequence[str] = ()) -> NoReturn:
     """Become JupyterLab; `more` are arguments of its own. Raises ConfigurationError where there is no folder to
     open."""
-    line = command(where(folder), more, root=os.geteuid() == 0, browser=has_browser())
+    there = where(folder)
+    if there == LESSONS:
+        there = copied(OWN_FOLDER)
+    line = command(there, more, root=os.geteuid() == 0, browser=has_browser())
     os.execve(line[0], line, environment(os.environ))
 
 
 def where(folder: Path | None) -> Path:
-    """Return the folder to open: the one asked for, `notebooks` here, or `notebooks` of the checkout installed from."""
+    """Return where the lessons are: the folder asked for, `notebooks` here, `notebooks` of the checkout installed from,
+    or those that come with the package."""
     checkout = Path(__file__).resolve().parents[3]
-    candidates = [Path("notebooks"), checkout / "notebooks"] if folder is None else [folder]
+    candidates = [Path("notebooks"), checkout / "notebooks", LESSONS] if folder is None else [folder]
     for candidate in candidates:
         if candidate.is_dir():
             return candidate.resolve()
@@ -36,9 +53,34 @@ def where(folder: Path | None) -> Path:
     raise ConfigurationError(f"there is no folder {str(folder)!r}")
 
 
+def copied(folder: Path) -> Path:
+    """Put the lessons into a folder, without a change to what is there already: a reader's work is kept. Raises
+    ConfigurationError where that cannot be."""
+    try:
+        folder.mkdir(exist_ok=True)
+        for file in sorted(LESSONS.iterdir()):
+            if file.is_file() and not (folder / file.name).exists():
+                shutil.copyfile(file, folder / file.name)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"the lessons cannot be put into {str(folder.absolute())!r}: {problem.strerror}; go to a folder of yours"
+        ) from None
+    print(f"The lessons are in {folder.absolute()}; files that were there are left as they are.", file=sys.stderr)
+    return folder.resolve()
+
+
 def command(folder: Path, more: Sequence[str], *, root: bool, browser: bool) -> list[str]:
     """Return JupyterLab's command line. `-y`: one Ctrl-C ends it; what comes later on the line wins."""
-    line = [sys.executable, "-m", "jupyterlab", "-y", f"--ServerApp.root_dir={folder}"]
+    line = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "-y",
+        f"--ServerApp.root_dir={folder}",
+        f"--LabApp.app_settings_dir={SETTINGS}",
+    ]
+    if (folder / CONTENTS).is_file():
+        line.append(f"--LabApp.default_url=/lab/tree/{CONTENTS}")
     if root:  # the usual user inside a container
         line.append("--allow-root")
     if not browser:

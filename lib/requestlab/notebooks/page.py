@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 import nbformat
+import nh3
 from bs4 import BeautifulSoup, Tag
 from nbconvert import HTMLExporter
 from PIL import Image
@@ -19,10 +20,22 @@ from requestlab.notebooks.figures import pictures_of, png_of
 CONTENTS = "contents"
 """The anchor of the page's table of contents."""
 
-_LOADING = ("script", "link", "iframe", "object", "embed", "base", "meta")
-"""Elements that run or load something."""
-
-_ELSEWHERE = re.compile(r"^\s*(?!data:)", re.I)
+_TAGS = {*nh3.ALLOWED_TAGS, "figure", "figcaption", "section", "details", "summary"} - {"map", "area"}
+_ATTRIBUTES = {
+    "class",
+    "id",
+    "style",
+    "title",
+    "alt",
+    "open",
+    "colspan",
+    "rowspan",
+    "align",
+    "border",
+    "scope",
+    "tabindex",
+}
+_ATTRIBUTES |= {"href", "src", "width", "height"}
 
 
 def heading(notebook: nbformat.NotebookNode, name: str) -> str:
@@ -40,8 +53,8 @@ def fragment(notebook: nbformat.NotebookNode, name: str, lessons: Mapping[str, s
         template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True
     )
     body, _ = exporter.from_notebook_node(notebook)
-    page = BeautifulSoup(body, "html.parser")
-    _load_nothing(page)
+    page = BeautifulSoup(_harmless(body), "html.parser")
+    _describe_missing_pictures(page)
     _keep_apart(page, name)
     _lead_to_this_page(page, lessons)
     _fold_solutions(page)
@@ -55,18 +68,33 @@ def highlighting() -> str:
     return str(HtmlFormatter(style="default").get_style_defs(".highlight"))
 
 
-def _load_nothing(page: BeautifulSoup) -> None:
-    """Take out what runs, and what would be loaded; an image that is not inside the page leaves its description."""
-    for element in page.find_all(_LOADING):
-        element.decompose()
-    for element in page.find_all(src=_ELSEWHERE):
+def _harmless(body: str) -> str:
+    """Return HTML without what runs, and without what would be loaded from elsewhere."""
+    return nh3.clean(
+        body,
+        tags=_TAGS,
+        attributes={"*": _ATTRIBUTES},
+        attribute_filter=_from_here,
+        url_schemes={"http", "https", "mailto", "data"},
+        link_rel=None,
+    )
+
+
+def _from_here(element: str, attribute: str, value: str) -> str | None:
+    """Return an attribute as it may stay: pictures are inside the page, links lead out of it only when followed, and
+    styles load nothing."""
+    inside = value.strip().lower().startswith("data:image/")
+    if attribute == "src":
+        return value if element == "img" and inside else None
+    if attribute == "href":
+        return None if value.strip().lower().startswith("data:") else value
+    return None if attribute == "style" and re.search(r"url|image|@|\\", value, re.I) else value
+
+
+def _describe_missing_pictures(page: BeautifulSoup) -> None:
+    """Put its description in the place of a picture that is not inside the page."""
+    for element in page.find_all("img", src=False):
         element.replace_with(f"[{element.get('alt') or 'an image that is not part of the page'}]")
-    for element in page.find_all(True):
-        for attribute in [each for each in element.attrs if each.lower().startswith("on") or each.lower() == "srcset"]:
-            del element[attribute]
-    for style in page.find_all("style"):
-        if re.search(r"@import|url\(", style.get_text()):
-            style.decompose()
 
 
 def _keep_apart(page: BeautifulSoup, name: str) -> None:

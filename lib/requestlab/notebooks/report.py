@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,14 +15,17 @@ from pathlib import Path
 from markupsafe import Markup
 
 from requestlab.claims import cards, ledger
-from requestlab.claims.ledger import FILE, LEDGER_VARIABLE, MACHINE_FILE, Ledger
+from requestlab.claims.ledger import FILE, MACHINE_FILE, Ledger
 from requestlab.claims.statement import NOT_TRIED, WORDS
 from requestlab.errors import ConfigurationError, ReportError
-from requestlab.notebooks import execute, jupyter, page
+from requestlab.notebooks import execute, handout, jupyter, page
 from requestlab.notebooks.execute import Executed, Tick
 from requestlab.notebooks.figures import Saved, demand_folder, save_figures
+from requestlab.plots import guesses
+from requestlab.plots.guesses import Guesses
 from requestlab.system import html, machine
 from requestlab.system.budget import SPARE_VARIABLE
+from requestlab.system.files import LEDGER_VARIABLE
 from requestlab.system.machine import Machine
 from requestlab.system.progress import UNWATCHED_VARIABLE
 from requestlab.system.quick import QUICK_VARIABLE
@@ -33,18 +36,21 @@ GENERATOR = '<meta name="generator" content="requestlab report">'
 """In the head of each page: only a folder whose page has it, and that holds nothing else, is ever replaced."""
 
 FILES = {PAGE, FILE, MACHINE_FILE}
+MAY_BE_THERE = {guesses.FILE, handout.PAGE}
+"""Where the notebooks hold predictions, and where all lessons were executed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What was written: the folder, the notebooks as executed, the ledgers of what they found (usually one), and the
-    figures that were written besides."""
+    """What was written: the folder, the notebooks as executed, the ledgers of what they found (usually one), the
+    figures that were written besides, and what the reader had guessed."""
 
     folder: Path
     executed: tuple[Executed, ...]
     ledgers: tuple[Ledger, ...]
     machine: Machine
     figures: tuple[Saved, ...] = ()
+    guessed: Guesses = field(default_factory=lambda: Guesses(()))
 
     @property
     def failed(self) -> list[Executed]:
@@ -56,7 +62,8 @@ def find_notebooks(names: Sequence[str], folder: Path) -> list[Path]:
     """Return the notebooks of these names, in `folder` where a name is not a path: `02-the-forum-test`, or `02`; all,
     if none.
 
-    Raises ConfigurationError for a name that is no notebook's, or that of several.
+    A path may be that of a script, too, such as an example. Raises ConfigurationError for a name that is no notebook's,
+    or that of several.
     """
     lessons = sorted(folder.glob("[0-9]*.ipynb"))
     if not names and not lessons:
@@ -75,7 +82,8 @@ def make_report(
     figures: Path | None = None,
     tick: Tick = lambda what, share: None,
 ) -> Report:
-    """Execute notebooks, each in a fresh kernel, and write `index.html`, `ledger.jsonl` and `machine.json` to `folder`.
+    """Execute notebooks, each in a fresh kernel, and write `index.html`, `ledger.jsonl` and `machine.json` to `folder`,
+    and `handout.html` where they hold all that belongs on it.
 
     A notebook that fails is shown with its error, and the others are executed all the same. The folder is written whole
     or not at all; an interrupt leaves nothing, neither running nor written. `figures` is a folder to which the figures
@@ -98,8 +106,10 @@ def make_report(
         (written / MACHINE_FILE).write_text(json.dumps(to_plain(facts), indent=2, allow_nan=False) + "\n")
         executed = execute.execute(notebooks, _variables(written, quick), tick)
         found = tuple(Ledger(one.verdicts, target.name, one.machine) for one in ledger.read(written))
-        report = Report(target, tuple(executed), found, facts)
+        report = Report(target, tuple(executed), found, facts, guessed=guesses.read(written))
         (written / PAGE).write_text(render(report, quick, started), encoding="utf-8")
+        if (leaf := handout.render(found, executed, facts, quick)) is not None:
+            (written / handout.PAGE).write_text(leaf, encoding="utf-8")
         _demand_place(target)
         _put(written, target, Path(scratch, "old"))
     return report if figures is None else replace(report, figures=tuple(save_figures(executed, figures)))
@@ -129,6 +139,7 @@ def render(report: Report, quick: bool, started: datetime) -> Markup:
         machine=report.machine,
         ledgers=[(one, _counts(one), one.html(links)) for one in report.ledgers],
         lessons=lessons,
+        guessed=report.guessed,
     )
 
 
@@ -139,7 +150,7 @@ def _counts(one: Ledger) -> list[tuple[Markup, int]]:
 
 
 def _find(name: str, lessons: Sequence[Path]) -> Path:
-    if name.endswith(".ipynb") or os.sep in name:
+    if name.endswith((".ipynb", ".py")) or os.sep in name:
         path = Path(name)
         if not path.is_file():
             raise ConfigurationError(f"there is no notebook {name!r}")
@@ -164,7 +175,7 @@ def _demand_place(target: Path) -> None:
     if not target.is_dir():
         raise ReportError(f"{str(target)!r} is a file; name a folder for the report")
     names = {path.name for path in target.iterdir()}
-    if names and not (names <= FILES and PAGE in names and _is_ours(target / PAGE)):
+    if names and not (names <= FILES | MAY_BE_THERE and PAGE in names and _is_ours(target / PAGE)):
         raise ReportError(
             f"{str(target)!r} holds more than a report (a report is {', '.join(sorted(FILES))}), so it is left alone; name "
             "a new folder, or remove it"

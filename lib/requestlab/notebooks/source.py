@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from requestlab.errors import ConfigurationError
+from requestlab.system import checks
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,12 @@ def source(*names: str) -> Source:
     The module is read, not imported: the notebook stays free of Django. Raises ConfigurationError for a name that is
     not there.
     """
-    return Source("\n\n\n".join(f"# {name}\n{_find(name)}" for name in names))
+    found = {name: _find(name) for name in names}
+    return Source("\n\n\n".join(f"# {name}\n{code}" for name, code in found.items()))
 
 
 def _find(name: str) -> str:
-    module, _, wanted = name.rpartition(".")
+    module, _, wanted = checks.writable("source(name)", name, "a name such as labapp.sync_views.wait").rpartition(".")
     path = _file_of(module)
     text = path.read_text()
     for node in ast.parse(text).body:

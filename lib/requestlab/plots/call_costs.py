@@ -11,18 +11,26 @@ from matplotlib.axes import Axes
 
 from requestlab.comparison.call_costs import CallCosts
 from requestlab.comparison.intervals import CONFIDENCE, Interval
+from requestlab.comparison.wording import brief
 from requestlab.errors import ConfigurationError
 from requestlab.plots import inputs, marks, sheet, style
+from requestlab.plots.guesses import remembered
 from requestlab.plots.inputs import Predicted
 from requestlab.plots.sheet import AXIS_IN, MARGIN_IN, Line, Picture, Sheet
-from requestlab.system import wording
+from requestlab.system import checks, wording
 from requestlab.trace.activity import Floats
 
-CLAIMS = (("tens of µs,\nin a request", 10.0, 100.0, "#E3ECF5"), ("a few\nhundred µs,\ncold", 100.0, 900.0, "#F5E9D6"))
+CLAIMS = (
+    ("tens of µs,\nin a request", 10.0, 100.0, "#E3ECF5"),
+    ("a few\nhundred µs,\nno loop yet", 100.0, 900.0, "#F5E9D6"),
+)
 """What Django's documentation, from 6.1 on, says of a crossing: the words, from and to how many µs, and a shade."""
 
 ONE_MS_US = 1000.0
 """What it said up to 6.0."""
+
+MAIN = ("call", "sync_to_async warm", "sync_to_async cold", "async_to_sync cold")
+"""The ways to call that are drawn where not all are asked for."""
 
 _LOOK = style.SeriesStyle(style.INK, "o")
 _MAX_NAME_IN, _RIGHT_IN, _CLAIMS_IN, _GUESS_IN, _GAP_IN = 2.85, 2.0, 0.55, 0.2, 0.02
@@ -65,21 +73,25 @@ class Row:
         return [Line(cost, bold=True), *sheet.lines(notes, _RIGHT_IN, color=style.GREY)]
 
 
+@remembered
 @style.applied()
-def call_costs(found: CallCosts, *, predicted: Predicted = None) -> Picture:
+def call_costs(found: CallCosts, *, predicted: Predicted = None, all: bool = False) -> Picture:
     """Draw what one call costs in each way to call a function, as `lab.call_costs()` found it, on a logarithmic axis.
 
     >>> lab.plots.call_costs(lab.call_costs(), predicted={"sync_to_async warm": 1000})
 
-    A row for each way, with its cost and interval and, faintly, each round; shaded is what Django's documentation says
-    of crossings. `predicted` is a cost in µs, one for all ways or one by name. Raises ConfigurationError for anything
-    else.
+    A row for each way in `MAIN`, and each of which there is a prediction, or for `all` ways, with its cost and interval
+    and, faintly, each round; shaded is what Django's documentation says of crossings. `predicted` is a cost in µs, one
+    for all ways or one by name. Raises ConfigurationError for anything else.
     """
     if not isinstance(found, CallCosts):
-        raise ConfigurationError(f"call_costs() draws what lab.call_costs() returned, not {found!r}")
+        raise ConfigurationError(f"call_costs() draws what lab.call_costs() returned, not {checks.shown(found)}")
     guesses = inputs.predicted_for(predicted, found.names, "a cost in µs", noun="call cost")
     for_all = None if isinstance(predicted, Mapping) else guesses[found.names[0]]
-    rows = [_row(found, name, guesses[name] if for_all is None else None) for name in found.names]
+    by_name = {name: None if for_all is not None else guess for name, guess in guesses.items()}
+    main = [name for name in found.names if name in MAIN or by_name[name] is not None]
+    names = found.names if all or not main else main
+    rows = [_row(found, name, by_name[name]) for name in names]
     hollow = [number in found.about.disturbed for number in found.rounds.index]
     page = Sheet(finding(found))
     _draw_rows(page, rows, hollow, for_all)
@@ -95,8 +107,8 @@ def finding(found: CallCosts) -> str:
         least, most = (f"{wording.us(cost)} ({name})" for cost, name in (costs[0], costs[-1]))
         return f"One call costs from {least} to {most}{beside}"
     warm, cold = (wording.us(found.cost(f"sync_to_async {state}").value) for state in ("warm", "cold"))
-    times = wording.times(found.ratio("sync_to_async warm", "call").value)
-    return f"sync_to_async costs {warm}{beside}, as much as {times} plain calls, and {cold} where its thread must be started"
+    told = f"sync_to_async costs {warm}{beside}, as much as {wording.times(found.ratio('sync_to_async warm', 'call').value)} plain calls"
+    return brief(f"{told}; cold {cold}", told)
 
 
 def _row(found: CallCosts, name: str, predicted: float | None) -> Row:

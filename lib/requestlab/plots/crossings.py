@@ -11,13 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
+from requestlab.comparison.wording import brief
 from requestlab.measurement.record import answered
 from requestlab.plots import inputs, marks, sheet, style
+from requestlab.plots.guesses import remembered
 from requestlab.plots.inputs import Contender, Predicted, Runs
 from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Entries, Line, Picture, Sheet, lines, write_at
 from requestlab.system import wording
 from requestlab.trace.requests import Step, Traced, steps, traced, waiting_us
-from requestlab.trace.trace import ORIGINS
 
 MAX_RUNS = 12
 MAX_ROWS = 60
@@ -32,11 +33,8 @@ COLOURS = {
 }
 """Where a crossing comes from; no configuration's colour, and none of those that say who ran something."""
 
-_STARTPROJECT = "Django's seven default middleware"
-_WHAT = (
-    "A crossing is a call of sync_to_async or async_to_sync: from the event loop to a thread and back, or the other way round. Its "
-    "cost: there, from the call until the function begins on the other side; and back, from its end until the caller goes on."
-)
+_WHAT = "A crossing is a call of sync_to_async or async_to_sync: from the event loop to a thread and back, or the other way round."
+_COST = "Its cost: there, from the call until the function begins on the other side; and back, from its end until the caller goes on."
 _BESIDE_IN, _BAR_IN, _NAMES_IN = 3.1, 0.27, 0.3
 _MIN_CELLS, _MAX_CELLS = 8.0, 120
 _ROW_IN, _INDENT_IN, _CHIP_IN, _MAX_NAME_IN = 0.19, 0.09, 0.15, 3.8
@@ -58,12 +56,13 @@ class Tally:
         return wording.counted(low, "crossing") if low == high else f"{low:,} to {high:,} crossings"
 
 
+@remembered
 @style.applied()
 def crossings(*runs: Runs, predicted: Predicted = None) -> Picture:
     """Draw how control crosses between event loop and threads: one run's typical request as a waterfall, several runs
     as counts.
 
-    >>> with lab.serve(lab.MIXED, probe=True) as server:
+    >>> with lab.serve(lab.ASGI, probe=True) as server:
     ...     run = lab.measure(server, "/sync/page/", lab.closed(1))
     >>> lab.plots.crossings(run, predicted=1)
 
@@ -97,9 +96,7 @@ def _one(one: Tally) -> Sheet:
 
 
 def _several(found: Sequence[Tally]) -> Sheet:
-    numbers = [one.crossed.rpartition(" ")[0] if one.seen.range[1] else "none" for one in found]
-    counted = [f"{number} under {one.contender.label}" for number, one in zip(numbers, found, strict=True)]
-    page = Sheet(f"Crossings between event loop and thread per request: {wording.joined(counted)}")
+    page = Sheet(_compared(found))
     for one in found:
         _draw_tally(page, one, _limit(found))
     return page
@@ -109,19 +106,39 @@ def _several(found: Sequence[Tally]) -> Sheet:
 
 
 def finding(one: Tally, rows: Sequence[Step]) -> str:
-    """Say how often a request crosses and for whom, and what share of its time that takes, by the median over
-    requests."""
+    """Say how often a request crosses, by the median over requests, most often for what, and what share of its time
+    that takes of the one that is drawn."""
     label, seen = one.contender.label, one.seen
     if not seen.range[1]:
         where = "the event loop" if rows[0].on_loop else "one thread"
-        return f"No crossing: {where} runs the whole request under {label}"
-    often = "" if seen.range[0] == seen.range[1] else f", most often {seen.number:,}"
-    by_number = sorted(seen.usual.items(), key=lambda pair: (-pair[1], pair[0] != "view", ORIGINS.index(pair[0])))
-    shares = [f"{number:,}\N{NO-BREAK SPACE}for {_whom(one, origin, rows)}" for origin, number in by_number]
-    if len(by_number) == 1:
-        shares = [f"{'all ' * (seen.number > 1)}for {_whom(one, by_number[0][0], rows)}"]
-    takes = f"{'it takes' if seen.number == 1 else 'they take'} {_share(seen.share)} of its time"
-    return f"{one.crossed} in a request under {label}{often}: {', '.join(shares)}; {takes}"
+        return brief(f"No crossing: {where} runs the whole request under {label}", f"No crossing under {label}")
+    takes = f"{'' if seen.number == 1 else 'together '}{_share(waiting_us(rows) / rows[0].lasted_us)} of its time"
+    origin, number = max(seen.usual.items(), key=lambda pair: (pair[1], pair[0] == "view"))
+    most = "" if seen.number == 1 else f", {number:,} for {_FOR[origin]}"
+    told = f"{one.crossed} in a request under {label}"
+    return brief(f"{told}{most}; {takes}", f"{told}; {takes}", told, f"{one.crossed} in a request")
+
+
+_FOR = {
+    "signal": "signals",
+    "middleware": "middleware",
+    "view": "the view",
+    "close": "its close",
+    "other": "other calls",
+}
+
+
+def _compared(found: Sequence[Tally]) -> str:
+    """Say which run's requests cross least, and which most often."""
+    least, *_, most = sorted(found, key=lambda one: (one.seen.number, one.seen.range))
+    times = [wording.often(one.seen.number) if one.seen.number else "never" for one in (most, least)]
+    if least.seen.number == most.seen.number:
+        return f"Each request crosses {times[0]}, under all {len(found)}"
+    told = [f"{one.contender.label}: a request crosses {how}" for one, how in zip((most, least), times, strict=True)]
+    return brief(
+        "; ".join((told[0], told[1].replace("a request crosses ", ""))),
+        f"A request crosses {least.seen.number:,} to {most.seen.number:,} times",
+    )
 
 
 def summary(rows: Sequence[Step]) -> str:
@@ -143,20 +160,6 @@ def _share(share: float) -> str:
     return wording.percent(share) if share >= 0.005 else "under 1%"
 
 
-def _whom(one: Tally, origin: str, rows: Sequence[Step]) -> str:
-    if origin == "middleware":
-        layers = sum("middleware" in (row.kind, row.inside) for row in rows)
-        configuration = one.contender.run.about.configuration
-        if configuration is not None and configuration.middleware == "startproject":
-            return _STARTPROJECT
-        return f"{layers} layers of middleware" if layers > 1 else "its middleware"
-    if origin == "other":
-        names = {row.name for row in rows if row.crossing and row.origin == origin}
-        return f"calls of {names.pop()}" if len(names) == 1 else "other calls"
-    plain = {"signal": "a signal", "view": "the view", "close": "the response's close"}
-    return "signals" if origin == "signal" and one.seen.usual[origin] > 1 else plain[origin]
-
-
 def _which(seen: Traced) -> str:
     if len(seen.requests) == 1:
         return "the only request"
@@ -168,7 +171,7 @@ def _which(seen: Traced) -> str:
 
 def _explained(found: Sequence[Tally]) -> Iterator[str]:
     if any(one.seen.range[1] for one in found):
-        yield _WHAT
+        yield f"{_WHAT} {_COST}" if len(found) == 1 else _WHAT
     if len(found) > 1:
         few, *_, most = sorted(len(one.seen.requests) for one in found)
         counted = wording.counted(most, "request") if few == most else f"{few:,} to {most:,} requests"
@@ -203,7 +206,7 @@ def _draw_tally(page: Sheet, one: Tally, limit: float, circumstances: str = "") 
         marks.prediction(axes, predicted, words, span=(-0.04, _BAR_IN + 0.05))
     names = [(f"{number:,} {origin}", [{"facecolor": COLOURS[origin]}]) for origin, number in seen.usual.items()]
     sheet.write_key(axes, names, _BAR_IN + 0.15, swatch_in=0.14)
-    write_at(axes, _figures(one), _BAR_IN / 2, sheet.size_in(axes)[0] + 0.15)
+    write_at(axes, _figures(one, bool(circumstances)), _BAR_IN / 2, sheet.size_in(axes)[0] + 0.15)
 
 
 def _draw_cells(axes: Axes, seen: Traced) -> None:
@@ -219,13 +222,16 @@ def _draw_cells(axes: Axes, seen: Traced) -> None:
         axes.plot([low, high], [_BAR_IN / 2] * 2, color=style.INK, linewidth=1.1, marker="|", markersize=9, zorder=4)
 
 
-def _figures(one: Tally) -> list[Line]:
+def _figures(one: Tally, costs: bool) -> list[Line]:
+    """Return what stands beside the cells: how many, and for a run that stands alone what each costs."""
     seen = one.seen
     if not seen.range[1]:
         return [Line("no crossing", style.TEXT_PT, bold=True)]
-    often = f"most often {seen.number:,}; " if seen.range[0] < seen.range[1] else ""
-    cost = f"{wording.us(seen.cost_us)} each, in the median" if np.isfinite(seen.cost_us) else "cost unknown"
-    return [Line(f"{one.crossed} per request", style.TEXT_PT, bold=True), Line(often + cost, style.TEXT_PT)]
+    said = [f"most often {seen.number:,}"] if seen.range[0] < seen.range[1] else []
+    if costs:
+        said.append(f"{wording.us(seen.cost_us)} each, in the median" if np.isfinite(seen.cost_us) else "cost unknown")
+    notes = [Line("; ".join(said), style.TEXT_PT)] if said else []
+    return [Line(f"{one.crossed} per request", style.TEXT_PT, bold=True), *notes]
 
 
 # The waterfall: a row for each layer, view and crossing of one request, in the order of beginning

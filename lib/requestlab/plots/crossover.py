@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from requestlab.comparison.comparison import Comparison, Ratio
-from requestlab.comparison.wording import along, circumstances_of, found
+from requestlab.comparison.comparison import CANNOT_TELL, FASTER, SLOWER, Comparison, Ratio
+from requestlab.comparison.wording import brief, circumstances_of, found
 from requestlab.errors import ConfigurationError
 from requestlab.plots import inputs, style
+from requestlab.plots.guesses import remembered
 from requestlab.plots.inputs import Contender
-from requestlab.plots.marks import NAMES_IN, Curve, name_ticks, named_panel, number, prediction
-from requestlab.plots.sheet import Picture, Sheet
+from requestlab.plots.marks import NAMES_IN, Curve, name_ticks, named_panel, number, prediction, x_in
+from requestlab.plots.sheet import POINTS_PER_INCH, Line, Picture, Sheet, size_in
 from requestlab.system import checks, wording
 from requestlab.trace.activity import Floats
 
@@ -24,9 +26,12 @@ Formula = Callable[[float], float]
 
 _HIGH_IN, _LEFT_IN, _PREDICTION_IN = 3.6, 0.85, 0.19
 _MAX_NOTES = 4
-_MARGIN = 4.0
+_MARGIN, _BESIDE = 4.0, 0.9  # percent: beyond the shares, and between curves that would lie on each other
+_NEAR = 20.0
+"""So many percent may lie between two shares, for the crossing between them to be given as a number."""
 
 
+@remembered
 @style.applied()
 def crossover(
     results: Mapping[float, Comparison], expected: Mapping[str, Formula] | None = None, predicted: float | None = None
@@ -45,13 +50,13 @@ def crossover(
     guess = inputs.checked(predicted, "a share of waiting in percent")
     named = [_named(curve) for curve in sorted(curves, key=lambda curve: -curve.middles[-1])]
 
-    others = [along(curve.label, curve.judged) for curve in curves[1:]]
-    page = Sheet(f"Against {curves[0].label}, by the share of waiting: {wording.joined(others)}")
+    page = Sheet(finding(curves))
     page.space(_PREDICTION_IN * (guess is not None))
     axes = named_panel(page, _HIGH_IN, named, _LEFT_IN)
     _set_axes(axes, curves, guess)
-    for curve in curves:
-        _draw(axes, curve)
+    for i, curve in enumerate(curves):
+        _draw(axes, curve, (i - (len(curves) - 1) / 2) * _BESIDE)
+    _name_crossings(axes, curves)
     if guess is not None:
         prediction(axes, guess, f"your prediction: faster from {guess:g} % on")
     page.explain(*_explained(curves))
@@ -88,6 +93,27 @@ class CrossoverCurve:
     def middles(self) -> Floats:
         """The geometric mean over the rounds at each share; NaN where none counts."""
         return np.array([float(np.exp(np.log(each).mean())) if each.size else np.nan for each in self.rounds])
+
+    @cached_property
+    def crossing(self) -> tuple[float, float, float] | None:
+        """The shares up to which it is slower than the baseline, near which it is as fast, and from which on it is
+        faster; None where that is not so."""
+        verdicts = {share: ratio.verdict for share, ratio in zip(self.shares.tolist(), self.ratios, strict=False)}
+        slower, faster = ([share for share, found in verdicts.items() if found == word] for word in (SLOWER, FASTER))
+        if not slower or not faster or max(slower) > min(faster):
+            return None
+        low, high = max(slower), min(faster)
+        between = (self.shares >= low) & (self.shares <= high)
+        values = np.log([ratio.value for ratio in self.ratios])[between]
+        return low, float(np.interp(0.0, np.sort(values), self.shares[between])), high
+
+    @property
+    def crosses(self) -> str:
+        """Where it crosses the baseline, in words: `near 15 %`, `between 0 and 50 %`; empty where it does not."""
+        if self.crossing is None:
+            return ""
+        low, middle, high = self.crossing
+        return f"near {middle:.0f} %" if high - low <= _NEAR else f"between {low:g} and {high:g} %"
 
     def expected(self, shares: Floats) -> Floats:
         """Return what the formula says at these shares."""
@@ -133,6 +159,43 @@ def _by_share(results: object) -> dict[float, Comparison]:
 # In words
 
 
+def finding(curves: Sequence[CrossoverCurve]) -> str:
+    """Say where each contender crosses the baseline, how it fares at each share, or from which share on it is
+    faster."""
+    said: dict[str, list[str]] = {}
+    for curve in curves[1:]:
+        said.setdefault(_fares(curve, curves[0].label), []).append(curve.label)
+    told = "; ".join(f"{wording.listed(labels)}{_verb(how, len(labels))}" for how, labels in said.items())
+    long = [f"{told} of waiting" if told.endswith("%") else told, told] if "" not in said else []
+    return brief(*long, *_first_faster(curves))
+
+
+def _first_faster(curves: Sequence[CrossoverCurve]) -> Iterator[str]:
+    """Yield from which share on each contender is faster, at ever less length."""
+    said: dict[str, list[str]] = {}
+    for curve in curves[1:]:
+        faster = len(list(takewhile(lambda ratio: ratio.verdict == FASTER, reversed(curve.ratios))))
+        said.setdefault(f"from {curve.shares[-faster]:g} % on" if faster else "nowhere", []).append(curve.label)
+    each = "; ".join(f"{wording.listed(labels)} {where}" for where, labels in said.items())
+    yield f"Faster than {curves[0].label} where a request waits – {each}"
+    yield f"Faster than {curves[0].label} – {each}"
+    yield f"Who is faster than {curves[0].label} depends on the share of waiting"
+
+
+def _verb(how: str, number: int) -> str:
+    crossing = how.startswith("crosses")
+    return f" {how.replace('crosses', 'cross', 1) if number > 1 else how}" if crossing else f": {how}"
+
+
+def _fares(curve: CrossoverCurve, baseline: str) -> str:
+    if curve.crosses:
+        return f"crosses {baseline} {curve.crosses}"
+    verdicts = [ratio.verdict for ratio in curve.ratios]
+    if len(set(verdicts)) > 1:
+        return ""
+    return f"{verdicts[0]}{'' if verdicts[0] == CANNOT_TELL else f' than {baseline}'} at each share"
+
+
 def _named(curve: CrossoverCurve) -> Curve:
     contender, end = curve.contender, (float(curve.shares[-1]), float(curve.middles[-1]))
     ratios = [f"{share}: {found(ratio)}" for share, ratio in curve.judged if ratio.interval.known]
@@ -162,17 +225,37 @@ def _set_axes(axes: Axes, curves: Sequence[CrossoverCurve], guess: float | None)
     axes.set_xlabel("share of waiting in a request; the rest is computing", labelpad=3)
     every = np.concatenate([part for curve in curves for part in (*curve.rounds, curve.expected(shares))])
     axes.set_yscale("log")
-    axes.set_ylim(float(every.min()) / 1.35, float(every.max()) * 1.35)
+    foot = 2.0 if any(curve.crosses for curve in curves[1:]) else 1.35  # where it is named
+    axes.set_ylim(float(every.min()) / foot, float(every.max()) * 1.35)
     number(axes.yaxis)
     axes.set_ylabel("answers per second (logarithmic)", labelpad=3)
     axes.grid(axis="both", linewidth=0.6, color=style.PALE)
 
 
-def _draw(axes: Axes, curve: CrossoverCurve) -> None:
+def _draw(axes: Axes, curve: CrossoverCurve, beside: float) -> None:
     look = curve.contender.look
     for share, each in zip(curve.shares.tolist(), curve.rounds, strict=True):
-        axes.plot([share] * len(each), each, look.marker, color=look.colour, alpha=0.25, ms=4, markeredgewidth=0)
-    axes.plot(curve.shares, curve.middles, **look.strokes, zorder=3)
+        axes.plot(
+            [share + beside] * len(each), each, look.marker, color=look.colour, alpha=0.25, ms=4, markeredgewidth=0
+        )
+    axes.plot(curve.shares + beside, curve.middles, **look.strokes, zorder=3)
     if curve.formula:
         fine = np.linspace(curve.shares[0], curve.shares[-1], 200)
         axes.plot(fine, curve.expected(fine), color=look.colour, linestyle=style.DOTTED, linewidth=1.5, zorder=2)
+
+
+def _name_crossings(axes: Axes, curves: Sequence[CrossoverCurve]) -> None:
+    """Circle where curves cross that of the baseline, and say so at the foot of the panel."""
+    first, *others = curves
+    for row, crosses in enumerate(dict.fromkeys(curve.crosses for curve in others if curve.crosses)):
+        whose = [curve for curve in others if curve.crosses == crosses]
+        x = float(np.mean([curve.crossing[1] for curve in whose if curve.crossing]))
+        y = float(np.exp(np.interp(x, first.shares, np.log(first.middles))))
+        axes.plot(x, y, "o", markerfacecolor="none", color=style.INK, ms=13, markeredgewidth=1.3, zorder=4)
+        axes.vlines(x, axes.get_ylim()[0], y, colors=style.INK, linestyles=style.DOTTED, linewidth=1.1)
+        who = "" if len(whose) == len(others) else f"{wording.listed([curve.label for curve in whose])} "
+        line = Line(f"{who}{'cross' if len(whose) > 1 else 'crosses'} {crosses}", bold=True)
+        at_in = min(x_in(axes, x) + 0.06, size_in(axes)[0] - line.wide_in)
+        paper = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.0}
+        place = (at_in * POINTS_PER_INCH, 5 + (line.high_in * POINTS_PER_INCH + 1) * row)
+        axes.annotate(line.text, (0, 0), place, "axes fraction", "offset points", bbox=paper, **line.font)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from requestlab.measurement.validity import LATE_MS
 from requestlab.plots import inputs, style
+from requestlab.plots.guesses import remembered
 from requestlab.plots.inputs import PERCENTILES, Contender, Guess, Predicted, Runs
 from requestlab.plots.marks import NAMES_IN, Curve, named_panel, number, prediction
 from requestlab.plots.sheet import Picture, Sheet
@@ -20,21 +21,26 @@ _HIGH_IN, _LEFT_IN, _PREDICTION_IN = 3.6, 1.08, 0.19
 _TOP = 103.0
 _MAX_POINTS = 4000
 
-_QUANTITY = "response time in ms, from planned to answered (logarithmic)"
-_AND_SERVICE = "; thin and dotted: service time, from sent to answered"
+_LINEAR = 5.0  # times between which all lie within this factor are drawn on a linear axis
+_UNLIKE = 0.05  # a service time that differs by this share from the response time is drawn beside it
+
+_QUANTITY = "response time in ms, from planned to answered"
+_AND_SERVICE = "; dotted: service time, from sent to answered"
 _ONCE = "One run each shows no more than what happened once: a verdict needs several rounds."
 
 
+@remembered
 @style.applied()
 def ecdf(*runs: Runs, predicted: Predicted = None, finds: int = 50) -> Picture:
     """Draw which share of the answered requests took no longer than so many ms, a curve for each run.
 
-    >>> lab.plots.ecdf(sync_run, mixed_run, predicted={"sync": 50, "mixed": 60})
+    >>> lab.plots.ecdf(sync_run, mixed_run, predicted={"sync": 50, "asgi": 60})
 
     Takes runs, or one mapping of labels to runs; anything else is a ConfigurationError. Response time counts from
-    planned to done; for an open loop, service time, from sent to done, is drawn beside it. p50, p95 and p99 are marked,
-    the latter two only where at least `validity.TAIL` requests lie beyond. `predicted` is the median in ms that the
-    reader expects, for all runs or by label; `finds` is the percentile that the title tells of, 1 to 99.
+    planned to done; for an open loop, service time, from sent to done, is drawn beside it where it differs. p50, p95
+    and p99 are marked, the latter two only where at least `validity.TAIL` requests lie beyond. `predicted` is the
+    median in ms that the reader expects, for all runs or by label; `finds` is the percentile that the title tells of, 1
+    to 99: of more than two runs, for the fastest and the slowest.
     """
     contenders = inputs.gather(runs, "ecdf", predicted=predicted, what="a median in ms", positive=True)
     guesses = inputs.guesses(contenders)
@@ -54,14 +60,19 @@ def ecdf(*runs: Runs, predicted: Predicted = None, finds: int = 50) -> Picture:
 
 
 def finding(contenders: Sequence[Contender], percent: int = 50) -> str:
-    """Say what so many percent of the requests of each run stayed below, and which run has no answers."""
-    under = {one: f"under {one.label}{one.failures}" for one in contenders}
-    found = [f"{wording.ms(one.percentile(percent))} ms {under[one]}" for one in contenders if one.marked]
+    """Say what so many percent of the requests stayed below, of more than two runs in the fastest and the slowest, and
+    which run has no answers."""
+    under = {one: f"{one.under}{one.failures}" for one in contenders}
+    told = [one for one in contenders if one.marked]
+    if len(told) > 2:
+        ranked = sorted(told, key=lambda one: one.percentile(percent))
+        told = [ranked[0], ranked[-1]]
+    found = [f"{wording.ms(one.percentile(percent))} ms {under[one]}" for one in told]
     which = "answered requests" if any(one.failures for one in contenders) else "requests"
     part = "half" if percent == 50 else f"{percent} %"
     said = [f"{part} of the {which} took less than {wording.joined(found)}"] if found else []
-    told = "; ".join([*said, *(f"no request was answered {under[one]}" for one in contenders if not one.marked)])
-    return told[0].upper() + told[1:]
+    all_said = "; ".join([*said, *(f"no request was answered {under[one]}" for one in contenders if not one.marked)])
+    return all_said[0].upper() + all_said[1:]
 
 
 def _named(contender: Contender) -> Curve:
@@ -82,7 +93,7 @@ def _percentiles(contender: Contender) -> list[str]:
         " · ".join(f"p{q} {wording.ms(float(np.percentile(times, q)))} ms" for q in contender.marked)
         for times in (contender.run.response_ms, contender.run.service_ms)
     )
-    return [f"response: {response}", f"service: {service} (dotted)"] if _is_open(contender) else [response]
+    return [f"response: {response}", f"service: {service} (dotted)"] if _waited(contender) else [response]
 
 
 def _notes(contender: Contender) -> Iterator[str]:
@@ -101,14 +112,25 @@ def _is_open(contender: Contender) -> bool:
     return contender.run.about.rate is not None
 
 
+def _waited(contender: Contender) -> bool:
+    """Return whether its service time differs enough from its response time to be drawn."""
+    if not _is_open(contender) or not contender.marked:
+        return False
+    response, service = (
+        np.percentile(ms, range(1, 100)) for ms in (contender.run.response_ms, contender.run.service_ms)
+    )
+    return bool((response - service > _UNLIKE * response).any())
+
+
 def _set_axes(axes: Axes, contenders: Sequence[Contender], guesses: Sequence[Guess]) -> None:
-    service = [one.run.service_ms for one in contenders if _is_open(one)]
+    service = [one.run.service_ms for one in contenders if _waited(one)]
     values = np.concatenate([*(one.run.response_ms for one in contenders), *service, [one.value for one in guesses]])
     low, high = (float(values.min()), float(values.max())) if values.size else (1.0, 100.0)
-    axes.set_xscale("log")
-    axes.set_xlim(low / 1.15, high * 1.15)
+    linear = high <= _LINEAR * low
+    axes.set_xscale("linear" if linear else "log")
+    axes.set_xlim(*(0, high * 1.05) if linear else (low / 1.15, high * 1.15))
     number(axes.xaxis)
-    axes.set_xlabel(_QUANTITY + (_AND_SERVICE if service else ""), labelpad=3)
+    axes.set_xlabel(f"{_QUANTITY}{'' if linear else ' (logarithmic)'}{_AND_SERVICE if service else ''}", labelpad=3)
     axes.set_ylim(0, _TOP)
     axes.set_yticks([0, 25, 50, 75, 95, 99], ["0 %", "25 %", "50 % (p50)", "75 %", "95 % (p95)", "99 % (p99)"])
     axes.set_ylabel("answered requests that took no longer", labelpad=2)
@@ -123,7 +145,7 @@ def _draw_curve(axes: Axes, contender: Contender) -> None:
         return
     look = contender.look
     steps: dict[str, Any] = {"drawstyle": "steps-post", "color": look.colour}
-    if _is_open(contender):
+    if _waited(contender):
         axes.plot(*_steps(contender.run.service_ms), **steps, linestyle=style.DOTTED, linewidth=1.3)
     axes.plot(*_steps(contender.run.response_ms), **steps, linestyle=look.line)
     axes.plot([contender.percentile(q) for q in contender.marked], contender.marked, **look.markers, zorder=3)

@@ -45,6 +45,14 @@ class Contender:
         return f"{self.look.glyph} {self.label}{'' if validity == 'valid' else f' ({validity})'}"
 
     @property
+    def under(self) -> str:
+        """The label as the end of a sentence: `under sync, workers=2`; `(alone)`, where it is not a configuration's
+        name."""
+        configuration = self.run.about.configuration
+        ours = self.label.startswith((self.run.label, configuration.name if configuration else self.run.label))
+        return f"under {self.label}" if ours else f"({self.label})"
+
+    @property
     def failures(self) -> str:
         """How many requests failed, in words to go behind the label; empty if none did."""
         failed, total = int(self.run.failed.sum()), len(self.run.requests)
@@ -85,7 +93,7 @@ def several(given: Sequence[Any], kind: type[Kind], expected: str) -> tuple[list
     """
     mapping = given[0] if len(given) == 1 and isinstance(given[0], Mapping) else None
     found: list[Any] = list(given if mapping is None else mapping.values())
-    wrong = [repr(one) for one in found if not isinstance(one, kind)]
+    wrong = [checks.shown(one) for one in found if not isinstance(one, kind)]
     if wrong or not found:
         raise ConfigurationError(f"{expected}, not {[*wrong, 'nothing'][0]}")
     return [] if mapping is None else list(map(str, mapping)), found
@@ -133,6 +141,10 @@ def first_runs(result: Comparison) -> dict[str, Run]:
 # The reader's predictions
 
 
+DRAWN = 1e-9, 1e12
+"""No axis holds what is measured and what is further from it."""
+
+
 @dataclass(frozen=True)
 class Guess:
     """A reader's prediction: `your prediction`, or `your prediction for sync`, its number and its colour."""
@@ -157,8 +169,13 @@ def predicted_for(
 
 def checked(value: object, what: str, positive: bool = False) -> float | None:
     """Return a reader's prediction as a number, or None; `what` was expected, `positive` or 0 as well."""
+    if value is None:
+        return None
     bounds: dict[str, float] = {"above": 0} if positive else {"least": 0}
-    return None if value is None else checks.number("predicted", value, **bounds, kind=what, also="or None")
+    given = checks.number("predicted", value, **bounds, kind=what, also="or None")
+    if given and not DRAWN[0] <= given <= DRAWN[1]:
+        raise checks.wrong("predicted", value, f"{what} that can be drawn, from {DRAWN[0]:g} to {DRAWN[1]:g}, or None")
+    return given
 
 
 def guesses(contenders: Sequence[Contender]) -> list[Guess]:
@@ -199,7 +216,11 @@ def details(contenders: Iterable[Contender]) -> list[tuple[str, str]]:
 
 def _measured(run: Run) -> Iterator[str]:
     about, total = run.about, wording.counted(len(run.requests), "request")
-    yield f"{total} over {wording.counted(run.connections, 'connection')}"
-    yield f"{about.seconds:g} s after {about.warmup:g} s of warm-up, seed {about.seed}"
+    opened = f"; {wording.counted(run.connections, 'connection')} opened, warm-up included" if run.connections else ""
+    yield f"{total}{opened}"
+    most = "at most " if about.each is not None else ""
+    yield f"{most}{about.seconds:g} s after {about.warmup:g} s of warm-up, seed {about.seed}"
     yield f"asked: {about.asked}; capacity: {about.at_once}; {about.served_by}"
+    if about.unseen:
+        yield f"not audited on this system: {wording.listed(about.unseen)}"
     yield from run.summary["reasons"]

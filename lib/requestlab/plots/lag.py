@@ -12,18 +12,30 @@ from matplotlib.patches import Polygon
 
 from requestlab.measurement import lag as told
 from requestlab.measurement.lag import MAXIMUM_LIMIT_MS, MEDIAN_LIMIT_MS, Culprit, HeldUp, LagFinding, Loop, lateness
-from requestlab.measurement.threads import one_span
-from requestlab.plots import inputs, style
+from requestlab.plots import inputs, marks, style
+from requestlab.plots.guesses import remembered
 from requestlab.plots.inputs import Contender, Predicted, Runs
 from requestlab.plots.marks import Labels, Level, clock, name_levels
-from requestlab.plots.sheet import INNER_IN, MARGIN_IN, TICKS_IN, Line, Picture, Sheet, height_in, lines, write_above
+from requestlab.plots.sheet import (
+    AXIS_IN,
+    INNER_IN,
+    MARGIN_IN,
+    TICKS_IN,
+    Line,
+    Picture,
+    Sheet,
+    height_in,
+    lines,
+    write_above,
+    write_beside,
+)
 from requestlab.system import wording
 from requestlab.trace.activity import Floats
 from requestlab.worker.heartbeat import EVERY_NS
 
-MAX_RUNS = 3
+MAX_RUNS = 8
 MAX_ROWS = 6
-"""Event loops that are drawn; of more, the latest of each run, and the others are counted."""
+"""Event loops of a single run that are drawn; of more, the latest, and the others are counted."""
 
 LOWEST_MS = 0.02
 """Ticks that were less late are drawn here: no timer is more exact, and the axis is logarithmic."""
@@ -31,6 +43,7 @@ LOWEST_MS = 0.02
 _LEFT_IN, _TIME_IN, _APART_IN, _SORTED_IN, _AXIS_IN = 0.7, 5.25, 0.17, 1.88, 0.62
 _PANELS_IN = (2.7, 1.9, 1.6, 1.45, 1.35, 1.3)  # by the number of rows
 _ROOM_ABOVE_IN, _MARGIN = 0.42, 0.02
+_BARS_LEFT_IN, _BARS_RIGHT_IN, _BAR_IN, _BETWEEN_IN, _LIMIT_IN = 0.3, 4.9, 0.34, 0.1, 0.2
 _BOTTOM_MS = 0.8 * LOWEST_MS
 _MAX_DOTS, _MAX_AVOIDED = 3000, 40
 _LIMIT: dict[str, Any] = {"color": "#9A3324", "linewidth": 1.0, "linestyle": (0, (6, 2)), "zorder": 1.5}
@@ -54,9 +67,11 @@ class Row:
     last: bool
 
 
+@remembered
 @style.applied()
 def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
-    """Draw how late the event loops of one to three runs were: over time with what held them up, and sorted.
+    """Draw how late the event loops of a run were: over time with what held them up, and sorted; of several runs, a bar
+    each, with what held up its loop the longest.
 
     >>> with lab.serve(lab.ASYNC, probe=True) as server:
     ...     run = lab.measure(server, "/async/block/?ms=300", lab.open(rate=2), seconds=3)
@@ -69,16 +84,30 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
     """
     contenders = inputs.gather(runs, "lag", MAX_RUNS, predicted=predicted, what="a lateness in ms")
     findings = [told.finding(one.run, one.label) for one in contenders]
-    spans = one_span([told.span_ms(one.run) for one in contenders])
-    each = [_rows(*parts, len(contenders)) for parts in zip(contenders, findings, spans, strict=True)]
     page = Sheet(told.of_lag(findings))
     page.write([told.advice(findings)])
-    _draw(page, [row for rows in each for row in rows])
-    page.explain(_explanation(findings), " ".join(map(_missing, contenders, findings, each)).strip())
+    if len(contenders) > 1:
+        _draw_bars(page, contenders, findings)
+        page.explain(f"{_BAR} {_LIMITS}")
+    else:
+        shown = _rows(contenders[0], findings[0], told.span_ms(contenders[0].run))
+        _draw(page, shown)
+        page.explain(_explanation(findings[0]), _missing(contenders[0], findings[0], shown))
     return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
 
-def _explanation(findings: Sequence[LagFinding]) -> str:
+_BAR = (
+    "A bar is how late the event loop was at most: so long would a callback have waited that was due at the worst moment. "
+    "Beside it: what held up the loop the longest. Solid orange: its own thread computed; hatched: it waited in a call; grey: it "
+    "could not run, or nobody knows."
+)
+_LIMITS = (
+    f"Too late, as in Clinic.js Doctor: a median of {MEDIAN_LIMIT_MS:g} ms, for then nobody is served for so long, again and "
+    f"again; or a maximum of {MAXIMUM_LIMIT_MS:g} ms, for even one such stop is felt by every request of the worker."
+)
+
+
+def _explanation(found: LagFinding) -> str:
     shaded = (
         "Shaded, the loop was held up: solid orange, its own thread computed; hatched orange, it waited in a call; grey, it "
         "could not run, or nobody knows. "
@@ -86,9 +115,7 @@ def _explanation(findings: Sequence[LagFinding]) -> str:
     return (
         f"A dot is one tick of a heartbeat, a callback due on the loop every {EVERY_NS / 1e6:g} ms; any other callback due at "
         "that moment would have run as late. Right: the same sorted, that is, for which share of the time a callback would "
-        f"have waited no longer. {shaded if any(one.culprits for one in findings) else ''}Limits as in Clinic.js Doctor: a "
-        f"median of {MEDIAN_LIMIT_MS:g} ms, for then nobody is served for so long, again and again; a maximum of "
-        f"{MAXIMUM_LIMIT_MS:g} ms, for even one such stop is felt by every request of the worker."
+        f"have waited no longer. {shaded if found.culprits else ''}{_LIMITS}"
     )
 
 
@@ -101,12 +128,58 @@ def _missing(contender: Contender, found: LagFinding, rows: Sequence[Row]) -> st
     return " ".join(filter(None, said))
 
 
-# Rows and panels
+# Several runs: a bar each
 
 
-def _rows(contender: Contender, found: LagFinding, span: float, runs: int) -> list[Row]:
+def _draw_bars(page: Sheet, contenders: Sequence[Contender], findings: Sequence[LagFinding]) -> None:
+    page.space(_LIMIT_IN)
+    blocks = list(map(_block, contenders, findings))
+    heights = [max(_BAR_IN, height_in(block)) + _BETWEEN_IN for block in blocks]
+    axes, places = marks.rows(page, heights, _BARS_LEFT_IN, _BARS_RIGHT_IN, below_in=AXIS_IN)
+    guessed = [one.predicted or 0.0 for one in contenders]
+    axes.set_xlim(0, 1.05 * max(MAXIMUM_LIMIT_MS, *guessed, *(one.worst.max_ms for one in findings)))
+    marks.number(axes.xaxis)
+    axes.set_xlabel("how late the event loop was at most, in ms", labelpad=3)
+    axes.axvline(MAXIMUM_LIMIT_MS, **_LIMIT)
+    limit: dict[str, Any] = {
+        "xytext": (0, 3),
+        "textcoords": "offset points",
+        "ha": "center",
+        "va": "bottom",
+        "fontsize": style.NOTE_PT,
+    }
+    axes.annotate(f"limit: {MAXIMUM_LIMIT_MS:g} ms", (MAXIMUM_LIMIT_MS, 0), color=_LIMIT["color"], **limit)
+    for contender, found, block, (top, bottom) in zip(contenders, findings, blocks, places, strict=True):
+        middle, longest = top + height_in(block) / 2, _longest(found)
+        face = _FACES.get(longest.cause if longest else "", _FACES["unknown"])
+        marks.bars(axes, 0.0, found.worst.max_ms, middle - _BAR_IN / 2, middle + _BAR_IN / 2, **face)
+        if contender.predicted is not None:
+            marks.prediction(axes, contender.predicted, span=(top + 0.04, bottom - 0.04))
+        write_beside(axes, block, 1 - top / places[-1][1])
+
+
+def _longest(found: LagFinding) -> Culprit | None:
+    return max(found.culprits, key=lambda one: one.longest.ms, default=None)
+
+
+def _block(contender: Contender, found: LagFinding) -> list[Line]:
+    """Return what stands beside a bar: how late the loop was, and what held it up the longest."""
+    longest = _longest(found)
+    by = told.blamed(longest) if longest else "nothing held it up"
+    guess = [] if contender.predicted is None else [f"your prediction: {wording.number(contender.predicted)} ms"]
+    which = f" in {found.worst.name} of {len(found.loops)}" if len(found.loops) > 1 else ""
+    heading = f"{contender.heading}: {lateness(found.worst.max_ms)}{which}"
+    return contender.block(
+        _BARS_RIGHT_IN - 0.35, [f"{by[0].upper()}{by[1:]}", *guess], [contender.run.about.asked], heading
+    )
+
+
+# A single run: rows and panels
+
+
+def _rows(contender: Contender, found: LagFinding, span: float) -> list[Row]:
     """Return the latest loops of a run, in the order of the workers."""
-    latest = sorted(found.loops, key=lambda loop: -loop.max_ms)[: MAX_ROWS // runs]
+    latest = sorted(found.loops, key=lambda loop: -loop.max_ms)[:MAX_ROWS]
     shown = [loop for loop in found.loops if loop in latest]
     rows = []
     for loop in shown:

@@ -36,7 +36,7 @@ _MIDDLE_IN = 0.16  # from the top of a block of text to the middle of its first 
 _LANES_APART_IN = 0.155
 _AWAY_PT, _LINE = 4.0, 1.25
 _AWAYS_PT = range(4, 46, 2)
-_LOW, _OTHER_SIDE, _ON_A_LINE, _ON_A_LABEL = 3, 12, 8, 1000
+_LOW, _OTHER_SIDE, _ON_A_LINE, _ON_A_LABEL = 3, 12, 20, 1000
 """What speaks against a place for a label, in points that it would rather be further away."""
 
 _PAPER = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "boxstyle": "square,pad=0.05"}

@@ -26,6 +26,7 @@ HELD = {
     "databases": "connections\nto the database",
 }
 _LEFT_IN, _MEMORY_IN, _OTHERS_IN, _BETWEEN_IN = 0.95, 1.7, 0.8, 0.2
+_LITTLE_MB = 2.0
 _READ = (
     "Each line is one worker process. A panel that would be flat at 0 is left out. Memory is what is resident: what workers "
     "share with each other counts in each."
@@ -87,12 +88,17 @@ def _read(column: pd.Series) -> Floats:
 
 
 def finding(workers: dict[str, list[Held]]) -> str:
-    """Say from which to which memory the workers of each run came."""
-    said = []
-    for label, one in workers.items():
-        first, last = (np.mean([worker.columns["resident"][at] for worker in one]) for at in (0, -1))
-        said.append(f"{first:.0f} to {last:.0f} MB ({label})")
-    return f"Memory of a worker, from the first look to the last: {wording.joined(said)}"
+    """Say from which to which memory a worker came, from the first look to the last: of the run in which that changed
+    most."""
+    ends = [
+        [float(np.mean([worker.columns["resident"][at] for worker in one])) for at in (0, -1)]
+        for one in workers.values()
+    ]
+    (first, last), one = max(zip(ends, workers.values(), strict=True), key=lambda pair: pair[0][1] - pair[0][0])
+    most = "most " * (len(workers) > 1)
+    if last - first < _LITTLE_MB:
+        return f"No worker's memory grew by more than {_LITTLE_MB:g} MB"
+    return f"A worker's memory grew {most}{one[0].contender.under}, from {first:.0f} to {last:.0f} MB"
 
 
 def _named(contender: Contender, workers: list[Held]) -> Curve:

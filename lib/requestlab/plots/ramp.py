@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from requestlab.comparison.wording import brief
 from requestlab.errors import ConfigurationError
 from requestlab.measurement.ramp import GROWTH, Ramp
-from requestlab.measurement.validity import TAIL
+from requestlab.measurement.validity import TAIL, fell_behind
 from requestlab.plots import inputs, marks, style
+from requestlab.plots.guesses import remembered
 from requestlab.plots.inputs import Contender, Guess, Predicted
 from requestlab.plots.marks import Curve, Labels, Level
 from requestlab.plots.sheet import AXIS_IN, Picture, Sheet
@@ -23,6 +25,7 @@ from requestlab.trace.activity import Floats
 Ramps = Ramp | Mapping[str, Ramp]
 """What the figure takes, one or several times: a ramp, or one mapping of labels to ramps."""
 
+BEHIND = "did not keep up"
 MAX_NOTES = 4
 MAX_TOLD = 3
 _LEFT_IN, _MIN_IN, _TIMES_IN, _BETWEEN_IN = 0.85, 2.5, 2.2, 0.2
@@ -31,6 +34,7 @@ _DECADE = 10.0
 _ONCE = "One run for each step shows no more than what happened once: a verdict needs several rounds."
 
 
+@remembered
 @style.applied()
 def ramp(*ramps: Ramps, predicted: Predicted = None) -> Picture:
     """Draw throughput against load above, and p50 and p95 of the response time against load below, for each ramp.
@@ -81,6 +85,16 @@ class RampCurve:
         labels = [f"{self.label}, {self.ramp.at(step)}" for step in self.ramp.steps]
         return [Contender(label, run, self.contender.look) for label, run in zip(labels, self.ramp, strict=True)]
 
+    @property
+    def doubts(self) -> dict[str, list[float]]:
+        """Why steps are crossed, each reason with its steps."""
+        found: dict[str, list[float]] = {}
+        for i in self.ramp.doubted:
+            run, summary = self.ramp.runs[i], self.ramp.runs[i].summary
+            why = BEHIND if fell_behind(run) else f"{summary['validity']}, {summary['reasons'][0]}"
+            found.setdefault(why, []).append(self.ramp.steps[i])
+        return found
+
     def percentile(self, q: int) -> Floats:
         """Return a percentile of the response time at each step, in ms; NaN where there is no evidence for it."""
         return np.array([run.percentile(q) if q in run.marked else math.nan for run in self.runs])
@@ -110,12 +124,14 @@ def _curves(ramps: Sequence[Any], predicted: Predicted) -> list[RampCurve]:
 def finding(curves: Sequence[RampCurve]) -> str:
     """Say where the throughput of each ramp stops growing, or how far its answers keep up; of many, who comes how
     far."""
-    what = "Answers against the planned rate" if curves[0].ramp.open else "Throughput"
-    if len(curves) <= MAX_TOLD:
-        return f"{what}: {wording.joined([f'{curve.label} {curve.ramp.finding}' for curve in curves])}"
-    ranked = sorted(curves, key=lambda curve: curve.ramp.peak)
-    most, least = (f"{curve.ramp.peak:,.0f} requests/s under {curve.label}" for curve in (ranked[-1], ranked[0]))
-    return f"{what}: of {len(curves)} peaks, the highest is {most}; the lowest is {least}"
+    told = wording.joined(
+        [f"{one.label} {one.ramp.finding.partition(' (')[0].partition(', not')[0]}" for one in curves]
+    )
+    least, *_, most = sorted([*curves, *curves], key=lambda curve: curve.ramp.peak)
+    low, high = (f"{curve.ramp.peak:,.0f}" for curve in (least, most))
+    ends = f"Peaks from {low} requests/s ({least.label}) to {high} ({most.label})"
+    all_told = [f"Throughput: {told}", told] if len(curves) <= MAX_TOLD else []
+    return brief(*all_told, ends, f"Peaks from {low} to {high} requests/s")
 
 
 def _named(curve: RampCurve) -> Curve:
@@ -132,11 +148,17 @@ def _explained(curves: Sequence[RampCurve]) -> Iterator[str]:
     rule = keeps_up if curves[0].ramp.open else f"“Stops growing”: no higher load brings {GROWTH:.0%} more."
     below = f"Below: p50 thick, p95 thin and dotted, where {TAIL} requests lie beyond it."
     yield f"Each point is one run. {rule} {below} {_ONCE}"
-    doubted = [curve.runs[i] for curve in curves for i in curve.ramp.doubted]
-    for one in doubted[:MAX_NOTES]:
-        yield f"× {one.label}: {one.run.summary['validity']}, {one.run.summary['reasons'][0]}."
-    if more := doubted[MAX_NOTES:]:
-        yield f"× and {wording.counted(len(more), 'more step')} that are suspect or invalid."
+    notes = [f"{curve.label}, {at}: {why}" for curve in curves for why, at in _doubted(curve)]
+    for note in notes[:MAX_NOTES]:
+        yield f"× {note}."
+    if more := notes[MAX_NOTES:]:
+        yield f"× and {wording.counted(len(more), 'more reason')}, in the table below the figure."
+
+
+def _doubted(curve: RampCurve) -> Iterator[tuple[str, str]]:
+    for why, steps in curve.doubts.items():
+        unit = "requests/s" if curve.ramp.open else "user" if steps == [1] else "users"
+        yield why, f"{wording.listed([f'{step:,g}' for step in steps])} {unit}"
 
 
 # Drawing
@@ -179,6 +201,9 @@ def _draw_throughput(axes: Axes, curves: Sequence[RampCurve], guessed: Sequence[
             axes.vlines(turn, 0, throughput[curve.steps == turn][0], **thin)
     if curves[0].ramp.open:
         _draw_planned(axes, labels)
+    for curve in curves:
+        for step in curve.doubts.get(BEHIND, [])[:1]:
+            labels.put(BEHIND, (step, float(curve.ramp.throughput[curve.steps == step][0])), optional=True)
     for guess in guessed:
         labels.predict(guess.value, guess.colour)
         text = f"{guess.text}: peak {wording.number(guess.value)} requests/s"

@@ -35,6 +35,7 @@ from PIL import Image
 from requestlab.errors import ConfigurationError
 from requestlab.plots import style
 from requestlab.system import html
+from requestlab.system.files import whole_file
 
 WIDTH_IN, MARGIN_IN = 10.0, 0.12
 INNER_IN = WIDTH_IN - 2 * MARGIN_IN
@@ -307,7 +308,9 @@ class Picture:
             raise ConfigurationError(f"{target.name!r}: expected a name that ends in {', '.join(SUFFIXES)}")
         if not target.parent.is_dir():
             raise ConfigurationError(f"there is no folder {os.fspath(target.parent)!r}; make it first")
-        target.write_bytes(self._drawn(target.suffix.lower().removeprefix(".")))
+        drawn = self._drawn(target.suffix.lower().removeprefix("."))
+        with whole_file(target) as file:
+            file.write(drawn)
         return target
 
     @style.applied()

@@ -23,6 +23,9 @@ INK, GREY, PALE = "#222222", "#595959", "#E4E4E4"
 THREAD, EVENT_LOOP, NOBODY = "#5B6B7B", "#E69F00", "#8A8A8A"
 """Who ran it: an ordinary thread, a thread with an event loop, nobody known. No configuration has these colours."""
 
+LATE = "#B5002B"
+"""What failed, and what came too late."""
+
 DASHED: Any = (0, (4, 3))
 """The line of a reader's prediction, and of nothing else."""
 
@@ -38,7 +41,7 @@ def mixed(colour: str, other: str, share: float) -> str:
 @dataclass(frozen=True)
 class SeriesStyle:
     """One contender's colour, matplotlib marker and line; a base configuration's marker is filled, its line is
-    solid."""
+    solid. A variant is darker, or broken, or both, and its marker is hollow."""
 
     colour: str
     marker: str
@@ -68,26 +71,39 @@ class SeriesStyle:
 
 
 _GLYPHS = {"o": "●○", "s": "■□", "^": "▲△", "D": "◆◇", "v": "▼▽", "<": "◀◁", ">": "▶▷"}
-_NAMED = {"sync": ("#0072B2", "o"), "mixed": ("#D55E00", "s"), "async": ("#009E73", "^")}
-_OTHERS = (("#CC79A7", "D"), ("#56B4E9", "v"), ("#000000", "<"), ("#CC79A7", ">"), ("#56B4E9", "D"), ("#000000", "v"))
+_NAMED = {
+    "sync": ("#0072B2", "o"),
+    "threads": ("#CC79A7", "D"),
+    "asgi": ("#D55E00", "s"),
+    "async": ("#009E73", "^"),
+}
+"""The four names of the lab, each with a colour and a marker that nothing else has."""
+
+_OTHERS = (("#56B4E9", "v"), ("#000000", "<"), ("#56B4E9", ">"), ("#000000", "v"), ("#56B4E9", "<"), ("#000000", ">"))
 _LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-_VARIANTS = [*((line, line == "-") for line in _LINES), *((line, line != "-") for line in _LINES)]
+_VARIANTS = [(line, dark) for line in _LINES for dark in (False, True)]
+_DARKER = 0.52
 
 
 def looks(contenders: Sequence[tuple[str, str]]) -> list[SeriesStyle]:
     """Return a look for each (configuration name, label), no two alike up to eight variants of one configuration.
 
-    The name decides on colour and marker, in every figure alike; of names that are not the lab's own, two that fall on
-    the same colour are set apart. Where the label says more than the name, line and fill show that it is a variant.
+    The name decides on colour and marker, in every figure alike, or the label, where that is one of the lab's four
+    names; of names that are not the lab's own, two that fall on the same colour are set apart. Where the label says
+    more than the name, and the plain one is there too, shade, line and fill show that it is a variant.
     """
+    contenders = [(label if label in _NAMED else name, label) for name, label in contenders]
     slots = _slots([name for name, _ in contenders])
+    plain = {slots[name] for name, label in contenders if label == name}
     used: Counter[tuple[str, str]] = Counter()
     found = []
     for name, label in contenders:
         slot = slots[name]
-        used[slot] = max(used[slot], 0 if label == name else 1)
-        line, filled = _VARIANTS[used[slot] % len(_VARIANTS)]
-        found.append(SeriesStyle(*slot, line, filled))
+        used[slot] = max(used[slot], 1 if label != name and slot in plain else 0)
+        line, dark = _VARIANTS[used[slot] % len(_VARIANTS)]
+        colour, marker = slot
+        shade = mixed(colour, "white" if colour == "#000000" else "black", _DARKER) if dark else colour
+        found.append(SeriesStyle(shade, marker, line, filled=used[slot] == 0))
         used[slot] += 1
     return found
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,15 +14,21 @@ from matplotlib.ticker import MaxNLocator
 
 from requestlab.errors import ConfigurationError
 from requestlab.measurement import threads as told
+from requestlab.measurement.run import Run
 from requestlab.measurement.threads import MARGIN, Alive, Lane, Window, alive, windows
+from requestlab.measurement.timeline import whole
 from requestlab.plots import inputs, marks, sheet, style
+from requestlab.plots.guesses import remembered
 from requestlab.plots.inputs import Contender, Predicted, Runs
 from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, TICKS_IN, Line, Picture, Sheet, lines
 from requestlab.system import checks, wording
+from requestlab.trace import activity
+from requestlab.trace.activity import Bars, Key
 
 MAX_COLUMNS = 4
 
 _COUNTS = ("ran", "alive")
+_EARLIER_MS = 5.0  # so much before an answer comes, its request may have ended
 _AFTERWARDS_MS = 30.0  # how much is shown of what becomes of the threads after the last answer
 _ALIVE_IN, _BESIDE_IN, _APART_IN = 1.35, 0.78, 0.17
 _MIN_IN, _MAX_IN, _ROW_IN = 0.9, 3.2, 0.07
@@ -28,14 +36,35 @@ _HEAD_IN, _NOTE_IN, _GAP_ROWS = 0.22, 0.22, 0.3
 _MAX_HEADINGS = 8
 _ROOM_FOR_LABELS = 1.4
 
+RUNS, IN_LINE, AWAITS, UNTRACED = (
+    "its code runs, or keeps the thread",
+    "waits in line",
+    "awaits something",
+    "not traced",
+)
+_STATES = {
+    RUNS: (activity.ON_LOOP, activity.VIEW_ON_LOOP, activity.ON_THREAD, activity.VIEW_ON_THREAD),
+    IN_LINE: (activity.QUEUED, activity.WAITS),
+    AWAITS: (activity.PAUSED,),
+    UNTRACED: (activity.UNTRACED,),
+}
+
+
+def _face(kind: str, colour: str) -> dict[str, Any]:
+    if kind == IN_LINE:
+        return {"facecolor": "white", "edgecolor": colour, "hatch": "//////", "linewidth": 0.3}
+    return {"facecolor": style.mixed(colour, "white", {RUNS: 0.0, AWAITS: 0.62, UNTRACED: 0.4}[kind])}
+
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One run in the figure, and `of` which threads the reader predicted the number."""
+    """One run in the figure, what each of its requests was `at`, and `of` which threads the reader predicted the
+    number."""
 
     contender: Contender
     window: Window
     alive: Sequence[Alive]
+    at: Mapping[Key, Bars]
     of: str
 
     def predicted(self, of: str) -> float | None:
@@ -43,11 +72,18 @@ class Column:
         return self.contender.predicted if of == self.of else None
 
     @property
+    def loops(self) -> int:
+        """How many event loops a single worker has that ran no request themselves."""
+        ran = sum(lane.on_loop for lane in self.window.known)
+        return len(self.contender.run.event_loops) - ran if len(self.contender.run.workers) == 1 else 0
+
+    @property
     def headed(self) -> bool:
         """Whether each worker's lanes have a heading of their own; with more workers there is no room for that."""
         return 1 < len(self.window.workers) <= _MAX_HEADINGS
 
 
+@remembered
 @style.applied()
 def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Picture:
     """Draw the threads of one to four runs, side by side: alive over time above, and below, who ran which request.
@@ -59,7 +95,7 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
     Takes runs, or one mapping of labels to runs, each measured with the probe on, else ConfigurationError. `predicted`
     is the number that the reader expects, for all runs or by label; it is drawn beside what was measured: `of` the
     threads that `"ran"` requests, or `of` those `"alive"` at the peak, which the title then states. A bar runs from
-    sent to answered as the client saw it, so it holds whatever time the request waited for its thread.
+    sent to answered as the client saw it: hatched while the request waited in line, solid while its code ran.
     """
     checks.one_of("of", of, _COUNTS)
     what = "a number of threads"
@@ -67,11 +103,15 @@ def threads(*runs: Runs, predicted: Predicted = None, of: str = "ran") -> Pictur
     for contender in contenders:
         _require_probe(contender)
     shown = zip(contenders, windows([one.run for one in contenders]), strict=True)
-    columns = [Column(one, window, alive(one.run, window.span_ms), of) for one, window in shown]
+    columns = [Column(one, window, alive(one.run, window.span_ms), _at(one.run, window), of) for one, window in shown]
     counts = [told.who_ran(one.window) if of == "ran" else told.peak_of(one.alive) for one in columns]
-    found = [f"{count} under {one.label}{one.failures}" for count, one in zip(counts, contenders, strict=True)]
+    things = [re.sub(r"[\d,]+ (\D+?)s?\b", r"\1", count) for count in counts]
+    said = [count.split()[0] if things[:i].count(things[i]) else count for i, count in enumerate(counts)]
+    found = [f"{count} {one.under}{one.failures}" for count, one in zip(said, contenders, strict=True)]
     page = Sheet(f"{told.occasion([one.run for one in contenders])}: {wording.joined(found)}")
     _draw(page, columns)
+    if entries := _key(columns):
+        page.key(entries)
     page.explain(_explanation(columns))
     return page.picture(inputs.small_print(contenders, circumstances=True), inputs.details(contenders))
 
@@ -83,6 +123,20 @@ def _require_probe(contender: Contender) -> None:
         raise ConfigurationError(
             f"the run {contender.label!r} does not know its threads; measure it with the probe on: serve(..., probe=True)"
         )
+
+
+def _at(run: Run, window: Window) -> dict[Key, Bars]:
+    """Return what each request that is drawn was at, as far as it was traced."""
+    wanted: set[Key | None] = {(lane.pid, number) for lane in window.shown for number in lane.number.tolist()}
+    spans = activity.in_ms(run.trace, run.zero_ns, run.event_loops)
+    return activity.of_requests(spans[activity.among(spans, "request", wanted)])
+
+
+def _key(columns: Sequence[Column]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    faces: dict[str, list[Mapping[str, Any]]]
+    drawn = [(kind, _colour(lane)) for one in columns for lane in one.window.shown for kind, *_ in _bars(lane, one.at)]
+    faces = {kind: [_face(*pair) for pair in dict.fromkeys(drawn) if pair[0] == kind] for kind in _STATES}
+    return [(kind, some) for kind, some in faces.items() if some]
 
 
 def _draw(page: Sheet, columns: Sequence[Column]) -> None:
@@ -134,10 +188,14 @@ def _set_time(upper: Axes, lower: Axes, window: Window) -> None:
 def _explanation(columns: Sequence[Column]) -> str:
     unlike = len({(one.window.span_ms, one.window.until_ms) for one in columns}) > 1
     failed = any(lane.failed.any() for one in columns for lane in one.window.shown)
-    return (
-        "A bar is one request, from sent to answered as the client saw it: the time it waited for its turn is part of it."
-        f"{' Hatched: it failed.' if failed else ''}{' Mind that the time axes differ.' if unlike else ''}"
-    )
+    joins = any(_joining(one, worker) for one in columns for worker in one.alive)
+    said = [
+        "A bar is one request, from sent to answered, in the lane of the thread that ran it.",
+        "Where a request ends, asgiref starts a thread for a moment that joins the thread of the request." * joins,
+        "✕: it failed." * failed,
+        "Mind that the time axes differ." * unlike,
+    ]
+    return " ".join(filter(None, said))
 
 
 # Threads alive
@@ -167,9 +225,7 @@ def _peaks(column: Column) -> Iterator[tuple[Alive, str]]:
     ranked = sorted(column.alive, key=lambda one: -one.peak)
     peaks = Counter(one.peak for one in ranked)
     if len(ranked) == 1:
-        ran = sum(lane.worker == ranked[0].worker for lane in column.window.known)
-        idle = f", only {ran} of them\nran requests" if 0 < ran < ranked[0].peak / 2 else ""
-        yield ranked[0], f"peak {ranked[0].peak:,}{idle}"
+        yield ranked[0], f"peak {ranked[0].peak:,}{_who_else(column, ranked[0])}"
     elif len(peaks) > 2:
         yield ranked[0], f"{len(ranked)} workers: peaks from {ranked[-1].peak:,} to {ranked[0].peak:,}"
     else:
@@ -177,6 +233,31 @@ def _peaks(column: Column) -> Iterator[tuple[Alive, str]]:
             one = next(one for one in ranked if one.peak == peak)
             who, each = (f"{alike} workers", " each") if alike > 1 else (f"worker {one.worker}", "")
             yield one, f"{who}: peak {peak:,}{each}"
+
+
+def _who_else(column: Column, one: Alive) -> str:
+    """Say who they were at a worker's peak, where not all of them ran requests."""
+    ran = sum(lane.worker == one.worker for lane in column.window.known)
+    if column.contender.run.about.beside:  # whose threads are not known
+        return ": 1 is the event loop" if column.loops == 1 < one.peak else ""
+    if not 0 < ran < one.peak:
+        return ""
+    if ran < one.peak / 2 and not column.loops:
+        return f", only {ran} of them\nran requests"
+    more = one.peak - ran - column.loops
+    rest = ["1 is the event loop"] * (column.loops == 1)
+    rest += [f"{more} joined others" if _joining(column, one) else f"{more} more"] * (more > 0)
+    return f": {ran:,} ran requests,\n{', '.join(rest)}"
+
+
+def _joining(column: Column, one: Alive) -> bool:
+    """Return whether there were more threads than the event loop and those that ran requests, and only after requests
+    had ended: asgiref's, each of which joins another."""
+    mine = [lane for lane in column.window.known if lane.worker == one.worker]
+    known = len(mine) + column.loops
+    first = min((float(lane.end_ms.min()) for lane in mine), default=0.0)
+    many = one.time_ms[: one.busy][one.threads[: one.busy] > known]
+    return column.loops > 0 and len(mine) > 1 and many.size > 0 and bool(many[0] >= first - _EARLIER_MS)
 
 
 # Who ran what
@@ -200,7 +281,7 @@ def _draw_lanes(axes: Axes, column: Column) -> None:
     several = len(window.workers) > 1 and not column.headed
     names, headings = [], []
     for lane, top, bottom, first in _places(column, high_in - (_NOTE_IN if note else 0.03)):
-        _draw_lane(axes, lane, top, bottom, window.until_ms)
+        _draw_lane(axes, lane, column.at, top, bottom, window.until_ms)
         worker = f"worker {lane.worker}" if first and lane.known else ""
         names.append(((top + bottom) / 2, worker if several else lane.name))
         headings.append((top - _HEAD_IN / 2, worker if column.headed else ""))
@@ -231,13 +312,36 @@ def _places(column: Column, high_in: float) -> Iterator[tuple[Lane, float, float
         top = bottom + gap * row_in
 
 
-def _draw_lane(axes: Axes, lane: Lane, top: float, bottom: float, until_ms: float) -> None:
-    """Draw the bars a hair shorter than the time, so that neighbours stay apart; those that failed are hatched."""
-    colour = style.EVENT_LOOP if lane.on_loop else style.THREAD if lane.known else style.NOBODY
+def _colour(lane: Lane) -> str:
+    return style.EVENT_LOOP if lane.on_loop else style.THREAD if lane.known else style.NOBODY
+
+
+def _bars(lane: Lane, at: Mapping[Key, Bars]) -> Iterator[tuple[str, Bars]]:
+    """Yield what the requests of a lane were at, by kind; the owner of a bar is the place of its request in the
+    lane."""
+    each = [
+        whole(at.get((lane.pid, number)), start, end)
+        for number, start, end in zip(lane.number.tolist(), lane.start_ms.tolist(), lane.end_ms.tolist(), strict=True)
+    ]
+    for kind, states in _STATES.items():
+        some = [bars.of(*states) for bars in each]
+        owner = np.repeat(np.arange(len(each)), [len(bars) for bars in some])
+        if owner.size:
+            begin, end, state = (
+                np.concatenate([getattr(bars, name) for bars in some]) for name in ("begin", "end", "state")
+            )
+            yield kind, Bars(begin, end, state, owner)
+
+
+def _draw_lane(axes: Axes, lane: Lane, at: Mapping[Key, Bars], top: float, bottom: float, until_ms: float) -> None:
+    """Draw the bars a hair shorter than the time, so that neighbours stay apart."""
+    colour = _colour(lane)
     axes.axhspan(top, bottom, color=colour, alpha=0.13, linewidth=0)
     row_in, hair = (bottom - top) / lane.rows, 0.0025 * until_ms
-    end = np.maximum(lane.end_ms - hair, lane.start_ms + hair)
     upper, lower = top + (lane.row + 0.08) * row_in, top + (lane.row + 0.92) * row_in
-    hatched = {"facecolor": "white", "edgecolor": colour, "hatch": "/////", "linewidth": 0.5}
-    for some, how in ((~lane.failed, {"facecolor": colour}), (lane.failed, hatched)):
-        marks.bars(axes, lane.start_ms[some], end[some], upper[some], lower[some], **how)
+    for kind, bars in _bars(lane, at):
+        last = bars.end >= lane.end_ms[bars.owner]
+        end = np.maximum(bars.end - hair * last, bars.begin + hair / 2)
+        marks.bars(axes, bars.begin, end, upper[bars.owner], lower[bars.owner], **_face(kind, colour))
+    middle = (upper + lower)[lane.failed] / 2
+    axes.plot(lane.end_ms[lane.failed], middle, "x", color=style.LATE, markersize=5, markeredgewidth=1.2, clip_on=False)

@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from requestlab.errors import ConfigurationError
 from requestlab.measurement import timeline as told
 from requestlab.measurement.run import Run
-from requestlab.measurement.timeline import LATE_MS, Chosen, Client, Piece, Scene, Span, Track, named, scene
+from requestlab.measurement.timeline import LATE_MS, STUCK_MS, Chosen, Client, Piece, Scene, Span, Track, named, scene
 from requestlab.plots import inputs, marks, style
 from requestlab.plots.marks import x_in
 from requestlab.plots.sheet import AXIS_IN, INNER_IN, MARGIN_IN, Line, Picture, Sheet, size_in, width_in
@@ -35,8 +35,6 @@ _MAX_HEADINGS, _MAX_NAMED = 8, 50
 _EDGED_IN = 0.08  # bars that are lower have no edges
 _WRITTEN_IN = 0.2  # lanes that are lower have no room for words
 _SLANT, _PITCH_IN, _LEADER_IN = math.radians(42), 0.2, 0.3
-
-LATE = "#B5002B"
 
 
 class State(NamedTuple):
@@ -82,7 +80,7 @@ _LEAST_IN = dict.fromkeys((activity.ON_LOOP, activity.ON_THREAD), 0.006) | dict.
 def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Picture:
     """Draw one run as swim-lanes on one clock: its clients, each worker's event loop, each thread.
 
-    >>> with lab.serve(lab.MIXED, probe=True) as server:
+    >>> with lab.serve(lab.ASGI, probe=True) as server:
     ...     run = lab.measure(server, "/sync/page/", lab.closed(1, each=1))
     >>> lab.plots.timeline(run)
 
@@ -111,14 +109,17 @@ def timeline(run: Run, *, requests: Chosen = None, span_ms: Span = None) -> Pict
 
 
 def left_out(drawn: Scene) -> list[str]:
-    """Say what is not drawn, and how often the requests hopped where the title tells of a late loop instead."""
+    """Say what the typical request did, what is not drawn, and how often the requests crossed where the title tells of
+    something else."""
     hidden = wording.things((drawn.hidden_requests, "more request"), (drawn.hidden_threads, "more thread"))
     others = "its other requests" if drawn.spans["guest"].any() else "others"
     untraced = f"{wording.counted(drawn.untraced, 'request')} without a trace (not sampled, or no answer): plain grey"
-    hopped = drawn.stuck is not None and drawn.stuck.waited and drawn.chosen > 1 and len(drawn.hops)
+    crossed = len(drawn.hops) > 0 and "crossed" not in told.of_timeline(drawn, "")
+    did = f"{wording.counted(drawn.chosen, 'request')} {told.did_what(drawn, drawn.chosen)}"
+    typical = [text for text in (did * crossed, told.detail(drawn)) if text]
     shown = f"drawn: {drawn.chosen:,} of the run's {drawn.total:,} requests; what ran for {others} is pale"
     said = [
-        (hopped, f"{wording.counted(drawn.chosen, 'request')} {told.did_what(drawn, drawn.chosen)}"),
+        (typical, "; ".join(typical)),
         (drawn.partial, shown),
         (hidden, f"and {hidden}, not drawn for want of room"),
         (drawn.untraced, untraced),
@@ -133,7 +134,10 @@ def explanation(drawn: Scene) -> str:
     )
     late = f"Late: the loop's heartbeat was overdue by more than {LATE_MS:g} ms{'' if drawn.unseen else elsewhere}."
     said = [
-        (any(np.isfinite(one.cost_us) for one in drawn.pieces), "+: the hop, there and back, with any wait in line."),
+        (
+            any(np.isfinite(one.cost_us) for one in drawn.pieces),
+            "+: the crossing, there and back, with any wait in line.",
+        ),
         (any(len(track.late) for track in drawn.loops), late),
         (drawn.unseen, "Some requests left no trace, or not all of it: what ran for them is missing from the lanes."),
         (not drawn.unseen, "Blank: nothing of Django ran; the server's own work is not recorded."),
@@ -154,7 +158,8 @@ def _key(drawn: Scene) -> list[tuple[str, list[Mapping[str, Any]]]]:
     for state in STATES:
         if state in seen and STATES[state].key:
             entries.setdefault(STATES[state].key, []).append(STATES[state].face)
-    return list(entries.items())
+    late: list[Mapping[str, Any]] = [{"facecolor": style.LATE}] if any(len(loop.late) for loop in drawn.loops) else []
+    return [*entries.items(), *([("the loop is late", late)] if late else [])]
 
 
 # Where everything lies
@@ -263,7 +268,7 @@ def _draw_clients(axes: Axes, drawn: Scene, plan: Plan) -> None:
         if client.failed:
             _cross(axes, client.done, middle, float(np.clip(43 * row_in, 3, 6)))
         if number == drawn.rows and row_in >= _WRITTEN_IN:
-            _write_states(axes, client.bars, middle, {state: STATES[state].in_client for state in STATES})
+            _write_states(axes, drawn, client.bars, middle, {state: STATES[state].in_client for state in STATES})
     label = f"{'the client' if number == 1 else 'clients'}:\n{wording.counted(number, 'request')}"
     marks.name_lanes(axes, [(max(0.16, row_in * drawn.rows) / 2, label)])
 
@@ -279,26 +284,33 @@ def _draw_track(axes: Axes, drawn: Scene, place: Place) -> None:
     if len(track.late):
         _draw_late(axes, place)
     if place.bottom - place.top >= _WRITTEN_IN:
-        _write_states(axes, found, place.middle, {state: STATES[state].in_lane for state in STATES})
+        _write_states(axes, drawn, found, place.middle, {state: STATES[state].in_lane for state in STATES})
         _write_views(axes, drawn, place)
     if track.on_loop and not drawn.unseen:
         _write(axes, "idle", track.blank(drawn.begin, drawn.end, late=False), place.middle, style.GREY)
-        _write(axes, "not in Django", track.blank(drawn.begin, drawn.end, late=True), place.middle, LATE)
+        _write(axes, "not in Django", track.blank(drawn.begin, drawn.end, late=True), place.middle, style.LATE)
 
 
 def _cross(axes: Axes, x: float, y: float, size: float) -> None:
-    axes.plot(x, y, "x", color=LATE, markersize=size, markeredgewidth=0.2 * size + 0.2, zorder=6, clip_on=False)
+    axes.plot(x, y, "x", color=style.LATE, markersize=size, markeredgewidth=0.2 * size + 0.2, zorder=6, clip_on=False)
 
 
 def _draw_late(axes: Axes, place: Place) -> None:
     track = place.track
     first, last = track.late.T
-    marks.bars(axes, first, last, place.top, place.bottom, facecolor=LATE, alpha=0.1, zorder=0.5)
-    marks.bars(axes, first, last, place.top - 0.066, place.top - 0.004, facecolor=LATE, zorder=5)
+    marks.bars(axes, first, last, place.top, place.bottom, facecolor=style.LATE, alpha=0.1, zorder=0.5)
+    for much, face in ((False, style.mixed(style.LATE, "white", 0.6)), (True, style.LATE)):
+        some = (track.late_ms >= STUCK_MS) == much
+        marks.bars(axes, first[some], last[some], place.top - 0.066, place.top - 0.004, facecolor=face, zorder=5)
+    if track.late_ms.max() < STUCK_MS:
+        return
     begin, end = np.clip(track.late[int(np.argmax(track.late_ms))], *axes.get_xlim())
     text = f"late by {wording.ms(float(track.late_ms.max()))} ms"
     right = size_in(axes)[0] - x_in(axes, begin) < width_in(text, bold=True)
-    how: dict[str, Any] = Line(text, color=LATE, bold=True).font | {"ha": "right" if right else "left", "va": "bottom"}
+    how: dict[str, Any] = Line(text, color=style.LATE, bold=True).font | {
+        "ha": "right" if right else "left",
+        "va": "bottom",
+    }
     axes.annotate(text, (end if right else begin, place.top - 0.07), (0, 2), textcoords="offset points", **how)
 
 
@@ -334,8 +346,15 @@ def _write(axes: Axes, text: str, stretch: tuple[float, float], y: float, color:
     return True
 
 
-def _write_states(axes: Axes, found: Bars, y: float, texts: Mapping[int, str]) -> None:
-    """Write what a state is into the longest bar of each, where it fits."""
+def _write_states(axes: Axes, drawn: Scene, found: Bars, y: float, texts: Mapping[int, str]) -> None:
+    """Write what a state is into the longest bar of each, where it fits; of several queries, which it is into each."""
+    queries = [one for one in drawn.pieces if one.query]
+    threads = found.of(activity.ON_THREAD)
+    for query in queries if len(queries) > 1 else ():
+        for place in np.flatnonzero((threads.begin <= query.at) & (query.at <= threads.end))[:1]:
+            stretch = float(threads.begin[place]), float(threads.end[place])
+            _write(axes, query.name.partition(":")[0], stretch, y, style.INK)
+            texts = {**texts, activity.ON_THREAD: ""}
     for state, text in texts.items():
         some = found.of(state)
         if len(some):

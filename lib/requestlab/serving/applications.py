@@ -7,6 +7,7 @@ that it does not have are empty class attributes. To add a kind, write such a cl
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import ipaddress
 import os
 import secrets
@@ -22,6 +23,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.serving.project import Project
 from requestlab.serving.views import dotted, packed, path_of_views, settings_text
 from requestlab.system import checks
+from requestlab.worker.ready import without_token
 
 NO_MIDDLEWARE = "none"
 LAYERS = ("startproject", "sync", "async", "hybrid")
@@ -67,7 +69,7 @@ class LabApp:
         object.__setattr__(self, "views", path_of_views(self.views))
         object.__setattr__(self, "settings", settings_text(self.settings))
         object.__setattr__(self, "middleware", _stack(self.middleware, self.views))
-        object.__setattr__(self, "database", checked_database(self.database))
+        object.__setattr__(self, "database", DatabaseUrl(checked_database(self.database)))
         object.__setattr__(self, "upstream", _address(self.upstream))
 
     def variables(self, directory: str) -> dict[str, str]:
@@ -123,7 +125,7 @@ def app(
 ) -> LabApp:
     """Return an application of the reader's own views, in front of labapp's.
 
-    >>> serve(MIXED, application=app("views.py", settings={"CONN_MAX_AGE": 60}, middleware=["timing", "startproject"]))
+    >>> serve(ASGI, application=app("views.py", settings={"CONN_MAX_AGE": 60}, middleware=["timing", "startproject"]))
 
     `views` is one Python file, or functions of a notebook. In both, `def slow(request)` answers at /slow/, sync or
     async, and so does a class-based view; a file may have `urlpatterns` instead, and models, whose tables are made.
@@ -133,6 +135,8 @@ def app(
 
     Raises ConfigurationError where that cannot be served; what fails when it is run, `serve` tells.
     """
+    if not isinstance(middleware, str):
+        checks.instance("middleware", middleware, (list, tuple), "a list of layers, or a text with commas")  # type: ignore[arg-type]
     layers = middleware.split(",") if isinstance(middleware, str) else list(middleware)
     own = [layer for layer in layers if callable(layer)]
     functions = [one for one in views if callable(one)]
@@ -140,9 +144,10 @@ def app(
         raise ConfigurationError("app() takes one file, or functions, not several files or both")
     if own and len(functions) < len(views):
         raise ConfigurationError("app() takes middleware from that file by its name, as text")
-    text = packed([*functions, *own]) if functions or own else str(views[0]) if views else ""
+    own_settings = {} if settings is None else checks.instance("settings", settings, Mapping, "a mapping")  # type: ignore[type-abstract]
+    text = packed([*functions, *own]) if functions or own else path_of_views(views[0]) if views else ""
     names = [getattr(layer, "__name__", layer) for layer in layers]
-    return LabApp(names, database, upstream, text, dict(settings or {}))  # type: ignore[arg-type]
+    return LabApp(names, database, upstream, text, dict(own_settings))  # type: ignore[arg-type]
 
 
 def application(given: object, before: Application | None = None) -> Application:
@@ -175,7 +180,8 @@ def database(*, conn_max_age: int = 0, pool: bool = False) -> str:
     SQLite.
     """
     url = checked_database(os.environ.get(DATABASE_VARIABLE, "")) or "sqlite://"
-    options = {"conn_max_age": conn_max_age, "pool": int(pool)}
+    age = checks.whole("database(conn_max_age)", conn_max_age, 0, 1_000_000_000)
+    options = {"conn_max_age": age, "pool": int(checks.truth("database(pool)", pool))}
     chosen = urlencode({name: value for name, value in options.items() if value})
     return checked_database("?".join([url.partition("?")[0], *([chosen] if chosen else [])]))
 
@@ -188,8 +194,15 @@ def checked_database(url: object) -> str:
             return "" if parsed(url) == _DEFAULT_DATABASE else url
     except ValueError:
         pass
-    shown = "'...'" if isinstance(url, str) and url else repr(url)
+    shown = "'...'" if isinstance(url, str) and url else checks.shown(url)
     raise ConfigurationError(f"database={shown} cannot be used; it must be {FORM}")
+
+
+class DatabaseUrl(str):
+    """The URL of a database, which shows without its password wherever fields are shown."""
+
+    def __repr__(self) -> str:
+        return str.__repr__(masked(self))
 
 
 def masked(url: str) -> str:
@@ -220,7 +233,7 @@ def _stack(given: object, views: str) -> str:
         if known and len(layers) <= MAX_LAYERS and layers.count("startproject") <= 1:
             return ",".join(layers)
     raise ConfigurationError(
-        f"middleware={given!r} is not known; expected {NO_MIDDLEWARE!r}, or up to {MAX_LAYERS} layers, outermost first, "
+        f"middleware={checks.shown(given)} is not known; expected {NO_MIDDLEWARE!r}, or up to {MAX_LAYERS} layers, outermost first, "
         f"of: {', '.join(LAYERS)}; startproject at most once; or dotted names of other middleware"
     )
 
@@ -231,8 +244,8 @@ def _is_dotted(name: str) -> bool:
 
 def _address(upstream: object) -> str:
     """Return the base address of an upstream; of a server of the lab, its own."""
-    given = getattr(upstream, "url", upstream)
-    if given == "":
+    given = upstream if isinstance(upstream, str) else inspect.getattr_static(upstream, "url", None)
+    if isinstance(given, str) and not given:
         return ""
     address = given.rstrip("/") if isinstance(given, str) else ""
     address = address if "://" in address else f"http://{address}"
@@ -243,10 +256,13 @@ def _address(upstream: object) -> str:
 
 
 def _is_here(address: str) -> bool:
-    """Return whether it is http://HOST:PORT and nothing more, HOST being this machine's own name for itself."""
+    """Return whether it is http://HOST:PORT and nothing more but a token, HOST being this machine's own name for
+    itself."""
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
-        return address == f"http://{host}:{port}" and (host == "localhost" or ipaddress.IPv4Address(host).is_loopback)
+        if without_token(address) != f"http://{host}:{port}":
+            return False
+        return host == "localhost" or ipaddress.IPv4Address(host).is_loopback
     except ValueError:
         return False

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from requestlab.errors import ConfigurationError
@@ -17,6 +16,7 @@ from requestlab.serving.project import Project
 from requestlab.system import checks
 from requestlab.system.values import to_plain
 from requestlab.system.wording import listed
+from requestlab.worker.ready import without_token
 
 LOOPS = ("asyncio", "uvloop")
 MAX_WORKERS = 32
@@ -129,10 +129,11 @@ class Configuration:
         return dataclasses.replace(self, application=applications.changed(application, parts), **changes)
 
     def without_password(self) -> Configuration:
-        """Return it as it may be printed and saved: without the password of the database, and without secrets in
-        settings and environment."""
+        """Return it as it may be printed and saved: without the password of the database, the token of the upstream,
+        and secrets in settings and environment."""
         return self.replace(
             database=applications.masked(self.database),
+            upstream=without_token(self.upstream),
             settings=views.masked(self.settings),
             env={name: views.mask(name, value) for name, value in self.env.items()},
         )
@@ -232,11 +233,12 @@ def _options(given: object) -> tuple[str, ...]:
 
 
 def _python(given: object) -> str:
-    if given == "":
+    if isinstance(given, str) and not given:
         return ""
-    found = shutil.which(os.path.expanduser(given)) if isinstance(given, str | Path) else None
+    expected = "the path of a Python interpreter, or its name in PATH"
+    found = shutil.which(os.path.expanduser(checks.path("python", given, expected)))
     if found is None:
-        raise checks.wrong("python", given, "the path of a Python interpreter, or its name in PATH")
+        raise checks.wrong("python", given, expected)
     return os.path.abspath(found)  # not the file that it is a link to: that would leave its environment
 
 
@@ -265,8 +267,14 @@ def _share(value: float) -> bool | float:
 SYNC = Configuration(name="sync", server="gunicorn-sync")
 """Sync-only: WSGI, one request at a time in each worker, Django's default middleware."""
 
-MIXED = Configuration(name="mixed", server="uvicorn")
+THREADS = SYNC.replace(name="threads", server="gunicorn-gthread", threads=4)
+"""The same with threads: WSGI, four requests at a time in each worker."""
+
+ASGI = Configuration(name="asgi", server="uvicorn")
 """ASGI with Django's default middleware, for sync and async views side by side."""
+
+MIXED = ASGI
+"""`ASGI` by what it serves: sync code and async code, mixed."""
 
 ASYNC = Configuration(name="async", server="uvicorn", application=LabApp(middleware="none"))
 """ASGI with as little sync in the path as Django allows; its fair twin is `SYNC.replace(middleware="none")`."""
@@ -277,4 +285,4 @@ NULL = Configuration(name="null", server="null", application=Bare())
 UPSTREAM = Configuration(name="upstream", server="upstream", application=Bare())
 """The external API and the object store behind the servers: see `requestlab.serving.upstream`."""
 
-NAMED = {configuration.name: configuration for configuration in (SYNC, MIXED, ASYNC, NULL, UPSTREAM)}
+NAMED = {configuration.name: configuration for configuration in (SYNC, THREADS, ASGI, ASYNC, NULL, UPSTREAM)}

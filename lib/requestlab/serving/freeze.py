@@ -28,7 +28,7 @@ def freeze(server: Server, *, after: float = 1.0, ms: float = 300.0) -> Iterator
     """
     checks.number("freeze(after)", after, 0, MAX_AFTER_S)
     checks.number("freeze(ms)", ms, 0, MAX_MS)
-    server.check()
+    checks.instance("freeze(server)", server, Server, "a server of serve()").check()
     over = threading.Event()
     thread = threading.Thread(target=_halt, args=(server.pids, after, ms / 1000, over), daemon=True)
     thread.start()

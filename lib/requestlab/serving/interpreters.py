@@ -122,14 +122,34 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def lent_to(python: Interpreter) -> str:
+def lent_to(python: Interpreter, directory: str) -> str:
     """Return a folder with the servers that it lacks, to stand behind its own packages; empty where it lacks none.
 
-    Made once for each kind of Python, in the user's cache: by links to the lab's own packages where it can load those,
-    else by pip. Raises LabError where pip cannot get them.
+    Where it can load the lab's own packages, these are links to them in a run's `directory`: the lab's environment can
+    be moved or removed, and another run may have others. Else pip installs them, once for each kind of Python, into the
+    user's cache. Raises LabError where pip cannot get them.
     """
     if not python.missing:
         return ""
+    if python.abi == interpreter(sys.executable).abi:
+        return str(_linked(Path(directory, "servers")))
+    return str(_installed(python))
+
+
+def _linked(folder: Path) -> Path:
+    folder.mkdir()
+    for name in (*LENT, *LENT_DEPENDENCIES):
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        for top in {file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")}:
+            if not (folder / top).is_symlink():
+                (folder / top).symlink_to(str(found.locate_file(top)))
+    return folder
+
+
+def _installed(python: Interpreter) -> Path:
     cache_folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     versions = "-".join(f"{name}{metadata.version(name)}" for name in LENT)
     folder = cache_folder / "requestlab" / "lent" / f"{python.abi}-{versions}"
@@ -139,24 +159,9 @@ def lent_to(python: Interpreter) -> str:
             made = folder / "making"
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()
-            if python.abi == interpreter(sys.executable).abi:
-                _link(made)
-            else:
-                _install(python, made)
+            _install(python, made)
             made.rename(packages)
-    return str(packages)
-
-
-def _link(folder: Path) -> None:
-    for name in (*LENT, *LENT_DEPENDENCIES):
-        try:
-            found = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        tops = {file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")}
-        for top in tops:
-            if not (folder / top).is_symlink():
-                (folder / top).symlink_to(str(found.locate_file(top)))
+    return packages
 
 
 def _install(python: Interpreter, folder: Path) -> None:
@@ -181,7 +186,7 @@ def command_of(python: str, directory: str, packages: Sequence[Path], variables:
     packages, and the servers that it lacks.
     """
     folder = lend_worker(directory, *packages)
-    variables[launch.LENT] = lent_to(interpreter(python))
+    variables[launch.LENT] = lent_to(interpreter(python), directory)
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, variables.get("PYTHONPATH", "")]))
     return [python, os.path.join(folder, "requestlab", "worker", "launch.py")]
 

@@ -22,18 +22,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psutil
-
 from requestlab.errors import ConfigurationError, ProjectError
 from requestlab.serving import interpreters
 from requestlab.serving.tracebacks import last_error
 from requestlab.system import checks
+from requestlab.system.folders import temporary_folder
+from requestlab.system.interrupts import interrupt_says
 from requestlab.system.progress import Progress
 from requestlab.worker import look, project as in_worker
 
 LOOK_S = 120.0
 MAX_COPY_BYTES = 2_000_000_000
-SCRATCH = "requestlab-project-"
 
 _LEFT_OUT = {
     ".git",
@@ -54,14 +53,16 @@ _MAX_DEPTH = 3
 @dataclass(frozen=True)
 class Project:
     """A Django project: its folder, the module of its settings, its own applications where it has them (empty: Django's
-    are made), and the interpreter that it runs in; and whether each answer under WSGI is to say how many queries were
-    made for it (`counts_queries`). Made by `project`."""
+    are made), and the interpreter that it runs in; the `number` of the copy that was made of it, with its own
+    environment and databases; and whether each answer under WSGI is to say how many queries were made for it
+    (`counts_queries`). Made by `project`."""
 
     directory: str
     settings_module: str
     python: str
     wsgi: str = ""
     asgi: str = ""
+    number: int = 0
     counts_queries: bool = False
 
     kind: ClassVar[str] = "project"
@@ -130,12 +131,14 @@ def bookshop(folder: str | Path | None = None) -> Path:
     if folder is None:
         return shop
     try:
-        copy = shutil.copytree(shop, Path(folder).expanduser(), ignore=shutil.ignore_patterns("__pycache__"))
+        new = Path(checks.path("bookshop(folder)", folder, "the path of a new folder")).expanduser()
+        copy = shutil.copytree(shop, new, ignore=shutil.ignore_patterns("__pycache__"))
     except OSError as problem:
         raise ConfigurationError(f"bookshop({str(folder)!r}): {problem.strerror}; name a new folder") from None
     return Path(copy)
 
 
+@interrupt_says("the look at the project; its copy goes with this process")
 def project(
     directory: str | Path,
     *,
@@ -152,7 +155,7 @@ def project(
     """Return a Django project as an application that the lab can serve.
 
     >>> mine = project("~/mysite")
-    >>> compare({"sync": SYNC.replace(application=mine), "asgi": MIXED.replace(application=mine)}, "/")
+    >>> compare({"sync": SYNC.replace(application=mine), "asgi": ASGI.replace(application=mine)}, "/")
 
     It is found by its `manage.py`, or by the module of its `settings`; `wsgi` and `asgi` name its own applications
     where its settings do not. `python` is its interpreter (else that in its `.venv`, else the lab's own), `env` are
@@ -169,14 +172,13 @@ def project(
 
     Resources: a scratch folder, which goes with this process.
     """
-    folder = Path(directory).expanduser().resolve()
-    if not folder.is_dir():
-        raise ConfigurationError(f"{str(directory)!r} is no folder; expected that of a Django project")
+    folder = Path(checks.path("project(directory)", directory, "the folder of a Django project")).expanduser().resolve()
+    if not _is_folder(folder):
+        raise ConfigurationError(f"{os.fspath(directory)!r} is no folder; expected that of a Django project")
     root = _root_of(folder)
     chosen = settings or _settings_of(root)
     interpreter = _interpreter_of(root, python)
-    _remove_left_over()
-    scratch = tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-")
+    scratch = temporary_folder()
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     with Progress(f"copying {root.name}"):
         work = _copy(root, Path(scratch, "work"))
@@ -193,7 +195,7 @@ def project(
     _demand_migrated(made, migrate, able)
     told["wsgi"], told["asgi"] = wsgi or made.found["wsgi"], asgi or made.found["asgi"]
     made.headers = _headers(made.found, cookie)
-    result = Project(str(root), chosen, interpreter, told["wsgi"], told["asgi"])
+    result = Project(str(root), chosen, interpreter, told["wsgi"], told["asgi"], len(_prepared) + 1)
     _prepared[result] = made
     return result
 
@@ -201,6 +203,13 @@ def project(
 def found_in(one: Project) -> dict[str, Any]:
     """Return what a look at the project found: see `requestlab.worker.look`."""
     return _ready(one).found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # its name is too long, or is not to be looked at
+        return False
 
 
 def _ready(one: Project) -> Prepared:
@@ -225,11 +234,19 @@ def _root_of(folder: Path) -> Path:
 
 
 def _files(folder: Path, name: str, depth: int) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()) if depth else ():
+    for path in _inside(folder) if depth else ():
         if path.is_file() and path.name == name:
             yield path
         elif path.is_dir() and not path.is_symlink() and not _is_left_out(path):
             yield from _files(path, name, depth - 1)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return what lies in a folder and may be looked at."""
+    try:
+        return sorted(path for path in folder.iterdir() if os.access(path, os.R_OK))
+    except OSError:
+        return []
 
 
 def _is_left_out(path: Path) -> bool:
@@ -264,14 +281,6 @@ def _interpreter_of(root: Path, given: str | Path) -> str:
 
 
 # Scratch
-
-
-def _remove_left_over() -> None:
-    """Remove the scratch of processes that were killed."""
-    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        pid = path.name.removeprefix(SCRATCH).partition("-")[0]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _copy(root: Path, work: Path) -> str:

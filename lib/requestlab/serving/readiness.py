@@ -1,4 +1,4 @@
-"""Knowing that a server is ready: an answer with this run's nonce, from every worker.
+"""Knowing that a server is ready: an answer with this run's secret, from every worker.
 
 A bound listener accepts connections before the application exists, so a connection proves nothing. But the question
 waits in the accept queue and is answered the moment a worker can: there is nothing to poll.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
-from requestlab.worker.ready import READY_PATH
+from requestlab.worker.ready import QUESTION_HEADER, READY_PATH, halves
 
 _PATIENCE_S = 0.01
 
@@ -25,19 +25,20 @@ class NotReady(Exception):
 
 def wait_until_ready(
     address: tuple[str, int],
-    nonce: str,
+    secret: str,
     workers: int,
     ending: IO[bytes],
     deadline: float,
     tick: Callable[[], None] = lambda: None,
+    base: str = "",
 ) -> tuple[int, ...]:
     """Return the pids of all workers, in ascending order; raises NotReady.
 
-    `ending` becomes readable when the server is gone; `deadline` is a time of `time.monotonic`; `tick` is called
-    meanwhile.
+    `base` stands before the path of the question. `ending` becomes readable when the server is gone; `deadline` is a
+    time of `time.monotonic`; `tick` is called meanwhile.
     """
     pids: set[int] = set()
-    question = _question("?hold" if workers > 1 else "")
+    question, nonce = _question(secret, base, "?hold" if workers > 1 else ""), halves(secret)[1]
     with selectors.DefaultSelector() as selector:
         selector.register(ending, selectors.EVENT_READ)
         asked: set[socket.socket] = set()
@@ -59,12 +60,12 @@ def wait_until_ready(
     return tuple(sorted(pids))
 
 
-def who_answers(address: tuple[str, int], nonce: str, patience_s: float = 1.0) -> bool | None:
-    """Return whether the answer at that address carries this nonce; None where there is none in time."""
-    received = b""
+def who_answers(address: tuple[str, int], secret: str, base: str = "", patience_s: float = 1.0) -> bool | None:
+    """Return whether the answer at that address is this run's; None where there is none in time."""
+    received, nonce = b"", halves(secret)[1]
     try:
         with socket.create_connection(address, timeout=patience_s) as connection:
-            connection.sendall(_question())
+            connection.sendall(_question(secret, base))
             while _worker(received, nonce) is None and (more := connection.recv(65536)):
                 received += more
     except OSError:
@@ -72,8 +73,11 @@ def who_answers(address: tuple[str, int], nonce: str, patience_s: float = 1.0) -
     return _worker(received, nonce) is not None if received else None
 
 
-def _question(query: str = "") -> bytes:
-    return f"GET {READY_PATH}{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+def _question(secret: str, base: str, query: str = "") -> bytes:
+    asking = f"{QUESTION_HEADER}: {halves(secret)[0]}"
+    return (
+        f"GET {base}{READY_PATH}{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n{asking}\r\nConnection: close\r\n\r\n".encode()
+    )
 
 
 def _ask(selector: selectors.BaseSelector, address: tuple[str, int], question: bytes) -> socket.socket:

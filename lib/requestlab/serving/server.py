@@ -11,15 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -28,12 +27,19 @@ from requestlab.serving import interpreters, servers
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.readiness import NotReady, wait_until_ready, who_answers
 from requestlab.serving.servers import BACKLOG
-from requestlab.serving.supervisor import VARIABLES_FILE
+from requestlab.serving.supervisor import MAIN_PID, VARIABLES_FILE
 from requestlab.serving.tracebacks import last_error
-from requestlab.system import machine
+from requestlab.system import checks, machine
+from requestlab.system.cells import Cell, running_cell
 from requestlab.system.clocks import cpu_time_ns
+from requestlab.system.folders import end_all_of, temporary_folder
+from requestlab.system.interrupts import held_back, interrupt_says
+from requestlab.system.place import is_shared
 from requestlab.system.progress import Progress
 from requestlab.worker import environment, ready
+
+if TYPE_CHECKING:
+    import httpx
 
 START_TIMEOUT_S = 30.0
 GRACE_S = 1.0
@@ -41,6 +47,11 @@ GRACE_S = 1.0
 
 PATIENCE_S = 5.0
 """How much longer its supervisor may take before it is killed too."""
+
+LOOK_S = 0.05
+"""How often who waits for the end looks whether somebody has interrupted."""
+
+END, MAX_REPORT = b"\n", 65_536
 
 LAST_LINES = 15
 """So many lines of its log an error tells of a server that has ended."""
@@ -76,47 +87,60 @@ class Termination:
 class Server:
     """A running server. Made by `serve`; a context manager.
 
-    `url` is its base address, `pids` its worker processes, `cores` where it and its load run, `directory` where its
-    workers run and write. It ends with the `with` block, with `stop()`, or with this process, however that ends: see
-    `requestlab.serving.supervisor`.
+    `url` is its base address, of which `base` stands before each path (of an upstream: the run's token), `pids` its
+    worker processes, `headers` what each request must bring (on a machine that others share: the run's token), `cores`
+    where it and its load run, `directory` where its workers run and write. It ends with the `with` block, with
+    `stop()`, or with this process, however that ends: see `requestlab.serving.supervisor`.
     """
 
     def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
         self.configuration = configuration
         self.cores = _cores(configuration)
+        self.directory = ""
+        self.cell: Cell | None = None
         self._pids: tuple[int, ...] = ()
         self._end: dict[str, Any] | None = None
-        self.directory = tempfile.mkdtemp(prefix="requestlab-")
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._secret, self._owner, self._stopping = secrets.token_hex(32), os.getpid(), threading.RLock()
+        self.base = ready.in_address(self._secret) if configuration.server == "upstream" else ""
+        self.headers = {ready.TOKEN_HEADER: ready.token(self._secret)} if is_shared() else {}
         row = servers.find(configuration.server)
         _demand(row)
-        listener = _listen(row)
-        self.address: tuple[str, int] = listener.getsockname()
-        self.url = f"http://{self.address[0]}:{self.address[1]}"
-        self._nonce = secrets.token_hex(16)
-        with listener:
-            at = servers.Listener(listener.fileno(), self.address[1])
-            variables = _variables(configuration, self._nonce, self.directory)
-            arguments = servers.understood(configuration.arguments(at), self.machine.versions)
-            self._command = [*self._python(variables), *arguments]
-            self._supervisor = self._supervise(listener.fileno(), variables)
-            assert self._supervisor.stdout is not None
-            self._output = self._supervisor.stdout
-            with _lock:
-                _running.add(self)
-            try:
+        try:
+            with _listen(row) as listener:
+                self.address: tuple[str, int] = listener.getsockname()
+                self.url = f"http://{self.address[0]}:{self.address[1]}{self.base}"
+                with held_back():
+                    self._begin(listener)
                 with Progress(f"starting {configuration.label}") as progress:
                     self._pids = self._ask_all_workers(time.monotonic() + start_timeout_s, progress.tick)
                 if not row.opens_its_port:
                     listener.listen(BACKLOG)  # gunicorn's ASGI worker had shortened the queue to asyncio's 100
-            except NotReady as problem:
-                self.stop()
-                what = f"the server {configuration.label!r} {problem}"
-                why = last_error(self.log)
-                raise ServerStartError(f"{what}{f': {why}' if why else '.'}{self._epitaph()}") from None
-            except BaseException:
-                self._supervisor.terminate()  # at once: nothing has been served that would need an orderly end
-                self.stop()
-                raise
+        except NotReady as problem:
+            self.stop()
+            what = f"the server {configuration.label!r} {problem}"
+            why = last_error(self.log)
+            raise ServerStartError(f"{what}{f': {why}' if why else '.'}{self._epitaph()}") from None
+        except OSError as problem:  # no port, no room, no more processes
+            self._stop_at_once()
+            raise ServerStartError(f"the server {configuration.label!r} could not be started: {problem}") from None
+        except BaseException:
+            self._stop_at_once()  # nothing has been served that would need an orderly end
+            raise
+
+    def _begin(self, listener: socket.socket) -> None:
+        """Start its processes below a supervisor."""
+        self.directory = temporary_folder()
+        at = servers.Listener(listener.fileno(), self.address[1])
+        variables = _variables(self.configuration, self._secret, self.directory)
+        variables[environment.GUARDED] = "1" if self.headers else ""
+        arguments = servers.understood(self.configuration.arguments(at), self.machine.versions)
+        self._command = [*self._python(variables), *arguments]
+        self._supervisor = self._supervise(listener.fileno(), variables)
+        assert self._supervisor.stdout is not None
+        self._output = self._supervisor.stdout
+        with _lock:
+            _running.add(self)
 
     def __enter__(self) -> Server:
         return self
@@ -125,8 +149,9 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, KeyboardInterrupt):
-            self._supervisor.terminate()  # at once: nobody who interrupts wants to wait for the last answer
-        self.stop()
+            self._stop_at_once()  # nobody who interrupts wants to wait for the last answer
+        else:
+            self.stop()
 
     def __repr__(self) -> str:
         state = "running" if self.alive else "stopped"
@@ -143,10 +168,10 @@ class Server:
     def main_pid(self) -> int | None:
         """The process that was started, which has the workers or is the only one; None after its end."""
         try:
-            children = Path(f"/proc/{self._supervisor.pid}/task/{self._supervisor.pid}/children").read_text().split()
-        except OSError:
+            pid = int(Path(self.directory, MAIN_PID).read_text())
+        except (OSError, ValueError):
             return None
-        return int(children[0]) if children else None
+        return pid if self.alive else None
 
     def terminate(self, patience_s: float = 60.0) -> Termination:
         """Send SIGTERM to the server, as a deployment does, and wait until it has ended by itself.
@@ -168,6 +193,17 @@ class Server:
         self.stop()
         assert self._end is not None
         return Termination(seconds, self._end["returncode"], tuple(self._end["log"]))
+
+    def get(self, path: str, timeout: float = 10.0) -> httpx.Response:
+        """Ask for a path once, by httpx, and return the answer, whatever its status: to read it, not to measure.
+
+        Raises ServerGoneError where the server has ended, and httpx.TransportError where no answer comes.
+        """
+        import httpx  # only here: it takes long to import
+
+        self.check()
+        headers = self.headers | dict(self.configuration.application.headers)
+        return httpx.get(self.url + path, headers=headers, timeout=timeout, trust_env=False)
 
     @property
     def alive(self) -> bool:
@@ -205,8 +241,8 @@ class Server:
         return ready.request_counts(self.directory)
 
     def is_itself(self) -> bool | None:
-        """Ask whoever answers at the address for this run's nonce; None where nobody answers within a second."""
-        return who_answers(self.address, self._nonce)
+        """Ask whoever answers at the address for this run's secret; None where nobody answers within a second."""
+        return who_answers(self.address, self._secret, self.base)
 
     def settle(self, most_s: float, tick: Callable[[], None] = lambda: None) -> None:
         """Wait until the workers have nothing left to do, but at most `most_s`: the requests that clients gave up are
@@ -240,25 +276,60 @@ class Server:
     def begin_to_stop(self) -> None:
         """Tell the server to end, and do not wait for it: several that end at once take as long as one. `stop()`
         waits."""
-        if self._supervisor.stdin is not None:
-            self._supervisor.stdin.close()  # it ends when its input ends
-            self._supervisor.stdin = None
+        told = self._supervisor.stdin if self._supervisor and os.getpid() == self._owner else None
+        if told is not None and not told.closed:
+            with suppress(OSError):  # it has ended already
+                told.write(END)  # it ends when its input does, too; but a forked process may hold a copy of that
+                told.close()
 
     def stop(self) -> None:
-        """End every process of the server and give back its port and its files. May be called again."""
-        with _lock:
-            _running.discard(self)
-        if self._end is not None:
+        """End every process of the server and give back its port and its files. May be called again, and from several
+        threads: each returns when all is over. In a forked process, nothing is done: the server is its parent's."""
+        if os.getpid() != self._owner:
             return
-        self._end = {"returncode": None, "log": []}
-        try:
-            self.begin_to_stop()
-            report, _ = self._supervisor.communicate(timeout=GRACE_S + PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._supervisor.kill()  # and with it the server
-            report, _ = self._supervisor.communicate()
-        self._end = _understand(report, Path(self.directory, "supervisor.log"))
-        shutil.rmtree(self.directory, ignore_errors=True)  # in case the supervisor was killed
+        with self._stopping, held_back() as interrupts:
+            if self._end is None:
+                self.begin_to_stop()
+                self._end = self._wait_for_the_end(interrupts)
+                if self._supervisor is not None:
+                    self._output.close()
+            with _lock:
+                _running.discard(self)
+
+    def _stop_at_once(self) -> None:
+        if self._supervisor and self._supervisor.returncode is None and os.getpid() == self._owner:
+            os.kill(self._supervisor.pid, signal.SIGTERM)
+        self.stop()
+
+    def _wait_for_the_end(self, interrupts: list[object]) -> dict[str, Any]:
+        report = b""
+        if self._supervisor is not None:
+            report = self._last_words(self._supervisor, interrupts)
+            self._supervisor.wait()
+        end = _understand(report, Path(self.directory, "supervisor.log"))
+        if self.directory:
+            if self._supervisor and self._supervisor.returncode < 0:
+                end_all_of(self.directory)
+            shutil.rmtree(self.directory, ignore_errors=True)  # in case the supervisor was killed
+        return end
+
+    def _last_words(self, supervisor: subprocess.Popen[bytes], interrupts: list[object]) -> bytes:
+        """Return what the supervisor writes at its end. An interrupt hurries it; where it takes too long, or somebody
+        interrupts once more, it is killed, and with it the server."""
+        words, deadline, told = b"", time.monotonic() + GRACE_S + PATIENCE_S, None
+        ending = select.poll()
+        ending.register(self._output)
+        while True:
+            if ending.poll(1000 * LOOK_S):
+                if not (more := os.read(self._output.fileno(), MAX_REPORT)):
+                    return words
+                words += more
+            elif told != signal.SIGKILL and (len(interrupts) > 1 or time.monotonic() > deadline):
+                told = signal.SIGKILL
+                os.kill(supervisor.pid, told)  # Popen.kill would poll, which an interrupt may have spoilt
+            elif not told and interrupts:
+                told = signal.SIGTERM
+                os.kill(supervisor.pid, told)
 
     def _python(self, variables: dict[str, str]) -> list[str]:
         """Return how Python is to be started, and what it is lent, in `variables`."""
@@ -268,28 +339,12 @@ class Server:
         return interpreters.command_of(python, self.directory, self.configuration.application.packages, variables)
 
     def _ask_all_workers(self, deadline: float, tick: Callable[[], None]) -> tuple[int, ...]:
-        return wait_until_ready(self.address, self._nonce, self.configuration.workers, self._output, deadline, tick)
+        workers = self.configuration.workers
+        return wait_until_ready(self.address, self._secret, workers, self._output, deadline, tick, self.base)
 
     def _supervise(self, fd: int, variables: dict[str, str]) -> subprocess.Popen[bytes]:
-        spec = {
-            "command": self._command,
-            "fd": fd,
-            "cores": self.cores.server,
-            "directory": self.directory,
-            "started_in": self.configuration.application.working_directory or self.directory,
-            "owner": os.getpid(),
-            "grace_s": GRACE_S,
-        }
-        Path(self.directory, VARIABLES_FILE).write_text(json.dumps(variables))  # nobody else may look into this folder
-        with open(Path(self.directory, "supervisor.log"), "wb") as words:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "requestlab.serving.supervisor", json.dumps(spec)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=words,
-                pass_fds=[fd],
-                start_new_session=True,
-            )
+        started_in = self.configuration.application.working_directory
+        return supervise(self._command, fd, self.cores.server, self.directory, variables, started_in)
 
     def _epitaph(self) -> str:
         assert self._end is not None
@@ -303,23 +358,76 @@ class Server:
         return "\n".join(["", *lines, *(f"    {line}" for line in self._end["log"][-LAST_LINES:])])
 
 
+def supervise(
+    command: list[str], fd: int, cores: Sequence[int], directory: str, variables: dict[str, str], started_in: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start a server's command on a listening descriptor, below a supervisor, which is returned: it ends the server
+    when its input ends, or this process, and then removes the directory. Its `stdout` is its report."""
+    spec = {
+        "command": command,
+        "fd": fd,
+        "cores": cores,
+        "directory": directory,
+        "started_in": started_in or directory,
+        "owner": os.getpid(),
+        "grace_s": GRACE_S,
+    }
+    Path(directory, VARIABLES_FILE).write_text(json.dumps(variables))  # nobody else may look into this folder
+    read, written = os.pipe()
+    try:
+        with open(Path(directory, "supervisor.log"), "wb") as words:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "requestlab.serving.supervisor", json.dumps(spec | {"report": written})],
+                stdin=subprocess.PIPE,
+                stdout=words,  # what a `sitecustomize` prints is no report
+                stderr=words,
+                pass_fds=[fd, written],
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(read)
+        raise
+    finally:
+        os.close(written)
+    process.stdout = os.fdopen(read, "rb")
+    return process
+
+
+@interrupt_says("the start of a server; nothing of it is left")
 def serve(configuration: Configuration, **changes: Any) -> Server:
-    """Start a server and return it as soon as every worker has answered with this run's nonce.
+    """Start a server and return it as soon as every worker has answered with this run's secret.
 
     >>> with serve(SYNC, workers=2) as server:
     ...     print(server.url)
 
     `changes` are fields of the configuration, or of its application, to replace first. Raises ConfigurationError for
     values that cannot work, and ServerStartError, with the command, the exit status and the last log lines, where it
-    does not start.
+    does not start. In a notebook, a cell that is run again first ends the servers that it has left running.
 
     Resources: the server's processes, one listening port on the loopback address and one temporary directory; all are
     given back by `stop()`, by leaving the `with` block, and when this process ends in any way.
     """
-    machine.require_linux()
+    machine.require_unix()
     if not isinstance(configuration, Configuration):
-        raise ConfigurationError(f"serve() takes a Configuration such as requestlab.SYNC, not {configuration!r}")
-    return Server(configuration.replace(**changes) if changes else configuration)
+        raise ConfigurationError(
+            f"serve() takes a Configuration such as requestlab.SYNC, not {checks.shown(configuration)}"
+        )
+    wanted = configuration.replace(**changes) if changes else configuration
+    cell = running_cell()
+    if cell is not None:
+        _end_those_before(cell)
+    server = Server(wanted)
+    server.cell = cell
+    return server
+
+
+def _end_those_before(cell: Cell) -> None:
+    """End the servers that this cell of a notebook has left running when it was run before: their names are taken by
+    the new ones, and nobody could end them."""
+    for server in running():
+        if server.cell and server.cell.name == cell.name and server.cell.execution != cell.execution:
+            server.stop()
+            print(f"Ended what this cell had started before: {server.configuration.label} at {server.url}.")
 
 
 def running() -> list[Server]:
@@ -366,7 +474,7 @@ def _listen(row: servers.ServerType) -> socket.socket:
     return listener
 
 
-def _variables(configuration: Configuration, nonce: str, directory: str) -> dict[str, str]:
+def _variables(configuration: Configuration, secret: str, directory: str) -> dict[str, str]:
     probe = configuration.probe
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_PEOPLES_SETTINGS)}
     return kept | {
@@ -375,7 +483,7 @@ def _variables(configuration: Configuration, nonce: str, directory: str) -> dict
         environment.PROBE: environment.WITHIN_BUDGET if probe is True else str(float(probe) or ""),
         environment.ASYNCIO_DEBUG: "1" if configuration.asyncio_debug else "",
         environment.SWITCH_INTERVAL_MS: str(configuration.switch_interval_ms or ""),
-        environment.NONCE: nonce,
+        environment.SECRET: secret,
         environment.DIRECTORY: directory,
         **configuration.application.variables(directory),
         **configuration.env,

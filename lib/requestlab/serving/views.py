@@ -34,11 +34,10 @@ _ELSEWHERE = {
 def path_of_views(given: object) -> str:
     """Return the absolute path of a file of views, or packed functions as they are; raise ConfigurationError for what
     cannot be served."""
-    if given == "" or (isinstance(given, str) and given.startswith(PACKED)):
-        return str(given)
-    if not isinstance(given, str | Path):
-        raise checks.wrong("views", given, "the path of a Python file, or functions: requestlab.app(first, second)")
-    path = Path(given).expanduser().resolve()
+    if isinstance(given, str) and (not given or given.startswith(PACKED)):
+        return given
+    expected = "the path of a Python file, or functions: requestlab.app(first, second)"
+    path = Path(checks.path("views", given, expected)).expanduser().resolve()
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise checks.wrong("views", str(given), "a Python file with a name that can be imported, such as views.py")
     _parsed(path)

@@ -11,6 +11,7 @@ argument, `closed(users)`. All raise ConfigurationError.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 from typing import TypeVar
@@ -20,6 +21,9 @@ from requestlab.system import wording
 
 _T = TypeVar("_T")
 
+SHOWN = 300
+"""So many characters of a value are shown."""
+
 
 def wrong(what: str, value: object, expected: str) -> ConfigurationError:
     """Return the error that says `what=value: expected ...`, for a check of one's own to raise."""
@@ -28,7 +32,17 @@ def wrong(what: str, value: object, expected: str) -> ConfigurationError:
 
 def said(what: str, value: object) -> str:
     """Return an argument as it was given: `seconds=0`, or `closed(users=0)` for `closed(users)`."""
-    return f"{what[:-1]}={value!r})" if what.endswith(")") else f"{what}={value!r}"
+    return f"{what[:-1]}={shown(value)})" if what.endswith(")") else f"{what}={shown(value)}"
+
+
+def shown(value: object) -> str:
+    """Return a value as Python would write it, or the beginning of that; whatever it is, and whatever its `repr`
+    does."""
+    try:
+        written = repr(value)
+    except Exception:  # it may be anybody's
+        return f"<{type(value).__name__}>"
+    return written if len(written) <= SHOWN else f"{written[: SHOWN // 2]}... ({len(written):,} characters)"
 
 
 def whole(what: str, value: object, least: float = -math.inf, most: float = math.inf, *, also: str = "") -> int:
@@ -80,6 +94,31 @@ def truth(what: str, value: object) -> bool:
 def text(what: str, value: object, expected: str = "a text that is not empty", begins: str = "") -> str:
     """Return a text that is not empty and begins as it should."""
     if isinstance(value, str) and value and value.startswith(begins):
+        return value
+    raise wrong(what, value, expected)
+
+
+def path(what: str, value: object, expected: str = "the path of a file") -> str:
+    """Return a path. A number is none, which Python would take for an open file; nor is what no file can be called."""
+    try:
+        given = os.fspath(value) if isinstance(value, str | os.PathLike) else b""
+        if isinstance(given, str) and given and "\0" not in given and os.fsencode(given):
+            return given
+    except Exception:  # a path may be anybody's, and a text may have no bytes
+        pass
+    raise wrong(what, value, expected)
+
+
+def instance(what: str, value: object, kind: type[_T], expected: str) -> _T:
+    """Return a value that is of that kind."""
+    if isinstance(value, kind):
+        return value
+    raise wrong(what, value, expected)
+
+
+def writable(what: str, value: object, expected: str = "a text") -> str:
+    """Return a text, empty or not, that can be written down: half of a surrogate pair cannot."""
+    if isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value):
         return value
     raise wrong(what, value, expected)
 

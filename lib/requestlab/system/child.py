@@ -16,7 +16,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
+import psutil
+
 from requestlab.errors import LabError
+from requestlab.system.interrupts import held_back
+from requestlab.worker import kernel
 
 TICK_S = 0.1
 MAX_READ = 1 << 20
@@ -29,7 +33,7 @@ class Child:
     standard error is kept for the message of an error.
 
     Resources: one process, two pipes and a temporary file, gone after `end()` or the `with` block. The process must end
-    by itself where this one is killed: see `requestlab.worker.lifeline`.
+    by itself where this one is killed: see `kernel.die_with_parent`.
     """
 
     def __init__(self, module: str, name: str, error: type[LabError] = LabError) -> None:
@@ -67,6 +71,8 @@ class Child:
         for the process then waits for ever."""
         if self._process.returncode is not None:
             return False
+        if kernel.PORTABLE:  # macOS has no waitid
+            return psutil.Process(self._process.pid).status() != psutil.STATUS_ZOMBIE
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     @property
@@ -121,10 +127,11 @@ class Child:
 
     def end(self) -> None:
         """Kill it if it still runs, and close its pipes."""
-        if self._process.returncode is None:
-            os.kill(self._process.pid, signal.SIGKILL)  # Popen.kill would poll
-        self._process.wait()
-        for pipe in (self.stdin, self.stdout):
-            with suppress(BrokenPipeError):
-                pipe.close()
-        self._words.close()
+        with held_back():
+            if self._process.returncode is None:
+                os.kill(self._process.pid, signal.SIGKILL)  # Popen.kill would poll
+            self._process.wait()
+            for pipe in (self.stdin, self.stdout):
+                with suppress(BrokenPipeError):
+                    pipe.close()
+            self._words.close()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from requestlab.worker.kernel import PORTABLE
+
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
 
@@ -86,6 +88,8 @@ def _pressure() -> float | None:
 
 
 def _read(path: str | Path) -> str | None:
+    if PORTABLE:
+        return None
     try:
         return Path(path).read_text().strip()
     except OSError:

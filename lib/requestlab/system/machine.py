@@ -14,6 +14,7 @@ from pathlib import Path
 
 from requestlab.errors import LabError
 from requestlab.system import wording
+from requestlab.worker import kernel
 
 PACKAGES = (
     *("django", "asgiref", "gunicorn", "uvicorn", "uvicorn-worker", "uvloop", "httptools", "httpx"),
@@ -21,12 +22,12 @@ PACKAGES = (
 )
 
 
-def require_linux() -> None:
+def require_unix() -> None:
     """Raise LabError anywhere else."""
-    if sys.platform != "linux":
+    if sys.platform in ("win32", "cygwin", "emscripten", "wasi"):
         raise LabError(
-            f"the lab runs on Linux, and this is {sys.platform}: it needs Linux to end every server that it starts. "
-            "A container, a virtual machine, WSL 2 or Binder will do"
+            f"the lab runs on Linux and macOS, and this is {sys.platform}, which cannot hand a listening socket to a server. "
+            "WSL 2, a container, a virtual machine or Binder will do"
         )
 
 
@@ -66,7 +67,7 @@ def facts() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         processor=_processor(),
         cores=os.cpu_count() or 1,
-        usable_cores=len(os.sched_getaffinity(0)),
+        usable_cores=len(kernel.usable_cores()),
         limits={name: os.environ[name] for name in ("CPU_LIMIT", "MEM_LIMIT") if name in os.environ},
         versions={name: version(name) for name in PACKAGES},
     )
@@ -105,16 +106,17 @@ class Cores:
 
 def all_cores() -> Cores:
     """Set none apart: the server may use every core, and the generator runs where there is room."""
-    return Cores(server=tuple(sorted(os.sched_getaffinity(0))), generator=None)
+    return Cores(server=tuple(sorted(kernel.usable_cores())), generator=None)
 
 
 def split_cores() -> Cores:
-    """Set one core apart for the generator where there are two or more; the same one for as long as this process lives.
+    """Set one core apart for the generator where there are two or more, and the system lets a process choose; the same
+    one for as long as this process lives.
 
     Which one is left to chance: on a machine with many labs, always taking the last would pile them up there. Within
     one lab it stays, since cores differ, and servers that are compared must not.
     """
-    return _split(tuple(sorted(os.sched_getaffinity(0))))
+    return _split(tuple(sorted(kernel.usable_cores())))
 
 
 def upstream_cores() -> Cores:
@@ -126,7 +128,7 @@ def upstream_cores() -> Cores:
 
 @cache
 def _split(usable: tuple[int, ...]) -> Cores:
-    if len(usable) < 2:
+    if len(usable) < 2 or kernel.PORTABLE:
         return Cores(server=usable, generator=None)
     generator = random.choice(usable)
     return Cores(server=tuple(core for core in usable if core != generator), generator=generator)
@@ -134,7 +136,7 @@ def _split(usable: tuple[int, ...]) -> Cores:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = [] if kernel.PORTABLE else Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

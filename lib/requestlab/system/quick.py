@@ -8,10 +8,12 @@ QUICK_VARIABLE = "REQUESTLAB_QUICK"
 """Set to anything, it makes all lessons measure for a quarter of the time: for slow machines."""
 
 TRIAL = "trial"
-"""The value that makes them measure for a tenth of the time, in 3 rounds: enough to see that a lesson runs, and for
-nothing else."""
+"""The value that makes them measure for a moment, in two rounds: enough to see that a lesson runs, and for nothing
+else."""
 
-TRIAL_ROUNDS = 3
+TRIAL_SHARE = 1 / 20
+TRIAL_ROUNDS = 2
+TRIAL_SLICE_S = 0.3
 
 
 def is_quick() -> bool:
@@ -26,7 +28,7 @@ def is_trial() -> bool:
 
 def seconds(full: float) -> float:
     """Return `full`, or a fraction of it in quick mode."""
-    return full / 10 if is_trial() else full / 4 if is_quick() else full
+    return full * TRIAL_SHARE if is_trial() else full / 4 if is_quick() else full
 
 
 def _mode() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 UNKNOWN = "–"
@@ -91,3 +92,8 @@ def columns(rows: Iterable[Sequence[str]], align: str = "<") -> list[str]:
 
 def _padded(cell: str, sign: str, width: int) -> str:
     return f"{cell:{sign}{width}}"
+
+
+def without_passwords(text: str) -> str:
+    """Return the text with `***` for each password in an address: it may repeat what somebody has typed."""
+    return re.sub(r"(://[^\s/:@]*:)[^\s]*@", r"\1***@", text)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from requestlab.trace import activity
 from requestlab.trace.activity import Floats, Key
-from requestlab.trace.culprit import MOSTLY, NOWHERE, Place, who_took_most, who_was_seen_most
+from requestlab.trace.culprit import ALONE, MOSTLY, NOWHERE, Place, who_took_most, who_was_seen_most
 from requestlab.trace.trace import Trace
 from requestlab.worker.heartbeat import EVERY_NS
 from requestlab.worker.schema import IN_CALL, IN_LOOP, OWN, UNKNOWN
@@ -42,6 +42,9 @@ ALIKE = 3
 """So many looks at one and the same line say that it waits for a lock of its own: with the GIL it would have moved
 on."""
 
+AWAKE = 2
+"""A thread that looked so often at itself, while it computed next to nothing, was not waiting for a core."""
+
 _FILLED = 0.8  # the share of a block that a step must last to say when it began
 
 
@@ -49,7 +52,7 @@ _FILLED = 0.8  # the share of a block that a step must last to say when it began
 class Beat:
     """The ticks that ran at one moment, in ns: when the first and the last were due, when they ran, when the ones
     before them had; CPU time of the loop's thread and of the others since then, and how long that thread had waited for
-    a core.
+    a core (None: the system does not say).
 
     Where nothing is known of the time before, `before` is when the first was due."""
 
@@ -59,7 +62,7 @@ class Beat:
     before: int
     own: int = 0
     others: int = 0
-    delayed: int = 0
+    delayed: int | None = 0
 
     @property
     def late(self) -> int:
@@ -95,7 +98,7 @@ class Block:
     @property
     def rest(self) -> int:
         """For how much of it that thread neither computed nor waited for a core, in ns."""
-        return max(self.ns - self.own - self.beat.delayed, 0)
+        return max(self.ns - self.own - (self.beat.delayed or 0), 0)
 
     def overlap(self, spans: pd.DataFrame) -> Floats:
         """Return for how much of it, in ns, each of these spans was under way."""
@@ -119,7 +122,8 @@ def blocks(trace: Trace) -> pd.DataFrame:
     GIL held elsewhere  it did neither, while other threads of the process computed: they had the GIL, or its only
                         core, and `where`, `function` and `view` are theirs
     not scheduled       it was ready, and the system gave it no core; or the whole process stood still (stopped, frozen)
-    unknown             it was the first tick of the record: nothing is known of the time before
+    unknown             it was the first tick of the record: nothing is known of the time before; or the system does not
+                        say who waited for a core, and nothing else tells
 
     The system makes blocks of the first three kinds longer where other programs want its cores, and is not blamed for
     them.
@@ -174,7 +178,8 @@ def _beats(ticks: pd.DataFrame) -> Iterator[Beat]:
         previous = first_of[number - 1]
         own = int(cpu[first] - cpu[previous])
         others = max(0, int(process[first] - process[previous]) - own)
-        yield Beat(begin, end, ran, int(ran_at[number - 1]), own, others, int(delayed[first] - delayed[previous]))
+        waited = int(delayed[first] - delayed[previous]) if delayed[first] >= 0 else None
+        yield Beat(begin, end, ran, int(ran_at[number - 1]), own, others, waited)
 
 
 def _floor(beats: Sequence[Beat]) -> float:
@@ -203,7 +208,7 @@ def _begin(beat: Beat, floor: float, steps: pd.DataFrame) -> int:
     filling = steps.loc[(steps["begin"] <= latest) & (lasted > _FILLED * (beat.ran - latest)), "begin"]
     if len(filling):
         return int(filling.min())
-    busy = beat.own + beat.delayed
+    busy = beat.own + (beat.delayed or 0)
     if busy > beat.ran - latest:
         return min(max(beat.ran - busy, beat.before), latest)
     return (beat.before + latest) // 2
@@ -242,10 +247,12 @@ def cause_of(block: Block) -> str:
             same_line = len(inside) >= ALIKE and len({look.stack for look in watched}) == 1
             return "blocking call" if same_line else "GIL held elsewhere"
         if inside or (own < rest and block.filled_by(block.steps)):
-            return "blocking call"
+            return "blocking call" if beat.delayed is not None or len(block.looks) >= AWAKE else "unknown"
     elif beat.others >= MOSTLY * block.ns:  # on one core, who waits for the GIL keeps waking to wait for the core
         return "GIL held elsewhere"
-    return "blocking code" if _matters(own, block) else "not scheduled"
+    if _matters(own, block):
+        return "blocking code"
+    return "unknown" if beat.delayed is None else "not scheduled"
 
 
 def _matters(part: int, block: Block) -> bool:
@@ -266,11 +273,13 @@ def _waits_for_a_thread(stack: str) -> bool:
 def _place_on(block: Block, cause: str) -> Place:
     """Return line and function that held up the loop, judged by what the cause is about."""
     if cause == "blocking code":
-        return who_took_most([(look.cpu, look.stack) for look in block.looks], block.own)
+        return who_took_most([(look.cpu, look.stack) for look in block.looks], block.own, ALONE)
     if cause == "blocking call":
         # How long a thread has waited for a core, the kernel says only when the wait is over.
         asleep = [look for look in block.looks if look.state != UNKNOWN]
-        return who_took_most([(look.seen - look.cpu - look.waited, look.stack) for look in asleep], block.rest)
+        in_one_call = all(look.state == IN_CALL for look in asleep) and len({look.stack for look in asleep}) == 1
+        taken = [(look.seen - look.cpu - look.waited, look.stack) for look in asleep]
+        return who_took_most(taken, block.rest, 1.0 if in_one_call else ALONE)
     return NOWHERE
 
 

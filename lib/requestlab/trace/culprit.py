@@ -26,20 +26,25 @@ NOWHERE = ("", "")
 MOSTLY = 0.5
 """Share of a block that a function must have taken to be named for it."""
 
+ALONE = 0.45
+"""Share of a block that two looks may lie apart and still prove something: a function that began after the first of
+them and ended before the second would have been seen by neither. So it takes three looks at least to name one."""
+
 _MACHINERY = ("asgiref", "django", "gunicorn", "requestlab", "uvicorn", "uvicorn_worker", "uvloop")
 
 
-def who_took_most(seen: Sequence[tuple[int, str]], whole: int) -> Place:
+def who_took_most(seen: Sequence[tuple[int, str]], whole: int, alone: float = 1.0) -> Place:
     """Return `file:line` and name of the innermost function of the application, or else of an installed package, that
     took most of `whole` ns; empty where that is not certain.
 
     `seen` are stacks, each with how much of the time had been taken by then. What two looks in a row saw took the time
-    between them. No function is named if another that it called may have taken most.
+    between them, unless they lie apart by more than that share of the whole `alone`. No function is named if another
+    that it called may have taken most.
     """
     for is_wanted in (_is_own, _is_library, _is_installed):
         looks = [(taken, _calls(stack, is_wanted)) for taken, stack in seen]
         if any(calls for _, calls in looks):
-            return _who_took_most(looks, whole)
+            return _who_took_most(looks, whole, alone)
     return NOWHERE
 
 
@@ -54,11 +59,12 @@ def who_was_seen_most(stacks: Sequence[str]) -> Place:
     return NOWHERE
 
 
-def _who_took_most(looks: Sequence[Look], whole: int) -> Place:
-    unseen = whole - (looks[-1][0] - looks[0][0])
+def _who_took_most(looks: Sequence[Look], whole: int, alone: float) -> Place:
+    unseen, pairs = whole - (looks[-1][0] - looks[0][0]), list(pairwise(looks))
+    close = [(first, second) for first, second in pairs if second[0] - first[0] <= alone * whole]
     for function in _innermost_first(looks):
-        if _taken_by(function, looks) >= MOSTLY * whole:
-            may_have = (_taken_by(other, looks, share=0.5) + unseen for other in _called_by(function, looks))
+        if _taken_by(function, close) >= MOSTLY * whole:
+            may_have = (_taken_by(other, pairs, share=0.5) + unseen for other in _called_by(function, looks))
             if max(may_have, default=0) >= MOSTLY * whole:
                 return NOWHERE
             lines = Counter(calls[function] for _, calls in looks if function in calls)
@@ -74,12 +80,12 @@ def _innermost_first(looks: Sequence[Look]) -> list[Place]:
     return sorted(depth, key=lambda function: -depth[function])
 
 
-def _taken_by(function: Place, looks: Sequence[Look], share: float = 0) -> float:
+def _taken_by(function: Place, pairs: Sequence[tuple[Look, Look]], share: float = 0) -> float:
     """Return how much was taken between two looks in a row that both saw a function, and that share of it where one
     did."""
     return sum(
         (after - before) * (0, share, 1)[(function in first) + (function in second)]
-        for (before, first), (after, second) in pairwise(looks)
+        for (before, first), (after, second) in pairs
     )
 
 

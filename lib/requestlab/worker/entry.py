@@ -12,8 +12,16 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from requestlab.worker import environment, lifeline
-from requestlab.worker.ready import READY_PATH, RequestCount, answer
+from requestlab.worker import environment, lifeline, stacks
+from requestlab.worker.ready import (
+    QUESTION_HEADER,
+    READY_PATH,
+    TOKEN_HEADER,
+    RequestCount,
+    answer,
+    is_of_the_lab,
+    is_token,
+)
 
 
 def load(target: str) -> Any:
@@ -25,8 +33,10 @@ def load(target: str) -> Any:
 def answering_wsgi(inner: Any, request_count: RequestCount) -> Any:
     """Return `inner` with the readiness answer in front of it, and its requests counted."""
 
+    said = f"HTTP_{QUESTION_HEADER.upper().replace('-', '_')}"
+
     def application(environ: Any, start_response: Any) -> Any:
-        if environ["PATH_INFO"] != READY_PATH:
+        if environ["PATH_INFO"] != READY_PATH or not is_of_the_lab(environ.get(said, "")):
             request_count.one_more()
             return inner(environ, start_response)
         body = answer(environ.get("QUERY_STRING", ""))
@@ -40,6 +50,8 @@ def answering_asgi(inner: Any, request_count: RequestCount) -> Any:
     """Return `inner` with the readiness answer in front of it, and its requests counted; hands on its coroutine instead
     of awaiting it."""
 
+    name = QUESTION_HEADER.encode()
+
     async def ready(scope: Any, receive: Any, send: Any) -> None:
         body = answer(scope["query_string"].decode("latin-1"))
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -49,12 +61,40 @@ def answering_asgi(inner: Any, request_count: RequestCount) -> Any:
     def application(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return inner(scope, receive, send)
-        if not scope["path"].endswith(READY_PATH):  # uvicorn's --root-path stands in front of it
-            request_count.one_more()
-            return inner(scope, receive, send)
-        return ready(scope, receive, send)
+        path = scope["path"]  # uvicorn's --root-path stands in front of it; no call of ours, which a look would meet
+        if path.endswith(READY_PATH) and is_of_the_lab(dict(scope["headers"]).get(name, b"").decode("latin-1")):
+            return ready(scope, receive, send)
+        request_count.one_more()
+        return inner(scope, receive, send)
 
     return application
+
+
+REFUSAL = b"This server belongs to somebody else's lab on this machine. Its owner's requests have server.headers.\n"
+_REFUSED = [("Content-Type", "text/plain"), ("Content-Length", str(len(REFUSAL)))]
+
+
+def guarded(interface: str, inner: Any) -> Any:
+    """Return `inner` behind a guard that refuses every request without the run's token."""
+    key, name = f"HTTP_{TOKEN_HEADER.upper().replace('-', '_')}", TOKEN_HEADER.encode()
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        if is_token(environ.get(key, "")):
+            return inner(environ, start_response)
+        start_response("403 Forbidden", _REFUSED)
+        return [REFUSAL]
+
+    def asgi(scope: Any, receive: Any, send: Any) -> Any:
+        if scope["type"] != "http" or is_token(dict(scope["headers"]).get(name, b"").decode("latin-1")):
+            return inner(scope, receive, send)
+        return refuse(send)
+
+    async def refuse(send: Any) -> None:
+        headers = [(name.lower().encode(), value.encode()) for name, value in _REFUSED]
+        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": REFUSAL})
+
+    return wsgi if interface == "wsgi" else asgi
 
 
 def probed(interface: str, directory: str, share: str) -> Any:
@@ -93,7 +133,10 @@ def build() -> Any:
     interface, directory = os.environ[environment.INTERFACE], os.environ[environment.DIRECTORY]
     share = os.environ.get(environment.PROBE)
     inner = probed(interface, directory, share) if share else load(os.environ[environment.TARGET])
+    if os.environ.get(environment.GUARDED):
+        inner = guarded(interface, inner)
     request_count = RequestCount(directory)
+    stacks.be_ready(directory)
     if interface == "wsgi":
         return answering_wsgi(inner, request_count)
     application = answering_asgi(inner, request_count)

@@ -19,8 +19,14 @@ SWITCH_INTERVAL_MS = "REQUESTLAB_SWITCH_INTERVAL_MS"
 ASYNCIO_DEBUG = "PYTHONASYNCIODEBUG"
 """Python's own variable. Not empty: event loops are in asyncio's debug mode."""
 
-NONCE = "REQUESTLAB_NONCE"
-"""What only this run's workers can answer with."""
+SECRET = "REQUESTLAB_SECRET"
+"""The run's secret: see `ready.halves` and `ready.token`."""
+
+GUARDED = "REQUESTLAB_GUARDED"
+"""Not empty: requests without the run's token are refused; see `ready.TOKEN_HEADER`."""
 
 DIRECTORY = "REQUESTLAB_DIRECTORY"
 """The run's own directory, where each worker keeps its request count."""
+
+PORTABLE = "REQUESTLAB_PORTABLE"
+"""Not empty: nothing is asked of the system that only Linux has; see `kernel`."""

@@ -14,11 +14,11 @@ import time
 import weakref
 from collections import deque
 
+from requestlab.worker.kernel import Alarm, Bell, Waiting
 from requestlab.worker.recorder import Recorder
 from requestlab.worker.sampler import PATIENCE_NS, Sample, Sampler
 from requestlab.worker.schema import TICK
 from requestlab.worker.stack import depth_of
-from requestlab.worker.timerfd import Alarm, Waiting
 
 EVERY_NS = 2_000_000
 WRITE_NS = 20_000_000
@@ -40,7 +40,7 @@ class Heartbeat:
     def __init__(self, loop: asyncio.AbstractEventLoop, recorder: Recorder) -> None:
         self.loop = weakref.ref(loop)
         self.ident, self.thread = threading.get_ident(), threading.get_native_id()
-        self.timer, self.alarm = Alarm(), Alarm(blocking=True)
+        self.timer, self.alarm = Alarm(loop, self.beat, exact=False), Bell()
         self.sampler = Sampler(self.loop, self.alarm)
         self.late: deque[tuple[int, list[Sample]]] = deque(maxlen=100)
         self.rested = self.silent = False

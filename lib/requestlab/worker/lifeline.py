@@ -1,14 +1,16 @@
-"""Dying with one's parent, on Linux.
+"""A server's processes end with their supervisor.
 
-A process that outlives the notebook keeps its port and its core. Two calls of prctl(2) prevent that: a process can ask
-to be killed when its parent ends, and an ancestor can ask to inherit orphans, so that it can end them too.
+A process that outlives the notebook keeps its port and its core. On Linux, two calls of prctl(2) prevent that: a
+process can ask to be killed when its parent ends, and an ancestor can ask to inherit orphans, so that it can end them
+too. Elsewhere a guardian does it: see `requestlab.serving.guardian`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
+
+from requestlab.worker import kernel
 
 SUPERVISOR_VARIABLE = "REQUESTLAB_SUPERVISOR"
 """In the environment of every process of a server: the pid of its supervisor. It also marks them as the lab's."""
@@ -16,24 +18,12 @@ SUPERVISOR_VARIABLE = "REQUESTLAB_SUPERVISOR"
 FAILED_LOAD = signal.SIGUSR1
 """Tells the supervisor that a worker could not load the application; uvicorn would start another one for ever."""
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to SIGKILL this process when the thread that started it ends; lost on fork, kept on exec."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def adopt_orphans() -> None:
-    """Make this process the parent of every descendant whose own parent ends."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
 
 def tie_worker_to_supervisor() -> None:
     """Die when the master dies; leave at once where master and supervisor have died already."""
-    die_with_parent()
+    if kernel.PORTABLE:  # the guardian ends it
+        return
+    kernel.die_with_parent()
     supervisor = _supervisor()
     if supervisor and supervisor not in (os.getppid(), _parent_of(os.getppid())):
         os._exit(1)
@@ -55,8 +45,3 @@ def _parent_of(pid: int) -> int:
             return int(stat.read().rpartition(b")")[2].split()[1])
     except OSError:
         return 0
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl failed")

@@ -52,7 +52,6 @@ def start(recorder: Recorder) -> None:
     if not _beating:
         os.register_at_fork(after_in_child=_fall_silent)
     _beating[loop] = heartbeat = Heartbeat(loop, recorder)
-    loop.add_reader(heartbeat.timer, heartbeat.beat)
     Watchdog(heartbeat, recorder).start()
 
 

@@ -24,12 +24,9 @@ from time import perf_counter_ns, thread_time_ns
 from types import FrameType
 from typing import NamedTuple
 
+from requestlab.worker.kernel import SIGNAL, Bell, SignalTimer, Waiting
 from requestlab.worker.schema import OWN
 from requestlab.worker.stack import Stack, calls_of, frames_of
-from requestlab.worker.timerfd import Alarm, SignalTimer, Waiting
-
-SIGNAL = signal.SIGURG
-"""Hardly a program uses it, and where there is no handler any more, as when Python ends, the kernel ignores it."""
 
 FIRST_NS = 500_000
 """How late a beat may be before the first sample."""
@@ -71,7 +68,7 @@ class Sampler:
     timer of the kernel, until `close()`.
     """
 
-    def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop], alarm: Alarm) -> None:
+    def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop], alarm: Bell) -> None:
         self.samples: list[Sample] = []
         self.saw_one_callback = False
         self.depth = self._callback = 0
@@ -83,7 +80,7 @@ class Sampler:
         if threading.current_thread() is threading.main_thread() and _is_free():
             signal.signal(SIGNAL, self._sample)
             signal.siginterrupt(SIGNAL, False)
-            self._timer = SignalTimer(SIGNAL, threading.get_native_id())
+            self._timer = SignalTimer(threading.get_native_id())
 
     @property
     def sampled_at(self) -> int:

@@ -8,7 +8,6 @@ has seen everything.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -16,11 +15,11 @@ from types import FrameType
 from typing import NamedTuple
 
 from requestlab.worker.heartbeat import Heartbeat
+from requestlab.worker.kernel import PORTABLE, State, Waiting, name_thread, thread_cpu_ns
 from requestlab.worker.recorder import Recorder
 from requestlab.worker.sampler import PATIENCE_NS, Sample
-from requestlab.worker.schema import IN_CALL, IN_LOCK, STACK, UNKNOWN
+from requestlab.worker.schema import IN_CALL, STACK
 from requestlab.worker.stack import described, stack_of
-from requestlab.worker.timerfd import Peek, Waiting
 
 IN_CALL_AGAIN_NS, AGAIN_NS = 1_000_000, 5_000_000
 LONGEST_NS = 500_000_000
@@ -32,11 +31,6 @@ NAME = "requestlab-dog"
 
 COMPUTED_NS = 1_000_000
 """CPU time since the last look from which on another thread is taken for the one who held the GIL."""
-
-_SYSTEM_CALL = "/proc/self/task/{}/syscall"
-_FUTEX = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "loongarch64": "98", "ppc64le": "221", "s390x": "238"}.get(
-    os.uname().machine
-)
 
 
 class BusyThread(NamedTuple):
@@ -52,19 +46,19 @@ class Watchdog(threading.Thread):
     def __init__(self, heartbeat: Heartbeat, recorder: Recorder) -> None:
         super().__init__(name="requestlab-watchdog", daemon=True)
         self._heartbeat, self._recorder = heartbeat, recorder
-        self._system_call, self._waiting = Peek(_SYSTEM_CALL.format(heartbeat.thread)), Waiting(heartbeat.thread)
+        self._state, self._waiting = State(heartbeat.thread), Waiting(heartbeat.thread)
         self._spent: dict[int, int] = {}
         self._looked_at = 0
 
     def run(self) -> None:
-        _name_thread(NAME)
+        name_thread(NAME)
         self._busiest(sys._current_frames())  # from here on CPU time is counted
         while self._loop_exists():
             self._heartbeat.alarm.set(self._watch())
             self._write_late_beats()  # a beat that is late from here on wakes the watchdog again
             self._heartbeat.alarm.wait()
         self._write_late_beats()
-        for each in (self._system_call, self._waiting, self._heartbeat):
+        for each in (self._state, self._waiting, self._heartbeat):
             each.close()
 
     def _loop_exists(self) -> bool:
@@ -77,7 +71,7 @@ class Watchdog(threading.Thread):
         overdue, unseen_since = now - due, max(due, self._heartbeat.sampler.sampled_at)
         if now < unseen_since + PATIENCE_NS:
             return unseen_since + PATIENCE_NS
-        loop, state = self._heartbeat.loop(), _state_of(self._system_call)
+        loop, state = self._heartbeat.loop(), self._state.now()
         if loop is not None and loop.is_running():
             self._look(due, state)
         else:
@@ -90,9 +84,9 @@ class Watchdog(threading.Thread):
         self._looked_at = due
         frames = sys._current_frames()
         frame = frames.get(self._heartbeat.ident)
-        if frame is None or not sampler.depth:
+        if frame is None or not sampler.depth or PORTABLE:  # then its thread sees itself, or nobody does
             return
-        cpu, waited = _cpu_ns(self._heartbeat.thread), self._waiting.so_far_ns()
+        cpu, waited = thread_cpu_ns(self._heartbeat.thread), self._waiting.so_far_ns()
         sample = Sample(seen, cpu, waited, stack_of(frame, sampler.depth), state)
         sampler.samples.append(sample)
         if state != IN_CALL:
@@ -124,39 +118,14 @@ class Watchdog(threading.Thread):
         spent = {}
         for thread in threading.enumerate():
             if thread.native_id and thread.ident in frames and thread.ident not in (self._heartbeat.ident, self.ident):
-                spent[thread.native_id] = _cpu_ns(thread.native_id), frames[thread.ident]
+                spent[thread.native_id] = thread_cpu_ns(thread.native_id), frames[thread.ident]
         rose = {native: cpu - self._spent.get(native, 0) for native, (cpu, _) in spent.items()}
         self._spent = {native: cpu for native, (cpu, _) in spent.items()}
         most = max(rose, key=lambda native: rose[native], default=0)
         if not most or rose[most] < COMPUTED_NS:
             return None
-        system_call = Peek(_SYSTEM_CALL.format(most))
-        state = _state_of(system_call)
-        system_call.close()
+        asked = State(most)
+        state = asked.now()
+        asked.close()
         cpu, frame = spent[most]
         return BusyThread(most, Sample(time.perf_counter_ns(), cpu, 0, stack_of(frame), state))
-
-
-def _state_of(system_call: Peek) -> int:
-    """Return what the kernel says that a thread waits for, given its file; see proc_pid_syscall(5)."""
-    words = system_call.words()
-    if not words or not words[0].isdigit():
-        return UNKNOWN
-    return IN_LOCK if words[0].decode() == _FUTEX else IN_CALL
-
-
-def _cpu_ns(thread: int) -> int:
-    """Return the CPU time of a thread, 0 if it is gone; see clock_getcpuclockid(3)."""
-    try:
-        return time.clock_gettime_ns((~thread << 3) | 6)
-    except OSError:
-        return 0
-
-
-def _name_thread(name: str) -> None:
-    """Name the calling thread for the kernel, so that tools outside the process can tell it from the application's."""
-    try:
-        with open("/proc/thread-self/comm", "w") as file:
-            file.write(name)
-    except OSError:
-        pass

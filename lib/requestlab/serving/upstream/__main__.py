@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import sys
 
@@ -12,14 +13,15 @@ import uvloop
 from requestlab.serving.servers import BACKLOG
 from requestlab.serving.upstream.api import Api, Timers
 from requestlab.serving.upstream.protocol import Protocol
-from requestlab.worker import lifeline
+from requestlab.worker import environment, lifeline
+from requestlab.worker.ready import in_address
 
 
 async def serve(listener: socket.socket) -> None:
     """Answer on `listener` until cancelled."""
     loop = asyncio.get_running_loop()
-    api = Api(Timers(loop))
-    server = await loop.create_server(lambda: Protocol(api), sock=listener, backlog=BACKLOG)
+    api, base = Api(Timers(loop)), in_address(os.environ[environment.SECRET])
+    server = await loop.create_server(lambda: Protocol(api, base), sock=listener, backlog=BACKLOG)
     await server.serve_forever()
 
 

@@ -30,8 +30,8 @@ from urllib.parse import parse_qsl
 
 from requestlab.serving.upstream.statistics import Statistics
 from requestlab.serving.upstream.store import Full, Store
+from requestlab.worker.kernel import Alarm
 from requestlab.worker.ready import READY_PATH, answer
-from requestlab.worker.timerfd import Alarm
 
 MOST = {"ms": 10_000, "fail": 1, "limit": 10_000, "refuse": 1, "seed": 2**32}
 """What can be asked for as a number from 0 to this, which may be a fraction for the first two."""
@@ -116,10 +116,9 @@ class Timers:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._alarm = Alarm()
+        self._alarm = Alarm(loop, self._ring)
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._number = 0
-        loop.add_reader(self._alarm.fileno(), self._ring)
 
     def at(self, due_ns: int, callback: Callable[[], None]) -> None:
         """Call back at that time of `time.perf_counter_ns`."""
@@ -215,6 +214,11 @@ class Api:
         self._timers = timers
         self._store = Store()
         self._services: dict[tuple[str, str], Service] = {}
+
+    def refuse(self, reply: Reply) -> None:
+        """Answer somebody who does not know the address: the token of its run is a part of that."""
+        self._statistics["strangers"] += 1
+        reply(404, b"expected the address of this upstream, which ends with /~ and a token\n")
 
     def ask(self, method: str, path: str, query: str, body: bytes, reply: Reply) -> None:
         """Answer a request, now or later."""

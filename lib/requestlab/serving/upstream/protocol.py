@@ -21,8 +21,8 @@ _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() 
 class Protocol(asyncio.Protocol):
     """One connection. Requests that come before the last one is answered wait their turn."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    def __init__(self, api: Api, base: str) -> None:
+        self._api, self._base = api, base
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[str, bytes, bytes, bool]] = deque()
         self._busy = self._answering = False
@@ -75,7 +75,11 @@ class Protocol(asyncio.Protocol):
             self._busy = True
             method, url, body, keep = self._waiting.popleft()
             path, _, query = url.decode("latin-1").partition("?")
-            self._api.ask(method, path, query, body, partial(self._reply, keep))
+            reply = partial(self._reply, keep)
+            if path.startswith(self._base):
+                self._api.ask(method, path[len(self._base) :], query, body, reply)
+            else:
+                self._api.refuse(reply)
         self._answering = False
 
     def _reply(self, keep: bool, status: int, body: bytes) -> None:

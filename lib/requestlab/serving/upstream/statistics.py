@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from requestlab.worker.ready import without_token
+
 LATE_NS = 1_000_000
 """An answer that comes so much later than promised is counted as late."""
 
@@ -21,8 +23,8 @@ class UpstreamUse:
 
     `requests` it took on, how many it has `failed` (as asked) and `refused`. Of those with a delay (`timed`): the sum
     of the delays that were promised, by how much more they took, in ns, and how many were more than 1 ms late.
-    `most_at_once` were under way at one time. `pid` is None where it did not answer, or was another one at the end;
-    then all counts are 0.
+    `most_at_once` were under way at one time; `strangers` did not know its token, and were refused. `pid` is None where
+    it did not answer, or was another one at the end; then all counts are 0.
     """
 
     url: str
@@ -35,6 +37,7 @@ class UpstreamUse:
     promised_ns: int = 0
     late_ns: int = 0
     late: int = 0
+    strangers: int = 0
 
 
 COUNTED = tuple(field.name for field in fields(UpstreamUse) if field.name not in ("url", "pid", "most_at_once"))
@@ -67,9 +70,10 @@ class Statistics(Counter[str]):
 def ask(url: str, method: str = "GET") -> dict[str, Any] | None:
     """Return the statistics of the upstream at that address; None where none answers. POST resets the peak
     afterwards."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
+    at = urlsplit(url)
+    connection = http.client.HTTPConnection(at.netloc, timeout=PATIENCE_S)
     try:
-        connection.request(method, "/statistics/")
+        connection.request(method, f"{at.path}/statistics/")
         told = json.loads(connection.getresponse().read())
     except (OSError, http.client.HTTPException, ValueError):
         return None
@@ -79,7 +83,8 @@ def ask(url: str, method: str = "GET") -> dict[str, Any] | None:
 
 
 def difference(url: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> UpstreamUse:
-    """Return what the upstream did in between."""
+    """Return what the upstream did in between; its address without the token."""
+    url = without_token(url)
     if before is None or after is None or before["pid"] != after["pid"]:
         return UpstreamUse(url, None)
     counted = {name: after[name] - before[name] for name in COUNTED}
