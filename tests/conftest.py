@@ -20,7 +20,7 @@ from hypothesis import settings
 import requestlab as lab
 from requestlab.serving.server import Server, running
 from tests import postgres
-from tests.patience import TRIES_OF_OTHERS, patient
+from tests.patience import CANNOT_TELL, TRIES_OF_OTHERS, patient
 from tests.processes import MARK, end, is_alive, left_after, marked_processes, own_children, started_for_all
 
 __all__ = ["is_alive", "left_after", "marked_processes", "nobody_listens_on", "seconds_to_interrupt"]
@@ -44,21 +44,40 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         return
     again = lambda evidence: item.user_properties.append(("again", evidence))  # noqa: E731
     if marker := item.get_closest_marker("measuring") or item.get_closest_marker("patient"):
-        item.obj = patient(item.obj, again, slices=marker.kwargs.get("slices", 2))
+        item.obj = patient(item.obj, again, slices=marker.kwargs.get("slices", 2), of_times=True)
         item.add_marker(pytest.mark.timeout(300))
     else:
         item.obj = patient(item.obj, again, tries=TRIES_OF_OTHERS)
 
 
+MAX_UNTOLD = 0.05
+"""Share of the tests of a session that may be left out since the machine was too disturbed to tell; or three of them."""
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say which tests were run again, and why."""
-    for reports in list(terminalreporter.stats.values()):
-        for report in reports:
-            if getattr(report, "when", "") != "call":
-                continue
-            for name, evidence in report.user_properties:
-                if name == "again":
-                    terminalreporter.line(f"AGAIN {report.nodeid}: {evidence}")
+    """Say which tests were run again, and why; and which cannot tell."""
+    for report in _calls(terminalreporter):
+        for name, evidence in report.user_properties:
+            if name == "again":
+                terminalreporter.line(f"AGAIN {report.nodeid}: {evidence}")
+    for report in _untold(terminalreporter):
+        terminalreporter.line(f"CANNOT TELL {report.nodeid}: {report.longrepr[2]}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a session in which too many tests cannot tell: it has not seen what it was run for."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and len(_untold(reporter)) > max(3, MAX_UNTOLD * len(_calls(reporter))) and not exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _calls(reporter: Any) -> list[Any]:
+    return [one for many in reporter.stats.values() for one in many if getattr(one, "when", "") == "call"]
+
+
+def _untold(reporter: Any) -> list[Any]:
+    return [one for one in _calls(reporter) if one.skipped and CANNOT_TELL in str(one.longrepr)]
 
 
 def nobody_listens_on(port: int, *, within_s: float = 2.0) -> bool:

@@ -22,6 +22,7 @@ def evidence(monkeypatch):
     """What disturbed each try: a list, to be filled."""
     said: list[str] = []
     monkeypatch.setattr(Watch, "evidence", lambda self: said.pop(0) if said else "")
+    monkeypatch.setattr(patience, "LOOK_S", 0.0)
     return said
 
 
@@ -64,6 +65,67 @@ def test_a_test_that_fails_each_time_fails_with_the_evidence(evidence, tries):
     assert test.calls == tries
     met = "; ".join(["steal"] * tries)
     assert failure.value.__notes__ == [f"failed {tries} times, each time on a disturbed machine: {met}"]
+
+
+@pytest.mark.parametrize(
+    ("stolen", "of_times", "ends"),
+    [
+        (0.3, True, pytest.skip.Exception),
+        (0.3, False, AssertionError),
+        (0.05, True, AssertionError),
+    ],
+)
+def test_where_other_machines_took_much_of_a_core_during_each_try_a_test_of_times_cannot_tell(
+    evidence, monkeypatch, stolen, of_times, ends
+):
+    evidence += ["steal", ""] * 9
+    monkeypatch.setattr(
+        patience.Watch, "stolen", property(lambda self: stolen, lambda self, value: None), raising=False
+    )
+    with pytest.raises(ends, match="not seen"):
+        patient(failing(99), of_times=of_times)()
+
+
+def test_one_try_on_a_machine_that_was_not_robbed_tells(evidence, monkeypatch):
+    evidence += ["steal", ""] * 9
+    shares = iter([0.3] * 4 + [0.01] + [0.3] * 40)
+    monkeypatch.setattr(
+        patience.Watch, "stolen", property(lambda self: next(shares), lambda self, value: None), raising=False
+    )
+    with pytest.raises(AssertionError, match="not seen"):
+        patient(failing(99), of_times=True)()
+
+
+def test_a_session_in_which_too_many_tests_cannot_tell_has_failed(pytester, monkeypatch):
+    outcomes = {}
+    for untold in (3, 4):
+        pytester.makeconftest("from tests.conftest import pytest_sessionfinish, pytest_terminal_summary")
+        pytester.makepyfile(
+            f"""
+            import pytest
+            @pytest.mark.parametrize("number", range(20))
+            def test(number):
+                if number < {untold}:
+                    pytest.skip("cannot tell: steal")
+            """
+        )
+        outcomes[untold] = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert outcomes[3].ret == 0
+    assert outcomes[4].ret == 1
+    outcomes[4].stdout.fnmatch_lines(["CANNOT TELL *: *cannot tell: steal"])
+
+
+def test_each_try_has_a_folder_of_its_own(evidence, tmp_path):
+    evidence += ["steal", ""] * 9
+    seen = []
+
+    def test(tmp_path):
+        (tmp_path / "made").mkdir()
+        seen.append(tmp_path)
+        assert len(seen) > 2
+
+    patient(test)(tmp_path=tmp_path)
+    assert len(set(seen)) == 3
 
 
 def test_what_the_runs_of_a_failed_test_say_of_the_machine_is_evidence(evidence, monkeypatch):
