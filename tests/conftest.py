@@ -51,7 +51,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 MAX_UNTOLD = 0.05
-"""Share of the tests of a session that may be left out since the machine was too disturbed to tell; or three of them."""
+"""Share of a session's tests that may be left out since the machine was too disturbed to tell; or three of them."""
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -59,24 +59,29 @@ class Watch:
     """What others do with this machine, from now on."""
 
     def __init__(self) -> None:
-        self.stolen = 0.0
         self._began = time.monotonic()
         self._before = _counters()
 
     def evidence(self) -> str:
-        """Return what disturbed the machine since the beginning, in a few words; or nothing. Sets `stolen` to the share of
-        a core that other machines, or a limit, took."""
+        """Return what disturbed the machine since the beginning, in a few words; or nothing."""
+        found, seconds = self._taken_s()
+        much = max(MUCH_S, MUCH * seconds)
+        return ", ".join(f"{name} {took:.2f} s of {seconds:.2f} s" for name, took in found.items() if took > much)
+
+    def stolen(self) -> float:
+        """Return the share of a core that other machines, or a limit, took since the beginning."""
+        found, seconds = self._taken_s()
+        return max(found["steal"], found["CPU limit"]) / seconds
+
+    def _taken_s(self) -> tuple[dict[str, float], float]:
         now, seconds = _counters(), time.monotonic() - self._began
         taken = {name: (now[name] - before) / 1e9 for name, before in self._before.items() if name in now}
-        cores = [name for name in taken if name.startswith("steal")]
         found = {
-            "steal": max(taken[name] for name in cores),
+            "steal": max(took for name, took in taken.items() if name.startswith("steal")),
             "other processes": taken["busy"] - taken["own"],
             "CPU limit": taken.get("throttled", 0.0),
         }
-        self.stolen = max(found["steal"], found["CPU limit"]) / seconds
-        much = max(MUCH_S, MUCH * seconds)
-        return ", ".join(f"{name} {took:.2f} s of {seconds:.2f} s" for name, took in found.items() if took > much)
+        return found, seconds
 
 
 def _counters() -> dict[str, int]:
@@ -130,7 +135,7 @@ def patient(
                 evidence = evidence or "another slice"
                 why = str(failure).partition("\n")[0][:200]
                 met.append(evidence)
-                stolen.append(watch.stolen)
+                stolen.append(watch.stolen())
                 if len(met) == tries or time.monotonic() - began > BUDGET_S:
                     story = f"failed {len(met)} times, each time on a disturbed machine: {'; '.join(met)}"
                     if of_times and len(met) > 1 and min(stolen) > HEAVY:
@@ -144,7 +149,7 @@ def patient(
 
 
 def _with_a_folder_of_its_own(named: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return the arguments of a test with an empty `tmp_path`: what an earlier try wrote is not for the next to read."""
+    """Return the arguments of a test with an empty `tmp_path`: what an earlier try wrote is not read again."""
     if not number or "tmp_path" not in named:
         return named
     folder = named["tmp_path"] / f"try {number}"

@@ -69,19 +69,13 @@ def test_a_test_that_fails_each_time_fails_with_the_evidence(evidence, tries):
 
 @pytest.mark.parametrize(
     ("stolen", "of_times", "ends"),
-    [
-        (0.3, True, pytest.skip.Exception),
-        (0.3, False, AssertionError),
-        (0.05, True, AssertionError),
-    ],
+    [(0.3, True, pytest.skip.Exception), (0.3, False, AssertionError), (0.05, True, AssertionError)],
 )
 def test_where_other_machines_took_much_of_a_core_during_each_try_a_test_of_times_cannot_tell(
     evidence, monkeypatch, stolen, of_times, ends
 ):
     evidence += ["steal", ""] * 9
-    monkeypatch.setattr(
-        patience.Watch, "stolen", property(lambda self: stolen, lambda self, value: None), raising=False
-    )
+    monkeypatch.setattr(Watch, "stolen", lambda self: stolen)
     with pytest.raises(ends, match="not seen"):
         patient(failing(99), of_times=of_times)()
 
@@ -89,9 +83,7 @@ def test_where_other_machines_took_much_of_a_core_during_each_try_a_test_of_time
 def test_one_try_on_a_machine_that_was_not_robbed_tells(evidence, monkeypatch):
     evidence += ["steal", ""] * 9
     shares = iter([0.3] * 4 + [0.01] + [0.3] * 40)
-    monkeypatch.setattr(
-        patience.Watch, "stolen", property(lambda self: next(shares), lambda self, value: None), raising=False
-    )
+    monkeypatch.setattr(Watch, "stolen", lambda self: next(shares))
     with pytest.raises(AssertionError, match="not seen"):
         patient(failing(99), of_times=True)()
 

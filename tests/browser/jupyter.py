@@ -99,8 +99,8 @@ class Reader:
         self._context.close()
 
     def opens(self, name: str = "") -> Locator:
-        """Open a file, and return what shows it, once JupyterLab has brought back what was open before: then it turns to
-        that once more, whatever a reader has clicked meanwhile."""
+        """Open a file, and return what shows it, once JupyterLab has brought back what was open before: until then it
+        may turn away from what a reader has clicked."""
         self.page.goto(self._lab.address(name))
         self.page.wait_for_function("() => window.jupyterapp")
         self.page.evaluate("() => window.jupyterapp.restored.then(() => null)")
