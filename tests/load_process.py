@@ -4,7 +4,7 @@ import socket
 from typing import Any
 
 from requestlab.load.plan import Plan
-from requestlab.load.pool import Job, LoadProcessPool, Outcome, run_jobs
+from requestlab.load.pool import Job, LoadProcessPool, Outcome
 from requestlab.load.watch import Watched
 
 
@@ -17,5 +17,5 @@ def plan(address: tuple[str, int] = ("127.0.0.1", 9), **changes: Any) -> Plan:
 
 def run_plan(plan: Plan) -> Outcome:
     with LoadProcessPool() as pool:
-        (outcome,) = run_jobs([Job(plan)], Watched(), lambda: None, pool)
+        (outcome,) = pool.run([Job(plan)], Watched(), lambda: None)
     return outcome

@@ -12,7 +12,7 @@ import pytest
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError, GeneratorError
-from requestlab.load.pool import Job, LoadProcessPool, run_jobs
+from requestlab.load.pool import Job, LoadProcessPool
 from requestlab.load.watch import Watched
 from requestlab.measurement import validity
 from requestlab.measurement.record import CoreUse
@@ -181,7 +181,7 @@ def test_the_failure_of_one_load_ends_the_others_at_once_and_names_it():
         good = Job(plan(tiny.address), "/good/")
         bad = Job(plan(("no", "address", "at", "all")), "/bad/")  # type: ignore[arg-type]
         with LoadProcessPool() as pool, pytest.raises(GeneratorError, match="the load process on /bad/ failed"):
-            run_jobs([good, bad], Watched(), lambda: None, pool)
+            pool.run([good, bad], Watched(), lambda: None)
     assert time.monotonic() - before < 20  # the good one would have taken 30 s
 
 
@@ -194,12 +194,12 @@ def test_a_pool_uses_the_same_process_again_and_keeps_the_outcomes_of_jobs_apart
         seen = []
         for each in (1, 3):
             job = Job(plan(tiny.address, each=each))
-            (outcome,) = run_jobs([job], Watched(), lambda: None, pool)
+            (outcome,) = pool.run([job], Watched(), lambda: None)
             seen.append((len(outcome.samples), outcome.report.started, generators()))
         assert [part[:2] for part in seen] == [(1, 1), (3, 3)]
         assert seen[0][2] == seen[1][2]
         assert len(seen[0][2]) == 1
-        run_jobs([job, job], Watched(), lambda: None, pool)
+        pool.run([job, job], Watched(), lambda: None)
         assert seen[0][2] < generators()
         assert len(generators()) == 2
     assert not generators()
@@ -208,11 +208,11 @@ def test_a_pool_uses_the_same_process_again_and_keeps_the_outcomes_of_jobs_apart
 def test_a_process_of_a_pool_that_died_while_idle_is_replaced():
     with tiny_server(answering(OK)) as tiny, LoadProcessPool() as pool:
         job = Job(plan(tiny.address, each=1))
-        run_jobs([job], Watched(), lambda: None, pool)
+        pool.run([job], Watched(), lambda: None)
         (idle,) = generators()
         os.kill(idle, signal.SIGKILL)
         os.waitid(os.P_PID, idle, os.WEXITED | os.WNOWAIT)
-        (outcome,) = run_jobs([job], Watched(), lambda: None, pool)
+        (outcome,) = pool.run([job], Watched(), lambda: None)
         assert len(outcome.samples) == 1
 
 
@@ -231,7 +231,7 @@ def test_one_load_process_that_is_killed_ends_the_measurement(after_s):
     with tiny_server(answering(OK)) as tiny:
         jobs = [Job(plan(tiny.address), "/a/"), Job(plan(tiny.address), "/b/")]
         with LoadProcessPool() as pool, pytest.raises(GeneratorError, match="status -9"):
-            run_jobs(jobs, Watched(), kill, pool)
+            pool.run(jobs, Watched(), kill)
     assert len(killed) == 1
     assert time.monotonic() - before < 20
 

@@ -22,10 +22,20 @@ from requestlab.comparison.slices import best_seconds
 from requestlab.errors import ConfigurationError, LabError
 from requestlab.load.loads import AnyLoad, Closed, Load, Open, closed
 from requestlab.load.mix import Mix
-from requestlab.load.pool import LoadProcessPool
 from requestlab.load.target import Target, find_target
 from requestlab.measurement import validity
-from requestlab.measurement.measure import Beside, Settings, check, check_beside, length, measure_slice, targets_beside
+from requestlab.measurement.measure import (
+    Beside,
+    Loaders,
+    Settings,
+    check,
+    check_beside,
+    check_on,
+    length,
+    loaders,
+    measure_slice,
+    targets_beside,
+)
 from requestlab.measurement.run import Run
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.server import Server, serve
@@ -91,6 +101,7 @@ def compare(
     expect: str | None = None,
     remote: bool = False,
     beside: Mapping[str, AnyLoad] | Mapping[str, Mapping[str, AnyLoad]] | None = None,
+    on: Any = None,
 ) -> Comparison:
     """Measure every contender once a round, in shuffled order, and return all slices as a Comparison.
 
@@ -133,6 +144,7 @@ def compare(
             )
         check(one, settings)
         check_beside(besides[label], one, settings)
+        check_on(on, [one], besides[label])
     check_limits(rounds, width)
     asked = questions(ask, width, rounds)
     limit = _limit(rounds, budget)
@@ -158,7 +170,7 @@ def compare(
             machine=machine.joined(one.target.machine for one in field),
         )
         nothing_yet = Comparison((), tuple(contenders), _control(contenders) if control else None, about)
-        pool, spending = stack.enter_context(LoadProcessPool()), stack.enter_context(Spending(limit))
+        pool, spending = stack.enter_context(loaders(on)), stack.enter_context(Spending(limit))
         rounds_of = _Rounds(field, settings, random.Random(seed), progress, pool, asked, spending)
         try:
             return rounds_of.run(nothing_yet)
@@ -202,7 +214,7 @@ class _Rounds:
         settings: Settings,
         chance: random.Random,
         progress: Progress,
-        pool: LoadProcessPool,
+        pool: Loaders,
         asked: Sequence[Question],
         spending: Spending,
     ) -> None:

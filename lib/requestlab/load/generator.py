@@ -21,7 +21,7 @@ from requestlab.load.closed_loop import ClosedLoop
 from requestlab.load.loop import LoadLoop
 from requestlab.load.misbehaving import MisbehavingLoop
 from requestlab.load.open_loop import OpenLoop
-from requestlab.load.plan import COLUMNS, OUTCOME, PART_COLUMNS, LoadReport, Plan
+from requestlab.load.plan import COLUMNS, OUTCOME, PART_COLUMNS, ROWS, LoadReport, Plan
 from requestlab.system.values import to_plain
 from requestlab.worker import kernel
 
@@ -71,6 +71,8 @@ def run_job(plan: Plan, loop: asyncio.AbstractEventLoop) -> LoadLoop:
     """Put the load of the plan on the server, and return what was recorded."""
     loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # nothing more is sent meanwhile: what arrives is the end
     load = drive(plan, loop)
+    if plan.spill_s:
+        loop.call_later(plan.spill_s, _spill, load, 0)
     loop.run_until_complete(load.run())
     loop.remove_reader(sys.stdin.fileno())
     os.set_blocking(sys.stdin.fileno(), True)  # libuv has changed that
@@ -81,6 +83,16 @@ def _write(load: LoadLoop) -> None:
     rows, parts = len(load.rows) // len(COLUMNS), len(load.parts) // len(PART_COLUMNS)
     report = LoadReport(tuple(load.marks), load.started, load.held_back, rows, parts, tuple(load.quiet))
     _put(OUTCOME + json.dumps(to_plain(report)).encode() + b"\n" + load.rows.tobytes() + load.parts.tobytes())
+
+
+def _spill(load: LoadLoop, sent: int) -> None:
+    """Send the rows that came since the last time, and again later; the first `sent` numbers are there already."""
+    if load.finished.done():
+        return
+    data = load.rows[sent:].tobytes()
+    if data:
+        _put(ROWS + len(data).to_bytes(8, "little") + data)
+    load.loop.call_later(load.plan.spill_s, _spill, load, len(load.rows))
 
 
 def _put(data: bytes) -> None:

@@ -171,20 +171,23 @@ class LoadLoop:
     def _mark(self) -> None:
         if len(self.marks) == 2:  # the last answer was faster than the timer
             return
-        upstream = self.plan.upstream
-        self.marks.append(
-            Mark(
-                time_ns=time.perf_counter_ns(),
-                generator_cpu_ns=time.process_time_ns(),
-                generator_wait_ns=waited_for_a_core_ns() or 0,
-                server_cpu_ns=tuple(cpu_time_ns(pid) for pid in self.plan.pids),
-                cores_ns=use_of_cores(self.plan.cores),
-                pressure_ns=pressure_ns(),
-                throttled_ns=throttled_ns(),
-                upstream_cpu_ns=cpu_time_ns(upstream) if upstream else None,
-                upstream_wait_ns=waited_for_a_core_ns(upstream) if upstream else None,
-            )
-        )
+        self.marks.append(mark(self.plan))
+
+
+def mark(plan: Plan) -> Mark:
+    """Read what belongs to one end of the measured stretch, now; the generator is this process."""
+    upstream = plan.upstream
+    return Mark(
+        time_ns=time.perf_counter_ns(),
+        generator_cpu_ns=time.process_time_ns(),
+        generator_wait_ns=waited_for_a_core_ns() or 0,
+        server_cpu_ns=tuple(cpu_time_ns(pid) for pid in plan.pids),
+        cores_ns=use_of_cores(plan.cores),
+        pressure_ns=pressure_ns(),
+        throttled_ns=throttled_ns(),
+        upstream_cpu_ns=cpu_time_ns(upstream) if upstream else None,
+        upstream_wait_ns=waited_for_a_core_ns(upstream) if upstream else None,
+    )
 
 
 def served(headers: list[tuple[bytes, bytes]]) -> tuple[int, int, int, int]:

@@ -33,8 +33,9 @@ connection.ERRORS; `body` is the CRC-32 of the answer's body. `pid`, `thread`, `
 its worker) are 0, 0, -1 and 0 where the probe is off or nothing was answered. `asked` is which request of a mix it
 was."""
 
-OUTCOME = b"\x1e"
-"""What an outcome begins with: whatever else was written before, by a `sitecustomize` say, is none."""
+OUTCOME, ROWS = b"\x1e", b"\x1d"
+"""What an outcome begins with, and rows sent before it (then their bytes, as a number of eight): whatever else was
+written before, by a `sitecustomize` say, is none."""
 
 PART_COLUMNS = ("row", "time", "size")
 """One row for each piece in which a body came: the row of its request, the time in ns, its bytes."""
@@ -61,6 +62,7 @@ class Plan:
     generator's own, or None. `upstream` is the pid of what the server calls, which is watched like the server, or 0.
     `expect` is what each answer's body must hold, in latin-1; empty: anything. Where nothing is answered for `quiet_s`
     while requests are under way, the workers are asked for their stacks, in the run's `directory`; empty: not asked.
+    Rows are sent every `spill_s` seconds, and once more at the end; 0: only then.
     """
 
     family: int
@@ -93,6 +95,7 @@ class Plan:
     upstream: int = 0
     directory: str = ""
     quiet_s: float = 0.0
+    spill_s: float = 0.0
 
     @property
     def longest_s(self) -> float:
@@ -127,11 +130,37 @@ class Mark:
     upstream_wait_ns: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """One of several load processes on other machines, which carried out a part of a plan: see `spread`.
+
+    Its rows are those whose `user` is in `users` (first, and one more than the last). `cpu_ns` and `wait_ns` are for
+    how long it ran, and could have run and had no core, in its measured stretch; `late_ns` is how much later than the
+    plan said that began. `offset_ns` was added to its times to have them on the owner's clock; that is right to
+    `unsure_ns`, and by the end the two clocks had drifted apart by `drift_ns` at least. `lost` says how it ended before
+    its time; empty: it did not."""
+
+    name: str
+    host: str
+    users: tuple[int, ...]
+    rows: int
+    started: int
+    cpu_ns: int = 0
+    wait_ns: int = 0
+    late_ns: int = 0
+    offset_ns: int = 0
+    unsure_ns: int = 0
+    drift_ns: int = 0
+    shares_its_core: bool = False
+    lost: str = ""
+
+
 @dataclass(frozen=True)
 class LoadReport:
     """How it went: the two marks, how many requests were `started`, how many of an open loop were `held_back` because
     no connection was free, how many `rows` of samples follow, and `parts` of bodies after them. `quiet` tells, line by
-    line, what was seen when nothing was answered for long: see `Plan.quiet_s`."""
+    line, what was seen when nothing was answered for long: see `Plan.quiet_s`. `generators` are those among which the
+    plan was divided, if it was."""
 
     marks: tuple[Mark, ...]
     started: int
@@ -139,3 +168,4 @@ class LoadReport:
     rows: int
     parts: int = 0
     quiet: tuple[str, ...] = ()
+    generators: tuple[Generator, ...] = ()

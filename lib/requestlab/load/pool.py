@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from requestlab.errors import GeneratorError
-from requestlab.load.plan import COLUMNS, OUTCOME, PART_COLUMNS, LoadReport, Plan
+from requestlab.load.plan import COLUMNS, OUTCOME, PART_COLUMNS, ROWS, LoadReport, Plan
 from requestlab.load.watch import Table, Watch, Watched
 from requestlab.system.child import TICK_S, Child
 from requestlab.system.interrupts import held_back
@@ -64,6 +64,10 @@ class LoadProcessPool:
             while self._idle:
                 self._idle.pop().end()
 
+    def start_one(self) -> None:
+        """Have a process ready before the first job."""
+        self._idle.append(_LoadProcess())
+
     @contextmanager
     def sent(self, job: Job) -> Iterator[_LoadProcess]:
         """Give a process a job; one that failed, or did not tell all of its outcome, is not used again."""
@@ -82,25 +86,32 @@ class LoadProcessPool:
         else:
             process.end()
 
+    def run(
+        self,
+        jobs: Sequence[Job],
+        watched: Watched,
+        tick: Callable[[], None],
+        *,
+        begin_ns: int = 0,
+        rows: Callable[[bytes], None] = lambda data: None,
+    ) -> tuple[Outcome, ...]:
+        """Run a load process for each job, all at once, to the end of the last; the outcomes have in common what was
+        seen of the server's processes, which are `watched`.
 
-def run_jobs(
-    jobs: Sequence[Job], watched: Watched, tick: Callable[[], None], pool: LoadProcessPool
-) -> tuple[Outcome, ...]:
-    """Run a load process for each job, all at once, to the end of the last; the outcomes have in common what was seen
-    of the server's processes, which are `watched`.
-
-    `tick` is called meanwhile. No load begins before every process
-    has started. Raises GeneratorError as soon as one fails, or does not end. Resources: one process a job, of the pool.
-    """
-    deadline = time.monotonic() + max(one.after_s + one.plan.longest_s for one in jobs) + _PATIENCE_S
-    watch = Watch(watched)
-    with ExitStack() as stack:
-        processes = [stack.enter_context(pool.sent(one)) for one in jobs]
-        _wait_for_plans(processes, deadline, tick)
-        _carry_out(processes, watch, deadline, tick)
-        watch.look_on()
-        table = watch.table()
-        return tuple(one.outcome(table) for one in processes)
+        `tick` is called meanwhile. No load begins before every process has started, nor before `begin_ns` of
+        CLOCK_MONOTONIC; `rows` is given those that are sent before the end (`Plan.spill_s`). Raises GeneratorError as
+        soon as one fails, or does not end. Resources: one process a job, of the pool.
+        """
+        first = max(time.monotonic(), begin_ns / 1e9)
+        deadline = first + max(one.after_s + one.plan.longest_s for one in jobs) + _PATIENCE_S
+        watch = Watch(watched)
+        with ExitStack() as stack:
+            processes = [stack.enter_context(self.sent(one)) for one in jobs]
+            _wait_for_plans(processes, deadline, tick)
+            _carry_out(processes, watch, max(time.monotonic(), begin_ns / 1e9), deadline, tick, rows)
+            watch.look_on()
+            table = watch.table()
+            return tuple(one.outcome(table) for one in processes)
 
 
 def _wait_for_plans(processes: Sequence[_LoadProcess], deadline: float, tick: Callable[[], None]) -> None:
@@ -110,9 +121,15 @@ def _wait_for_plans(processes: Sequence[_LoadProcess], deadline: float, tick: Ca
         processes[0].check_time(deadline)
 
 
-def _carry_out(processes: Sequence[_LoadProcess], watch: Watch, deadline: float, tick: Callable[[], None]) -> None:
+def _carry_out(
+    processes: Sequence[_LoadProcess],
+    watch: Watch,
+    first: float,
+    deadline: float,
+    tick: Callable[[], None],
+    rows: Callable[[bytes], None],
+) -> None:
     """Give each its starting signal when it is due, and read until all have told their outcome."""
-    first = time.monotonic()
     waiting = sorted(processes, key=lambda one: one.after_s)
     with selectors.DefaultSelector() as selector:
         for one in processes:
@@ -125,7 +142,7 @@ def _carry_out(processes: Sequence[_LoadProcess], watch: Watch, deadline: float,
             if waiting:
                 patience = min(patience, max(0.0, first + waiting[0].after_s - time.monotonic()))
             for key, _ in selector.select(patience):
-                if not key.data.read_on():
+                if not key.data.read_on(rows):
                     selector.unregister(key.fileobj)
                     key.data.check()
             watch.look()
@@ -157,13 +174,13 @@ class _LoadProcess(Child):
         """Give the starting signal."""
         self.tell(b"\n")
 
-    def read_on(self) -> bool:
-        """Take what the process has written; return whether more is to come."""
+    def read_on(self, rows: Callable[[bytes], None]) -> bool:
+        """Take what the process has written, give `rows` those that come before the end; return whether more is to
+        come."""
         data = self.read()
         self._output += data
         if not self._begun:
-            _, mark, rest = bytes(self._output).partition(OUTCOME)
-            self._output, self._begun = bytearray(rest if mark else self._output), bool(mark)
+            self._begin_outcome(rows)
         if self._begun and self._report is None and b"\n" in self._output:
             line = bytes(self._output).partition(b"\n")[0]
             self._report = from_plain(LoadReport, json.loads(line))
@@ -171,6 +188,21 @@ class _LoadProcess(Child):
             numbers = sum(rows * len(columns) for rows, columns in self._tables)
             self._expected = len(line) + 1 + numbers * NUMBER_BYTES
         return bool(data) and not self.has_told
+
+    def _begin_outcome(self, rows: Callable[[bytes], None]) -> None:
+        """Take from what was written all that comes before the outcome."""
+        while marks := [at for at in map(self._output.find, (ROWS, OUTCOME)) if at >= 0]:
+            del self._output[: min(marks)]
+            if self._output.startswith(OUTCOME):
+                del self._output[: len(OUTCOME)]
+                self._begun = True
+                return
+            head = len(ROWS) + NUMBER_BYTES
+            end = head + int.from_bytes(self._output[len(ROWS) : head], "little")
+            if len(self._output) < head or len(self._output) < end:
+                return
+            rows(bytes(self._output[head:end]))
+            del self._output[:end]
 
     @property
     def has_told(self) -> bool:

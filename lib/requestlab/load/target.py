@@ -116,13 +116,18 @@ def resolve(url: httpx.URL) -> tuple[int, tuple[Any, ...]]:
 
 def on_this_machine(host: str) -> bool:
     """Return whether an IP address is a loopback address or one of this machine's own."""
-    host = host.partition("%")[0]
-    address = ipaddress.ip_address(host)
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_loopback or address.is_unspecified:
+    if is_loopback(host):
         return True
+    host = host.partition("%")[0]
     own = (address.address for addresses in psutil.net_if_addrs().values() for address in addresses)
     return host in {address.partition("%")[0] for address in own}
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an IP address leads to whatever machine asks for it."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
 
 
 def _accepts(family: int, address: tuple[Any, ...]) -> bool:

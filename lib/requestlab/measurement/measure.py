@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, Unpack, overload
 from urllib.parse import parse_qsl, urlsplit
@@ -15,7 +16,8 @@ from requestlab.load.connection import LEFT, TIMEOUT
 from requestlab.load.loads import MAX_USERS, AnyLoad, Closed, Misbehaving, Open, Steps, closed
 from requestlab.load.mix import Ask, Mix
 from requestlab.load.plan import COLUMNS, LoadReport, Plan
-from requestlab.load.pool import Job, LoadProcessPool, run_jobs
+from requestlab.load.pool import Job, LoadProcessPool
+from requestlab.load.spread import Spread
 from requestlab.load.target import Target, find_target
 from requestlab.load.watch import Watched
 from requestlab.measurement.ramp import Ramp
@@ -99,6 +101,7 @@ class _Options(TypedDict, total=False):
     client: str
     beside: Mapping[str, AnyLoad] | None
     parts: bool
+    on: Any
 
 
 @overload
@@ -121,6 +124,7 @@ def measure(
     client: str = "lab",
     beside: Mapping[str, AnyLoad] | None = None,
     parts: bool = False,
+    on: Any = None,
 ) -> Run | Ramp:
     """Put `load` on `target` for `seconds` (2) and return every request as a row.
 
@@ -143,6 +147,10 @@ def measure(
 
     >>> run = measure(server, "/async/wait/?ms=1", open(rate=200), beside={"/async/block/?ms=90": open(rate=2)})
 
+    Where one machine cannot send enough, `on` is a Client of Dask's `distributed`: each worker of its cluster has a
+    part of the load, from a load process of its own; see `docs/scale.md`. Their rows are in the run, in the order of
+    this machine's clock, and `Run.about.generators` says who sent them.
+
     Raises ConfigurationError for values that cannot work, RemoteTargetError, ServerGoneError where the server has ended
     before, and GeneratorError. May be interrupted at any time.
 
@@ -154,13 +162,23 @@ def measure(
     settings = Settings(seconds=seconds, warmup=warmup, timeout=timeout, expect=expect, client=client, parts=parts)
     check(load, settings)
     check_beside(beside, load, settings)
+    check_on(on, _steps(load), beside)
     at = find_target(target, path, remote)
     settings = replace(settings, beside=targets_beside(target, beside, remote))
     timed = [one for one in _steps(load) if not _is_fixed(one)]
     expected = sum(settings.warmup_of(one) + settings.seconds for one in timed) or None
-    with LoadProcessPool() as pool, Progress(f"{at.label} {path}, {load}", expected) as progress:
+    with loaders(on) as pool, Progress(f"{at.label} {path}, {load}", expected) as progress:
         runs = [measure_slice(at, one, settings, pool, progress.tick) for one in _steps(load)]
     return Ramp(tuple(runs)) if isinstance(load, Steps) else runs[0]
+
+
+Loaders = LoadProcessPool | Spread
+"""What carries out plans: load processes here, or on the workers of a cluster."""
+
+
+def loaders(on: Any) -> AbstractContextManager[Loaders]:
+    """Return those of `measure(on=...)`, a context manager."""
+    return LoadProcessPool() if on is None else Spread(on)
 
 
 def length(seconds: float | None, loads: Iterable[AnyLoad], usual: float) -> float:
@@ -182,7 +200,7 @@ class _Part:
 
 
 def measure_slice(
-    at: Target, load: AnyLoad, settings: Settings, pool: LoadProcessPool, tick: Callable[[], None] = lambda: None
+    at: Target, load: AnyLoad, settings: Settings, pool: Loaders, tick: Callable[[], None] = lambda: None
 ) -> Run:
     """Measure one slice, with the load processes of that pool; its loads and settings have been checked."""
     server = at.server
@@ -193,7 +211,7 @@ def measure_slice(
     jobs = [Job(part.plan, part.target.path, parts[0].plan.warmup_s - part.plan.warmup_s) for part in parts]
     counts = server.counts if server else {}
     with TraceReader(server.directory if server and probed else None) as reader:
-        outcomes = run_jobs(jobs, _watched(at), tick, pool)
+        outcomes = pool.run(jobs, _watched(at), tick)
         trace = reader.read()
     if server and any(np.isin(outcome.samples[:, _ERROR], (TIMEOUT, LEFT)).any() for outcome in outcomes):
         server.settle(MAX_SETTLING_S, tick)  # or the next run would begin behind the requests that this one gave up
@@ -304,7 +322,8 @@ def _facts(part: _Part, report: LoadReport, served: Mapping[str, Any], parts: Se
         worker_ended=len(known_ns) < len(cpu_ns),
         server_cpu_ns=sum(known_ns) if first_of_all and cpu_ns and len(known_ns) == len(cpu_ns) else None,
         cores_watched=len(plan.cores),
-        cores_shared=plan.core is None or plan.core in plan.cores,
+        cores_shared=not report.generators and (plan.core is None or plan.core in plan.cores),
+        generators=report.generators,
         cores_ns=use_of_cores(first.cores_ns, last.cores_ns),
         unseen=kernel.UNSEEN,
         quiet=(*report.quiet, *(stacks.written(server.directory).values() if server and report.quiet else ())),
@@ -367,6 +386,17 @@ def check_beside(beside: object, load: AnyLoad | Steps, settings: Settings) -> N
                 f"{load} end when they are answered, and {one} beside them would not; leave out each, or give it to both"
             )
         _check_one(one, replace(settings, warmup=None, client="lab"))
+
+
+def check_on(on: object, loads: Iterable[AnyLoad], beside: object) -> None:
+    """Raise ConfigurationError for a load that cannot be divided among machines."""
+    if on is None:
+        return
+    if beside:
+        raise ConfigurationError("a load with others beside it is not divided among machines; leave out on or beside")
+    for load in loads:
+        if isinstance(load, Misbehaving):
+            raise ConfigurationError(f"{load} are not divided among machines; leave out on")
 
 
 def _check_one(load: AnyLoad, settings: Settings) -> None:

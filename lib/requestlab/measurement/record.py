@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from requestlab.load.connection import ERRORS, NO_FAILURE
-from requestlab.load.plan import COLUMNS, PART_COLUMNS, PROCESS_COLUMNS
+from requestlab.load.plan import COLUMNS, PART_COLUMNS, PROCESS_COLUMNS, Generator
 from requestlab.serving.configuration import Configuration
 from requestlab.serving.servers import SERVERS
 from requestlab.serving.upstream.statistics import UpstreamUse
@@ -47,7 +47,8 @@ class RunFacts:
     those that the server saw, by worker. `nonce` says whether the server was itself at the end, None where nobody could
     say. `asks` are the requests of a mix. `server_error` is the last exception in the server's log, where answers had a
     status of 500 or above. `cores_watched` is how many cores the server could use, `cores_shared` whether the load
-    process ran on the same.
+    process ran on the same. `generators` are the load processes of `measure(on=...)`; the two figures of the generator
+    are then those of the busiest.
     """
 
     label: str
@@ -98,6 +99,7 @@ class RunFacts:
     asks: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
+    generators: tuple[Generator, ...] = ()
 
     @property
     def asked(self) -> str:

@@ -23,7 +23,7 @@ from requestlab.system.values import from_plain, to_plain
 from requestlab.trace.activity import Floats
 from requestlab.trace.trace import COLUMNS as TRACE_COLUMNS, Trace
 
-FORMAT = 6
+FORMAT = 7
 """Version of the file; a reader refuses any other."""
 
 

@@ -26,6 +26,10 @@ LATE_UPSTREAM = 0.05
 STARVED_GENERATOR = 0.1
 """Share of the time in which the generator could have run and had no core, although one is set apart for it."""
 
+MUCH_LATER, UNSURE = 0.05, 0.02
+"""Shares of the measured stretch: how much later than the others one of several load processes may begin, and how well
+its clock must be known, and keep step."""
+
 LATE_MS = 1.0
 """A request that is sent later than this after it was planned is late."""
 
@@ -160,13 +164,23 @@ def _counted_otherwise(run: Record) -> Iterator[str]:
     counted = sum(run.about.counts.values())
     sent = sum(one.about.started for one in together)
     answers = sum(int((one.column("status") > 0).sum()) for one in together)
-    if counted > sent:
+    if counted > sent and not any(one.lost for one in run.about.generators):
         yield (
             f"the server counted {counted:,} requests, and {sent:,} were sent: somebody else asked too, or "
             "what was given up earlier came late"
         )
     elif counted < answers:
         yield f"{answers:,} answers came, and the application counted {counted:,} requests: it did not give all of them"
+
+
+def _parts_lost(run: Record) -> Iterator[str]:
+    """The load was not what was asked for from then on."""
+    for one in run.about.generators:
+        if one.lost:
+            yield (
+                f"of the load, the part of {one.name} on {one.host} is not whole: {one.lost}; the "
+                f"{wording.counted(one.rows, 'request')} that it had told of are here, and the rest of its part is missing"
+            )
 
 
 # What makes it suspect.
@@ -208,7 +222,28 @@ def generator_was_busy(run: Record) -> bool:
     return run.generator_share + run.generator_wait > BUSY
 
 
+def _generators(run: Record) -> Iterator[str]:
+    """Each load process on another machine is looked at by itself."""
+    for one in run.about.generators:
+        name, share, wait = (
+            f"the load process of {one.name} on {one.host}",
+            *(ns / 1e9 / run.seconds for ns in (one.cpu_ns, one.wait_ns)),
+        )
+        if share + wait > BUSY:
+            yield f"{name} {_used(share, wait)}: it may have been the bottleneck"
+        elif not one.shares_its_core and wait > STARVED_GENERATOR:
+            yield f"{name} had to wait for its core for {wait:.0%} of the time: something else ran there"
+        if one.late_ns > MUCH_LATER * run.seconds * 1e9:
+            yield f"{name} began {one.late_ns / 1e6:.0f} ms after the others"
+        if one.unsure_ns > UNSURE * run.seconds * 1e9:
+            yield f"the clock of {one.host} is known to {one.unsure_ns / 1e6:.0f} ms only"
+        if one.drift_ns > UNSURE * run.seconds * 1e9:
+            yield f"the clock of {one.host} went another way by {one.drift_ns / 1e6:.0f} ms"
+
+
 def _generator(run: Record) -> Iterator[str]:
+    if run.about.generators:
+        return
     if generator_was_busy(run):
         yield f"the generator {_used(run.generator_share, run.generator_wait)}: it may have been the bottleneck"
     elif _was_starved(run):
@@ -419,11 +454,12 @@ def _quiet(run: Record) -> Iterator[str]:
 
 _Check = Callable[[Record], Iterator[str]]
 _REMARKS: tuple[_Check, ...] = (_weak_percentiles, _quiet)
-_INVALID: tuple[_Check, ...] = (_ended, _unanswered, _lost, _counted_otherwise)
+_INVALID: tuple[_Check, ...] = (_ended, _parts_lost, _unanswered, _lost, _counted_otherwise)
 _SUSPECT: tuple[_Check, ...] = (
     _renewed,
     _wrong_answers,
     _generator,
+    _generators,
     _upstream,
     _without_company,
     _stayed_away,
