@@ -34,7 +34,7 @@ PORTABLE = tests/test_faults.py tests/test_random_faults.py tests/test_left_behi
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab ready test tests test-fast test-examples test-projects test-lessons test-faults test-wall test-labs test-portable test-browser lint bench report figures lock clean ANEW
+.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs test-portable test-browser lint bench report figures lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -54,6 +54,9 @@ tests: test-fast ## the tests: first, two or more at a time, those that measure 
 
 test-fast: $(READY) ## the tests that measure nothing: for a look while one works
 	@$(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal -m 'not measuring and not browser')
+
+test-all: $(READY) ## all tests with all their cases, also those that the others leave out to be quick
+	@REQUESTLAB_ALL_CASES=1 $(MAKE) --no-print-directory tests
 
 lint: $(READY) ## style, format and types
 	@$(BIN)/ruff check lib labapp tests

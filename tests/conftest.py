@@ -4,6 +4,7 @@ tests."""
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
 import signal
@@ -48,6 +49,31 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.timeout(300))
     else:
         item.obj = patient(item.obj, again, tries=TRIES_OF_OTHERS)
+
+
+ALL_CASES = bool(os.environ.get("REQUESTLAB_ALL_CASES"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `make test-all` tries: tests marked as `thorough`, and of those marked `some(n)` all but n
+    cases. Two Pythons try different ones."""
+    if ALL_CASES:
+        return
+    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("some"):
+            cases.setdefault((item.path.name, getattr(item, "originalname", item.name)), []).append(item)
+    left_out = {item for item in items if item.get_closest_marker("thorough")}
+    for of_one in cases.values():
+        marker = of_one[0].get_closest_marker("some")
+        assert marker is not None
+        wanted, step = marker.args[0], max(1.0, len(of_one) / marker.args[0])
+        first = sys.version_info.minor // 2 % math.ceil(step)
+        kept = {of_one[int(first + number * step) % len(of_one)] for number in range(wanted)}
+        left_out |= set(of_one) - kept
+    if left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
 
 
 MAX_UNTOLD = 0.05

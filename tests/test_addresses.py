@@ -32,6 +32,7 @@ from tests.tiny_server import answering, tiny_server
     ],
     ids=lambda configuration: configuration.label,
 )
+@pytest.mark.some(3)
 def test_processes_cores_and_versions_of_a_server_at_an_address_are_those_of_the_lab(configuration, served):
     server = served(configuration)
     there = listeners(server.address[1])

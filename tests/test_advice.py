@@ -63,6 +63,7 @@ def at_rate(**each_ms):
         ({"sync": 4_000, "threads": 20, "asgi": 25}, "; sync did not keep up, so the longer it lasts"),
     ],
 )
+@pytest.mark.some(1)
 def test_what_visitors_see_at_a_rate_is_a_sentence(each_ms, said):
     mine, seen = lab.project(SHOP, migrate=True), SimpleNamespace(pages=[])
     found = _of_rate(mine, seen, at_rate(**each_ms))
@@ -108,6 +109,7 @@ def test_a_project_is_advised_on_within_the_time_and_left_as_it_was(tmp_path):
         ("def books(request):\n    return HttpResponse(status=404)", "no page answers 200 to a GET"),
     ],
 )
+@pytest.mark.some(1)
 def test_a_project_without_a_page_that_can_be_asked_is_a_sentence(tmp_path, views, said):
     shop = shop_with("", tmp_path)
     with (shop / "shop" / "views.py").open("a") as file:

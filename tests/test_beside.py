@@ -159,6 +159,7 @@ INTERRUPTED = {
     ("what", "after_s"),
     [("loads", 1.5), ("misbehaving", 1.5), ("starting", 0.05), ("starting", 0.3), ("starting", 0.6)],
 )
+@pytest.mark.some(2)
 def test_an_interrupt_ends_all_loads_within_half_a_second_and_leaves_nothing(what, after_s):
     code = (
         "import requestlab as lab, socket, time\n"

@@ -244,6 +244,7 @@ def test_a_process_that_does_not_end_is_ended(monkeypatch):
 
 @pytest.mark.patient
 @pytest.mark.parametrize("busy_threads", [0, 4])
+@pytest.mark.some(1)
 def test_an_interrupt_is_obeyed_within_half_a_second_and_leaves_nothing_running(busy_threads):
     assert seconds_to_interrupt(SCRIPT.format(busy_threads=busy_threads), after_s=1.5) < 0.5
     assert left_after(1.0) == []

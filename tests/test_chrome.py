@@ -16,6 +16,7 @@ import requestlab as lab
 from requestlab.measurement.chrome import MARK_NS, UNFINISHED, trace_events
 from requestlab.measurement.run import Run
 from requestlab.worker.schema import KINDS
+from tests.conftest import ALL_CASES
 from tests.made_runs import MS, START, made
 from tests.made_trace import Notes, inside
 
@@ -360,7 +361,7 @@ def written(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 if ALL_CASES else 50, deadline=None)
 @given(written(), st.integers(0, 1))
 def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, on_loop):
     events_of(traced(rows, on_loop=on_loop))
@@ -375,6 +376,7 @@ def test_whatever_a_probe_wrote_down_breaks_no_rule(rows, on_loop):
     ],
     ids=str,
 )
+@pytest.mark.some(1)
 def test_real_runs_become_traces_by_the_rules(configuration, path, tmp_path, served):
     run = lab.measure(served(configuration, probe=True), path, lab.closed(4, each=4))
     events = json.loads(run.save_chrome_trace(tmp_path / "one.json").read_text())["traceEvents"]

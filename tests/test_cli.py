@@ -217,6 +217,7 @@ def test_on_windows_one_sentence_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "path"), [("sync", "/sync/page/"), ("asgi", "/sync/page/"), ("async", "/async/page/")]
 )
+@pytest.mark.some(1)
 def test_measuring_a_configuration_serves_it_and_reports_strict_json(name, path):
     done = requestlab("measure", name, "--users", "3", "--json", *SHORT)
     assert (done.exit_code, done.stderr) == (0, "")
@@ -561,6 +562,7 @@ def test_serve_says_how_to_reach_and_how_to_stop_it():
     ("name", "number", "status"),
     [("sync", signal.SIGINT, 130), ("async", signal.SIGINT, 130), ("sync", signal.SIGTERM, 143)],
 )
+@pytest.mark.some(1)
 def test_serve_answers_at_the_address_it_prints_and_a_signal_ends_everything_it_started(name, number, status):
     with served(name, "--workers", "2") as (process, told):
         assert b"</dt>" in get(told["url"] + DEFAULT_PATH[name])
@@ -588,6 +590,7 @@ def test_serve_ends_with_1_and_the_reason_when_its_server_dies():
 
 
 @pytest.mark.parametrize("arguments", [["async", "--workers", "2"], ["asgi", "/sync/wait/?ms=50"]])
+@pytest.mark.some(1)
 def test_ctrl_c_ends_measure_its_server_and_its_load(arguments):
     with running("measure", *arguments, "--users", "5", "--seconds", "60") as process:
         family = wait_for(process, "requestlab.load.generator", "requestlab.serving.supervisor")

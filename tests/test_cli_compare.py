@@ -319,6 +319,7 @@ def test_load_on_another_machine_is_announced_before_the_first_connection(monkey
 
 
 @pytest.mark.parametrize("words", [["requestlab.serving.supervisor"], ["requestlab.load.generator", "uvicorn"]])
+@pytest.mark.some(1)
 def test_ctrl_c_leaves_nothing(words):
     with running("compare", "sync", "async", "--users", "5") as process:
         wait_for(process, *words)

@@ -135,6 +135,7 @@ ENDS = [
     ("load", "seconds"), [(lab.closed(3, each=2, delay_ms=AWAY_MS), 30), (lab.open(20, delay_ms=AWAY_MS), 0.3)]
 )
 @pytest.mark.parametrize(("behave", "error"), ENDS, ids=[error for _, error in ENDS])
+@pytest.mark.some(6)
 def test_whatever_a_server_does_from_afar_becomes_a_row_with_its_error_and_nothing_hangs(behave, error, load, seconds):
     with tiny_server(behave or silent) as server:
         if behave is None:
@@ -348,6 +349,7 @@ def test_of_a_view_that_streams_and_one_that_does_not_the_parts_say_which_is_whi
 
 
 @pytest.mark.parametrize(("probe", "kept_s", "databases"), [(False, 60, 1), (1.0, 60, 1), (1.0, 0, 0)])
+@pytest.mark.some(1)
 def test_memory_files_sockets_and_database_connections_of_each_worker_are_read_over_time(probe, kept_s, databases):
     application = lab.app(settings={"CONN_MAX_AGE": kept_s})
     with lab.serve(lab.SYNC, workers=2, application=application, probe=probe) as server:

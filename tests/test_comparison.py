@@ -237,6 +237,7 @@ def of_answers(**counts: list[int]) -> Comparison:
 
 
 @pytest.mark.parametrize(("answers", "p95", "p99"), [(2_000, 1, 1), (1_999, 1, 2), (400, 1, 5), (399, 2, 6)])
+@pytest.mark.some(2)
 def test_as_many_rounds_are_joined_as_it_takes_for_enough_requests_beyond_a_tail(answers, p95, p99):
     result = of_answers(a=[answers] * 20, b=[2_000] * 20)
     for metric, joined in (("p50", 1), ("p95", p95), ("p99", p99)):
@@ -396,6 +397,7 @@ def call(result: Comparison) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("apart", [0.0, ALIKE / 3])
+@pytest.mark.some(1)
 def test_of_a_hundred_simulated_comparisons_of_a_thing_with_itself_no_more_than_stated_call_a_winner(apart):
     """Five figures each, which go together, on a machine that drifts; without and with processes that differ for
     good."""

@@ -198,6 +198,7 @@ def test_under_asgi_connections_that_are_kept_serve_one_request_each_and_pile_up
 
 
 @pytest.mark.parametrize("name", ["gthread", "async"])
+@pytest.mark.some(1)
 def test_a_pool_lends_few_connections_to_all_requests_of_a_worker(name, postgresql):
     url = fresh(postgresql)
     with lab.serve(SERVED[name], database=f"{url}?pool=1") as server:
@@ -223,6 +224,7 @@ def test_postgresql_counts_the_connections_as_the_app_does(postgresql):
 
 
 @pytest.mark.parametrize("configuration", [lab.SYNC.replace(workers=2), lab.ASYNC.replace(workers=2)], ids=MODES)
+@pytest.mark.some(1)
 def test_twenty_users_who_write_to_sqlite_at_once_lose_nothing(configuration):
     mode = configuration.name
     with lab.serve(configuration) as server:

@@ -97,11 +97,12 @@ tried("writable")
     assert writable[1] == "ran"
 
 
-def test_few_descriptors_are_a_sentence_and_with_more_the_next_cell_works(tmp_path):
-    code = """
+@pytest.mark.parametrize("numbers", [(5, 18), pytest.param((8, 11, 14, 24, 30), marks=pytest.mark.thorough)], ids=str)
+def test_few_descriptors_are_a_sentence_and_with_more_the_next_cell_works(numbers, tmp_path):
+    code = f"""
 cell()
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-for number in (5, 8, 11, 14, 18, 24, 30):
+for number in {numbers}:
     resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
     tried(str(number))
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -316,6 +316,7 @@ DIVIDES = "def f():\n    return 1 / 0\n\nf()\n"
         (lab.SYNC, "", "json.py", r"has the name of a module that is loaded already; give it another"),
     ],
 )
+@pytest.mark.some(2)
 def test_a_file_that_cannot_be_imported_is_one_sentence_of_serve_with_its_line(configuration, text, name, said, write):
     with pytest.raises(ServerStartError, match=said) as caught:
         lab.serve(configuration, views=str(write(text, name)))

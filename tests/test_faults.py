@@ -37,6 +37,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 @pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.some(1)
 def test_a_kernel_killed_while_it_measures_takes_everything_with_it(kernel, server):
     port = int(kernel.run(SERVE.format(server)))
     kernel.client.execute(MEASURE)
@@ -96,6 +97,7 @@ def test_a_restarted_kernel_leaves_nothing_behind(kernel):
         *(("master", signal.SIGKILL, server, "killed by signal 9") for server in SERVERS),
     ],
 )
+@pytest.mark.some(5)
 def test_a_supervisor_or_master_that_ends_takes_the_server_with_it_and_is_reported(who, number, server, status):
     with lab.serve(lab.SYNC, server=server, workers=1 if server in OWN else 2) as running:
         master = psutil.Process(running.pids[0]).parent()

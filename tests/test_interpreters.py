@@ -48,6 +48,7 @@ def _cache_of_these_tests(cache, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
+@pytest.mark.some(1)
 def test_an_environment_with_django_only_is_lent_servers_behind_its_own_packages(python, cache, tmp_path):
     (tmp_path / "own.py").write_text(TOLD)
     theirs, folder = interpreter(python), Path(python).parents[1]
@@ -79,6 +80,7 @@ def test_an_environment_with_django_only_is_lent_servers_behind_its_own_packages
     assert not (folder / "bin" / "gunicorn").exists()  # nothing was installed into it
 
 
+@pytest.mark.some(1)
 def test_a_comparison_tells_the_versions_of_both(python):
     contenders = {"own": lab.SYNC, "other": lab.SYNC.replace(python=python)}
     result = lab.compare(contenders, "/sync/page/", lab.closed(1), rounds=2, seconds=0.1)

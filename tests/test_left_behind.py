@@ -33,6 +33,7 @@ def temporary(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.002, 0.02, 0.05])
+@pytest.mark.some(2)
 def test_an_interrupt_while_a_server_is_stopped_comes_when_it_is_over(after_s, temporary):
     server = lab.serve(lab.SYNC)
     main = threading.main_thread().ident

@@ -31,6 +31,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", EXTRA)
+@pytest.mark.some(4)
 def test_every_extra_server_answers_several_users_without_a_failure_takes_options_and_shows_spans(name):
     row, (options, path, seen) = SERVERS[name], OPTIONS[name]
     workers = 2 if row.takes("workers") else 1
@@ -75,6 +76,7 @@ def test_a_server_whose_package_is_missing_is_refused_in_a_sentence(name, monkey
 
 
 @pytest.mark.parametrize(("name", "more"), [("gunicorn-sync", []), ("uwsgi", ["--min-worker-lifetime", "0"])])
+@pytest.mark.some(1)
 def test_workers_that_are_renewed_do_not_make_a_run_invalid_and_are_counted(name, more):
     with lab.serve(lab.SYNC, server=name, workers=2, options=["--max-requests", "20", *more]) as server:
         first = set(server.pids)
@@ -121,6 +123,7 @@ def under_way(server: lab.Server, path: str, requests: int):
         ("waitress", False, -15),
     ],
 )
+@pytest.mark.some(3)
 def test_after_sigterm_requests_under_way_are_answered_or_reset_as_the_server_has_it(name, answered, status):
     threads = {"threads": 4} if SERVERS[name].takes("threads") else {}
     server = lab.serve(lab.SYNC, server=name, **threads)

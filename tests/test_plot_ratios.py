@@ -377,6 +377,7 @@ def test_what_differs_between_comparisons_is_told_for_each_and_what_is_alike_onc
         (lambda: compared({"s" * 90: (lab.SYNC, {}), "b " * 40: (lab.ASYNC, {"per_s": 1})}, noise=0.5), None),
     ],
 )
+@pytest.mark.some(2)
 def test_no_text_is_cut_off_or_small_or_on_another(result, predicted):
     assert_legible(ratios(result(), predicted=predicted))
 

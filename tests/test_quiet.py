@@ -22,6 +22,7 @@ def sleepy(request):
 
 
 @pytest.mark.parametrize("configuration", [lab.SYNC, lab.ASGI], ids=["wsgi", "asgi"])
+@pytest.mark.some(1)
 def test_a_run_in_which_nothing_was_answered_for_long_has_the_stacks_of_the_worker(configuration, tmp_path):
     with lab.serve(configuration, application=lab.app(sleepy)) as server:
         run = lab.measure(server, "/sleepy/", lab.closed(users=2, each=1))

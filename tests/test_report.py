@@ -268,6 +268,7 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypat
 
 @pytest.mark.patient
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.some(1)
 def test_an_interrupt_leaves_nothing_running_and_no_half_a_report(tmp_path, number):
     mark, temporary = tmp_path / "begun", tmp_path / "tmp"
     temporary.mkdir(exist_ok=True)  # from a try before

@@ -52,6 +52,7 @@ def asking(server: lab.Server, path: str):
 
 
 @pytest.mark.parametrize("name", REAL)
+@pytest.mark.some(3)
 def test_every_server_serves_django_with_all_its_workers_and_an_accept_queue_as_long_as_the_others(name):
     with lab.serve(lab.SYNC, server=name, workers=3) as server:
         assert len(set(server.pids)) == 3
@@ -67,6 +68,7 @@ def test_every_server_serves_django_with_all_its_workers_and_an_accept_queue_as_
 
 
 @pytest.mark.parametrize("name", REAL)
+@pytest.mark.some(3)
 def test_every_worker_counts_the_requests_that_reach_the_application_also_without_django(name):
     with lab.serve(lab.SYNC, server=name, workers=2, application="bare") as server:
         assert "_sqlite3" not in mapped(server)  # which Django's settings would have loaded
@@ -131,6 +133,7 @@ def test_two_small_writes_on_keep_alive_do_not_take_forty_milliseconds(loop):
 
 
 @pytest.mark.parametrize("name", REAL)
+@pytest.mark.some(2)
 def test_a_server_that_cannot_load_its_application_ends_at_once_with_command_status_and_log(name, monkeypatch):
     serve_instead(monkeypatch, lab.LabApp, "nowhere:app")
     with pytest.raises(ServerStartError, match="No module named 'nowhere'") as caught:
@@ -197,9 +200,10 @@ def test_what_an_application_has_started_ends_with_its_server(end, monkeypatch):
     assert left_after(2.0) == []
 
 
-def test_twenty_starts_and_stops_leave_nothing():
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.thorough)])
+def test_starts_and_stops_leave_nothing(times):
     descriptors = psutil.Process().num_fds()
-    for _ in range(20):
+    for _ in range(times):
         with lab.serve(lab.SYNC, application="bare") as server:
             port = server.address[1]
         assert nobody_listens_on(port)
@@ -266,6 +270,7 @@ async def asgi(scope, receive, send):
 
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize(("asked_ms", "ms"), [(0.5, 0.5), (None, 5)])
+@pytest.mark.some(4)
 def test_the_interpreter_is_as_python_has_it_unless_asked_otherwise(name, asked_ms, ms, tmp_path, monkeypatch):
     """The switch interval is set before the application is loaded."""
     (tmp_path / "interpreter.py").write_text(INTERPRETER)
@@ -281,6 +286,7 @@ def test_the_interpreter_is_as_python_has_it_unless_asked_otherwise(name, asked_
 @pytest.mark.patient
 @pytest.mark.parametrize("name", LOOPED)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.some(3)
 def test_a_server_runs_the_loop_that_was_asked_for_and_its_debug_mode_logs_a_long_block(name, loop):
     with lab.serve(lab.ASYNC, server=name, loop=loop, asyncio_debug=True) as server:
         assert ("uvloop" in mapped(server)) == (loop == "uvloop")

@@ -96,6 +96,7 @@ def test_a_sync_worker_runs_every_view_in_its_one_thread_and_gthread_in_its_pool
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.some(2)
 def test_under_asgi_sync_views_each_get_a_thread_and_async_views_share_the_event_loop(server, loop, traced):
     for path, threads in (("/sync/wait/?ms=300", AT_ONCE), ("/async/wait/?ms=50", 1)):
         run = traced(lab.SYNC, path, SOME, server=server, loop=loop)
@@ -109,6 +110,7 @@ def test_an_async_view_under_wsgi_runs_a_loop_of_its_own_each_time(traced):
 
 
 @pytest.mark.parametrize("server", ["gunicorn-sync", *SERVERS])
+@pytest.mark.some(2)
 def test_every_worker_is_named_by_its_pid(server):
     with lab.serve(lab.SYNC, server=server, workers=2, probe=True) as running:
         run = lab.measure(running, "/sync/burn/?ms=5", lab.closed(16), seconds=0.5)
@@ -162,6 +164,7 @@ def counts(run):
     ],
     ids=lambda value: value.label if isinstance(value, lab.Configuration) else value if isinstance(value, str) else "",
 )
+@pytest.mark.some(6)
 def test_each_stack_crosses_so_often_under_asgi_and_wsgi(configuration, stack, expected, traced):
     assert version("django").startswith(LOOKED_AT)
     for path, hops in zip(("/sync/page/", "/async/page/"), expected, strict=True):
@@ -170,6 +173,7 @@ def test_each_stack_crosses_so_often_under_asgi_and_wsgi(configuration, stack, e
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.some(2)
 def test_counts_do_not_depend_on_the_server_nor_on_the_event_loop(server, loop, traced):
     run = traced(lab.ASGI, "/sync/page/", server=server, loop=loop)
     assert counts(run) == SEVEN + AROUND + Counter([VIEW])
@@ -275,6 +279,7 @@ def test_shares_are_spread_evenly():
 
 
 @pytest.mark.parametrize("configuration", [lab.SYNC.replace(server="gunicorn-gthread", threads=2), lab.ASGI], ids=str)
+@pytest.mark.some(1)
 def test_of_a_killed_worker_all_is_kept_until_its_end_also_where_the_server_ends_with_it(configuration):
     with lab.serve(configuration, probe=True) as server:
         (pid,) = server.pids

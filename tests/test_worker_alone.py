@@ -121,6 +121,7 @@ def served(python: str, folder: Path, interface: str, worker_class: str) -> Iter
             process.wait(10)
 
 
+@pytest.mark.some(1)
 def test_a_wsgi_worker_with_the_probe_on_answers_counts_and_writes_spans(python, folder):
     directory = str(folder / "written")
     with served(python, folder, "wsgi", "sync") as ask, TraceReader(directory) as reader:
@@ -133,6 +134,7 @@ def test_a_wsgi_worker_with_the_probe_on_answers_counts_and_writes_spans(python,
     assert (trace.spans["end"] > 0)[trace.spans["kind"] == "view"].all()
 
 
+@pytest.mark.some(1)
 def test_an_asgi_worker_with_the_probe_on_says_what_blocked_its_loop(python, folder):
     with served(python, folder, "asgi", "asgi") as ask, TraceReader(str(folder / "written")) as reader:
         ask("/page/")

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ from requestlab.system import machine
 from requestlab.system.clocks import cpu_time_ns
 from tests.benchmarks import deciding as decide
 from tests.benchmarks.rounds import Ratio, interleave, ratio
+from tests.cluster import Cluster, cluster
 
 SLICE_S = 1.0
 IDLE_S = 2.0
@@ -321,6 +322,41 @@ def deciding_equals() -> list[Line]:
     return [Line(what, _exactly(sum(called) / len(called)), None, 0.02)]
 
 
+def generators() -> list[Line]:
+    """What each load process adds, where a plan is divided among several: at a rate that leaves them idle, and as fast
+    as they can where each has a core of its own beside the server's."""
+    cores = len(machine.all_cores().server)
+    lines = []
+    for most, what, load in (
+        (4, "at 2,000 /s each", lambda number: lab.open(rate=2_000 * number)),
+        (cores - 1, "as fast as they can", lambda number: lab.closed(users=20 * number)),
+    ):
+        figures = _by_generators(range(1, most + 1), load)
+        print(_medians(figures, "/s"))
+        if most == 1:
+            print(f"    {what}: two load processes and a server want three cores, and there are {cores}: left out")
+        for number in range(2, most + 1):
+            shares = {"together": figures[str(number)], "alone": [number * one for one in figures["1"]]}
+            each = f"throughput of {number} load processes over {number} times that of one, {what}"
+            lines.append(Line(each, ratio(shares, "together", "alone"), 0.9))
+    return lines
+
+
+def _by_generators(numbers: Sequence[int], load: Callable[[int], lab.Load]) -> dict[str, list[float]]:
+    """Return the throughput of a null server with so many load processes, each on a worker of a cluster."""
+    with ExitStack() as stack:
+        server = stack.enter_context(lab.serve(lab.NULL))
+        slices = {
+            str(number): partial(_divided, server, load(number), stack.enter_context(cluster(places=[()] * number)))
+            for number in numbers
+        }
+        return interleave(slices)
+
+
+def _divided(server: Server, load: lab.Load, by: Cluster) -> float:
+    return float(lab.measure(server, "/", load, seconds=SLICE_S, on=by.client).summary["throughput"])
+
+
 def _exactly(value: float) -> Ratio:
     return Ratio(value, value, value)
 
@@ -349,6 +385,7 @@ def main() -> None:
         cpu_beside_the_server,
         starting,
         probing,
+        generators,
         deciding,
         deciding_equals,
     ]

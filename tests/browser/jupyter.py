@@ -30,6 +30,7 @@ class JupyterLab:
 
     def __init__(self, home: Path, **variables: str) -> None:
         self.folder = home / "notebooks"
+        self._workspaces = home / ".jupyter/lab/workspaces"
         shutil.copytree(NOTEBOOKS, self.folder)
         settings = home / ".jupyter/lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
         settings.parent.mkdir(parents=True)
@@ -62,6 +63,11 @@ class JupyterLab:
     def address(self, name: str = "") -> str:
         """Return where a reader finds a file, or the page that JupyterLab opens first."""
         return f"{self.url}/{f'lab/tree/{name}' if name else ''}?token={self._token}"
+
+    def forget_workspace(self) -> None:
+        """Forget what was open: JupyterLab brings it back, and then turns to what was asked for once more, whatever a
+        reader has clicked meanwhile."""
+        shutil.rmtree(self._workspaces, ignore_errors=True)
 
     def end(self, number: int = signal.SIGINT) -> float:
         """Send a signal, and return how many seconds it took to end."""
@@ -99,11 +105,8 @@ class Reader:
         self._context.close()
 
     def opens(self, name: str = "") -> Locator:
-        """Open a file, and return what shows it, once JupyterLab has brought back what was open before: until then it
-        may turn away from what a reader has clicked."""
+        """Open a file, and return what shows it."""
         self.page.goto(self._lab.address(name))
-        self.page.wait_for_function("() => window.jupyterapp")
-        self.page.evaluate("() => window.jupyterapp.restored.then(() => null)")
         return self.shown(name or "README.md")
 
     def shown(self, name: str) -> Locator:

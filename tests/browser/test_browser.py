@@ -46,6 +46,7 @@ def lab(tmp_path_factory) -> Iterator[JupyterLab]:
 
 @pytest.fixture
 def reader(browser, lab) -> Iterator[Reader]:
+    lab.forget_workspace()
     with Reader(browser, lab) as one:
         yield one
         one.page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 LISTED = tomllib.loads((HERE / "sentences.toml").read_text(encoding="utf-8"))
 ALL = bool(os.environ.get("REQUESTLAB_ALL_LESSONS"))
 MODE = "" if os.environ.get("REQUESTLAB_ALL_LESSONS") == "full" else "1"
-SOME = ("00-start-here", "05-count-the-crossings")
+SOME = ("05-count-the-crossings",)
 
 BURN = """
 import time

@@ -261,12 +261,12 @@ class Record:
 
     # Times
 
-    @property
+    @cached_property
     def response_ms(self) -> Floats:
         """Response time of each answered request, from planned to done, in ms."""
         return self._times_ms("planned")
 
-    @property
+    @cached_property
     def service_ms(self) -> Floats:
         """Service time of each answered request, from sent to done, in ms: without the time in which it was late."""
         return self._times_ms("sent")
