@@ -49,11 +49,11 @@ ready: $(READY) ## the day before a workshop: fetches everything, looks at this 
 
 test: lint tests ## lint, then the tests
 
-tests: test-fast ## the tests: first, two or more at a time, those that measure nothing; then, one by one, the others
-	@$(call pytest,-m 'measuring or browser')
+tests: test-fast ## the tests: first, two or more at a time, those that measure nothing; then, one by one, those that do
+	@$(call pytest,-m measuring)
 
 test-fast: $(READY) ## the tests that measure nothing: for a look while one works
-	@$(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal -m 'not measuring and not browser')
+	@$(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadgroup -m 'not measuring')
 
 test-all: $(READY) ## all tests with all their cases, also those that the others leave out to be quick
 	@REQUESTLAB_ALL_CASES=1 $(MAKE) --no-print-directory tests
@@ -86,7 +86,7 @@ test-labs: $(READY) ## LABS labs at once on this machine, each measuring
 
 test-portable: $(READY) ## what a Unix that is no Linux has to do: the tests of faults, serving and measuring, and four lessons
 	@REQUESTLAB_PORTABLE=1 PYTHONPATH=tests/portable REQUESTLAB_ALL_LESSONS=1 \
-	    $(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal -m 'not measuring and not browser' $(PORTABLE))
+	    $(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadgroup -m 'not measuring' $(PORTABLE))
 
 test-browser: $(READY) ## all lessons in a real Chromium, in both themes, at several widths; SHOTS=there keeps pictures
 	@REQUESTLAB_ALL_IN_BROWSER=1 REQUESTLAB_SCREENSHOTS=$(abspath $(SHOTS)) $(call pytest,tests/browser)

@@ -19,6 +19,11 @@ CHROMIUM += ("--disable-component-update", "--disable-sync")
 AXE = "axe-core@4.14.1"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The tests of a file share a browser, so that one process runs them, beside others that wait less."""
+    item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
