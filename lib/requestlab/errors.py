@@ -22,7 +22,13 @@ _LONG = re.compile(rf"\S{{{LONGEST_WORD},}}")
 
 
 class LabError(Exception):
-    """Base of all errors a user of the lab can act on; the message says what to do."""
+    """Base of all errors a user of the lab can act on; the message says what to do.
+
+    >>> try:
+    ...     lab.closed(users=0)
+    ... except lab.LabError as problem:
+    ...     print(problem)
+    """
 
     def __init__(self, message: str = "") -> None:
         super().__init__(_LONG.sub(_beginning, message))

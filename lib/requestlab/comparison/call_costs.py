@@ -98,6 +98,8 @@ class CallCosts:
     `means` has their means, which show rare long waits for the GIL or for the core. `brand_new_threads` says in which
     threads calls in a row ran, for `thread_sensitive=False` and `thread_sensitive=True` (the latter within one
     ThreadSensitiveContext).
+
+    >>> lab.call_costs().rounds["sync_to_async warm"].median()
     """
 
     rounds: pd.DataFrame

@@ -182,7 +182,10 @@ _last_interrupted: list[Comparison] = []
 
 
 def interrupted() -> Comparison:
-    """Return the rounds of the comparison that was interrupted last; LabError where none was after a whole round."""
+    """Return the rounds of the comparison that was interrupted last; LabError where none was after a whole round.
+
+    >>> result = lab.interrupted()
+    """
     if not _last_interrupted:
         raise LabError("no comparison was interrupted here after a whole round")
     return _last_interrupted[-1]

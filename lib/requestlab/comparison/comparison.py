@@ -128,6 +128,8 @@ class Comparison:
     """Several rounds of the same contenders, of which the first is the baseline. Made by `compare`.
 
     `control` is the label under which the baseline took part a second time, or None.
+
+    >>> result.slices[0].run.summary["p50"], result.complete
     """
 
     slices: tuple[Slice, ...]

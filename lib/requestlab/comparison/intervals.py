@@ -67,6 +67,8 @@ class Interval:
     All three are NaN where there is no evidence; then `why` says what is missing. `caveats` speak against any verdict
     on it. `dependence` is the correlation of neighbouring rounds where that is no chance, and the interval is wider for
     it; else 0. `held_up` says what else it is wider for.
+
+    >>> lab.interval([1.2, 1.3, 1.25, 1.22, 1.27]).low
     """
 
     value: float
@@ -107,6 +109,8 @@ def interval(values: Figures, *, baseline: Figures | None = None) -> Interval:
     (NaN) do not count.
 
     With `baseline`, a figure per round of something else, it is how many times as much they are: see `ratio`.
+
+    >>> lab.interval([12.1, 11.9, 12.3, 12.0, 12.2], baseline=[6.0, 6.1, 5.9, 6.0, 6.2])
     """
     return _interval(_known(values)) if baseline is None else ratio(values, baseline)
 

@@ -54,6 +54,8 @@ class Resolution:
     `differed` says that it was called a difference, which it is not. `noise` is the standard deviation of the logarithm
     of that ratio from round to round, `rounds` how many rounds were foretold. `takes` says how many seconds it takes
     today to tell each of some differences from none; None where no comparison can.
+
+    >>> lab.resolution().takes
     """
 
     seconds: float

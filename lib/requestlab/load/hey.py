@@ -23,7 +23,10 @@ _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool said: `throughput` in answers per second, `p50` in ms, and all of its `text`."""
+    """What a tool said: `throughput` in answers per second, `p50` in ms, and all of its `text`.
+
+    >>> lab.hey(server, "/sync/page/")
+    """
 
     tool: str
     throughput: float
@@ -46,6 +49,8 @@ def hey(
     """Let hey ask a server, by default as hey does unless told otherwise: 200 requests, 50 users; or for `seconds`.
 
     Returns None where it is not installed (Debian and Ubuntu: package hey); LabError where it fails or requests did.
+
+    >>> lab.hey(server, "/sync/page/", users=10, seconds=1)
     """
     _demand(server)
     amount = ["-n", str(requests)] if seconds is None else ["-z", f"{seconds:g}s"]
@@ -59,6 +64,8 @@ def wrk(server: Server, path: str, *, users: int = 10, seconds: float = 1.0) -> 
     """Let wrk ask a server for `seconds`, rounded to whole ones.
 
     Returns None where it is not installed (Debian and Ubuntu: package wrk); LabError where it fails or requests did.
+
+    >>> lab.wrk(server, "/sync/page/", users=10, seconds=1)
     """
     _demand(server)
     length = f"-d{max(1, round(seconds))}s"

@@ -149,6 +149,8 @@ def closed(
     "gzip"}` or `{"Host": "example.org"}`.
 
     Raises ConfigurationError for numbers out of bounds.
+
+    >>> lab.measure(server, "/sync/page/", lab.closed(users=10, each=20))
     """
     if _several(users):
         steps = _steps("closed(users)", users)
@@ -173,6 +175,8 @@ def open(
 
     A request that is due takes a connection that is free, or a new one. A list of rates makes a ramp. `clients` as in
     `closed`. Raises ConfigurationError for values that cannot work.
+
+    >>> lab.measure(server, "/sync/page/", lab.open(rate=100, arrivals="poisson"), seconds=2)
     """
     if _several(rate):
         steps = _steps("open(rate)", rate)
@@ -215,7 +219,10 @@ def _is_header(name: object, value: object) -> bool:
 
 
 def silent(clients: int = 1) -> Misbehaving:
-    """Return clients that connect and send nothing (1 to 1,000)."""
+    """Return clients that connect and send nothing (1 to 1,000).
+
+    >>> lab.measure(server, "/sync/page/", lab.open(rate=20), beside={"/": lab.silent(50)})
+    """
     return Misbehaving("silent", _clients("silent", clients))
 
 
@@ -224,6 +231,9 @@ def slow_senders(clients: int, *, per_s: float, size: int | None = None, head: b
     and again.
 
     With `head`, they GET with a head of `size` bytes (4,000; up to 8,000), and it is the head that comes so slowly.
+
+    >>> lab.measure(server, "/sync/page/", lab.open(rate=20),
+    ...     beside={"/sync/page/": lab.slow_senders(5, per_s=20_000)})
     """
     checks.truth("slow_senders(head)", head)
     most, usual = (MAX_HEAD_BYTES, HEAD_BYTES) if head else (MAX_BYTES, BODY_BYTES)
@@ -241,19 +251,29 @@ def slow_readers(clients: int, *, per_s: float) -> Misbehaving:
 
     Their own buffer is as small as it can be; the server's may take a megabyte or more, so only a larger answer shows
     anything.
+
+    >>> lab.measure(server, "/sync/page/", lab.open(rate=20),
+    ...     beside={"/sync/page/?books=500": lab.slow_readers(5, per_s=20_000)})
     """
     per_s = checks.number("slow_readers(per_s)", per_s, most=MAX_PER_S, above=0)
     return Misbehaving("slow reader", _clients("slow_readers", clients), per_s=per_s)
 
 
 def idle(clients: int = 1) -> Misbehaving:
-    """Return clients that ask once, and keep their connections without another word until the server closes them."""
+    """Return clients that ask once, and keep their connections without another word until the server closes them.
+
+    >>> lab.measure(server, "/sync/page/", lab.open(rate=20), beside={"/sync/page/": lab.idle(50)})
+    """
     return Misbehaving("idle", _clients("idle", clients))
 
 
 def disconnecting(clients: int = 1, *, after_ms: float) -> Misbehaving:
     """Return clients that ask, leave `after_ms` later (to the next hundredth of a second), answered or not, and come
-    again."""
+    again.
+
+    >>> lab.measure(server, "/sync/page/", lab.open(rate=20),
+    ...     beside={"/sync/wait/?ms=500": lab.disconnecting(5, after_ms=50)})
+    """
     after_ms = checks.number("disconnecting(after_ms)", after_ms, most=MAX_AFTER_MS, above=0)
     return Misbehaving("disconnecting", _clients("disconnecting", clients), after_ms=after_ms)
 

@@ -23,7 +23,10 @@ ORDER = 1_000
 
 @dataclass(frozen=True)
 class Ask:
-    """One request of a mix: where, how, with which headers and body, and how often compared with the others."""
+    """One request of a mix: where, how, with which headers and body, and how often compared with the others.
+
+    >>> lab.mix(lab.ask("/news/", weight=3), "/about/").asks[0]
+    """
 
     path: str
     method: str = "GET"
@@ -37,7 +40,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class Mix:
-    """Several requests, which each client sends in an order that chance decided, each as often as its weight says."""
+    """Several requests, which each client sends in an order that chance decided, each as often as its weight says.
+
+    >>> lab.mix(lab.ask("/news/", weight=3), "/about/").order()
+    """
 
     asks: tuple[Ask, ...]
 
@@ -65,7 +71,10 @@ class Mix:
 def ask(
     path: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: str = "", weight: int = 1
 ) -> Ask:
-    """Return one request for a `mix`; raises ConfigurationError for values that cannot work."""
+    """Return one request for a `mix`; raises ConfigurationError for values that cannot work.
+
+    >>> lab.mix("/", lab.ask("/news/", method="HEAD", weight=3))
+    """
     checks.text("ask(path)", path, "a path that begins with a slash, such as /news/", begins="/")
     return Ask(
         path,

@@ -20,7 +20,10 @@ _FIGURES = ("throughput", "p50", "p95", "p99", "errors", "cpu_per_request", "val
 
 @dataclass(frozen=True, eq=False)
 class Ramp:
-    """The runs of a load with several steps, in their order. Made by `measure` with a list of users or rates."""
+    """The runs of a load with several steps, in their order. Made by `measure` with a list of users or rates.
+
+    >>> lab.measure(server, "/sync/page/", lab.closed(users=[1, 2, 5])).table
+    """
 
     runs: tuple[Run, ...]
 

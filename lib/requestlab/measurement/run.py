@@ -29,7 +29,10 @@ FORMAT = 7
 
 @dataclass(frozen=True, eq=False)
 class Run(Record):
-    """One slice of load on one server: a record, what it comes to, and whether to believe it. Made by `measure`."""
+    """One slice of load on one server: a record, what it comes to, and whether to believe it. Made by `measure`.
+
+    >>> run.summary["throughput"], run.requests.head(), run.about.machine.python
+    """
 
     beside: Mapping[str, Run] = field(default_factory=dict)
 
@@ -103,7 +106,10 @@ def _quantiles(values: Floats, wanted: dict[str, int]) -> dict[str, float]:
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
-    """Read a run that `Run.save` has written; raises RunFormatError for anything else."""
+    """Read a run that `Run.save` has written; raises RunFormatError for anything else.
+
+    >>> run = lab.load_run(run.save("waiting.run"))
+    """
     checks.path("load_run(path)", path)
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:

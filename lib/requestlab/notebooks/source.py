@@ -29,6 +29,8 @@ def source(*names: str) -> Source:
 
     The module is read, not imported: the notebook stays free of Django. Raises ConfigurationError for a name that is
     not there.
+
+    >>> lab.source("labapp.sync_views.wait")
     """
     found = {name: _find(name) for name in names}
     return Source("\n\n\n".join(f"# {name}\n{code}" for name, code in found.items()))

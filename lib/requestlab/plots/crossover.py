@@ -38,8 +38,11 @@ def crossover(
 ) -> Picture:
     """Draw the throughput of each contender against the share of waiting in a request, each round a point.
 
-    >>> results = {share: lab.compare(contenders, f"/sync/wait_and_burn/?wait={share}&burn={100 - share}", load) for
-    share in (0, 90)} >>> lab.plots.crossover(results, expected={"sync": lambda share: 10.0}, predicted=30)
+    >>> results = {}
+    >>> for share in (0, 90):
+    ...     path = f"/sync/wait_and_burn/?wait={share}&burn={100 - share}"
+    ...     results[share] = lab.compare({"sync": lab.SYNC, "threads": lab.THREADS}, path, lab.closed(4), rounds=4)
+    >>> lab.plots.crossover(results, expected={"sync": lambda share: 10.0}, predicted=30)
 
     `results` maps shares in percent to comparisons of the same contenders, the first of them the baseline. `expected`
     maps labels to functions of such a share that return answers per second; they are drawn dotted. `predicted` is the

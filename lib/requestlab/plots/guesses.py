@@ -36,7 +36,10 @@ NONE = "No figure was given a prediction yet"
 
 @dataclass(frozen=True, repr=False)
 class Guesses:
-    """Several, in the order in which they were drawn. A notebook shows them as a table."""
+    """Several, in the order in which they were drawn. A notebook shows them as a table.
+
+    >>> [one.share for one in lab.guesses().rows]
+    """
 
     all: tuple[Guessed, ...]
 
@@ -52,7 +55,10 @@ _made: dict[str, Guessed] = {}
 
 def guesses() -> Guesses:
     """Return the predictions that were drawn into figures in this process, each with what was found; of one finding,
-    the last."""
+    the last.
+
+    >>> lab.guesses()
+    """
     return Guesses(tuple(_made.values()))
 
 

@@ -45,6 +45,8 @@ _WHAT = "CPU time per request"
 def stack(result: Comparison, layers: Layers, *, predicted: Predicted = None) -> Picture:
     """Draw the CPU time of a request as a sum of layers: each is what a contender has more than the one before it.
 
+    >>> contenders = {"sync bare": lab.SYNC.replace(application="bare"), "sync": lab.SYNC}
+    >>> result = lab.compare(contenders, "/sync/page/", lab.closed(users=10), rounds=4)
     >>> lab.plots.stack(result, {"sync": {"HTTP server": "sync bare", "Django": "sync"}})
 
     `layers` maps each bar to its layers from the bottom up, and each layer to the contender that ends with it.

@@ -88,7 +88,10 @@ class LabApp:
 
 @dataclass(frozen=True)
 class Bare:
-    """A bare callable that answers as many bytes as labapp's page, without Django."""
+    """A bare callable that answers as many bytes as labapp's page, without Django.
+
+    >>> lab.serve(lab.SYNC, application=lab.Bare())
+    """
 
     kind: ClassVar[str] = "bare"
     targets: ClassVar[Mapping[str, str]] = {"wsgi": "labapp.bare:wsgi", "asgi": "labapp.bare:asgi"}

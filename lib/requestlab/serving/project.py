@@ -55,7 +55,10 @@ class Project:
     """A Django project: its folder, the module of its settings, its own applications where it has them (empty: Django's
     are made), and the interpreter that it runs in; the `number` of the copy that was made of it, with its own
     environment and databases; and whether each answer under WSGI is to say how many queries were made for it
-    (`counts_queries`). Made by `project`."""
+    (`counts_queries`). Made by `project`.
+
+    >>> lab.project(lab.bookshop(), migrate=True).settings
+    """
 
     directory: str
     settings_module: str

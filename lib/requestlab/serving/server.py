@@ -91,6 +91,8 @@ class Server:
     worker processes, `headers` what each request must bring (on a machine that others share: the run's token), `cores`
     where it and its load run, `directory` where its workers run and write. It ends with the `with` block, with
     `stop()`, or with this process, however that ends: see `requestlab.serving.supervisor`.
+
+    >>> server.url, server.pids, server.alive
     """
 
     def __init__(self, configuration: Configuration, start_timeout_s: float = START_TIMEOUT_S) -> None:
@@ -437,7 +439,10 @@ def running() -> list[Server]:
 
 
 def stop_all() -> None:
-    """Stop every server that this process has started; the last cell of each lesson."""
+    """Stop every server that this process has started; the last cell of each lesson.
+
+    >>> lab.stop_all()
+    """
     still_there = running()
     for server in still_there:
         server.begin_to_stop()

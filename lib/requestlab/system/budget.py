@@ -40,6 +40,8 @@ def budget(seconds: float) -> Budget:
     sooner leave the rest to those that are not.
 
     Raises ConfigurationError for seconds that cannot be.
+
+    >>> lab.compare({"sync": lab.SYNC, "asgi": lab.ASGI}, "/sync/page/", budget=lab.budget(20))
     """
     return Budget(quick.seconds(checked(seconds)), shared=not quick.is_trial())
 
@@ -91,8 +93,10 @@ class Spending:
 def until(answered: Callable[[], bool], seconds: Budget | float) -> Iterator[int]:
     """Yield 1, 2, 3 and so on, a number a round, until a question is answered or another round would exceed the budget.
 
-    >>> for _ in until(lambda: claim.answered(interval(medians)), budget(20)):
-    ...     medians.append(measured_once())
+    >>> mine = lab.claim("mine", "A page takes 1 ms at most.", supported=(0, 1), of="p50", unit="ms")
+    >>> medians = []
+    >>> for _ in lab.until(lambda: mine.answered(lab.interval(medians)), lab.budget(20)):
+    ...     medians.append(lab.measure(server, "/sync/page/").summary["p50"])
 
     There is one round at least, and in a trial (`quick.TRIAL`) there are three.
     """

@@ -92,7 +92,10 @@ def _each(texts: Iterable[str | None]) -> str | None:
 
 
 def describe_machine() -> str:
-    """Return one line that names this machine and the versions."""
+    """Return one line that names this machine and the versions.
+
+    >>> print(lab.describe_machine())
+    """
     return facts().caption
 
 

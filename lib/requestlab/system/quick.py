@@ -27,7 +27,10 @@ def is_trial() -> bool:
 
 
 def seconds(full: float) -> float:
-    """Return `full`, or a fraction of it in quick mode."""
+    """Return `full`, or a fraction of it in quick mode.
+
+    >>> lab.measure(server, "/sync/page/", seconds=lab.seconds(4))
+    """
     return full * TRIAL_SHARE if is_trial() else full / 4 if is_quick() else full
 
 

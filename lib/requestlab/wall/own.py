@@ -26,6 +26,9 @@ class OwnLedger(Ledger):
 
 
 def ledger() -> OwnLedger:
-    """Return all claims, with the verdicts that were given in this process."""
+    """Return all claims, with the verdicts that were given in this process.
+
+    >>> lab.ledger()
+    """
     own = claims_ledger.ledger()
     return OwnLedger(own.verdicts, own.name, own.machine, own.damaged)
