@@ -5,7 +5,8 @@ from __future__ import annotations
 import doctest
 import inspect
 import math
-from collections.abc import Iterator
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -19,6 +20,11 @@ PUBLIC |= {f"lab.plots.{name}": getattr(lab.plots, name) for name in lab.plots._
 DOCSTRINGS = {(inspect.getdoc(thing) or ""): name for name, thing in PUBLIC.items()}
 """Several names share one: constants have that of their class."""
 
+CASES = [
+    pytest.param(docstring, marks=pytest.mark.thorough if name == "lab.advise" else (), id=name)
+    for docstring, name in DOCSTRINGS.items()
+]
+
 VIEWS = """
 from django.http import HttpResponse
 def report(request):
@@ -29,33 +35,35 @@ def timing(get_response):
 
 
 @pytest.fixture(scope="module")
-def known() -> Iterator[dict[str, Any]]:
-    """What examples take as given: the lab's names, a server, runs and a comparison."""
-    with lab.serve(lab.ASGI, probe=True) as server:
-        runs = {
-            name: lab.measure(server, "/sync/page/", lab.closed(users=2, each=10), parts=True)
-            for name in ("run", "one", "other", "sync_run", "mixed_run")
-        }
-        names = vars(lab) | {name: getattr(lab, name) for name in lab.__all__}
-        result = lab.compare({"sync": lab.SYNC, "asgi": lab.ASGI}, "/sync/page/", rounds=4, seconds=0.1)
-        yield names | runs | {"lab": lab, "server": server, "result": result, "inf": math.inf, "httpx": httpx}
+def known(served) -> dict[str, Any]:
+    """What examples take as given: the lab's names, runs and a comparison."""
+    runs = {
+        name: lab.measure(served(configuration, probe=True), "/sync/page/", lab.closed(users=2, each=10), parts=True)
+        for name, configuration in {"run": lab.ASGI, "one": lab.SYNC, "other": lab.ASGI}.items()
+    }
+    runs |= {"sync_run": runs["one"], "mixed_run": runs["other"]}
+    names = vars(lab) | {name: getattr(lab, name) for name in lab.__all__}
+    result = lab.compare({"sync": lab.SYNC, "asgi": lab.ASGI}, "/sync/page/", rounds=4, seconds=0.1)
+    return names | runs | {"lab": lab, "result": result, "inf": math.inf, "httpx": httpx}
 
 
 def test_each_public_name_has_an_example():
     assert [name for docstring, name in DOCSTRINGS.items() if ">>>" not in docstring] == []
 
 
-@pytest.mark.some(12)
+@pytest.mark.some(8)
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("docstring", DOCSTRINGS, ids=DOCSTRINGS.values())
-def test_an_example_runs(docstring, known, tmp_path, monkeypatch):
+@pytest.mark.parametrize("docstring", CASES)
+def test_an_example_runs(docstring, known, served, tmp_path, monkeypatch):
     monkeypatch.setenv(QUICK_VARIABLE, TRIAL)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "views.py").write_text(VIEWS)
     if "mysite" in docstring:
-        lab.bookshop(tmp_path / "mysite")
-    names = dict(known)
+        mysite = lab.bookshop(tmp_path / "mysite")
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=mysite, check=True)
+    names = known | {"server": served(lab.ASGI, probe=True)}
+    monkeypatch.setattr("requestlab.comparison.compare._last_interrupted", [known["result"]])
     servers = set(_running())
     for example in doctest.DocTestParser().get_examples(docstring):
         try:

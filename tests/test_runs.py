@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 import requestlab as lab
 from requestlab.errors import RunFormatError
 from requestlab.load.plan import COLUMNS, PROCESS_COLUMNS
-from requestlab.measurement.run import Run
+from requestlab.measurement.run import FORMAT, Run
 from requestlab.serving.upstream.statistics import UpstreamUse
 from tests.made_runs import ABOUT, END, MS, START, closed_loop, made
 
@@ -171,7 +171,7 @@ FORMAT_99 = {"about": np.frombuffer(json.dumps({"format": 99}).encode(), dtype=n
         (b"PK\x03\x04 not a zip", r"some\.run' is not a saved run"),
         (b"\x93NUMPY\x01\x00", r"some\.run' is not a saved run"),
         ("cut", r"some\.run' is not a saved run"),
-        ("new", "format 99; this version of the lab reads format 6: measure it again"),
+        ("new", f"format 99; this version of the lab reads format {FORMAT}: measure it again"),
     ],
 )
 def test_a_file_that_is_no_run_of_this_version_is_refused_by_name_in_a_sentence(tmp_path, content, words):

@@ -24,6 +24,8 @@ from requestlab.load.spread import Clock, divided
 from tests.cluster import Cluster, cluster
 from tests.known_server import known_server
 
+pytestmark = [pytest.mark.measuring, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
 PLAN = Plan(family=2, address=("127.0.0.1", 1), requests=("GET /",), seconds=1, warmup_s=0, timeout_s=1)
 
 
@@ -72,6 +74,7 @@ def test_clocks_have_drifted_as_far_as_no_offset_explains_both_comparisons(befor
 # Three workers on this host
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("load", "requests"),
     [

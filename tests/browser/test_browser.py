@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,10 @@ def test_a_long_cell_shows_progress_is_interrupted_in_a_few_lines_and_the_next_o
 def servers() -> list[str]:
     """Return the command lines of servers and load processes that run."""
     words = ("requestlab.serving.supervisor", "requestlab.load.generator")
-    lines = [" ".join(one.cmdline()) for one in marked_processes(shared=True) if psutil.pid_exists(one.pid)]
+    lines = []
+    for process in marked_processes(shared=True):
+        with suppress(psutil.Error):  # it has just ended
+            lines.append(" ".join(process.cmdline()))
     return [line for line in lines if any(word in line for word in words)]
 
 

@@ -38,7 +38,7 @@ NONE = "No figure was given a prediction yet"
 class Guesses:
     """Several, in the order in which they were drawn. A notebook shows them as a table.
 
-    >>> [one.share for one in lab.guesses().rows]
+    >>> [(one.guess, one.found) for one in lab.guesses().all]
     """
 
     all: tuple[Guessed, ...]
