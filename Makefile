@@ -34,7 +34,7 @@ PORTABLE = tests/test_faults.py tests/test_random_faults.py tests/test_left_behi
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs test-portable test-browser lint bench report figures lock clean ANEW
+.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs stress test-portable test-browser lint bench report figures site lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -59,8 +59,8 @@ test-all: $(READY) ## all tests with all their cases, also those that the others
 	@REQUESTLAB_ALL_CASES=1 $(MAKE) --no-print-directory tests
 
 lint: $(READY) ## style, format and types
-	@$(BIN)/ruff check lib labapp tests
-	@$(BIN)/ruff format --check lib labapp tests
+	@$(BIN)/ruff check lib labapp tests docs
+	@$(BIN)/ruff format --check lib labapp tests docs
 	@$(BIN)/mypy
 
 test-examples: $(READY) ## all examples, each for a moment; make test runs a few of them
@@ -84,6 +84,10 @@ LABS ?= 20
 test-labs: $(READY) ## LABS labs at once on this machine, each measuring
 	@REQUESTLAB_LABS=$(LABS) $(call pytest,tests/test_many_labs.py)
 
+MINUTES ?= 60
+stress: $(READY) ## looks for wakeups that are lost, for so many MINUTES
+	@$(BIN)/python -m tests.stress.lost_wakeups $(MINUTES)
+
 test-portable: $(READY) ## what a Unix that is no Linux has to do: the tests of faults, serving and measuring, and four lessons
 	@REQUESTLAB_PORTABLE=1 PYTHONPATH=tests/portable REQUESTLAB_ALL_LESSONS=1 \
 	    $(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadgroup -m 'not measuring' $(PORTABLE))
@@ -99,6 +103,11 @@ report: $(READY) ## executes all lessons in quick mode (ARGS=--full: in full) an
 
 figures: $(READY) ## the same, and takes the figures of the README from it
 	@$(BIN)/requestlab report --figures docs $(ARGS)
+
+site: $(READY) ## a static site in build/site/html: lessons as executed, their report, the reference, the pages of docs/
+	@$(PIP) install 'requestlab[site]'
+	@$(BIN)/python docs/site/build.py
+	@REQUESTLAB_SITE=build/site/html REQUESTLAB_SCREENSHOTS=$(abspath $(SHOTS)) $(BIN)/python -m pytest -q tests/browser/test_site.py
 
 lock: $(READY) ## requirements.lock from pyproject.toml; keeps what is pinned, unless UPGRADE=--upgrade
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --annotation-style line \

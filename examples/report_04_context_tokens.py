@@ -9,7 +9,7 @@ What decides: a middleware with these two hooks, and one that does the same in o
 100 requests that are answered with status 500.
 
 Measured on one machine (2 cores; Python 3.11.7 and 3.13.0, gunicorn 27.0.1, uvicorn 0.54.0): supported. With the hooks,
-0 % failed under WSGI and 100 % under ASGI: "Token was created in a different Context". With the one function, 0 %
+0% failed under WSGI and 100% under ASGI: "Token was created in a different Context". With the one function, 0%
 failed under ASGI. It was the same on Django 5.2.19 and 6.0.10 with asgiref 3.13.0, and on Django 4.2.30 with asgiref
 3.7.2.
 

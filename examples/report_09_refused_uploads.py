@@ -11,7 +11,7 @@ is the time until the first byte of the refusal, over those two seconds. The sec
 to write the body, per megabyte of it.
 
 Measured on one machine (2 cores; Python 3.11.7 and 3.13.0, uvicorn 0.54.0): the first claim is supported. The refusal
-came after 100 % of the time of the upload under ASGI, with Django 5.2.19, 6.0.10 and 6.1.3, and after 0.1 % or less
+came after 100% of the time of the upload under ASGI, with Django 5.2.19, 6.0.10 and 6.1.3, and after 0.1% or less
 under WSGI. The second is refuted for Django 5.2.19 (no hops), and supported for 6.0.10 and 6.1.3: 18 hops per megabyte
 of the body, which are 39 per megabyte past the first 2.6. That figure is the client's: it sends 25,000 bytes at a
 time.

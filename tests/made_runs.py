@@ -114,7 +114,7 @@ def simulated(
     each.
 
     The machine drifts in phases of several rounds (a factor of e^0.3 up and down, rarely much more), each slice has
-    noise of its own (8 %), larger in some slices than in others, and the five figures of a slice go together. `truth`
+    noise of its own (8%), larger in some slices than in others, and the five figures of a slice go together. `truth`
     is the ratio; `apart` the standard deviation of what two processes differ by for as long as they live.
     """
     phase = np.zeros(rounds)

@@ -663,7 +663,8 @@ def test_jupyterlab_is_run_by_this_interpreter_on_the_folder(root, root_flags, b
     line = jupyter.command(Path("/some/notebooks"), ["--port", "9"], root=root, browser=browser)
     start = [sys.executable, "-m", "jupyterlab", "-y", "--ServerApp.root_dir=/some/notebooks"]
     settings = f"--LabApp.app_settings_dir={jupyter.SETTINGS}"
-    assert line == [*start, settings, *root_flags, *browser_flags, "--port", "9"]
+    saving = "--ContentsManager.pre_save_hook=requestlab.notebooks.saving.as_it_was"
+    assert line == [*start, settings, saving, *root_flags, *browser_flags, "--port", "9"]
 
 
 def test_jupyterlab_opens_the_contents_as_a_page_and_asks_for_no_news(tmp_path):

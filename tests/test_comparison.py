@@ -136,7 +136,7 @@ def failing(failed: int) -> Run:
     ("run", "slices", "metrics", "words"),
     [
         (INVALID, 1, METRICS, "1 of 8 slices of other are invalid: the server ended during the run"),
-        (failing(161), 1, METRICS, "161 of 16,000 requests failed under other"),  # more than 1 %
+        (failing(161), 1, METRICS, "161 of 16,000 requests failed under other"),  # more than 1%
         (failing(160), 1, ("p95", "p99"), "160 of 16,000 requests failed under other"),
         (failing(80), 1, ("p99",), "80 of 16,000 requests failed under other"),
         (failing(16), 1, (), ""),

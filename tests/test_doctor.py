@@ -283,7 +283,7 @@ def test_the_report_has_the_machine_the_load_client_the_self_test_and_the_warnin
     assert result.stdout.endswith(
         "keep-alive self-test: passed, two small writes arrive after 0.2 ms\n"
         "upstream: 0.01 ms of CPU time per request; at most 100,000 answers /s on a core of its own\n"
-        "resolution: today differences under 6 % cannot be told in 60 s (A/A: ratio 1.01, 0.97 to 1.05)\n"
+        "resolution: today differences under 6% cannot be told in 60 s (A/A: ratio 1.01, 0.97 to 1.05)\n"
         "warning: it is warm\n"
     )
 

@@ -165,7 +165,7 @@ def test_the_same_look_at_students_t_misleads_ten_times_as_often(monkeypatch):
 
 
 def test_a_clear_case_takes_five_rounds():
-    """Rounds that differ by 5 % from each other, and things that differ by a fifth."""
+    """Rounds that differ by 5% from each other, and things that differ by a fifth."""
     chance = np.random.default_rng(5)
     decided = [
         next(n for n in range(MIN_ROUNDS, 50) if interval(logs[:n]).low > math.log1p(0.03))
@@ -177,7 +177,7 @@ def test_a_clear_case_takes_five_rounds():
 
 @pytest.mark.parametrize("truth", [1.0, 1.3])
 def test_intervals_hold_the_truth_at_all_rounds_at_once_on_a_machine_that_drifts(truth):
-    """Of 1,000 comparisons 99 % is 990 +- 3.1 (one standard deviation); three of them less is allowed."""
+    """Of 1,000 comparisons 99% is 990 +- 3.1 (one standard deviation); three of them less is allowed."""
     chance = np.random.default_rng(20)
     held = 0
     for _ in range(1_000):
@@ -228,7 +228,7 @@ def test_pairs_within_a_round_bear_phases_that_separate_means_do_not():
 
 
 def test_of_a_thousand_simulated_comparisons_of_a_thing_with_itself_few_find_a_difference_in_any_figure():
-    """Before differences within `comparison.ALIKE` are left out: by Bonferroni's inequality no more than 5 %."""
+    """Before differences within `comparison.ALIKE` are left out: by Bonferroni's inequality no more than 5%."""
     chance = np.random.default_rng(7)
     found = 0
     for _ in range(1_000):

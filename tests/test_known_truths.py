@@ -26,7 +26,7 @@ pytestmark = pytest.mark.measuring(slices=6)
 
 
 def close(measured: float, truth: float) -> bool:
-    """The tolerance of the lab: 3 % + 0.5 ms."""
+    """The tolerance of the lab: 3% + 0.5 ms."""
     return truth * 0.97 - 0.5 <= measured <= truth * 1.03 + 0.5
 
 
@@ -142,7 +142,7 @@ def test_exponential_delays_are_reported_as_the_server_held_them_and_as_theory_h
 
 
 def test_long_times_are_not_met_more_often_than_they_are_in_short_slices_of_a_closed_loop():
-    """A second has five of them, on average. With those under way at its beginning, the median would be 20 % too
+    """A second has five of them, on average. With those under way at its beginning, the median would be 20% too
     long."""
     with known_server("exponential", 200, 3) as known:
         runs = [lab.measure(known.url, "/", lab.closed(200), seconds=1) for _ in range(2)]

@@ -27,7 +27,7 @@ COSTS = {
 
 
 def found(names=tuple(COSTS), *, rounds=8, means=None, disturbed=None, busy_threads=0, caveats=(), factor=1.0):
-    """CallCosts of hand-made rounds: the costs above, 5 % more in every other round and as much less in the others."""
+    """CallCosts of hand-made rounds: the costs above, 5% more in every other round and as much less in the others."""
     shake = 1.05 ** (-1.0) ** np.add.outer(np.arange(rounds), np.arange(len(names)))
     index = pd.RangeIndex(1, rounds + 1, name="round")
     medians = pd.DataFrame(shake * [COSTS[name][0] * factor for name in names], columns=list(names), index=index)

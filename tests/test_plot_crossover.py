@@ -37,10 +37,10 @@ THREE = by_share()
 
 def test_the_title_says_where_each_contender_is_slower_and_where_it_is_faster_whatever_order_they_came_in():
     picture = crossover(dict(reversed(THREE.items())))
-    assert picture.alt == "asgi and async cross sync between 0 and 50 % of waiting."
-    assert [tick.get_text() for tick in picture.figure.axes[0].get_xticklabels()] == ["0 %", "50 %", "90 %"]
+    assert picture.alt == "asgi and async cross sync between 0 and 50% of waiting."
+    assert [tick.get_text() for tick in picture.figure.axes[0].get_xticklabels()] == ["0%", "50%", "90%"]
     text = said(picture)
-    for words in (picture.alt.removesuffix("."), "● sync", "▲ async", "capacity: 1 request at once", "90 %: 4."):
+    for words in (picture.alt.removesuffix("."), "● sync", "▲ async", "capacity: 1 request at once", "90%: 4."):
         assert words in text
     assert not {"Dotted", "prediction"} & set(text.split())
     assert crossover(by_share(0)).alt == "asgi and async: slower than sync at each share."
@@ -49,15 +49,15 @@ def test_the_title_says_where_each_contender_is_slower_and_where_it_is_faster_wh
 
 def test_where_there_is_no_crossing_the_title_says_from_which_share_on_others_are_faster():
     told = "Faster than sync where a request waits – asgi and async from"
-    assert crossover(by_share(5, 8, 9, 10, 90, noise=0.03)).alt == f"{told} 90 % on."
-    assert crossover(by_share(5, 9, 50, noise=0.08)).alt == f"{told} 50 % on."
+    assert crossover(by_share(5, 8, 9, 10, 90, noise=0.03)).alt == f"{told} 90% on."
+    assert crossover(by_share(5, 9, 50, noise=0.08)).alt == f"{told} 50% on."
 
 
 def test_a_crossing_is_named_where_it_is_and_with_a_number_only_between_shares_that_are_close():
-    assert "cross between 0 and 50 %" in words_of(crossover(THREE))
+    assert "cross between 0 and 50%" in words_of(crossover(THREE))
     close = crossover(by_share(0, 10, 30, noise=0.003))
-    assert close.alt == "asgi crosses sync near 16 %; async crosses sync between 0 and 30 %."
-    assert {"asgi crosses near 16 %", "async crosses between 0 and 30 %"} <= set(words_of(close))
+    assert close.alt == "asgi crosses sync near 16%; async crosses sync between 0 and 30% of waiting."
+    assert {"asgi crosses near 16%", "async crosses between 0 and 30%"} <= set(words_of(close))
 
 
 def test_every_round_is_a_point_and_the_middle_of_each_share_is_marked():
@@ -75,13 +75,13 @@ def test_a_formula_is_drawn_dotted_over_the_whole_width_and_a_prediction_where_t
     assert [curve.get_ydata()[0] for curve in curves] == [100, 100]
     assert math.isclose(curves[1].get_ydata()[-1], 1000)
     assert "Dotted: what the formula says" in said(picture)
-    assert "your prediction: faster from 30 % on" in said(picture)
+    assert "your prediction: faster from 30% on" in said(picture)
     assert any(list(line.get_xdata()) == [30, 30] for line in picture.figure.axes[0].lines)
 
 
 def test_what_speaks_against_a_verdict_is_written_below():
     failing = {0: compared({"sync": (lab.SYNC, {}), "async": (lab.ASYNC, {"failed": 200})})}
-    assert re.search("Against it speaks: at 0 %, .* requests failed under async", said(crossover(failing)))
+    assert re.search("Against it speaks: at 0%, .* requests failed under async", said(crossover(failing)))
 
 
 LONG = {"a long name " * 5: (lab.SYNC, {}), "another" * 9: (GTHREAD, {"per_s": 900})}

@@ -176,7 +176,7 @@ def test_a_picture_in_words():
         "block (labapp/async_views.py:41) blocking call: twice, up to 302 ms | ms since the first request was planned | "
         "how late, in ms (log.) | 0.1 | 1 | 10 | 100 | p50 0.08 ms | p99 291 ms | max 301 ms | idle floor: 0.08 ms | "
         "limit of the median: 10 ms | limit of the maximum: 100 ms | your prediction: 300 ms | "
-        "for so much of the time, a callback would have waited no longer | 50 % | 99 % | "
+        "for so much of the time, a callback would have waited no longer | 50% | 99% | "
         "A blocking call in block held the event loop for up to 302 ms | "
         "What to do: await the call's async twin (asyncio.sleep for time.sleep, an async client), or hand it to a thread with "
         "sync_to_async."

@@ -66,7 +66,7 @@ def test_the_title_and_the_alternative_text_say_where_throughput_stops_growing()
     nothing = ramp(ramp_of(lab.SYNC, {1: {"per_s": 0}, 4: {"per_s": 0}}))
     pictures = [
         ramp(saturating(lab.SYNC, 900), saturating(lab.ASYNC, 20_000, loads=(1, 2, 5))),
-        ramp(ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})),  # 4 % more is no growth
+        ramp(ramp_of(lab.SYNC, {1: {"per_s": 1000}, 2: {"per_s": 1040}, 5: {"per_s": 1030}})),  # 4% more is no growth
         ramp(by_rate(lab.SYNC, 420), by_rate(lab.ASYNC, 900)),
         ramp(by_rate(lab.ASGI, 50)),
         ramp(ramp_of(lab.SYNC, {10: {}})),

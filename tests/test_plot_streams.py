@@ -56,7 +56,7 @@ def test_a_prediction_is_drawn_at_its_share_of_the_time_and_written_beside():
     picture = streams({"a": BUFFERED, "b": FLOWING}, predicted={"a": 10, "b": None})
     dashed = [line.get_xdata()[0] for line in picture.figure.axes[0].lines if line.get_linestyle() == "--"]
     assert dashed == [20]
-    assert said(picture).count("your prediction: 10 %") == 1
+    assert said(picture).count("your prediction: 10%") == 1
 
 
 @pytest.mark.parametrize(

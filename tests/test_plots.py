@@ -52,7 +52,7 @@ Half of the requests took less than 1.2 ms under sync, 3.4 ms under asgi.
 Half of the requests took less than 5.0 ms under sync, server=gunicorn-gthread, threads=4; 7.0 ms under sync.
 Half of the requests took less than 1.0 ms under sync, 9.0 ms under async.
 Half of the requests took less than 5.0 ms (alone), 7.0 ms (beside others).
-90 % of the requests took less than 10 ms under sync."""
+90% of the requests took less than 10 ms under sync."""
 
 
 def test_the_title_tells_a_percentile_of_each_run_and_is_the_alternative_text():
@@ -65,7 +65,7 @@ def test_the_title_tells_a_percentile_of_each_run_and_is_the_alternative_text():
     ]
     assert "\n".join(picture.alt for picture in pictures) == TITLES
     assert all(picture.alt.removesuffix(".") in said(picture) for picture in pictures)
-    assert repr(pictures[-1]) == "<Picture: 90 % of the requests took less than 10 ms under sync.>"
+    assert repr(pictures[-1]) == "<Picture: 90% of the requests took less than 10 ms under sync.>"
 
 
 def test_failed_requests_are_told():
@@ -230,8 +230,8 @@ def test_no_line_of_a_text_is_wider_than_it_may_be_and_no_letter_is_lost(words):
 
 
 def test_a_number_is_not_parted_from_its_unit():
-    lines = sheet.wrapped("it took 100 ms and 50 %, in 10 rounds", sheet.width_in("it took 100", 9), 9)
-    assert lines == ["it took", "100 ms", "and 50 %,", "in 10", "rounds"]
+    lines = sheet.wrapped("it took 100 ms and 50%, in 10 rounds", sheet.width_in("it took 100", 9), 9)
+    assert lines == ["it took", "100 ms", "and 50%,", "in 10", "rounds"]
 
 
 @given(st.lists(st.floats(0, 8), max_size=30))

@@ -30,7 +30,7 @@ def test_a_real_one_takes_less_than_its_seconds_and_says_what_cannot_be_told(mon
     monkeypatch.setenv("REQUESTLAB_QUICK", "1")
     found = resolution()
     assert found.control.known, found.why
-    said = f"today differences under {math.ceil(100 * found.difference)} % cannot be told in 60 s"
+    said = f"today differences under {math.ceil(100 * found.difference)}% cannot be told in 60 s"
     assert repr(found).startswith(said)
     assert found.difference >= ALIKE
     assert found.rounds >= 4
@@ -83,7 +83,7 @@ def test_doubts_about_the_a_a_leave_nothing_to_say():
 
 def test_it_says_whole_percents_rounded_up():
     found = Resolution(60.0, 0.0501, Interval(1.0, 0.99, 1.01, 8), False, 0.02, 21)
-    assert repr(found) == "today differences under 6 % cannot be told in 60 s"
+    assert repr(found) == "today differences under 6% cannot be told in 60 s"
     takes = {0.03: None, 0.05: 95.2, 0.1: 20.0, 0.3: 12.0}
     assert repr(replace(found, takes=takes)).endswith(
         "in 60 s; 5% in 95 s, 10% in 20 s and 30% in 12 s; 3% not in 500 rounds"

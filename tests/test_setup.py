@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
-DEV = [one for one in EXTRAS if one.name != PROJECT["name"]]  # which names the other extra
+LOCKED = [line for name, lines in PROJECT["optional-dependencies"].items() if name != "site" for line in lines]
+DEV = [one for one in map(Requirement, LOCKED) if one.name != PROJECT["name"]]  # which names the other extras
 LOCK = (ROOT / "requirements.lock").read_text()
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -175,17 +174,19 @@ def _dead_links(html: Path) -> Iterator[str]:
     pages = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in html.rglob("*.html")}
     named = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
     for path, page in pages.items():
-        for tag, attribute in ((tag, attribute) for attribute in ("href", "src") for tag in page.find_all(**{attribute: True})):
-            link = urlsplit(tag[attribute])
-            if link.scheme or link.netloc or path.name in ("search.html", "genindex.html"):
+        if path.name in ("search.html", "genindex.html"):
+            continue
+        for leads in [tag.get("href") or tag.get("src") or "" for tag in page.find_all(["a", "img", "link", "script"])]:
+            link = urlsplit(leads)
+            if link.scheme or link.netloc or not leads:
                 continue
             target = (path.parent / unquote(link.path)).resolve() if link.path else path
             if target.is_dir():
                 target /= "index.html"
             if not target.exists():
-                yield f"{path.relative_to(html)}: {tag[attribute]} leads nowhere"
+                yield f"{path.relative_to(html)}: {leads} leads nowhere"
             elif link.fragment and target in named and unquote(link.fragment) not in named[target]:
-                yield f"{path.relative_to(html)}: {tag[attribute]} names no part of that page"
+                yield f"{path.relative_to(html)}: {leads} names no part of that page"
 
 
 def _too_large(html: Path) -> Iterator[str]:

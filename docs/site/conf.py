@@ -2,7 +2,7 @@
 
 project = "requestlab"
 author = "the requestlab authors"
-copyright = "the requestlab authors; code BSD-3-Clause, text of the lessons CC BY 4.0"  # noqa: A001 - Sphinx's name
+copyright = "the requestlab authors; code BSD-3-Clause, text of the lessons CC BY 4.0"
 html_title = "requestlab"
 root_doc = "README"
 extensions = ["myst_nb", "sphinx.ext.autodoc"]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 ROUNDS = 7
-"""With six rounds or more, the smallest and the largest ratio bracket the median with a probability above 96 %."""
+"""With six rounds or more, the smallest and the largest ratio bracket the median with a probability above 96%."""
 
 
 @dataclass(frozen=True)

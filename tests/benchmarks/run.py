@@ -161,7 +161,7 @@ def schedule() -> list[Line]:
     lines = []
     for name, some in (("constant", runs), ("poisson", spread)):
         late = [float(run.summary["late_p99"]) for run in some]
-        print(_medians({f"99 % sent within, {name}": late}, "ms"))
+        print(_medians({f"99% sent within, {name}": late}, "ms"))
         shares = {"late": late, "allowed": [LATE_MS] * len(late)}
         lines.append(
             Line(f"lateness at 1,000 /s, {name}: p99 over {LATE_MS:g} ms", ratio(shares, "late", "allowed"), None, 1.0)

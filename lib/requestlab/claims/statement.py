@@ -110,7 +110,7 @@ class Rule:
     def shown(self, number: float) -> str:
         """Return a figure in three digits, or all of a larger number, with its unit."""
         if self.unit == "share":
-            return f"{wording.figure(number * 100)} %"
+            return f"{wording.figure(number * 100)}%"
         unit = self.unit.removesuffix("s") if self.what == "count" and number == 1 else self.unit
         return f"{wording.figure(number)}{' ' if unit else ''}{unit}"
 

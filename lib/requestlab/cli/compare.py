@@ -49,7 +49,7 @@ _KNOCK_S = 2.0
     type=click.Choice(list(METRICS)),
     help="Stop as soon as each is told from the first by this; may be given several times.  [default: throughput]",
 )
-@click.option("--width", type=float, help="Stop as soon as every interval is narrower: 0.05, its ends lie 5 % apart.")
+@click.option("--width", type=float, help="Stop as soon as every interval is narrower: 0.05, its ends lie 5% apart.")
 @click.option(
     "--budget", type=float, metavar="SECONDS", help=f"Start no round that would end later.  [default: {BUDGET_S:g}]"
 )

@@ -115,7 +115,7 @@ def compare(
     There are rounds until all that is asked is answered, which needs four at least, or another one would exceed the
     `budget`, 30 s unless it says otherwise. What is asked: `ask`, metrics by which each contender is to be told from
     the baseline (`"throughput"`, unless it says otherwise), claims (`claim("uvloop-fades")`), or several of these; and
-    that each interval of a throughput over the baseline's be narrower than `width` (0.05: its ends lie 5 % apart). To
+    that each interval of a throughput over the baseline's be narrower than `width` (0.05: its ends lie 5% apart). To
     stop then is no cheating: see `intervals`. Where `rounds` are given, there are so many at most, and nothing is asked
     unless `ask` or `width` does.
 

@@ -38,7 +38,7 @@ Figures = Sequence[float] | np.ndarray
 """One figure a round; NaN where there is none."""
 
 CONFIDENCE = 0.99
-"""Of each interval. A comparison looks at five figures: with 99 % each, at least 95 % of comparisons are right in all
+"""Of each interval. A comparison looks at five figures: with 99% each, at least 95% of comparisons are right in all
 five (Bonferroni's inequality)."""
 
 FALSE_ALARMS = 0.05

@@ -48,7 +48,7 @@ is."""
 class Resolution:
     """What can be told today. Made by `resolution`.
 
-    `difference` is a share: below 0.06, differences in throughput of 6 % cannot be told from none by a comparison of
+    `difference` is a share: below 0.06, differences in throughput of 6% cannot be told from none by a comparison of
     two contenders that takes `seconds`; NaN where too little could be measured, and then `why` says what stood in the
     way. `control` is the ratio of the throughputs of one configuration under two names, with its interval (A/A);
     `differed` says that it was called a difference, which it is not. `noise` is the standard deviation of the logarithm
@@ -70,7 +70,7 @@ class Resolution:
     def __repr__(self) -> str:
         if not math.isfinite(self.difference):
             return f"today nothing can be said about differences that can be told in {self.seconds:g} s: {self.why}"
-        said = f"today differences under {math.ceil(100 * self.difference)} % cannot be told in {self.seconds:g} s"
+        said = f"today differences under {math.ceil(100 * self.difference)}% cannot be told in {self.seconds:g} s"
         times = [f"{share:.0%} in {seconds:.0f} s" for share, seconds in self.takes.items() if seconds is not None]
         never = [f"{share:.0%}" for share, seconds in self.takes.items() if seconds is None]
         told = f"; {listed(times)}" if times else ""
@@ -82,12 +82,12 @@ def resolution(seconds: float = 60.0) -> Resolution:
     """Measure how much this machine's noise hides today, in some ten seconds.
 
     >>> resolution()
-    today differences under 6 % cannot be told in 60 s
+    today differences under 6% cannot be told in 60 s
 
     `seconds` is how long a comparison of two contenders would take, with slices of 1 s as `compare` has them. An A/A is
     measured, two servers of one configuration that take turns in slices of 0.3 s, or of half as much in quick mode. Let
     s be the upper bound of the standard deviation of the log-ratio of their throughputs from round to round (`noise`;
-    by chi-squared, at 90 %), and n the rounds that fit into `seconds` (less the share that was dropped for evidence
+    by chi-squared, at 90%), and n the rounds that fit into `seconds` (less the share that was dropped for evidence
     from outside). The interval of such a comparison would then reach to
 
         h = reach(n) · s             `intervals.reach`

@@ -40,7 +40,7 @@ class Run(Record):
     def summary(self) -> dict[str, Any]:
         """`throughput` (answers per second), `p50`, `p95`, `p99`, `max` (response time in ms), `service_p50`,
         `service_p95`, `service_p99` (service time in ms), `late` (requests sent more than `validity.LATE_MS` after they
-        were planned), `late_p99` (99 % were sent within so many ms), `errors` (requests that failed or were answered
+        were planned), `late_p99` (99% were sent within so many ms), `errors` (requests that failed or were answered
         with a status of 400 or above; a client that misbehaves and leaves has not failed), `cpu_per_request` (the
         workers', in ms; not known where other loads were beside), `validity` and `reasons`.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from requestlab.errors import ConfigurationError
+from requestlab.notebooks.saving import as_it_was
 
 LESSONS = Path(__file__).with_name("lessons")
 """The lessons, in an installed package; a checkout has them in `notebooks`."""
@@ -78,6 +79,7 @@ def command(folder: Path, more: Sequence[str], *, root: bool, browser: bool) -> 
         "-y",
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.app_settings_dir={SETTINGS}",
+        f"--ContentsManager.pre_save_hook={as_it_was.__module__}.{as_it_was.__name__}",
     ]
     if (folder / CONTENTS).is_file():
         line.append(f"--LabApp.default_url=/lab/tree/{CONTENTS}")

@@ -61,7 +61,7 @@ def crossover(
         _draw(axes, curve, (i - (len(curves) - 1) / 2) * _BESIDE)
     _name_crossings(axes, curves)
     if guess is not None:
-        prediction(axes, guess, f"your prediction: faster from {guess:g} % on")
+        prediction(axes, guess, f"your prediction: faster from {guess:g}% on")
     page.explain(*_explained(curves))
     told = circumstances_of({_percent(share): result for share, result in by_share.items()})
     return page.picture(inputs.small_print([curve.contender for curve in curves], True), list(told.items()))
@@ -112,11 +112,11 @@ class CrossoverCurve:
 
     @property
     def crosses(self) -> str:
-        """Where it crosses the baseline, in words: `near 15 %`, `between 0 and 50 %`; empty where it does not."""
+        """Where it crosses the baseline, in words: `near 15%`, `between 0 and 50%`; empty where it does not."""
         if self.crossing is None:
             return ""
         low, middle, high = self.crossing
-        return f"near {middle:.0f} %" if high - low <= _NEAR else f"between {low:g} and {high:g} %"
+        return f"near {middle:.0f}%" if high - low <= _NEAR else f"between {low:g} and {high:g}%"
 
     def expected(self, shares: Floats) -> Floats:
         """Return what the formula says at these shares."""
@@ -124,7 +124,7 @@ class CrossoverCurve:
 
 
 def _percent(share: float) -> str:
-    return f"{share:g} %"
+    return f"{share:g}%"
 
 
 def _curves(by_share: Mapping[float, Comparison], expected: Mapping[str, Formula]) -> list[CrossoverCurve]:
@@ -178,7 +178,7 @@ def _first_faster(curves: Sequence[CrossoverCurve]) -> Iterator[str]:
     said: dict[str, list[str]] = {}
     for curve in curves[1:]:
         faster = len(list(takewhile(lambda ratio: ratio.verdict == FASTER, reversed(curve.ratios))))
-        said.setdefault(f"from {curve.shares[-faster]:g} % on" if faster else "nowhere", []).append(curve.label)
+        said.setdefault(f"from {curve.shares[-faster]:g}% on" if faster else "nowhere", []).append(curve.label)
     each = "; ".join(f"{wording.listed(labels)} {where}" for where, labels in said.items())
     yield f"Faster than {curves[0].label} where a request waits – {each}"
     yield f"Faster than {curves[0].label} – {each}"

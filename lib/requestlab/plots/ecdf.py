@@ -69,7 +69,7 @@ def finding(contenders: Sequence[Contender], percent: int = 50) -> str:
         told = [ranked[0], ranked[-1]]
     found = [f"{wording.ms(one.percentile(percent))} ms {under[one]}" for one in told]
     which = "answered requests" if any(one.failures for one in contenders) else "requests"
-    part = "half" if percent == 50 else f"{percent} %"
+    part = "half" if percent == 50 else f"{percent}%"
     said = [f"{part} of the {which} took less than {wording.joined(found)}"] if found else []
     all_said = "; ".join([*said, *(f"no request was answered {under[one]}" for one in contenders if not one.marked)])
     return all_said[0].upper() + all_said[1:]
@@ -132,7 +132,7 @@ def _set_axes(axes: Axes, contenders: Sequence[Contender], guesses: Sequence[Gue
     number(axes.xaxis)
     axes.set_xlabel(f"{_QUANTITY}{'' if linear else ' (logarithmic)'}{_AND_SERVICE if service else ''}", labelpad=3)
     axes.set_ylim(0, _TOP)
-    axes.set_yticks([0, 25, 50, 75, 95, 99], ["0 %", "25 %", "50 % (p50)", "75 %", "95 % (p95)", "99 % (p99)"])
+    axes.set_yticks([0, 25, 50, 75, 95, 99], ["0%", "25%", "50% (p50)", "75%", "95% (p95)", "99% (p99)"])
     axes.set_ylabel("answered requests that took no longer", labelpad=2)
     for q in PERCENTILES:
         axes.axhline(q, color=style.PALE, linewidth=0.8, zorder=0)

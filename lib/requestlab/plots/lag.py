@@ -206,7 +206,7 @@ def _draw(page: Sheet, rows: Sequence[Row]) -> None:
             axes.tick_params(labelbottom=row.last)
         clock(over_time, named=row is rows[-1])
         over_time.set_ylabel("how late, in ms (log.)" if panel_in > 1.6 else "ms late (log.)", labelpad=2)
-        in_order.set_xticks([50, 99], ["50 %", "99 %"])
+        in_order.set_xticks([50, 99], ["50%", "99%"])
         in_order.tick_params(labelleft=False)
         if row is rows[-1]:
             in_order.set_xlabel("for so much of the time, a callback\nwould have waited no longer", labelpad=2)

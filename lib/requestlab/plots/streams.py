@@ -59,7 +59,7 @@ class Lane:
         """What stands beside it."""
         first, last = (wording.ms(float(np.median(times))) for times in (self.first, self.last))
         predicted = self.contender.predicted
-        guess = [] if predicted is None else [f"your prediction: {wording.number(predicted)} %"]
+        guess = [] if predicted is None else [f"your prediction: {wording.number(predicted)}%"]
         said = [f"medians: first byte {first} ms, last {last} ms", *guess]
         count = f"{wording.counted(len(self.last), 'stream')} of {self.contender.run.about.path}"
         return self.contender.block(_BESIDE_IN, said, [count], f"{self.contender.heading}: {self.share}")

@@ -62,7 +62,7 @@ def prepare(database: Path, code: str, title: str) -> None:
 
     django.setup()
     try:
-        call_command("migrate", run_syncdb=True, verbosity=0)
+        call_command("migrate", verbosity=0)
     except DatabaseError as problem:
         raise LabError(f"the wall cannot be kept in {str(database)!r}: {problem}") from None
 

@@ -1,0 +1,1 @@
+"""How the wall's table came to be."""
