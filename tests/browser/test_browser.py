@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from playwright.sync_api import Error
 
 from tests.browser.jupyter import NOTEBOOKS, JupyterLab, Reader, jupyterlab, output
 from tests.conftest import marked_processes
@@ -50,7 +51,8 @@ def reader(browser, lab) -> Iterator[Reader]:
     lab.forget_workspace()
     with Reader(browser, lab) as one:
         yield one
-        one.page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
+        with suppress(Error):  # a kernel that is just going already
+            one.page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
 
 
 def keep(reader: Reader, name: str) -> None:
