@@ -29,7 +29,11 @@ __all__ = ["is_alive", "left_after", "marked_processes", "nobody_listens_on", "s
 MAX_SHARED_SERVERS = 6
 """So many run at once; where one more is wanted, the one that was not asked for longest is stopped."""
 
-settings.register_profile("lab", deadline=None, derandomize=bool(os.environ.get("CI")))
+ALL_CASES = bool(os.environ.get("REQUESTLAB_ALL_CASES"))
+
+settings.register_profile(
+    "lab", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=100 if ALL_CASES else 40
+)
 """How long an example takes says more about the machine than about the code; and what CI tries is the same each
 time."""
 
@@ -49,9 +53,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.timeout(300))
     else:
         item.obj = patient(item.obj, again, tries=TRIES_OF_OTHERS)
-
-
-ALL_CASES = bool(os.environ.get("REQUESTLAB_ALL_CASES"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from requestlab.load.plan import COLUMNS
 from requestlab.load.pool import Outcome
 from requestlab.measurement import validity
 from tests import load_process
+from tests.conftest import ALL_CASES
 from tests.known_server import known_server
 from tests.load_process import run_plan
 from tests.tiny_server import tiny_server
@@ -41,7 +42,7 @@ def test_constant_arrivals_are_one_every_so_many_nanoseconds_and_as_many_as_fit(
     assert due == [int(position * 1e9 / rate) for position in range(number)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 if ALL_CASES else 60, deadline=None)
 @given(st.floats(0.01, 2_000), st.floats(0.01, 3), st.floats(0, 1), st.sampled_from(["constant", "poisson"]))
 def test_every_schedule_is_in_order_and_lies_within_the_time(rate, seconds, warmup_s, arrivals):
     due = schedule(plan(rate=rate, seconds=seconds, warmup_s=warmup_s, arrivals=arrivals))

@@ -191,7 +191,7 @@ def test_what_is_out_of_bounds_is_a_400_with_a_sentence(ask, query, sentence):
 
 
 @given(st.dictionaries(st.sampled_from([*api.MOST, "spread"]), st.text(max_size=12)) | st.text(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_any_query_is_answered_within_bounds(query):
     text = query if isinstance(query, str) else str(httpx.QueryParams(query))
     with contextlib.suppress(api.BadRequest):

@@ -192,11 +192,12 @@ def command_of(python: str, directory: str, packages: Sequence[Path], variables:
 
 
 def lend_worker(directory: str, *packages: Path) -> str:
-    """Return a folder in a run's directory that holds `requestlab` with `worker/` alone, and these packages."""
+    """Return a folder in a run's directory that holds `requestlab` with `worker/` alone, and these packages. The rest
+    of it is that environment's own, if it has the lab: a project may use it, as the wall does."""
     folder = Path(directory, "lent")
     stub = folder / "requestlab"
     stub.mkdir(parents=True)
-    (stub / "__init__.py").touch()
+    (stub / "__init__.py").write_text("import pkgutil\n\n__path__ = pkgutil.extend_path(__path__, __name__)\n")
     (stub / "worker").symlink_to(LIBRARY / "worker")
     for package in packages:
         (folder / package.name).symlink_to(package)

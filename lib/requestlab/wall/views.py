@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -35,7 +36,7 @@ class Board:
         self.listeners, self.over = 0, False
         self._drawn, self._drawn_at = "", 0.0
         self._version, self._drawn_version = 1, 0
-        self._lock: asyncio.Lock | None = None
+        self._lock = threading.Lock()
 
     def change(self) -> None:
         """Say that something has come in."""
@@ -43,15 +44,21 @@ class Board:
 
     async def latest(self) -> tuple[int, str]:
         """Return what is to be seen now, and its version."""
-        if self._lock is None:
-            self._lock = asyncio.Lock()  # of the loop that runs now
-        async with self._lock:
-            is_due = time.monotonic() - self._drawn_at > AGAIN_S
-            if self._drawn_version != self._version and (is_due or not self._drawn):
+        if self._is_due:
+            await sync_to_async(self._draw)()
+        return self._drawn_version, self._drawn
+
+    @property
+    def _is_due(self) -> bool:
+        long_ago = time.monotonic() - self._drawn_at > AGAIN_S
+        return self._drawn_version != self._version and (long_ago or not self._drawn)
+
+    def _draw(self) -> None:
+        with self._lock:
+            if self._is_due:  # nobody else has drawn it meanwhile
                 version = self._version
-                self._drawn = str(await sync_to_async(lambda: claims(room()))())
+                self._drawn = str(claims(room()))
                 self._drawn_version, self._drawn_at = version, time.monotonic()
-            return self._drawn_version, self._drawn
 
 
 board = Board()
