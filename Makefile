@@ -34,7 +34,7 @@ PORTABLE = tests/test_faults.py tests/test_random_faults.py tests/test_left_behi
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs stress test-portable test-browser lint bench report figures site lock clean ANEW
+.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs stress coverage test-portable test-browser lint bench report figures site lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -91,6 +91,17 @@ stress: $(READY) ## looks for wakeups that are lost, for so many MINUTES
 test-portable: $(READY) ## what a Unix that is no Linux has to do: the tests of faults, serving and measuring, and four lessons
 	@REQUESTLAB_PORTABLE=1 PYTHONPATH=tests/portable REQUESTLAB_ALL_LESSONS=1 \
 	    $(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadgroup -m 'not measuring' $(PORTABLE))
+
+COVERED = tests/test_beside.py tests/test_clients.py tests/test_configurations.py tests/test_connection.py tests/test_database.py \
+    tests/test_experiments.py tests/test_faults.py tests/test_freezing.py tests/test_hey.py tests/test_interpreters.py \
+    tests/test_kernel.py tests/test_lag.py tests/test_left_behind.py tests/test_loads.py tests/test_measuring.py \
+    tests/test_misbehaving.py tests/test_more_servers.py tests/test_open_loop.py tests/test_project.py tests/test_proxy.py \
+    tests/test_quiet.py tests/test_serving.py tests/test_spans.py tests/test_spread.py tests/test_transport.py \
+    tests/test_upstream.py tests/test_upstream_views.py tests/test_worker_alone.py
+coverage: $(READY) ## which lines and branches of load/, serving/ and worker/ the tests reach, in all their processes
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/python -m coverage run -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 $(COVERED) $(ARGS) || true
+	@$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report
 
 test-browser: $(READY) ## all lessons in a real Chromium, in both themes, at several widths; SHOTS=there keeps pictures
 	@REQUESTLAB_ALL_IN_BROWSER=1 REQUESTLAB_SCREENSHOTS=$(abspath $(SHOTS)) $(call pytest,tests/browser)

@@ -576,6 +576,16 @@ def test_serve_answers_at_the_address_it_prints_and_a_signal_ends_everything_it_
     assert left_of(family) == []
 
 
+def test_on_a_machine_that_others_share_serve_says_which_header_opens(monkeypatch):
+    monkeypatch.setenv("REQUESTLAB_SHARED", "1")
+    with served("async") as (process, told):
+        path = told["url"] + DEFAULT_PATH["async"]
+        assert httpx.get(path, trust_env=False).status_code == 403
+        assert httpx.get(path, headers=told["headers"], trust_env=False).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=HANG_S)
+
+
 def test_serve_ends_with_1_and_the_reason_when_its_server_dies():
     with served("async") as (process, told):
         [server] = [one for one in of_a_server(descendants(process)) if one.pid == told["pids"][0]]

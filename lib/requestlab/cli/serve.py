@@ -42,12 +42,14 @@ def _print_server(server: Server, as_json: bool) -> None:
     asked = server.configuration
     if as_json:
         facts = {"url": server.url, "pids": list(server.pids), "pid": os.getpid(), "label": asked.label}
+        facts |= {"headers": server.headers}
         print_json({**facts, "configuration": asked.shown()})
         return
     rows = {
         "serving": f"{asked.label} ({servers.find(asked.server).title})",
         "address": server.url + default_path(asked),
         "workers": ", ".join(map(str, server.pids)),
+        **{f"header {name}": f"{value} (others share this machine: send it)" for name, value in server.headers.items()},
         "to stop": f"Ctrl-C, or: kill {os.getpid()}",
     }
     print_table(rows.items())
