@@ -7,12 +7,15 @@ looked at: no link leads nowhere, and all of it stays below 15 MB.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import inspect
 import json
+import os
+import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -48,6 +51,7 @@ docs/scale
 docs/teaching
 docs/architecture
 docs/run/README
+%s
 CONTRIBUTING
 ```
 """
@@ -63,8 +67,9 @@ def main() -> None:
     for made in (source, html):
         shutil.rmtree(made, ignore_errors=True)
     _put_together(source, executed)
-    if build_main(["-q", "-W", "--keep-going", "-b", "html", str(source), str(html)]):
+    if build_main(["-q", "-W", "--keep-going", "-d", str(place / "doctrees"), str(source), str(html)]):
         sys.exit("the site was not built")
+    _share_pictures(html)
     wrong = [*_dead_links(html), *_too_large(html)]
     if wrong:
         sys.exit("\n".join(wrong))
@@ -116,9 +121,15 @@ def _put_together(source: Path, executed: Path) -> None:
     shutil.copytree(executed / "report", source / "extra" / "report")
     (source / "conf.py").write_text((Path(__file__).parent / "conf.py").read_text())
     with (source / "README.md").open("a", encoding="utf-8") as page:
-        page.write(CONTENTS % "\n".join(f"notebooks/{path.stem}" for path in lessons))
+        page.write(
+            CONTENTS % (_names("notebooks", lessons), _names("docs/run", (source / "docs/run").glob("[a-z]*.md")))
+        )
     _examples(source / "examples")
     _reference(source / "api")
+
+
+def _names(folder: str, paths: Iterable[Path]) -> str:
+    return "\n".join(f"{folder}/{path.stem}" for path in sorted(paths))
 
 
 def _with_links(text: str) -> str:
@@ -167,6 +178,21 @@ def _described(name: str, thing: object) -> Iterator[str]:
 
 
 # What was built
+
+
+def _share_pictures(html: Path) -> None:
+    """Put the pictures that pages hold into files: the report shows the same ones as the lessons."""
+    for page in html.rglob("*.html"):
+
+        def shared(found: re.Match[str], page: Path = page) -> str:
+            data = base64.b64decode(found[1])
+            file = html / "_figures" / f"{hashlib.sha256(data).hexdigest()[:20]}.png"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(data)
+            return os.path.relpath(file, page.parent)
+
+        text = page.read_text(encoding="utf-8")
+        page.write_text(re.sub(r"data:image/png;base64,([A-Za-z0-9+/=]+)", shared, text), encoding="utf-8")
 
 
 def _dead_links(html: Path) -> Iterator[str]:
