@@ -31,6 +31,8 @@ MAX_MB = 15
 PAGES = ("README.md", "CONTRIBUTING.md", "LICENSE", "docs/*.md", "docs/*.png", "docs/run/*.md", "notebooks/*.md")
 CONTENTS = """
 
+<p>What these lessons found where this site was built: <a href="report/index.html">the report</a>.</p>
+
 ```{toctree}
 :hidden:
 :caption: Lessons
