@@ -29,7 +29,7 @@ class JupyterLab:
     """`requestlab lab`, started in a folder of its own as a reader would, without a terminal."""
 
     def __init__(self, home: Path, **variables: str) -> None:
-        self.folder = home / "notebooks"
+        self.folder, self._log = home / "notebooks", home / "jupyter.log"
         self._workspaces = home / ".jupyter/lab/workspaces"
         shutil.copytree(NOTEBOOKS, self.folder)
         settings = home / ".jupyter/lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
@@ -47,11 +47,11 @@ class JupyterLab:
             env=os.environ | {QUICK_VARIABLE: TRIAL, "HOME": str(home)} | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=(home / "jupyter.log").open("wb"),
+            stderr=self._log.open("wb"),
         )
         deadline = time.monotonic() + 60
         while not self._answers():
-            assert time.monotonic() < deadline, (home / "jupyter.log").read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.1)
 
     def _answers(self) -> bool:
@@ -73,7 +73,12 @@ class JupyterLab:
         """Send a signal, and return how many seconds it took to end."""
         began = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"JupyterLab did not end:\n{self._log.read_text()[-3000:]}") from None
         return time.monotonic() - began
 
 
