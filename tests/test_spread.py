@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 
 import requestlab as lab
-from requestlab.errors import ConfigurationError, RemoteTargetError
+from requestlab.errors import ConfigurationError, GeneratorError, RemoteTargetError
 from requestlab.load.plan import Generator, Plan
-from requestlab.load.spread import Clock, divided
+from requestlab.load.spread import Clock, Spread, divided
+from requestlab.load.target import find_target
+from requestlab.measurement.measure import Settings, measure_slice
 from tests.cluster import Cluster, cluster
 from tests.known_server import known_server
 
@@ -135,6 +137,28 @@ def test_a_worker_that_dies_is_marked_and_no_row_that_came_is_lost(served):
     assert 0 < lost[0].rows < min(one.rows for one in whole)
     unaccounted = sum(run.about.counts.values()) - len(run.samples)
     assert 0 <= unaccounted <= 60 / 3 * 1.5  # what it had sent since it told last, at most
+
+
+def test_after_a_worker_has_died_the_others_carry_the_next_load(served):
+    with cluster() as dying, Spread(dying.client) as spread, known_server("constant", 1, 1) as known:
+        slices = []
+        at = find_target(known.url, "/")
+        for killed in (dying.workers[1], *dying.workers[::2]):
+            slices.append(measure_slice(at, lab.closed(users=6, each=2), Settings(seconds=60), spread))
+            killed.kill()
+            _wait_until_gone(dying, len(slices))
+        with pytest.raises(GeneratorError, match="all workers"):
+            measure_slice(at, lab.closed(users=6, each=2), Settings(seconds=60), spread)
+    assert [len(run.about.generators) for run in slices[:2]] == [3, 2]
+    assert [len(run.samples) for run in slices] == [12, 12, 12]
+    assert not any(one.lost for run in slices for one in run.about.generators)
+
+
+def _wait_until_gone(dying, count):
+    deadline = time.monotonic() + 20
+    while len(dying.names()) > 3 - count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _kill_after(worker, server, count):

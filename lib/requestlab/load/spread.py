@@ -110,8 +110,10 @@ class Spread:
         process failed; a worker that died is no error, but told in the report."""
         (job,) = jobs
         self._check_reach(job.plan)
-        workers = self._workers[: job.plan.users] if job.plan.users else self._workers
         before = self._clocks(tick)
+        workers = [worker for worker in self._workers if worker in before][: job.plan.users]  # some may have died since
+        if not workers:
+            raise GeneratorError("all workers of the cluster have ended")
         begin_ns = time.perf_counter_ns() + int(LEAD_S * 1e9)
         jobs = [
             Job(self._settled(plan, worker), job.name, job.after_s + after_s)
