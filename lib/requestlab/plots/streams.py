@@ -52,7 +52,7 @@ class Lane:
     @property
     def share(self) -> str:
         """The same in percent."""
-        return f"{self.begins:.0%}".replace("%", " %")
+        return wording.percent(self.begins)
 
     @property
     def block(self) -> list[Line]:
