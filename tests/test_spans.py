@@ -285,14 +285,22 @@ def test_of_a_killed_worker_all_is_kept_until_its_end_also_where_the_server_ends
         (pid,) = server.pids
 
         def kill_it_in_the_second_views() -> None:
-            while sum(server.counts.values()) < 4:
-                time.sleep(0.01)
-            time.sleep(0.1)
-            os.kill(pid, signal.SIGKILL)
+            with TraceReader(str(server.directory)) as recording:
+                watched.set()
+                while not measured.is_set():
+                    spans = recording.read().spans
+                    ends = spans.loc[spans["kind"] == "view", "end"]
+                    if (ends > 0).any() and (ends == 0).sum() == 2:
+                        os.kill(pid, signal.SIGKILL)
+                        return
+                    time.sleep(0.01)
 
+        watched, measured = threading.Event(), threading.Event()
         threading.Thread(target=kill_it_in_the_second_views, daemon=True).start()
+        watched.wait()
         path = "/async/wait/" if configuration == lab.ASGI else "/sync/wait/"
-        run = lab.measure(server, f"{path}?ms=1500", lab.closed(2), seconds=3)
+        run = lab.measure(server, f"{path}?ms=1500", lab.closed(2), seconds=5)
+        measured.set()
     views = run.spans[(run.spans["pid"] == pid) & (run.spans["kind"] == "view")]
     assert (views["end"] > 0).any()
     assert (views["end"] == 0).sum() == 2
