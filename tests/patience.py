@@ -55,6 +55,14 @@ QUIET_WITHIN_S, LOOK_S = 3.0, 0.5
 """How long the next try waits for the machine to be quiet, and how long each look at it takes."""
 
 
+def soon(true: Callable[[], bool], within_s: float = 20.0) -> bool:
+    """Whether it is true within so many seconds: what another process does is waited for, and not slept for."""
+    deadline = time.monotonic() + within_s
+    while not (is_true := true()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return is_true
+
+
 class Watch:
     """What others do with this machine, from now on."""
 

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ from requestlab.errors import ConfigurationError
 from requestlab.serving import applications
 from requestlab.serving.server import Server
 from requestlab.system.values import to_plain
+from tests.patience import soon
 
 GTHREAD = lab.SYNC.replace(server="gunicorn-gthread", threads=4)
 SERVED = {"sync": lab.SYNC, "gthread": GTHREAD, "asgi": lab.ASGI, "async": lab.ASYNC}
@@ -66,13 +66,6 @@ def opened_by(server: Server, path: str) -> tuple[int, int]:
 def holds(server: Server, number: int) -> bool:
     """Whether the worker soon holds so many connections: a client has its answer before Django closes them."""
     return soon(lambda: counts(server)["held"] == number)
-
-
-def soon(true: Callable[[], bool], within_s: float = 5.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not (is_true := true()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return is_true
 
 
 def files_open(server: Server) -> int:

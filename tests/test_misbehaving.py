@@ -18,6 +18,7 @@ from requestlab.load.connection import CLOSED, LEFT, REFUSED, RESET
 from requestlab.measurement.run import Run
 from tests.load_process import plan, run_plan
 from tests.made_runs import closed_loop, made
+from tests.patience import soon
 from tests.test_beside import beside
 from tests.tiny_server import TinyServer, answering, read_request, tiny_server
 
@@ -59,7 +60,7 @@ def watching(
     with tiny_server(behave) as server:
         yield server, everything
         time.sleep(0.05)  # for who has left before anybody accepted
-        wait_for(lambda: all(one.end for one in everything))
+        soon(lambda: all(one.end for one in everything))
 
 
 def thanking(is_all: Callable[[bytes], bool], close: bool = True) -> Callable[[socket.socket, Seen], None]:
@@ -72,13 +73,6 @@ def thanking(is_all: Callable[[bytes], bool], close: bool = True) -> Callable[[s
                 connection.shutdown(socket.SHUT_WR)
 
     return answer
-
-
-def wait_for(condition: Callable[[], bool], most_s: float = 20.0) -> None:
-    """Wait for what a busy machine may be slow with; whoever calls asserts it."""
-    deadline = time.monotonic() + most_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
 
 
 def measured(server: TinyServer, load: object, **more: object) -> Run:
@@ -350,6 +344,6 @@ def test_clients_that_left_are_no_failures_and_those_that_stayed_away_are_told_w
 def test_as_many_as_are_allowed_come_and_go_in_time():
     with watching() as (server, seen):
         outcome = run_plan(plan(server.address, connections=1_000, misbehaving="silent", seconds=1.0))
-        wait_for(lambda: len(seen) == 1_000 and all(one.end for one in seen))
+        soon(lambda: len(seen) == 1_000 and all(one.end for one in seen))
     assert len(seen) == outcome.report.started == len(outcome.samples) == 1_000
     assert {one.end for one in seen} == {"eof"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from requestlab.errors import ConfigurationError, LabError, ServerGoneError
 from requestlab.serving import server as serving
 from requestlab.serving.servers import SERVERS
 from tests.conftest import left_after, nobody_listens_on
+from tests.patience import soon
 
 EXTRA = [name for name, row in SERVERS.items() if row.extra]
 _FOLDER = ["--static-path-route", "/kept", "--static-path-mount", str(Path(__file__).parent)]
@@ -40,8 +40,7 @@ def test_every_extra_server_answers_several_users_without_a_failure_takes_option
         run = lab.measure(server, "/sync/page/", lab.closed(6, each=20), seconds=30)
         assert httpx.get(server.url + "/async/page/").status_code == 200
         answer = httpx.get(server.url + path)
-        time.sleep(0.1)  # it may write its log just after the answer
-        assert seen in f"{answer.status_code} {answer.headers} {server.log}"
+        assert soon(lambda: seen in f"{answer.status_code} {answer.headers} {server.log}")
         assert "Traceback" not in server.log
     assert nobody_listens_on(server.address[1])
     assert (run.about.started, int(run.failed.sum()), sum(run.about.counts.values())) == (120, 0, 120)
@@ -104,10 +103,7 @@ def under_way(server: lab.Server, path: str, requests: int):
     load = lab.closed(requests, each=1)
     thread = threading.Thread(target=lambda: runs.append(lab.measure(server, path, load, seconds=30, timeout=20)))
     thread.start()
-    deadline = time.monotonic() + 20
-    while sum(server.counts.values()) < requests:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert soon(lambda: sum(server.counts.values()) >= requests)
     yield runs
     thread.join()
 
