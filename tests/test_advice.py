@@ -37,7 +37,8 @@ def test_a_planted_fault_is_named_and_none_where_there_is_none(fault, tmp_path):
     seen = survey(mine, None, lambda what: None, discover_s=5, short_s=0.5)
     assert {one.about for one in findings(mine, seen)} == ({fault} if fault else set())
     assert seen.pages[0].page.queries == 1
-    assert seen.pages[0].crossings in (15, 16)  # those of its middleware, and of a sync view: not those of a warm-up
+    planted = 2 if fault == "sync-only middleware" else 0  # from the thread to the loop, and to a thread again
+    assert seen.pages[0].crossings - planted in (15, 16)  # middleware's and a sync view's: not those of a warm-up
     if fault in ("blocking call", "GIL held elsewhere"):
         assert any("planted (shop/views.py:" in one.sentence for one in findings(mine, seen))
 

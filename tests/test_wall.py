@@ -23,7 +23,7 @@ import requestlab as lab
 from requestlab.claims.ledger import Ledger, append
 from requestlab.claims.verdict import Verdict
 from requestlab.errors import ConfigurationError, LabError, LedgerFormatError
-from requestlab.plots.guesses import Guessed
+from requestlab.plots.guesses import Guessed, read
 from requestlab.system import machine
 from requestlab.wall import axis, message, page, sending
 from requestlab.wall.message import Message
@@ -256,6 +256,42 @@ def test_what_comes_in_is_on_the_page_once_and_escaped(address):
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;: ") == 1
     assert 'id="claim-many-requests-one-thread"' in text
     assert "One thread." in text
+
+
+def test_what_a_lab_sends_of_a_second_lesson_stands_beside_the_first_and_again_in_its_place(address):
+    first, second = sent(4, name="Grace"), sent(4, "refuted")
+    other = replace(second.ledger.verdicts[0], claim=lab.claim("no-python-threads"))
+    guesses = (Guessed("3", "Two threads.", "05-other"),)
+    second = replace(second, ledger=replace(second.ledger, verdicts=(other,)), guesses=guesses)
+    assert post(address, first.to_json()).json() == {"name": "Grace", "verdicts": 1}
+    for _ in range(2):
+        assert post(address, second.to_json()).json() == {"name": "Grace", "verdicts": 2}
+    again = replace(second, ledger=sent(4, "refuted").ledger)
+    assert post(address, again.to_json()).json() == {"name": "Grace", "verdicts": 2}
+    text = httpx.get(f"{address}/", trust_env=False).text
+    assert text.count("<title>Grace: ") == 2
+    assert re.findall(r"<title>Grace: [^<]*, (\w+)</title>", text) == ["refuted", "refuted"]
+    assert "<h2>What was guessed in 05-other</h2>" in text
+    assert text.count("<td>Grace</td><td>3</td><td>Two threads.</td>") == 1
+    assert text.count("<td>Grace</td><td>2</td><td>One thread.</td>") == 1
+
+
+def test_what_was_guessed_stands_with_the_claims_of_its_lesson():
+    lesson = lab.claim(CLAIM).notebook
+    guesses = (Guessed("2", "One thread.", lesson), Guessed("9", "Nine.", "mine"))
+    room = Room((entry("Ada", "supported", guesses), entry("Grace", "supported")))
+    there, elsewhere = room.lessons
+    assert [one.claim.id for one in there.judged] == [CLAIM]
+    assert there.guessed == (("Ada", guesses[0]),)
+    assert (elsewhere.notebook, elsewhere.judged, elsewhere.guessed) == ("mine", (), (("Ada", guesses[1]),))
+
+
+def test_a_guess_knows_its_notebook_and_keeps_it_in_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("REQUESTLAB_LEDGER", str(tmp_path))
+    monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/01-who-runs-my-view.ipynb")
+    lab.plots.counts({"asgi": 1}, "threads", predicted={"asgi": 2})
+    (kept,) = read(tmp_path).all
+    assert (kept.guess, kept.notebook) == ("asgi 2", "01-who-runs-my-view")
 
 
 def test_without_the_code_nothing_is_to_be_seen_or_sent(address):

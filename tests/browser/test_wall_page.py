@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
+from requestlab.plots.guesses import NOTEBOOK_VARIABLE
 from tests.test_wall import wall
 
 LEARNERS = int(os.environ.get("REQUESTLAB_LEARNERS", "3"))
 SHOTS = os.environ.get("REQUESTLAB_SCREENSHOTS")
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
+LESSON, JUDGED_THERE = "01-who-runs-my-view", "many-requests-one-thread"
 
 LEARNER = """
 import os, sys
@@ -39,7 +42,7 @@ def test_a_room_of_learners_is_on_the_wall_without_a_reload(browser, axe, tmp_pa
         learners = [
             subprocess.Popen(
                 [sys.executable, "-c", LEARNER, address, str(number)],
-                env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / str(number))},
+                env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / str(number)), NOTEBOOK_VARIABLE: LESSON},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -52,7 +55,10 @@ def test_a_room_of_learners_is_on_the_wall_without_a_reload(browser, axe, tmp_pa
         page.get_by_text(f"{LEARNERS} machines, 2 claims judged").wait_for(timeout=20_000)
         assert page.evaluate("window.reloaded") is False
         assert page.locator("#claim-many-requests-one-thread circle").count() == LEARNERS
-        assert page.locator("#guesses tbody tr").count() == LEARNERS
+        assert page.locator(".guesses tbody tr").count() == LEARNERS
+        assert (
+            page.locator(f"#claim-{JUDGED_THERE} ~ .guesses h2").first.inner_text() == f"What was guessed in {LESSON}"
+        )
         assert page.locator("#code").inner_text() == "KITES"
         page.add_script_tag(content=axe)
         found = page.evaluate("async () => (await axe.run()).violations.map(one => one.id + ': ' + one.help)")

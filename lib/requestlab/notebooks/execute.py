@@ -22,6 +22,7 @@ from nbclient.util import ensure_async
 from nbformat import v4
 
 from requestlab.errors import ReportError
+from requestlab.plots.guesses import NOTEBOOK_VARIABLE
 from requestlab.system.folders import prefix
 
 CELL_TIMEOUT_S = 600
@@ -109,7 +110,7 @@ async def _all(
     try:
         for state.name, notebook in notebooks.items():
             start = time.monotonic()
-            error = await _one(notebook, variables, state)
+            error = await _one(notebook, {**variables, NOTEBOOK_VARIABLE: state.name}, state)
             executed.append(Executed(state.name, notebook, time.monotonic() - start, error))
     finally:
         ticking.cancel()

@@ -16,19 +16,24 @@ from requestlab.errors import LabError
 from requestlab.plots.sheet import Picture
 from requestlab.system import html
 from requestlab.system.files import LEDGER_VARIABLE, append_line
-from requestlab.system.values import to_json
+from requestlab.system.values import to_json, to_plain
 
 FILE = "guesses.jsonl"
+
+NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
+"""In which Jupyter Server tells a kernel the path of its notebook."""
 
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class Guessed:
-    """One prediction in words, `2` or `sync 5, asgi 60`, and the finding of the figure that it was drawn into."""
+    """One prediction in words, `2` or `sync 5, asgi 60`, and the finding of the figure that it was drawn into;
+    `notebook` is where, such as `01-who-runs-my-view` (empty: not known)."""
 
     guess: str
     found: str
+    notebook: str = ""
 
 
 NONE = "No figure was given a prediction yet"
@@ -69,11 +74,11 @@ def remembered(draw: Callable[P, Picture]) -> Callable[P, Picture]:
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
         picture = draw(*args, **kwargs)
         if guess := _words(kwargs.get("predicted")):
-            one = Guessed(guess, picture.alt)
+            one = Guessed(guess, picture.alt, Path(os.environ.get(NOTEBOOK_VARIABLE, "")).stem)
             _made[picture.alt] = one
             if folder := os.environ.get(LEDGER_VARIABLE):
                 try:
-                    append_line(Path(folder), FILE, to_json({"guess": one.guess, "found": one.found}))
+                    append_line(Path(folder), FILE, to_json(to_plain(one)))
                 except OSError as problem:
                     raise LabError(f"a prediction could not be kept in {folder!r}: {problem.strerror}") from None
         return picture

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from requestlab.claims.ledger import Ledger, to_lines, verdicts_of
@@ -34,6 +34,22 @@ class Message:
     def to_json(self) -> str:
         told = {"format": FORMAT, "sender": self.sender, "name": self.name, "steal": self.steal}
         return to_json(told | {"verdicts": to_lines(self.ledger), "guesses": to_plain(list(self.guesses))})
+
+    def following(self, earlier: Message) -> Message:
+        """Return it with what the same lab had sent before on other claims and of other notebooks: each lesson has a
+        kernel of its own, which knows its own verdicts only."""
+        judged = {one.claim.id for one in self.ledger.verdicts}
+        verdicts = tuple(one for one in earlier.ledger.verdicts if one.claim.id not in judged)
+        notebooks = {one.notebook for one in self.guesses}
+        guesses = tuple(one for one in earlier.guesses if one.notebook not in notebooks)
+        together = (*verdicts, *self.ledger.verdicts)[-MOST_VERDICTS:]
+        return replace(
+            self,
+            name=self.name or earlier.name,
+            ledger=Ledger(together, self.name, self.ledger.machine or earlier.ledger.machine),
+            guesses=(*guesses, *self.guesses)[-MOST_GUESSES:],
+            steal=earlier.steal if self.steal is None else self.steal,
+        )
 
     def entry(self, number: int) -> Entry:
         """Return it as an entry of a room; `number` is its place in the order of arrival."""
@@ -68,4 +84,5 @@ def _some(values: Any, most: int) -> Sequence[Any]:
 
 
 def _guess(told: Any) -> Guessed:
-    return Guessed(str(told["guess"])[:LONGEST_TEXT], str(told["found"])[:LONGEST_TEXT])
+    known = (told["guess"], told["found"], told.get("notebook", ""))
+    return Guessed(*(str(text)[:LONGEST_TEXT] for text in known))

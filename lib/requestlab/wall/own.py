@@ -19,8 +19,9 @@ class OwnLedger(Ledger):
         >>> lab.ledger().send("http://192.168.0.5:8765/KITES", name="Ada")
 
         `name` is what the wall calls this machine; without, it gives it a number. Without `ask`, nobody is asked first.
-        What is sent again replaces what was there. Raises ConfigurationError for an address that cannot be, and
-        LabError where the wall cannot be reached after some tries.
+        What is sent again stands in place of what was there on the same claims; what came from other lessons stays.
+        Raises ConfigurationError for an address that cannot be, and LabError where the wall cannot be reached after
+        some tries.
         """
         return sending.send(self, address, name, ask)
 

@@ -14,7 +14,8 @@ from requestlab.system import html
 from requestlab.wall.axis import axis
 from requestlab.wall.room import Entry, Room
 
-MOST_GUESSES = 500
+MOST_GUESSES = 200
+"""Of one lesson: more are not read."""
 
 
 def page(room: Room, title: str, code: str = "", address: str = "") -> Markup:
@@ -24,14 +25,12 @@ def page(room: Room, title: str, code: str = "", address: str = "") -> Markup:
 
 def claims(room: Room) -> Markup:
     """Return the part of the page that changes."""
-    judged = room.judged
-    guessed = [(entry.name, guess) for entry in room.entries for guess in entry.guesses][:MOST_GUESSES]
     return html.render(
         "wall/claims.html.j2",
         room=room,
-        drawn=[(one, axis(one)) for one in judged],
-        disagreed=sum(one.disagree for one in judged),
-        guessed=guessed,
+        disagreed=sum(one.disagree for one in room.judged),
+        axis_of=axis,
+        most=MOST_GUESSES,
         COLOURS=cards.COLOURS,
     )
 

@@ -100,6 +100,19 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What was judged in one notebook (of an empty name: not known), and what each reader, by name, guessed in it."""
+
+    notebook: str
+    judged: tuple[Judged, ...]
+    guessed: tuple[tuple[str, Guessed], ...]
+
+    @property
+    def title(self) -> str:
+        return f"What was guessed in {self.notebook}" if self.notebook else "What was guessed"
+
+
+@dataclass(frozen=True)
 class Room:
     """All that came in, in order of arrival."""
 
@@ -111,6 +124,20 @@ class Room:
         claims = {claim.id: claim for entry in self.entries for claim in entry.ledger.claims}
         found = [Judged(claim, tuple(self._found(claim))) for claim in claims.values()]
         return tuple(sorted((one for one in found if one.found), key=lambda one: not one.disagree))
+
+    @property
+    def lessons(self) -> tuple[Lesson, ...]:
+        """What was judged and guessed, notebook by notebook, in the order of `judged`; last what was only guessed."""
+        judged, guesses = self.judged, [(one.name, guess) for one in self.entries for guess in one.guesses]
+        names = dict.fromkeys([one.claim.notebook for one in judged] + [guess.notebook for _, guess in guesses])
+        return tuple(
+            Lesson(
+                name,
+                tuple(one for one in judged if one.claim.notebook == name),
+                tuple((reader, guess) for reader, guess in guesses if guess.notebook == name),
+            )
+            for name in names
+        )
 
     def _found(self, claim: Statement) -> Sequence[Found]:
         found = [Found(entry, verdict) for entry in self.entries if (verdict := entry.ledger.verdict(claim.id))]

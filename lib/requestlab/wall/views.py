@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.urls import path
 
 from requestlab.errors import LedgerFormatError
-from requestlab.wall.message import parsed
+from requestlab.wall.message import Message, parsed
 from requestlab.wall.models import Sent
 from requestlab.wall.page import claims, page
 from requestlab.wall.room import Room
@@ -84,7 +85,7 @@ async def wall(request: HttpRequest, code: str) -> HttpResponse:
 
 
 async def entries(request: HttpRequest, code: str) -> HttpResponse:
-    """Where ledgers come in, by POST. A lab that sends again replaces what it had sent."""
+    """Where ledgers come in, by POST. What a lab sends again stands in place of what it had sent on the same claims."""
     demand(code)
     if request.method != "POST":
         return HttpResponse("expected what lab.ledger().send() sends, by POST\n", status=405)
@@ -92,11 +93,22 @@ async def entries(request: HttpRequest, code: str) -> HttpResponse:
         message = await sync_to_async(parsed, thread_sensitive=False)(request.body)
     except LedgerFormatError as problem:
         return HttpResponse(f"{problem}\n", status=400)
-    values = {"name": message.name, "body": message.to_json()}
-    sent, _ = await Sent.objects.aupdate_or_create(sender=message.sender, defaults=values)
+    name, kept = await sync_to_async(keep)(message)
     board.change()
-    number = await Sent.objects.filter(id__lte=sent.id).acount()
-    return JsonResponse({"name": message.entry(number).name, "verdicts": len(message.ledger.verdicts)})
+    return JsonResponse({"name": name, "verdicts": kept})
+
+
+def keep(message: Message) -> tuple[str, int]:
+    """Keep what came in, beside what the same lab had sent before; return what the wall calls it, and how many verdicts
+    it now has."""
+    with transaction.atomic():
+        earlier = Sent.objects.filter(sender=message.sender).first()
+        if earlier is not None:
+            message = message.following(parsed(earlier.body))
+        values = {"name": message.name, "body": message.to_json()}
+        sent, _ = Sent.objects.update_or_create(sender=message.sender, defaults=values)
+    number = Sent.objects.filter(id__lte=sent.id).count()
+    return message.entry(number).name, len(message.ledger.verdicts)
 
 
 async def events(request: HttpRequest, code: str) -> HttpResponseBase:
