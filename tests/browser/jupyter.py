@@ -26,7 +26,8 @@ PATIENCE_MS = 60_000
 
 
 class JupyterLab:
-    """`requestlab lab`, started in a folder of its own as a reader would, without a terminal."""
+    """`requestlab lab`, started in a folder of its own as a reader would, without a terminal, in the background of a
+    script."""
 
     def __init__(self, home: Path, **variables: str) -> None:
         self.folder, self._log = home / "notebooks", home / "jupyter.log"
@@ -45,6 +46,7 @@ class JupyterLab:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "requestlab.cli", "lab", str(self.folder), "--", *arguments],
             env=os.environ | {QUICK_VARIABLE: TRIAL, "HOME": str(home)} | variables,
+            preexec_fn=_ignore_interrupts,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._log.open("wb"),
@@ -80,6 +82,11 @@ class JupyterLab:
             self.process.wait()
             raise AssertionError(f"JupyterLab did not end:\n{self._log.read_text()[-3000:]}") from None
         return time.monotonic() - began
+
+
+def _ignore_interrupts() -> None:
+    """As a shell without job control has it for what it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

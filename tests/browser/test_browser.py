@@ -231,7 +231,7 @@ def test_a_lesson_can_be_read_in_both_themes_at_any_width(browser, lab, axe, the
         reader.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, *([signal.SIGINT] if ALL else [])])
+@pytest.mark.parametrize("number", [signal.SIGINT, *([signal.SIGTERM] if ALL else [])])
 def test_without_a_terminal_one_signal_ends_it_within_five_seconds_with_all_it_started(tmp_path, browser, number):
     with jupyterlab(tmp_path) as own, Reader(browser, own) as reader:
         reader.opens("00-start-here.ipynb")
