@@ -19,8 +19,9 @@ import pytest
 
 import requestlab as lab
 from requestlab.errors import ConfigurationError, GeneratorError, RemoteTargetError
+from requestlab.load.cluster import Clock
 from requestlab.load.plan import Generator, Plan
-from requestlab.load.spread import Clock, Spread, divided
+from requestlab.load.spread import Spread, divided
 from requestlab.load.target import find_target
 from requestlab.measurement.measure import Settings, measure_slice
 from tests.cluster import Cluster, cluster
@@ -139,6 +140,28 @@ def test_a_worker_that_dies_is_marked_and_no_row_that_came_is_lost(served):
     assert 0 <= unaccounted <= 60 / 3 * 1.5  # what it had sent since it told last, at most
 
 
+@pytest.mark.thorough
+def test_a_worker_that_is_stopped_is_given_up_and_the_others_carry_the_next_load(served):
+    server = served(lab.ASYNC)
+    with cluster() as stopping:
+        victim, after = stopping.names()[1], sum(server.counts.values()) + 60
+        threading.Thread(target=_kill_after, args=(stopping.workers[1], server, after, signal.SIGSTOP)).start()
+        began = time.monotonic()
+        run = lab.measure(server, "/async/wait/?ms=5", lab.open(rate=60), seconds=2, on=stopping.client)
+        assert time.monotonic() - began < 2 + 10 + 15 + 10  # its seconds, a request's timeout, patience; and some
+        assert [(one.name, one.lost) for one in run.about.generators if one.lost] == [
+            (victim, "its worker did not answer in time")
+        ]
+        assert run.summary["validity"] == "invalid"
+        assert all(one.rows > 0 for one in run.about.generators)
+        began = time.monotonic()
+        again = lab.measure(server, "/async/wait/?ms=5", lab.closed(users=6, each=2), on=stopping.client)
+        assert time.monotonic() - began < 45
+    assert len(again.about.generators) == 2
+    assert len(again.samples) == 12
+    assert not any(one.lost for one in again.about.generators)
+
+
 def test_after_a_worker_has_died_the_others_carry_the_next_load(served):
     with cluster() as dying, Spread(dying.client) as spread, known_server("constant", 1, 1) as known:
         slices = []
@@ -161,11 +184,11 @@ def _wait_until_gone(dying, count):
         time.sleep(0.05)
 
 
-def _kill_after(worker, server, count):
-    """Kill it once the server has counted so many requests."""
+def _kill_after(worker, server, count, number=signal.SIGKILL):
+    """Send it a signal once the server has counted so many requests."""
     while sum(server.counts.values()) < count:
         time.sleep(0.01)
-    worker.kill()
+    worker.send_signal(number)
 
 
 def test_an_interrupt_gives_the_parts_up(three):

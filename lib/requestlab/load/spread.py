@@ -1,35 +1,29 @@
 """One plan, divided among load processes on several machines: the workers of a Dask cluster.
 
 Each machine times its own requests with its own clock, so response times need no common one. To lay the rows side by
-side they do: clocks are compared before and after, by readings that must lie between two of this process's own
-(K. Marzullo and S. Owicki, Maintaining the time in a distributed system, 1983). What a machine has measured comes in
-while it measures: where it dies, that part is there, and marked.
+side they do: clocks are compared before and after. What a machine has measured comes in while it measures: where it
+dies, that part is there, and marked.
 """
 
 from __future__ import annotations
 
 import functools
-import os
-import socket
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from requestlab.errors import ConfigurationError, GeneratorError
+from requestlab.load.cluster import PATIENCE_S, Clock, Cluster, Place, net
 from requestlab.load.loop import mark
 from requestlab.load.plan import COLUMNS, PART_COLUMNS, Generator, LoadReport, Mark, Plan
 from requestlab.load.pool import Job, LoadProcessPool, Outcome
 from requestlab.load.target import is_loopback
 from requestlab.load.watch import Table, Watch, Watched
-from requestlab.system import checks, machine
 from requestlab.system.wording import counted
 
 LEAD_S = 0.5
@@ -38,11 +32,8 @@ LEAD_S = 0.5
 SPILL_S = 0.5
 """How often rows come in before the end."""
 
-READINGS = 10
-"""How often each clock is read, before and after."""
-
-PATIENCE_S = 15.0
-"""A machine that has not answered so long after it could have is given up."""
+AT_THE_END_S = 3.0
+"""So long a machine is waited for that is told that nothing more is wanted of it."""
 
 LOOK_S, ROLL_CALL_S = 0.05, 0.25
 """How often the server is looked at meanwhile, and who of the cluster is still there."""
@@ -51,67 +42,29 @@ _TIMES = [COLUMNS.index(name) for name in ("planned", "sent", "first_byte", "don
 _USER, _DONE = COLUMNS.index("user"), COLUMNS.index("done")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a worker of the cluster runs: `host` is its name, `net` tells machines and their networks apart; `core` is
-    what a load process can have for itself there, `cores` are all."""
-
-    host: str
-    net: str
-    core: int | None
-    cores: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Clock:
-    """What must be added to the times of another clock to have them on this one, in ns: between `least` and `most`."""
-
-    least: int
-    most: int
-
-    @property
-    def offset_ns(self) -> int:
-        return (self.least + self.most) // 2
-
-    @property
-    def unsure_ns(self) -> int:
-        return (self.most - self.least + 1) // 2
-
-    def drift_ns(self, later: Clock) -> int:
-        """Return how far the clocks have drifted apart between two comparisons, at least."""
-        return max(0, later.least - self.most, self.least - later.most)
-
-
 class Spread:
     """Takes the place of a LoadProcessPool; `client` is a `distributed.Client`. A context manager.
 
-    Raises ConfigurationError for what is no client, and for a cluster without workers, or with some that have no
-    requestlab. Resources: one load process on each worker, gone when the block is left.
+    Raises what `Cluster` raises. Resources: one load process on each worker, gone when the block is left.
     """
 
     def __init__(self, client: Any) -> None:
-        self._client = _checked(client)
-        self._workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
-        if not self._workers:
-            raise ConfigurationError(
-                "on: the cluster has no workers; expected one at least, see client.wait_for_workers"
-            )
-        self._places: dict[str, Place] = self._ask(_place)
+        self._cluster = Cluster(client)
 
     def __enter__(self) -> Spread:
-        self._ask(_begin)
+        self._cluster.ask(_begin)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ask(_end)
+        self._cluster.ask(_end, AT_THE_END_S)
 
     def run(self, jobs: Sequence[Job], watched: Watched, tick: Callable[[], None]) -> tuple[Outcome, ...]:
         """Divide the plan of the one job, and return one outcome of all parts. Raises GeneratorError where a load
         process failed; a worker that died is no error, but told in the report."""
         (job,) = jobs
         self._check_reach(job.plan)
-        before = self._clocks(tick)
-        workers = [worker for worker in self._workers if worker in before][: job.plan.users]  # some may have died since
+        before = self._cluster.clocks(tick)
+        workers = sorted(before)[: job.plan.users]
         if not workers:
             raise GeneratorError("all workers of the cluster have ended")
         begin_ns = time.perf_counter_ns() + int(LEAD_S * 1e9)
@@ -119,15 +72,18 @@ class Spread:
             Job(self._settled(plan, worker), job.name, job.after_s + after_s)
             for worker, (plan, after_s) in zip(workers, divided(job.plan, len(workers)), strict=True)
         ]
-        with _Parts(self._client, dict(zip(workers, jobs, strict=True)), before, begin_ns) as parts:
+        with _Parts(self._cluster, dict(zip(workers, jobs, strict=True)), before, begin_ns) as parts:
             marks, table = _wait(parts, job.plan, watched, begin_ns, tick)
-        after = self._clocks(tick)
+        after = self._cluster.clocks(tick)
         ended = [
             _Part(
-                *(worker, self._places[worker], one, *parts.outcome(worker)),
-                begin_ns,
-                before[worker],
-                after.get(worker, before[worker]),
+                worker=worker,
+                place=self._cluster.places[worker],
+                job=one,
+                ended=parts.ended(worker),
+                begin_ns=begin_ns,
+                clock=before[worker],
+                later=after.get(worker, before[worker]),
             )
             for worker, one in zip(workers, jobs, strict=True)
         ]
@@ -135,49 +91,20 @@ class Spread:
 
     def _settled(self, plan: Plan, worker: str) -> Plan:
         """Return the plan as it is on that machine: on a core of its own where no other load process is there."""
-        place = self._places[worker]
-        alone = sum(other.net == place.net for other in self._places.values()) == 1
+        places = self._cluster.places
+        place = places[worker]
+        alone = sum(other.net == place.net for other in places.values()) == 1
         return replace(plan, core=place.core if alone else None, cores=place.cores)
 
     def _check_reach(self, plan: Plan) -> None:
         if not is_loopback(plan.address[0]):
             return
-        away = [worker for worker, place in self._places.items() if place.net != _net()]
+        away = [worker for worker, place in self._cluster.places.items() if place.net != net()]
         if away:
             raise ConfigurationError(
                 f"{plan.address[0]} is each machine's own: {counted(len(away), 'worker')} of the cluster would not find the "
                 "server there; expected an address that all can reach, and remote=True"
             )
-
-    def _clocks(self, tick: Callable[[], None]) -> dict[str, Clock]:
-        """Compare the clocks of all workers that are there with this one."""
-        within: dict[str, list[tuple[int, int]]] = {}
-        for _ in range(READINGS):
-            tick()
-            asked = time.perf_counter_ns()
-            read: Mapping[str, int] = self._ask(time.perf_counter_ns)
-            got = time.perf_counter_ns()
-            for worker, at in read.items():
-                within.setdefault(worker, []).append((asked - at, got - at))
-        return {
-            worker: Clock(max(least for least, _ in pairs), min(most for _, most in pairs))
-            for worker, pairs in within.items()
-        }
-
-    def _ask(self, question: Callable[[], Any]) -> dict[str, Any]:
-        """Return the answer of each worker that is there; ConfigurationError where the lab is not."""
-        found = self._client.run(question, workers=self._present(), on_error="return")
-        wrong = {worker: one for worker, one in found.items() if isinstance(one, ImportError | AttributeError)}
-        if wrong:
-            worker, problem = wrong.popitem()
-            raise ConfigurationError(
-                f"on: the worker {worker} cannot run this version of requestlab ({problem}); install the same one there"
-            )
-        return {worker: one for worker, one in found.items() if not isinstance(one, BaseException)}
-
-    def _present(self) -> list[str]:
-        there = self._client.scheduler_info(n_workers=-1)["workers"]
-        return [worker for worker in self._workers if worker in there]
 
 
 def divided(plan: Plan, among: int) -> list[tuple[Plan, float]]:
@@ -205,18 +132,6 @@ def divided(plan: Plan, among: int) -> list[tuple[Plan, float]]:
 _pools: list[LoadProcessPool] = []
 _given_up: set[str] = set()
 """Of what is asked of this worker: the load processes that wait for plans, and the parts that nobody waits for."""
-
-
-def _place() -> Place:
-    return Place(socket.gethostname(), _net(), machine.split_cores().generator, machine.all_cores().server)
-
-
-def _net() -> str:
-    """Return what two processes have in common that find the same server at 127.0.0.1."""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/net')}"
-    return socket.gethostname()
 
 
 def _begin() -> None:
@@ -256,17 +171,17 @@ def _carry_out(topic: str, job: Job, begin_ns: int) -> Outcome:
 class _Parts:
     """The parts under way, from their sending to their end. A context manager; leaving it early gives them up."""
 
-    def __init__(self, client: Any, jobs: Mapping[str, Job], clocks: Mapping[str, Clock], begin_ns: int) -> None:
-        self._client, self._jobs, self._begin_ns = client, jobs, begin_ns
+    def __init__(self, cluster: Cluster, jobs: Mapping[str, Job], clocks: Mapping[str, Clock], begin_ns: int) -> None:
+        self._cluster, self._client, self._begin_ns = cluster, cluster.client, begin_ns
         self._topic = f"requestlab-{uuid.uuid4()}"
         self._rows: dict[str, bytes] = dict.fromkeys(jobs, b"")
         self._lost: dict[str, str] = {}
         self._lock = threading.Lock()
         longest_s = max(job.after_s + job.plan.longest_s for job in jobs.values())
         self._deadline_ns = begin_ns + int((longest_s + PATIENCE_S) * 1e9)
-        client.subscribe_topic(self._topic, self._take)
+        self._client.subscribe_topic(self._topic, self._take)
         self._futures = {
-            worker: client.submit(
+            worker: self._client.submit(
                 *(_carry_out, self._topic, job, begin_ns - clocks[worker].offset_ns),
                 workers=[worker],
                 pure=False,
@@ -281,8 +196,7 @@ class _Parts:
     def __exit__(self, *_: object) -> None:
         left = [worker for worker, future in self._futures.items() if not future.done()]
         if left:
-            with suppress(Exception):
-                self._client.run(functools.partial(_give_up, self._topic), on_error="ignore")
+            self._cluster.ask(functools.partial(_give_up, self._topic), AT_THE_END_S)
             self._client.cancel([self._futures[worker] for worker in left], force=True)
         self._client.unsubscribe_topic(self._topic)
 
@@ -293,7 +207,7 @@ class _Parts:
 
     def all_ended(self) -> bool:
         """Return whether each has come to its end, and mark those that will not."""
-        there = self._client.scheduler_info(n_workers=-1)["workers"]
+        there = self._cluster.present()
         for worker, future in self._futures.items():
             if future.done() or worker in self._lost:
                 continue
@@ -303,14 +217,14 @@ class _Parts:
                 )
             elif time.perf_counter_ns() > self._deadline_ns:
                 self._lost[worker] = "its worker did not answer in time"
+                self._cluster.give_up(worker)
         return all(future.done() or worker in self._lost for worker, future in self._futures.items())
 
-    def outcome(self, worker: str) -> tuple[Outcome, str]:
-        """Return what came of the part of a worker, and why that is not all; GeneratorError where its load process
-        failed."""
+    def ended(self, worker: str) -> _Ended:
+        """Return what came of the part of a worker; GeneratorError where its load process failed."""
         future = self._futures[worker]
         if worker not in self._lost and future.status == "finished":
-            return future.result(), ""
+            return _Ended(future.result())
         if worker not in self._lost and future.status == "error":
             problem = future.exception()
             if type(problem).__name__ != "KilledWorker":
@@ -319,25 +233,32 @@ class _Parts:
             samples = np.frombuffer(self._rows[worker], dtype=np.int64).reshape(-1, len(COLUMNS))
         nothing = np.zeros((0, len(PART_COLUMNS)), dtype=np.int64)
         report = LoadReport((), len(samples), 0, len(samples))
-        return Outcome(report, samples, nothing, nothing), self._lost.get(worker, "its worker ended")
+        return _Ended(Outcome(report, samples, nothing, nothing), self._lost.get(worker, "its worker ended"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Ended:
+    """What came of a part; `lost` says why that is not all."""
+
+    outcome: Outcome
+    lost: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A part of a plan, where it was carried out, and what came of it; `lost` says why that is not all."""
+    """A part of a plan, where it was carried out, and how it ended."""
 
     worker: str
     place: Place
     job: Job
-    outcome: Outcome
-    lost: str
+    ended: _Ended
     begin_ns: int
     clock: Clock
     later: Clock
 
     def generator(self, users: int) -> Generator:
         """Return what is told of its load process, whose users have the numbers from `users` on."""
-        plan, report = self.job.plan, self.outcome.report
+        plan, report = self.job.plan, self.ended.outcome.report
         spent = {}
         if report.marks:
             first, last = report.marks
@@ -351,13 +272,13 @@ class _Part:
             name=self.worker,
             host=self.place.host,
             users=(users, users + plan.connections),
-            rows=len(self.outcome.samples),
+            rows=len(self.ended.outcome.samples),
             started=report.started,
             offset_ns=self.clock.offset_ns,
             unsure_ns=self.clock.unsure_ns,
             drift_ns=self.clock.drift_ns(self.later),
             shares_its_core=plan.core is None,
-            lost=self.lost,
+            lost=self.ended.lost,
             **spent,
         )
 
@@ -394,7 +315,7 @@ def _merged(parts: Sequence[_Part], marks: Sequence[Mark], table: Table) -> Outc
     through. The generator is taken to have been as busy as the busiest."""
     generators, samples, bodies, users, rows = [], [], [], 0, 0
     for part in parts:
-        outcome, plan = part.outcome, part.job.plan
+        outcome, plan = part.ended.outcome, part.job.plan
         generators.append(part.generator(users))
         samples.append(_on_this_clock(outcome.samples, part.clock.offset_ns, users))
         bodies.append(outcome.parts + np.array([rows, part.clock.offset_ns, 0]))
@@ -405,7 +326,7 @@ def _merged(parts: Sequence[_Part], marks: Sequence[Mark], table: Table) -> Outc
     last = replace(last, generator_cpu_ns=busiest.cpu_ns, generator_wait_ns=busiest.wait_ns)
     if parts[0].job.plan.each is not None and rows:  # it ended with the last answer, not when that was known here
         last = replace(last, time_ns=max(int(one[:, _DONE].max(initial=0)) for one in samples))
-    reports = [part.outcome.report for part in parts]
+    reports = [part.ended.outcome.report for part in parts]
     report = LoadReport(
         (first, last),
         started=sum(one.started for one in reports),
@@ -423,12 +344,3 @@ def _on_this_clock(samples: Table, offset_ns: int, users: int) -> Table:
     moved[:, _TIMES] = np.where(times > 0, times + offset_ns, times)
     moved[:, _USER] += np.where(moved[:, _USER] >= 0, users, 0)
     return moved
-
-
-def _checked(client: Any) -> Any:
-    distributed = sys.modules.get("distributed")  # whoever has a client has imported it
-    if distributed is None or not isinstance(client, distributed.Client):
-        raise checks.wrong("on", client, "a Client of Dask's `distributed` (pip install 'requestlab[dask]')")
-    if client.asynchronous or client.status != "running":
-        raise ConfigurationError("on: expected a Client that is open, and not asynchronous")
-    return client
