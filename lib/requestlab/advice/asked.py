@@ -55,7 +55,7 @@ def _requests(text: str, file: str, hosts: list[str]) -> Iterator[Ask]:
     if text.lstrip()[:1] in ("{", "["):
         try:
             content = json.loads(text)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise ConfigurationError(f"{file!r} begins like JSON, and is none: {problem}") from None
         yield from _of_json(content, file, hosts)
         return
@@ -110,7 +110,9 @@ def _of_har(entries: Any, file: str, hosts: list[str]) -> Iterator[Ask]:
                 path = (url.path or "/") + (f"?{url.query}" if url.query else "")
                 body = request.get("postData", {}).get("text", "") if request["method"] not in SAFE else ""
                 yield ask(path, request["method"], headers=_headers(request.get("headers", ())), body=body)
-    except (KeyError, TypeError, AttributeError):
+    except ConfigurationError:  # is a ValueError, and says more
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise ConfigurationError(
             f"{file!r} looks like a HAR file and is none: an entry has no request or response"
         ) from None
@@ -135,7 +137,8 @@ def _is_allowed(host: str, hosts: list[str]) -> bool:
 
 
 def _weight(often: int | str) -> int:
-    return min(MAX_WEIGHT, int(often))
+    digits = str(often).lstrip("0") or "0"
+    return MAX_WEIGHT if len(digits) > len(str(MAX_WEIGHT)) else min(MAX_WEIGHT, int(digits))
 
 
 def _most_frequent(asks: list[Ask]) -> list[Ask]:

@@ -230,7 +230,7 @@ def _infinite(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verdict(judged: Statement, row: dict[str, Any]) -> Verdict:
-    findings = tuple(_finding(one) for one in row["findings"])
+    findings = tuple(from_plain(Finding, one) for one in row["findings"])
     texts = {name: str(row[name]) for name in ("verdict", "reason", "note", "time")}
     found = Verdict(
         claim=judged, findings=findings, machine=from_plain(Machine, row["machine"]), quick=row["quick"], **texts
@@ -241,11 +241,6 @@ def _verdict(judged: Statement, row: dict[str, Any]) -> Verdict:
     if not (names and found.verdict in words <= set(WORDS) and isinstance(found.quick, bool)):
         raise ValueError(row)
     return found
-
-
-def _finding(row: dict[str, Any]) -> Finding:
-    unknown = {name: math.nan for name, value in row.items() if value is None}
-    return Finding(**(row | unknown))
 
 
 def _machine_of(folder: Path) -> Machine | None:

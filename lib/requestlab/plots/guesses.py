@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -22,6 +23,9 @@ FILE = "guesses.jsonl"
 
 NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
 """In which Jupyter Server tells a kernel the path of its notebook."""
+
+LONGEST_TEXT = 500
+"""Letters that are read of a guess, or of what was found."""
 
 P = ParamSpec("P")
 
@@ -87,12 +91,23 @@ def remembered(draw: Callable[P, Picture]) -> Callable[P, Picture]:
 
 
 def read(folder: Path) -> Guesses:
-    """Return the predictions that were kept in a folder; none where there is no such file."""
+    """Return the predictions that were kept in a folder; none where there is no such file. Lines that are damaged are
+    left out."""
+    found = []
+    with suppress(FileNotFoundError):
+        for line in (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, RecursionError):
+                found.append(parsed(json.loads(line)))
+    return Guesses(tuple(found))
+
+
+def parsed(told: Any) -> Guessed:
+    """Return a prediction from what JSON says of it; raises ValueError for what is none."""
     try:
-        lines: Iterable[str] = (folder / FILE).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return Guesses(())
-    return Guesses(tuple(Guessed(**json.loads(line)) for line in lines))
+        known = told["guess"], told["found"], told.get("notebook", "")
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError("expected guess and found") from None
+    return Guessed(*(str(text)[:LONGEST_TEXT] for text in known))
 
 
 def _words(predicted: Any) -> str:

@@ -34,10 +34,13 @@ def to_plain(value: Any) -> Any:
 def from_plain(kind: type[_T], plain: Mapping[str, Any]) -> _T:
     """Return the dataclass that `to_plain` made these values of.
 
-    Fields may be dataclasses, `tuple[X, ...]`, `Mapping[K, V]`, any of them or None, and one of several dataclasses
-    that differ by their `kind`. Raises ValueError where the fields are not those of the dataclass, or the kind is not
+    Fields may be text, numbers, True or False, dataclasses, `tuple[X, ...]`, `Mapping[K, V]`, any of them or None, and
+    one of several dataclasses that differ by their `kind`. In place of a float, None is no number (NaN). Raises
+    ValueError where the fields are not those of the dataclass, a value is not of its field's type, or the kind is not
     known.
     """
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"expected the fields of {kind.__name__}, not {plain!r:.100}")
     hints = get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if names != set(plain):
@@ -52,10 +55,23 @@ def _as(hint: Any, value: Any) -> Any:
         hint, value = _meant([one for one in get_args(hint) if one is not types.NoneType], value)
     arguments = get_args(hint)
     if get_origin(hint) is tuple:
-        return tuple(_as(arguments[0], one) for one in value)
+        return tuple(_as(arguments[0], one) for one in _checked((list, tuple), value))
     if isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping):
-        return {arguments[0](key): _as(arguments[1], one) for key, one in value.items()}
-    return from_plain(hint, value) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else value
+        return {arguments[0](key): _as(arguments[1], one) for key, one in _checked((Mapping,), value).items()}
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_plain(hint, value)
+    if hint is float and value is None:
+        return math.nan
+    return _checked(_ACCEPTED[hint], value) if hint in _ACCEPTED else value
+
+
+_ACCEPTED: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
+
+
+def _checked(kinds: tuple[type, ...], value: Any) -> Any:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise ValueError(f"expected {' or '.join(kind.__name__ for kind in kinds)}, not {value!r:.100}")
+    return value
 
 
 def _meant(hints: list[Any], value: Any) -> tuple[Any, Any]:

@@ -11,12 +11,13 @@ from typing import Any
 
 from requestlab.claims.ledger import Ledger, to_lines, verdicts_of
 from requestlab.errors import LedgerFormatError
+from requestlab.plots import guesses
 from requestlab.plots.guesses import Guessed
 from requestlab.system.values import to_json, to_plain
 from requestlab.wall.room import Entry
 
 FORMAT = 1
-MOST_VERDICTS, MOST_GUESSES, LONGEST_TEXT = 2_000, 500, 500
+MOST_VERDICTS, MOST_GUESSES = 2_000, 500
 _SENDER = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -41,13 +42,13 @@ class Message:
         judged = {one.claim.id for one in self.ledger.verdicts}
         verdicts = tuple(one for one in earlier.ledger.verdicts if one.claim.id not in judged)
         notebooks = {one.notebook for one in self.guesses}
-        guesses = tuple(one for one in earlier.guesses if one.notebook not in notebooks)
+        others = tuple(one for one in earlier.guesses if one.notebook not in notebooks)
         together = (*verdicts, *self.ledger.verdicts)[-MOST_VERDICTS:]
         return replace(
             self,
             name=self.name or earlier.name,
             ledger=Ledger(together, self.name, self.ledger.machine or earlier.ledger.machine),
-            guesses=(*guesses, *self.guesses)[-MOST_GUESSES:],
+            guesses=(*others, *self.guesses)[-MOST_GUESSES:],
             steal=earlier.steal if self.steal is None else self.steal,
         )
 
@@ -63,26 +64,21 @@ def parsed(text: str | bytes) -> Message:
         if told["format"] != FORMAT:
             raise LedgerFormatError(f"it has format {told['format']}; this wall reads format {FORMAT}")
         sender, name, steal = told["sender"], str(told["name"])[:40], told["steal"]
-        guesses = tuple(_guess(one) for one in _some(told["guesses"], MOST_GUESSES))
+        guessed = tuple(guesses.parsed(one) for one in _some(told["guesses"], MOST_GUESSES))
         lines = [json.dumps(one).encode() for one in _some(told["verdicts"], MOST_VERDICTS)]
         known = steal is None or (isinstance(steal, float | int) and math.isfinite(steal))
         if not (isinstance(sender, str) and _SENDER.fullmatch(sender) and known and name.isprintable()):
             raise ValueError(sender)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise LedgerFormatError("expected what lab.ledger().send() sends") from None
     verdicts, damaged = verdicts_of(lines, "what was sent")
     if damaged:
         raise LedgerFormatError(damaged[0])
     machine = verdicts[-1].machine if verdicts else None
-    return Message(sender, name, Ledger(tuple(verdicts), name, machine), guesses, steal)
+    return Message(sender, name, Ledger(tuple(verdicts), name, machine), guessed, steal)
 
 
 def _some(values: Any, most: int) -> Sequence[Any]:
     if not isinstance(values, list) or len(values) > most:
         raise ValueError(most)
     return values
-
-
-def _guess(told: Any) -> Guessed:
-    known = (told["guess"], told["found"], told.get("notebook", ""))
-    return Guessed(*(str(text)[:LONGEST_TEXT] for text in known))
