@@ -286,6 +286,14 @@ def test_what_was_guessed_stands_with_the_claims_of_its_lesson():
     assert (elsewhere.notebook, elsewhere.judged, elsewhere.guessed) == ("mine", (), (("Ada", guesses[1]),))
 
 
+def test_a_guess_of_an_unknown_notebook_is_sent_as_one_of_the_notebook_whose_claims_were_judged():
+    one, other = judged(1), replace(judged(1), claim=lab.claim("near-zero-overhead"))
+    guesses = (Guessed("2", "One thread."), Guessed("3", "Three.", "mine"))
+    placed = [guess.notebook for guess in sending._placed(guesses, Ledger((one,)))]
+    assert placed == [one.claim.notebook, "mine"]
+    assert [guess.notebook for guess in sending._placed(guesses, Ledger((one, other)))] == ["", "mine"]
+
+
 def test_a_guess_knows_its_notebook_and_keeps_it_in_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("REQUESTLAB_LEDGER", str(tmp_path))
     monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/01-who-runs-my-view.ipynb")

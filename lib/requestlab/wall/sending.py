@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from requestlab.claims.ledger import Ledger
 from requestlab.errors import LabError
-from requestlab.plots.guesses import guesses
+from requestlab.plots.guesses import Guessed, guesses
 from requestlab.system import checks, clocks
 from requestlab.system.progress import Progress
 from requestlab.wall.message import Message
@@ -31,13 +33,22 @@ def send(ledger: Ledger, address: str, name: str = "", ask: bool = True) -> str:
     """
     url = _url(address)
     checks.writable("send(name)", name)
-    message = Message(sender(), name[:40], ledger, guesses().all, _steal())
+    message = Message(sender(), name[:40], ledger, tuple(_placed(guesses().all, ledger)), _steal())
     if ask:
         print(shown(message, url))
         if not _says_yes():
             return "Nothing was sent."
     told = _post(url, message)
     return f"The wall at {urlsplit(url).netloc} has {told['verdicts']} verdicts of {told['name']}."
+
+
+def _placed(guesses: Iterable[Guessed], ledger: Ledger) -> Iterator[Guessed]:
+    """Yield the guesses, each with its notebook: an editor that does not tell a kernel has it run one, whose claims were
+    judged here too."""
+    notebooks = {one.claim.notebook for one in ledger.verdicts}
+    known = notebooks.pop() if len(notebooks) == 1 else ""
+    for one in guesses:
+        yield one if one.notebook else replace(one, notebook=known)
 
 
 def shown(message: Message, url: str) -> str:
