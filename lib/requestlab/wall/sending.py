@@ -43,8 +43,8 @@ def send(ledger: Ledger, address: str, name: str = "", ask: bool = True) -> str:
 
 
 def _placed(guesses: Iterable[Guessed], ledger: Ledger) -> Iterator[Guessed]:
-    """Yield the guesses, each with its notebook: an editor that does not tell a kernel has it run one, whose claims were
-    judged here too."""
+    """Yield the guesses, each with its notebook. Where an editor does not tell a kernel which it runs, the claims that
+    were judged in it do."""
     notebooks = {one.claim.notebook for one in ledger.verdicts}
     known = notebooks.pop() if len(notebooks) == 1 else ""
     for one in guesses:
