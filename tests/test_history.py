@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -80,7 +81,9 @@ def test_an_environment_without_the_lab_and_one_given_twice_are_sentences(tmp_pa
 def test_one_command_makes_a_report_in_an_environment_and_its_history(tmp_path, monkeypatch):
     notebook = tmp_path / "small.py"
     notebook.write_text("import requestlab as lab\nprint(lab.claim('many-requests-one-thread').judge(1).verdict)\n")
-    done = requestlab("report", str(notebook), "--python", sys.executable, "--output", str(tmp_path / "out"))
+    done = requestlab(
+        "report", str(notebook), "--python", os.path.relpath(sys.executable), "--output", str(tmp_path / "out")
+    )
     assert done.returncode == 0, done.stderr
     facts = machine.facts()
     name = f"django{facts.versions['django']}-python{facts.python}"

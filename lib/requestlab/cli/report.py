@@ -15,6 +15,7 @@ from requestlab.errors import LabError
 from requestlab.notebooks import jupyter
 from requestlab.notebooks.report import PAGE, Report, find_notebooks, make_report
 from requestlab.serving.interpreters import interpreter
+from requestlab.system import checks
 from requestlab.system.progress import Progress
 
 DEFAULT_FOLDER = "report"
@@ -84,7 +85,7 @@ def _report_in_each(pythons: tuple[str, ...], words: list[str], output: Path) ->
     from requestlab.cli.history import history
 
     found = {}
-    for python in pythons:
+    for python in (checks.interpreter("--python", given) for given in pythons):
         one = interpreter(python)
         if subprocess.run([python, "-c", "import requestlab.cli"], capture_output=True, cwd="/").returncode:
             raise LabError(f"{python} has no requestlab; install the lab there: {python} -m pip install requestlab")

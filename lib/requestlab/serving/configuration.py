@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -233,13 +231,7 @@ def _options(given: object) -> tuple[str, ...]:
 
 
 def _python(given: object) -> str:
-    if isinstance(given, str) and not given:
-        return ""
-    expected = "the path of a Python interpreter, or its name in PATH"
-    found = shutil.which(os.path.expanduser(checks.path("python", given, expected)))
-    if found is None:
-        raise checks.wrong("python", given, expected)
-    return os.path.abspath(found)  # not the file that it is a link to: that would leave its environment
+    return "" if isinstance(given, str) and not given else checks.interpreter("python", given)
 
 
 def _environment(given: object) -> dict[str, str]:

@@ -272,10 +272,7 @@ def _settings_of(root: Path) -> str:
 
 def _interpreter_of(root: Path, given: str | Path) -> str:
     if given:
-        found = shutil.which(os.path.expanduser(given))
-        if found is None:
-            raise checks.wrong("python", str(given), "the path of a Python interpreter, or its name in PATH")
-        return os.path.abspath(found)
+        return checks.interpreter("python", given)
     for folder in (root, root.parent):
         for name in _ENVIRONMENTS:
             if os.access(folder / name / "bin" / "python", os.X_OK):

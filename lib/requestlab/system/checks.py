@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 from typing import TypeVar
@@ -107,6 +108,16 @@ def path(what: str, value: object, expected: str = "the path of a file") -> str:
     except Exception:  # a path may be anybody's, and a text may have no bytes
         pass
     raise wrong(what, value, expected)
+
+
+def interpreter(what: str, value: object) -> str:
+    """Return the absolute path of a Python interpreter that is there to be run; not that of the file to which it is a
+    link, which would leave its environment."""
+    expected = "the path of a Python interpreter, or its name in PATH"
+    found = shutil.which(os.path.expanduser(path(what, value, expected)))
+    if found is None:
+        raise wrong(what, value, expected)
+    return os.path.abspath(found)
 
 
 def instance(what: str, value: object, kind: type[_T], expected: str) -> _T:
