@@ -34,7 +34,7 @@ PORTABLE = tests/test_faults.py tests/test_random_faults.py tests/test_left_behi
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
 
-.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs stress coverage test-portable test-browser lint bench report figures site lock clean ANEW
+.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs stress coverage test-portable test-browser lint bench reports report figures site lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -108,6 +108,10 @@ test-browser: $(READY) ## all lessons in a real Chromium, in both themes, at sev
 
 bench: $(READY) ## what the lab itself costs
 	@$(BIN)/python tests/benchmarks/run.py
+
+REPORTS ?= 10
+reports: $(READY) ## REPORTS quick reports in a row, each second one beside a burner: how many claims they decide, and do they agree?
+	@$(BIN)/python -m tests.benchmarks.reports $(REPORTS)
 
 report: $(READY) ## executes all lessons in quick mode (ARGS=--full: in full) and writes report/index.html
 	@$(BIN)/requestlab report $(ARGS)

@@ -671,7 +671,7 @@ def test_closed_standard_descriptors_do_no_harm():
 @pytest.mark.parametrize(("browser", "browser_flags"), [(True, []), (False, ["--no-browser"])])
 def test_jupyterlab_is_run_by_this_interpreter_on_the_folder(root, root_flags, browser, browser_flags):
     line = jupyter.command(Path("/some/notebooks"), ["--port", "9"], root=root, browser=browser)
-    start = [sys.executable, "-m", "jupyterlab", "-y", "--ServerApp.root_dir=/some/notebooks"]
+    start = [sys.executable, "-m", "requestlab.notebooks.lab_process", "-y", "--ServerApp.root_dir=/some/notebooks"]
     settings = f"--LabApp.app_settings_dir={jupyter.SETTINGS}"
     saving = "--ContentsManager.pre_save_hook=requestlab.notebooks.saving.as_it_was"
     assert line == [*start, settings, saving, *root_flags, *browser_flags, "--port", "9"]

@@ -45,7 +45,7 @@ class JupyterLab:
         arguments += ["--LabApp.expose_app_in_browser=True"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "requestlab.cli", "lab", str(self.folder), "--", *arguments],
-            env=os.environ | {QUICK_VARIABLE: TRIAL, "HOME": str(home)} | variables,
+            env=os.environ | {QUICK_VARIABLE: TRIAL, "HOME": str(home), "PYTHONFAULTHANDLER": "1"} | variables,
             preexec_fn=_ignore_interrupts,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -78,9 +78,9 @@ class JupyterLab:
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.send_signal(signal.SIGABRT)  # its stacks go to the log
             self.process.wait()
-            raise AssertionError(f"JupyterLab did not end:\n{self._log.read_text()[-3000:]}") from None
+            raise AssertionError(f"JupyterLab did not end:\n{self._log.read_text()[-6000:]}") from None
         return time.monotonic() - began
 
 

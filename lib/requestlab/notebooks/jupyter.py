@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
@@ -36,8 +35,6 @@ def start(folder: Path | None, more: Sequence[str] = ()) -> NoReturn:
     if there == LESSONS:
         there = copied(OWN_FOLDER)
     line = command(there, more, root=os.geteuid() == 0, browser=has_browser())
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script: it is to end all the same
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(line[0], line, environment(os.environ))
 
 
@@ -78,7 +75,7 @@ def command(folder: Path, more: Sequence[str], *, root: bool, browser: bool) -> 
     line = [
         sys.executable,
         "-m",
-        "jupyterlab",
+        "requestlab.notebooks.lab_process",
         "-y",
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.app_settings_dir={SETTINGS}",
