@@ -87,8 +87,12 @@ def test_a_constant_delay_is_reported_within_three_percent_and_half_a_millisecon
 
 @pytest.mark.parametrize(("users", "ms"), [(1, 10), (5, 10), (20, 50)])
 def test_the_throughput_of_users_who_wait_is_their_number_by_the_delay(delayed, users, ms):
+    """Each asks again at once: between two questions lies the answer to the first, whatever made that late, and little
+    else."""
     run = lab.measure(delayed(ms), "/", lab.closed(users), seconds=0.6, warmup=0.1)
-    assert ms <= users / run.summary["throughput"] * 1_000 <= ms * 1.03 + 0.5
+    between_ms, answered_ms = users / run.summary["throughput"] * 1_000, run.response_ms.mean()
+    assert ms <= answered_ms <= between_ms * 1.03
+    assert between_ms <= answered_ms * 1.03 + 0.5
 
 
 @pytest.mark.parametrize("users", [1, 4])
