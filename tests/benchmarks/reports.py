@@ -6,34 +6,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from requestlab.claims import ledger
 from requestlab.claims.statement import CANNOT_TELL
+from tests.burner import half_a_core_burnt
 
 FOLDER = Path("build/reports")
-
-BURN = """
-import time
-while True:
-    end = time.perf_counter() + 0.01
-    while time.perf_counter() < end:
-        pass
-    time.sleep(0.01)
-"""
-
-
-@contextmanager
-def half_a_core_burnt() -> Iterator[None]:
-    """Burn half a core, all the while."""
-    process = subprocess.Popen([sys.executable, "-c", BURN])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def made(number: int) -> str:

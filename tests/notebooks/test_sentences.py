@@ -8,15 +8,12 @@ say: `make tests ARGS='tests/notebooks/test_sentences.py -k 14'`, say.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.burner import half_a_core_burnt
 from tests.notebooks.lessons import LESSONS, NAMES, executed, read, said, tagged, text_of, with_cells
 
 HERE = Path(__file__).parent
@@ -24,25 +21,6 @@ LISTED = tomllib.loads((HERE / "sentences.toml").read_text(encoding="utf-8"))
 ALL = bool(os.environ.get("REQUESTLAB_ALL_LESSONS"))
 MODE = "" if os.environ.get("REQUESTLAB_ALL_LESSONS") == "full" else "1"
 SOME = ("05-count-the-crossings",)
-
-BURN = """
-import time
-while True:
-    end = time.perf_counter() + 0.01
-    while time.perf_counter() < end:
-        pass
-    time.sleep(0.01)
-"""
-
-
-@contextmanager
-def a_noisy_machine() -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-c", BURN])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def of(kind: str, lesson: str) -> list[dict[str, str]]:
@@ -70,7 +48,7 @@ def test_no_sentence_is_contradicted_and_no_right_answer_called_wrong_on_a_noisy
     sentences, answers = of("sentence", lesson), of("answer", lesson)
     tried = with_cells(notebook, [f"print(bool({one['holds']}))" for one in sentences])
     given = with_cells(notebook, [f"{one['set']}\n{checks[one['check']]}" for one in answers])
-    with a_noisy_machine():
+    with half_a_core_burnt():
         executed(notebook, MODE, tmp_path, monkeypatch, timeout=300 if MODE else 900)
     found = dict(zip((one["text"] for one in sentences), said(notebook, tried), strict=True))
     assert {text: words for text, words in found.items() if words != "True\n"} == {}
