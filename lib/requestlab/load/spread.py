@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -196,7 +197,8 @@ class _Parts:
     def __exit__(self, *_: object) -> None:
         left = [worker for worker, future in self._futures.items() if not future.done()]
         if left:
-            self._cluster.ask(functools.partial(_give_up, self._topic), AT_THE_END_S)
+            with suppress(Exception):  # nothing is to hide why it is left early
+                self._cluster.ask(functools.partial(_give_up, self._topic), AT_THE_END_S)
             self._client.cancel([self._futures[worker] for worker in left], force=True)
         self._client.unsubscribe_topic(self._topic)
 
