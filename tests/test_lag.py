@@ -37,6 +37,7 @@ from requestlab.worker.sampler import SIGNAL
 from requestlab.worker.schema import IN_CALL, IN_LOCK, IN_LOOP, OWN
 from requestlab.worker.stack import short_path
 from tests.blocking_app import BlockingServer, Truth, blocking_server, burn_here
+from tests.burner import half_a_core_burnt
 from tests.made_runs import START
 from tests.made_trace import Notes, inside
 
@@ -114,7 +115,7 @@ class WrongName(Exception):
 def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and_from_10_ms_on_most_are_known(
     loop, interval_ms, tmp_path
 ):
-    with half_a_core_used(), blocking_server(loop, tmp_path, interval_ms) as server:
+    with half_a_core_burnt(), blocking_server(loop, tmp_path, interval_ms) as server:
         names = {}
         for way in ("burn_here", "sleep_here", "wait_for_a_lock"):
             for ms in (2, 3, 5, 10, 20, 50):
@@ -131,17 +132,6 @@ def test_however_short_a_block_and_however_busy_the_machine_no_name_is_wrong_and
     long = sum((found for (_, ms), found in names.items() if ms >= 10), Counter())
     assert long[""] < long.total() / 2, names
     assert sum(found[way] for (way, ms), found in names.items() if ms == 5) > 0, names
-
-
-@contextmanager
-def half_a_core_used() -> Iterator[None]:
-    code = "import time\nwhile True:\n    end = time.thread_time() + 0.01\n    while time.thread_time() < end: pass\n    time.sleep(0.01)"
-    process = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize(

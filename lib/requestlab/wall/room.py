@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from requestlab.claims.ledger import Ledger
@@ -118,7 +119,7 @@ class Room:
 
     entries: tuple[Entry, ...]
 
-    @property
+    @cached_property
     def judged(self) -> tuple[Judged, ...]:
         """Each claim that somebody has judged; those on which machines disagree come first."""
         claims = {claim.id: claim for entry in self.entries for claim in entry.ledger.claims}
