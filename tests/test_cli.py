@@ -13,7 +13,8 @@ import sys
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
@@ -783,39 +784,54 @@ def plant_kernel(folder: Path) -> None:
     )
 
 
+TOKEN = {"Authorization": "token of-this-test"}
+
+
+@contextmanager
+def jupyterlab(folder: Path, stdin: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start JupyterLab on a folder with one notebook; yield its process and its address."""
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "here.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    folders = {"DATA_DIR": "user", "PATH": "path", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
+    places = {f"JUPYTER_{name}": str(folder / place) for name, place in folders.items()}
+    inherited = {name: value for name, value in os.environ.items() if name not in SCREENS}
+    environment = {**inherited, **places, "JUPYTER_TOKEN": "of-this-test"}
+    log = folder / "log"
+    with log.open("w") as output:
+        more = {"cwd": folder, "env": environment, "stdin": stdin, "stdout": output, "stderr": subprocess.STDOUT}
+        with running("lab", "--", "--port=0", **more) as process:
+            yield process, address_in(log, process)
+
+
 def test_jupyterlab_opens_the_folder_with_kernels_of_this_interpreter_and_ends_at_one_ctrl_c(tmp_path):
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "here.ipynb").touch()
     plant_kernel(tmp_path / "user")
     plant_kernel(tmp_path / "path")
-    folders = {"DATA_DIR": "user", "PATH": "path", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
-    places = {f"JUPYTER_{name}": str(tmp_path / folder) for name, folder in folders.items()}
-    inherited = {name: value for name, value in os.environ.items() if name not in SCREENS}
-    token = {"Authorization": "token of-this-test"}
-    log = tmp_path / "log"
     keyboard, terminal = os.openpty()  # JupyterLab minds Ctrl-C only where somebody can type it
-    with (
-        os.fdopen(keyboard),
-        os.fdopen(terminal),
-        log.open("w") as output,
-        running(
-            *("lab", "--", "--port=0"),
-            cwd=tmp_path,
-            env={**inherited, **places, "JUPYTER_TOKEN": "of-this-test"},
-            stdin=terminal,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        url = address_in(log, process)
-        assert strict(get(f"{url}/api/status", token))["kernels"] == 0
-        assert [file["name"] for file in strict(get(f"{url}/api/contents", token))["content"]] == ["here.ipynb"]
-        get(f"{url}/api/kernels", token, "POST")
+    with os.fdopen(keyboard), os.fdopen(terminal), jupyterlab(tmp_path, terminal) as (process, url):
+        assert strict(get(f"{url}/api/status", TOKEN))["kernels"] == 0
+        assert [file["name"] for file in strict(get(f"{url}/api/contents", TOKEN))["content"]] == ["here.ipynb"]
+        get(f"{url}/api/kernels", TOKEN, "POST")
         [kernel] = [one for one in wait_for(process, "ipykernel_launcher") if "ipykernel_launcher" in one.cmdline()]
         assert kernel.cmdline()[0] == sys.executable
         os.killpg(process.pid, signal.SIGINT)
         process.wait(HANG_S)
     assert not is_alive(kernel)
+
+
+def test_jupyterlab_ends_in_the_middle_of_requests(tmp_path):
+    """Each has a thread read a file for it, and Python does not end before its threads."""
+
+    def ask() -> None:
+        with suppress(httpx.TransportError), httpx.Client(base_url=url, headers=TOKEN, trust_env=False) as reader:
+            while True:
+                reader.get("/api/contents/here.ipynb").raise_for_status()
+
+    with jupyterlab(tmp_path, subprocess.DEVNULL) as (process, url), ThreadPoolExecutor(8) as readers:
+        for _ in range(8):
+            readers.submit(ask)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(HANG_S) == 0
 
 
 def address_in(log: Path, process: subprocess.Popen[str]) -> str:
