@@ -791,7 +791,9 @@ TOKEN = {"Authorization": "token of-this-test"}
 def jupyterlab(folder: Path, stdin: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start JupyterLab on a folder with one notebook; yield its process and its address."""
     (folder / "notebooks").mkdir()
-    (folder / "notebooks" / "here.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    (folder / "notebooks" / "here.ipynb").write_text(
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    )
     folders = {"DATA_DIR": "user", "PATH": "path", "CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
     places = {f"JUPYTER_{name}": str(folder / place) for name, place in folders.items()}
     inherited = {name: value for name, value in os.environ.items() if name not in SCREENS}
