@@ -37,6 +37,7 @@ def made(number: int) -> str:
 
 def main(reports: int) -> int:
     """Make so many reports, and return 1 where two of them contradict each other."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for number in range(1, reports + 1):
         print(made(number), flush=True)
     folders = [str(FOLDER / f"{number:02}") for number in range(1, reports + 1)]
