@@ -35,11 +35,15 @@ def dots(axes):
     ("runs", "title"),
     [
         ([queued()], "Visitors waited up to 2.0 s under sync, in one queue."),
-        ([prompt(), queued()], "Visitors waited up to 2.0 s under sync, in one queue; 9.0 ms under asgi."),
-        ([prompt(), prompt(lab.ASYNC, ms=7)], "Visitors waited up to 9.0 ms under asgi; 7.0 ms under async."),
+        ([prompt(), queued()], "Visitors waited up to 2.0 s under sync, in one queue; up to 9.0 ms under asgi."),
+        ([prompt(), prompt(lab.ASYNC, ms=7)], "Visitors waited up to 9.0 ms under asgi and async."),
         (
             [{"alone": prompt(), "beside": queued()}],
-            "Visitors waited up to 2.0 s (beside), in one queue; 9.0 ms (alone).",
+            "Visitors waited up to 2.0 s (beside), in one queue; up to 9.0 ms (alone).",
+        ),
+        (
+            [{"sync": queued(), "threads": queued(lab.THREADS), "asgi": prompt()}],
+            "Visitors waited up to 2.0 s under sync and threads, each in one queue; up to 9.0 ms under asgi.",
         ),
         ([made(lab.SYNC, [LOST, LOST])], "No request was answered."),
         ([made(lab.SYNC, [])], "No request was answered."),
@@ -79,6 +83,10 @@ def test_a_queue_is_a_line_that_falls_to_the_moment_of_the_answers():
     axes = arrivals(queued()).figure.axes[0]
     assert [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() == "^"] == [(2000,)]
     assert "all of these were answered at about 2,000 ms" in words_of(arrivals(queued()))
+
+
+def test_all_on_the_line_are_counted_also_those_who_came_right_before_its_end():
+    assert "20 of 25 requests were answered at one moment" in words_of(arrivals(queued()))
 
 
 def test_all_panels_have_the_same_axes_and_hold_the_predictions():

@@ -15,7 +15,11 @@ from tests.pictures import assert_legible, bars_of, said
         ({"sync": 1, "threads": 4, "asgi": 20}, "Things: 20 under asgi, at most 4 under the others."),
         ({"sync": 1, "asgi": 2}, "Things: 2 under asgi, 1 under the other."),
         ({"sync": 3, "asgi": 3}, "Things: 3 under sync and asgi."),
-        ({"sync": 3, "threads": 3, "asgi": 3, "async": 0}, "Things: 3 under 3 of 4, 0 under the other."),
+        ({"sync": 3, "threads": 3, "asgi": 3, "async": 0}, "Things: 3 each, but 0 (async)."),
+        (
+            {"sync": 40, "kept": 1, "threads": 40, "asgi": 40, "async": 4},
+            "Things: 40 each, but 1 (kept) and 4 (async).",
+        ),
     ],
 )
 def test_the_title_says_where_there_are_most(found, title):

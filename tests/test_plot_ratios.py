@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from matplotlib.colors import to_hex
 
@@ -92,6 +94,15 @@ def test_the_title_and_the_alternative_text_say_what_was_found():
     assert pictures[0].alt.removesuffix(".") in said(pictures[0])
 
 
+def test_where_the_interval_is_wide_the_title_gives_both_of_its_ends():
+    rough = compared({"sync": (lab.SYNC, {}), "async": (lab.ASYNC, {"per_s": 4000})}, noise=0.3)
+    ratio = rough.ratio("async", "sync")
+    assert ratio.verdict == "faster"
+    assert ratio.high > 2 * ratio.low
+    ends = re.search(r"async answers (\S+) to (\S+) times as many as sync", ratios(rough, ("throughput",)).alt)
+    assert [float(end) for end in ends.groups()] == pytest.approx([ratio.low, ratio.high], rel=0.05)
+
+
 def test_many_contenders_are_told_by_verdict():
     assert ratios(many(), ("throughput",)).alt == "Of 4 contenders, against sync: 2 faster, 2 cannot tell."
     silent = {"a": (lab.SYNC, {}), **{name: (lab.ASGI, {"per_s": 400}) for name in "bcd"}}
@@ -139,7 +150,8 @@ PAIRS = {"slow": "quick", "waits": ["idle"]}
     [
         (controlled(), "asgi: faster in every case, and without its cause slower."),
         (controlled(gone=401), "asgi: faster in every case; without its cause gone."),
-        (controlled(gone=900), "asgi: faster in every case; without its cause gone in 1, still there in 1."),
+        (controlled(gone=900), "asgi: faster in every case; without its cause gone in 1, smaller in 1."),
+        (controlled(gone=1200), "asgi: faster in every case; without its cause gone in 1, still there in 1."),
         (controlled(third=(400, 300)), "asgi: faster in 1 of 2, and without its cause slower."),
         (controlled(rounds=3), "asgi: cannot tell in any of 2 cases."),
         (
@@ -158,7 +170,7 @@ def test_contenders_that_fare_otherwise_without_the_cause_are_counted():
     more = {name: {"threads": per_s} for name, per_s in {"a": 900, "b": 800}.items()}
     result = apart(QUICK | more["a"], SLOW | more["b"])
     picture = ratios(result, ("throughput",), controls={"a": "b"})
-    assert picture.alt == "The gain without its cause – asgi: gone; threads: still there."
+    assert picture.alt == "The gain without its cause – asgi: gone; threads: smaller."
     assert "prediction" not in said(ratios(result, ("throughput",), {"b": None}, controls={"a": "b"}))
 
 

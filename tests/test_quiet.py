@@ -28,7 +28,7 @@ def test_a_run_in_which_nothing_was_answered_for_long_has_the_stacks_of_the_work
         run = lab.measure(server, "/sleepy/", lab.closed(users=2, each=1))
         again = lab.measure(server, "/sync/page/", lab.closed(users=2, each=5))
     first, *others = run.about.quiet
-    assert first.startswith("nothing was answered for 2.")
+    assert first.startswith("after 2.")
     assert "2 of 2 requests were under way" in first
     assert any("in sleepy" in text for text in others)
     assert [reason for reason in run.summary["reasons"] if "run.about.quiet" in reason]

@@ -245,9 +245,9 @@ def _notes(seen: Survey, busy: Comparison) -> Iterator[Advice]:
 
 
 def _of_memory(seen: Survey, busy: Comparison) -> Advice:
-    sentence = f"a worker takes {seen.sync_mb:.0f} MB under WSGI and {seen.asgi_mb:.0f} MB under ASGI"
+    sentence = f"a worker takes {seen.sync_mb:.0f} MB under sync and {seen.asgi_mb:.0f} MB under ASGI"
     if EQUAL_MEMORY in busy.labels:
-        more = f"{sentence}: in equal memory, more WSGI workers fit in"
+        more = f"{sentence}: in equal memory, more sync workers fit in"
         return Advice(NOTE, more, _evidence(busy.ratio(EQUAL_MEMORY, "asgi")), about="equal memory")
-    more = f"{sentence}: no more workers fit into the memory that WSGI would save"
+    more = f"{sentence}: the difference is too small for another worker"
     return Advice(NOTE, more, "resident memory at the end of a run", about="equal memory")

@@ -9,7 +9,7 @@ from itertools import combinations
 from requestlab.advice.survey import BUSY_USERS, Survey
 from requestlab.comparison.comparison import Comparison
 from requestlab.load.loads import Load, closed, open as open_loop
-from requestlab.serving.configuration import ASGI, SYNC, Configuration
+from requestlab.serving.configuration import ASGI, SYNC, THREADS, Configuration
 from requestlab.serving.project import Project
 from requestlab.system.machine import split_cores
 
@@ -39,7 +39,7 @@ def contenders(mine: Project, seen: Survey) -> dict[str, Configuration]:
     fit = math.floor(workers * seen.asgi_mb / seen.sync_mb) if seen.sync_mb else workers
     return {
         "sync": sync,
-        "threads": sync.replace(server="gunicorn-gthread", threads=threads_that_pay(seen.waits)),
+        "threads": THREADS.replace(application=mine, workers=workers, threads=threads_that_pay(seen.waits)),
         "asgi": ASGI.replace(application=mine, workers=workers),
         **({EQUAL_MEMORY: sync.replace(workers=fit)} if fit > workers else {}),
     }

@@ -20,6 +20,9 @@ MAX_TOLD = 3
 NEARLY = 0.08
 """By how much a ratio may miss the round number that a title gives in its place."""
 
+WIDE = 2.0
+"""From an interval as wide as this factor on, a title gives its two ends in place of the ratio."""
+
 _PARTS = ("half", "a third", "a quarter", "a fifth", "a sixth", "a seventh", "an eighth", "a ninth", "a tenth")
 
 MAX_KINDS = 3
@@ -183,7 +186,13 @@ def title(
 
 
 def _told(ratio: Ratio, size: str = "") -> str:
-    return f"{ratio.over} {PHRASES[ratio.metric].about.format(size or about(ratio.value), ratio.under)}"
+    return f"{ratio.over} {PHRASES[ratio.metric].about.format(size or _size(ratio), ratio.under)}"
+
+
+def _size(ratio: Ratio) -> str:
+    if ratio.interval.known and ratio.high > WIDE * ratio.low:
+        return f"{_short(ratio.low)} to {_short(ratio.high)} times"
+    return about(ratio.value)
 
 
 def _titles_of_one(one: Finding, occasion: str) -> Sequence[str]:
@@ -203,7 +212,7 @@ def _titles_of_many(judged: Sequence[Finding], baseline: str, occasion: str) -> 
     """Yield what became of several contenders of one comparison, at ever less length."""
     ratios = [one.ratio for one in judged]
     if len(ratios) <= MAX_TOLD and all(ratio.verdict != CANNOT_TELL for ratio in ratios):
-        told = ", ".join([_told(ratios[0]), *(f"{one.over} {about(one.value)}" for one in ratios[1:])])
+        told = ", ".join([_told(ratios[0]), *(f"{one.over} {_size(one)}" for one in ratios[1:])])
         yield f"{told}{occasion}"
         yield told
     groups = _by_verdict(judged, lambda one: one.ratio.over)
@@ -249,10 +258,9 @@ def _without_the_cause(judged: Sequence[Finding], controls: Mapping[str, Sequenc
         ratios = {one.case: one.ratio for one in own}
         cases = [case for case in controls if case in ratios]
         faster = [case for case in cases if ratios[case].verdict == FASTER]
-        fates = [_fate([ratios[one] for one in controls[case] if one in ratios]) for case in faster]
-        counts = {"gone": len(faster) - fates.count(FASTER) - fates.count(CANNOT_TELL)}
-        counts |= {"still there": fates.count(FASTER), CANNOT_TELL: fates.count(CANNOT_TELL)}
-        some = [word for word, number in counts.items() if number]
+        fates = [_fate(ratios[case], [ratios[one] for one in controls[case] if one in ratios]) for case in faster]
+        counts = Counter(GONE if fate == SLOWER else fate for fate in fates)
+        some = [word for word in (GONE, SMALLER, STILL_THERE, CANNOT_TELL) if counts[word]]
         where = "in every case" if len(faster) == len(cases) else f"in {len(faster)} of {len(cases)}"
         none = CANNOT_TELL if any(ratios[case].verdict == CANNOT_TELL for case in cases) else "no gain"
         if not faster:
@@ -270,14 +278,21 @@ def _without_the_cause(judged: Sequence[Finding], controls: Mapping[str, Sequenc
     return brief("; ".join(told), *(said if len(said) == 1 else ()), f"The gain without its cause – {'; '.join(short)}")
 
 
-def _fate(without: Sequence[Ratio]) -> str:
-    """Return what became of a gain where its cause is missing: it is still there (FASTER), gone (SLOWER, or nothing for
-    equals), or this cannot be told."""
-    if any(ratio.verdict == FASTER for ratio in without):
-        return FASTER
-    if not without or not all(ratio.settled for ratio in without):
+GONE, SMALLER, STILL_THERE = "gone", "smaller", "still there"
+
+
+def _fate(gain: Ratio, without: Sequence[Ratio]) -> str:
+    """Return what became of a gain where its cause is missing: SLOWER, GONE (equals), SMALLER (all of the interval lies
+    below that of the gain), STILL_THERE, or CANNOT_TELL."""
+    if not without:
         return CANNOT_TELL
-    return SLOWER if all(ratio.verdict == SLOWER for ratio in without) else ""
+    if all(ratio.verdict == SLOWER for ratio in without):
+        return SLOWER
+    if all(ratio.settled and ratio.verdict != FASTER for ratio in without):
+        return GONE
+    if all(ratio.interval.known and ratio.high < gain.low for ratio in without):
+        return SMALLER
+    return STILL_THERE if any(ratio.verdict == FASTER for ratio in without) else CANNOT_TELL
 
 
 def _by_label(judged: Iterable[Finding]) -> dict[str, list[Finding]]:

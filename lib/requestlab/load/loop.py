@@ -164,7 +164,7 @@ class LoadLoop:
         quiet_s = (now - max(self._last_change[1], self.start)) / 1e9
         if self.plan.directory and not self.quiet and quiet_s > self.plan.quiet_s:
             waiting = f"{self.started - rows:,} of {self.started:,} requests were under way"
-            self.quiet = [f"nothing was answered for {quiet_s:.1f} s, and {waiting}", *queues(self.plan.address[1])]
+            self.quiet = [f"after {quiet_s:.1f} s without an answer, {waiting}", *queues(self.plan.address[1])]
             for pid in self.plan.pids:
                 stacks.ask(self.plan.directory, pid)
 

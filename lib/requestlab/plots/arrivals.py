@@ -47,17 +47,17 @@ class Arrivals:
 
     @property
     def queue(self) -> tuple[float, int] | None:
-        """When the queue ended in which the longest request stood, and how many stood in it; None, if there was
-        none."""
+        """When the queue ended in which the longest request stood, and how many stood in it; None, if there was none.
+        Who came right before its end does not tell: they would have been answered then anyway."""
         if not self.good.any():
             return None
         planned, took = self.planned[self.good], self.took[self.good]
         begin = planned[int(took.argmax())]
         end, near = begin + self.longest, _NEAR * self.longest
-        there = (planned >= begin) & (planned < end - near)
+        there, telling = (planned >= begin) & (planned < end), planned < end - near
         together = there & (np.abs(planned + took - end) <= near)
-        count = int(together.sum())
-        return (float(end), count) if count >= max(FEW, _MOST * int(there.sum())) else None
+        least = max(FEW, _MOST * int((there & telling).sum()))
+        return (float(end), int(together.sum())) if int((together & telling).sum()) >= least else None
 
 
 @remembered
@@ -102,15 +102,21 @@ def _arrivals(contender: Contender) -> Arrivals:
 
 
 def finding(drawn: list[Arrivals]) -> str:
-    """Say how long somebody waited at most, and whether that was in a queue; of several runs, where that was longest
-    and shortest."""
+    """Say how long somebody waited at most, where, and whether that was in a queue; and how long at most elsewhere."""
     ranked = sorted((one for one in drawn if one.longest), key=lambda one: -one.longest)
     if not ranked:
         return "No request was answered"
-    first, *others = ranked
-    queued = ", in one queue" if first.queue else ""
-    said = f"Visitors waited up to {_time(first.longest)} {first.contender.under}{queued}"
-    return f"{said}{f'; {_time(others[-1].longest)} {others[-1].contender.under}' if others else ''}"
+    long = [one for one in ranked if one.longest > ranked[0].longest / 2]
+    short = ranked[len(long) :]
+    queued = f", {'each ' * (len(long) > 1)}in one queue" if all(one.queue for one in long) else ""
+    said = f"Visitors waited up to {_time(ranked[0].longest)} {_under(long)}"
+    return f"{said}{queued}{f'; up to {_time(short[0].longest)} {_under(short)}' if short else ''}"
+
+
+def _under(some: list[Arrivals]) -> str:
+    """Return `under sync and asgi`; `(alone) and (beside)`, where these are not names of configurations."""
+    first, *others = [one.contender.under for one in some]
+    return wording.listed([first, *(other.removeprefix("under ") for other in others)])
 
 
 def _time(ms: float) -> str:

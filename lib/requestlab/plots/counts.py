@@ -10,7 +10,7 @@ from requestlab.plots.inputs import Predicted
 from requestlab.plots.sheet import AXIS_IN, MARGIN_IN, Line, Picture, Sheet
 from requestlab.system import checks, machine, wording
 
-MAX_BARS = 12
+MAX_BARS, FEW = 12, 2
 
 _ROW_IN, _WORDS_IN, _APART_IN, _RIGHT_IN, _HEADING_PT = 0.34, 0.16, 0.14, 0.6, 9.5
 
@@ -45,8 +45,7 @@ def counts(found: Mapping[str, int], of: str, predicted: Predicted = None) -> Pi
     axes.set_xlabel(of, labelpad=2)
     for (_, bottom), (label, number), look, name in zip(places, numbers.items(), looks, names, strict=True):
         upper, lower, middle = bottom - 0.84 * _ROW_IN, bottom - 0.16 * _ROW_IN, bottom - 0.5 * _ROW_IN
-        face = {"facecolor": look.colour} if look.filled else {"facecolor": "white", "hatch": "////"}
-        marks.bars(axes, 0.0, number, upper, lower, edgecolor=look.colour, linewidth=0.8, **face)
+        marks.bars(axes, 0.0, number, upper, lower, **look.bar)
         sheet.write_at(axes, [name], middle, MARGIN_IN - left_in)
         sheet.write_at(axes, [Line(wording.number(number), bold=True)], middle, marks.x_in(axes, number) + 0.07)
         if (guess := guesses[label]) is not None:
@@ -57,12 +56,15 @@ def counts(found: Mapping[str, int], of: str, predicted: Predicted = None) -> Pi
 
 
 def finding(numbers: Mapping[str, float]) -> str:
-    """Say where there are most, and how many the others have at most."""
+    """Say where there are most, and how many the others have: each of a few, or at most."""
     most = max(numbers.values())
     first = [label for label, number in numbers.items() if number == most]
     others = [number for number in numbers.values() if number < most]
     if not others:
         return f"{wording.number(most)} under {wording.listed(first)}"
+    if len(first) > len(others) > 0 and len(others) <= FEW:
+        fewer = [f"{wording.number(numbers[label])} ({label})" for label in numbers if label not in first]
+        return f"{wording.number(most)} each, but {wording.listed(fewer)}"
     where = wording.listed(first) if len(first) < 3 else f"{len(first)} of {len(numbers)}"
     least = f"at most {wording.number(max(others))}" if len(others) > 1 else wording.number(others[0])
     return f"{wording.number(most)} under {where}, {least} under the other{'s' if len(others) > 1 else ''}"

@@ -107,8 +107,7 @@ def _bar(contender: Contender, metric: str, result: Comparison | None) -> Bar:
 def _draw(axes: Axes, one: Bar, name: Sequence[Line], bottom: float, name_at_in: float) -> None:
     top, look, guess = bottom - _BAR_IN, one.contender.look, one.contender.predicted
     middle = (top + bottom) / 2
-    fill = {"facecolor": look.colour if look.filled else "white", "hatch": None if look.filled else "////"}
-    marks.bars(axes, 0.0, one.time.value, top, bottom, edgecolor=look.colour, linewidth=1.0, **fill)
+    marks.bars(axes, 0.0, one.time.value, top, bottom, **look.bar)
     if len(one.rounds) > 1:
         marks.estimate(axes, middle, one.time, one.rounds, _LOOK, half_in=_BAR_IN / 2 - 0.05)
     if guess is not None:

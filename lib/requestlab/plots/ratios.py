@@ -33,8 +33,8 @@ _HEADING_PT = 9.5
 _FASTER_SIDE = "#EDF5EC"
 _INDENT_IN = 0.16
 _READ = (
-    f"Faint points: rounds, each divided by {{}} of the same round. Bar: {CONFIDENCE:.0%} interval. Tinted: faster, or less. "
-    f"Grey: equals differ by {ALIKE:.0%}."
+    f"Faint points: rounds, each divided by {{}} of the same round. Bar: {CONFIDENCE:.0%} interval. Tinted: faster, or less CPU. "
+    f"Grey: within {ALIKE:.0%}, which counts as equal."
 )
 
 _LEAST = math.log(1.12)  # what the axis holds to either side of 1

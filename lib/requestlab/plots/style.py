@@ -65,6 +65,12 @@ class SeriesStyle:
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "markerfacecolor": face}
 
     @property
+    def bar(self) -> dict[str, Any]:
+        """Arguments for `marks.bars`: full for a base configuration, hatched for a variant."""
+        fill = {"facecolor": self.colour} if self.filled else {"facecolor": "white", "hatch": "////"}
+        return {**fill, "edgecolor": self.colour, "linewidth": 0.8}
+
+    @property
     def markers(self) -> dict[str, Any]:
         """The same without the line."""
         return self.strokes | {"linestyle": "none"}
