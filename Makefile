@@ -25,6 +25,9 @@ TAG = -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))' 2>/dev/nul
 SOUND += && test "$$($(BIN)/python $(TAG))" = "$$($(PYTHON) $(TAG))"
 endif
 
+# What measures wants the machine for itself, also under make -j.
+.NOTPARALLEL:
+
 ANEW := $(shell $(SOUND) || echo yes)
 
 PORTABLE = tests/test_faults.py tests/test_random_faults.py tests/test_left_behind.py tests/test_serving.py \
@@ -33,8 +36,9 @@ PORTABLE = tests/test_faults.py tests/test_random_faults.py tests/test_left_behi
 
 # Where ARGS choose no test of a kind, pytest exits with 5.
 pytest = $(BIN)/python -m pytest --durations=25 $(1) $(ARGS) || test $$? -eq 5
+BESIDE_EACH_OTHER = -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadgroup -m 'not measuring'
 
-.PHONY: help .venv lab ready test tests test-fast test-all test-examples test-projects test-lessons test-faults test-wall test-labs stress coverage test-portable test-browser lint bench reports report figures site lock clean ANEW
+.PHONY: help .venv lab ready test tests test-fast test-measuring test-all test-examples test-projects test-lessons test-faults test-wall test-labs stress coverage test-portable test-browser lint bench reports report figures site lock clean ANEW
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -49,11 +53,13 @@ ready: $(READY) ## the day before a workshop: fetches everything, looks at this 
 
 test: lint tests ## lint, then the tests
 
-tests: test-fast ## the tests: first, two or more at a time, those that measure nothing; then, one by one, those that do
-	@$(call pytest,-m measuring)
+tests: test-fast test-measuring ## the tests: first, two or more at a time, those that measure nothing; then, one by one, those that do
 
 test-fast: $(READY) ## the tests that measure nothing: for a look while one works
-	@$(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadgroup -m 'not measuring')
+	@$(call pytest,$(BESIDE_EACH_OTHER))
+
+test-measuring: $(READY) ## the tests that measure
+	@$(call pytest,-m measuring)
 
 test-all: $(READY) ## all tests with all their cases, also those that the others leave out to be quick
 	@REQUESTLAB_ALL_CASES=1 $(MAKE) --no-print-directory tests
@@ -90,7 +96,7 @@ stress: $(READY) ## looks for wakeups that are lost, for so many MINUTES
 
 test-portable: $(READY) ## what a Unix that is no Linux has to do: the tests of faults, serving and measuring, and four lessons
 	@REQUESTLAB_PORTABLE=1 PYTHONPATH=tests/portable REQUESTLAB_ALL_LESSONS=1 \
-	    $(call pytest,-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadgroup -m 'not measuring' $(PORTABLE))
+	    $(call pytest,$(BESIDE_EACH_OTHER) $(PORTABLE))
 
 COVERED = tests/test_beside.py tests/test_clients.py tests/test_configurations.py tests/test_connection.py tests/test_database.py \
     tests/test_experiments.py tests/test_faults.py tests/test_freezing.py tests/test_hey.py tests/test_interpreters.py \
@@ -100,8 +106,8 @@ COVERED = tests/test_beside.py tests/test_clients.py tests/test_configurations.p
     tests/test_upstream.py tests/test_upstream_views.py tests/test_worker_alone.py
 coverage: $(READY) ## which lines and branches of load/, serving/ and worker/ the tests reach, in all their processes
 	@rm -rf build/coverage && mkdir -p build/coverage
-	@$(BIN)/python -m coverage run -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 $(COVERED) $(ARGS) || true
-	@$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report
+	@$(BIN)/python -m coverage run -m pytest -q $(BESIDE_EACH_OTHER) $(COVERED) $(ARGS); tests=$$?; \
+	    $(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report; exit $$tests
 
 test-browser: $(READY) ## all lessons in a real Chromium, in both themes, at several widths; SHOTS=there keeps pictures
 	@REQUESTLAB_ALL_IN_BROWSER=1 REQUESTLAB_SCREENSHOTS=$(abspath $(SHOTS)) $(call pytest,tests/browser)

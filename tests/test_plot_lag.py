@@ -181,7 +181,7 @@ def test_a_picture_in_words():
         "What to do: await the call's async twin (asyncio.sleep for time.sleep, an async client), or hand it to a thread with "
         "sync_to_async."
     )
-    assert "a median of 10 ms, for then nobody is served for so long" in explained
+    assert "a median of 10 ms, so that again and again nobody is served" in explained
 
 
 # What is drawn

@@ -585,13 +585,13 @@ def _of_views(drawn: Scene, traced: int, under: str) -> str:
 
 
 def _which(drawn: Scene, traced: int, noun: str = "request") -> str:
-    """Return of which requests it is told: `3 requests`, `The first 3 of 20 requests`, `One of 20 requests`."""
+    """Return of which requests it is told: `3 requests`, `The first 3 of 20 requests`, `One request`."""
     all_of = wording.counted(drawn.total, noun)
     if traced == drawn.total:
         return f"One {noun}" if traced == 1 else all_of
     first = drawn.first == 0 and not drawn.untraced
     if traced == 1:
-        return f"{'The first' if first else 'One'} of {all_of}"
+        return f"The first of {all_of}" if first else f"One {noun}"
     return f"{'The first ' * first}{traced:,} of {all_of}"
 
 

@@ -97,24 +97,24 @@ def lag(*runs: Runs, predicted: Predicted = None) -> Picture:
 
 
 _BAR = (
-    "A bar is how late the event loop was at most: so long would a callback have waited that was due at the worst moment. "
+    "A bar is how late the event loop was at most: a callback due at the worst moment would have waited that long. "
     "Beside it: what held up the loop the longest. Solid orange: its own thread computed; hatched: it waited in a call; grey: it "
-    "could not run, or nobody knows."
+    "had no core or no GIL, or nothing was seen to hold it up."
 )
 _LIMITS = (
-    f"Too late, as in Clinic.js Doctor: a median of {MEDIAN_LIMIT_MS:g} ms, for then nobody is served for so long, again and "
-    f"again; or a maximum of {MAXIMUM_LIMIT_MS:g} ms, for even one such stop is felt by every request of the worker."
+    f"Too late (the limits of Clinic.js Doctor): a median of {MEDIAN_LIMIT_MS:g} ms, so that again and again nobody is served; "
+    f"or a maximum of {MAXIMUM_LIMIT_MS:g} ms, since even one such stop is felt by every request of the worker."
 )
 
 
 def _explanation(found: LagFinding) -> str:
     shaded = (
         "Shaded, the loop was held up: solid orange, its own thread computed; hatched orange, it waited in a call; grey, it "
-        "could not run, or nobody knows. "
+        "had no core or no GIL, or the cause is not known. "
     )
     return (
         f"A dot is one tick of a heartbeat, a callback due on the loop every {EVERY_NS / 1e6:g} ms; any other callback due at "
-        "that moment would have run as late. Right: the same sorted, that is, for which share of the time a callback would "
+        "that moment would have run as late. Right: the same, sorted: for what share of the time a callback would "
         f"have waited no longer. {shaded if found.culprits else ''}{_LIMITS}"
     )
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from requestlab.errors import ConfigurationError
+from requestlab.load.watch import LOOKING_S
 from requestlab.plots import inputs, marks, style
 from requestlab.plots.inputs import Contender, Runs
 from requestlab.plots.marks import Curve
@@ -28,8 +29,8 @@ HELD = {
 _LEFT_IN, _MEMORY_IN, _OTHERS_IN, _BETWEEN_IN = 0.95, 1.7, 0.8, 0.2
 _LITTLE_MB = 2.0
 _READ = (
-    "Each line is one worker process. A panel that would be flat at 0 is left out. Memory is what is resident: what workers "
-    "share with each other counts in each."
+    f"Each line is one worker process, looked at every {LOOKING_S:g} s: what comes and goes in between is not seen. A panel that "
+    "would be flat at 0 is left out. Memory is what is resident: what workers share with each other counts in each."
 )
 
 

@@ -145,8 +145,12 @@ def _named(curve: RampCurve) -> Curve:
 
 def _explained(curves: Sequence[RampCurve]) -> Iterator[str]:
     keeps_up = f"“Keeps up”: no more than {GROWTH:.0%} of what was planned is missing."
-    rule = keeps_up if curves[0].ramp.open else f"“Stops growing”: no higher load brings {GROWTH:.0%} more."
-    below = f"Below: p50 thick, p95 thin and dotted, where {TAIL} requests lie beyond it."
+    rule = (
+        keeps_up if curves[0].ramp.open else f"“Stops growing” (dotted line): no higher load brings {GROWTH:.0%} more."
+    )
+    tails = any(curve.last(curve.percentile(95)) for curve in curves)
+    below = "p50 thick, p95 thin and dotted" if tails else "p50; p95 is not drawn"
+    below = f"Below: {below}, where {'fewer than ' * (not tails)}{TAIL} requests lie beyond it."
     yield f"Each point is one run. {rule} {below} {_ONCE}"
     notes = [f"{curve.label}, {at}: {why}" for curve in curves for why, at in _doubted(curve)]
     for note in notes[:MAX_NOTES]:

@@ -28,7 +28,7 @@ _LATE = 0.5
 _LEFT_IN, _RIGHT_IN, _BESIDE_IN = 0.3, 3.2, 2.9
 _BAR_IN, _APART_IN, _MIN_IN, _ABOVE_IN = 0.13, 0.16, 0.62, 0.2
 _READ = (
-    f"Each bar is one stream, from sent to its last byte; of each run the first {MAX_STREAMS} at most. Hatched: nothing of the "
+    f"Each bar is one stream, from sent to its last byte; at most the first {MAX_STREAMS} of each run. Hatched: nothing of the "
     "body had come. Solid: it was arriving. Black mark: its head had come."
 )
 
@@ -60,9 +60,9 @@ class Lane:
         first, last = (wording.ms(float(np.median(times))) for times in (self.first, self.last))
         predicted = self.contender.predicted
         guess = [] if predicted is None else [f"your prediction: {wording.number(predicted)}%"]
-        said = [f"medians: first byte {first} ms, last {last} ms", *guess]
+        said = [f"first byte after {self.share} of the time", f"medians: first byte {first} ms, last {last} ms", *guess]
         count = f"{wording.counted(len(self.last), 'stream')} of {self.contender.run.about.path}"
-        return self.contender.block(_BESIDE_IN, said, [count], f"{self.contender.heading}: {self.share}")
+        return self.contender.block(_BESIDE_IN, said, [count])
 
     @property
     def high_in(self) -> float:

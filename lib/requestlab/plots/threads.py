@@ -37,7 +37,7 @@ _MAX_HEADINGS = 8
 _ROOM_FOR_LABELS = 1.4
 
 RUNS, IN_LINE, AWAITS, UNTRACED = (
-    "its code runs, or keeps the thread",
+    "its code runs, or blocks its thread",
     "waits in line",
     "awaits something",
     "not traced",
