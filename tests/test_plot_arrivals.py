@@ -82,11 +82,11 @@ def test_each_request_is_a_dot_where_it_arrived_as_high_as_it_took():
 def test_a_queue_is_a_line_that_falls_to_the_moment_of_the_answers():
     axes = arrivals(queued()).figure.axes[0]
     assert [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() == "^"] == [(2000,)]
-    assert "all of these were answered at about 2,000 ms" in words_of(arrivals(queued()))
+    assert "all of these waited until about 2,000 ms" in words_of(arrivals(queued()))
 
 
 def test_all_on_the_line_are_counted_also_those_who_came_right_before_its_end():
-    assert "20 of 25 requests were answered at one moment" in words_of(arrivals(queued()))
+    assert "20 of 25 requests waited until one moment" in words_of(arrivals(queued()))
 
 
 def test_all_panels_have_the_same_axes_and_hold_the_predictions():

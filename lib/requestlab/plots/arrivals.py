@@ -26,7 +26,7 @@ _ROOM_ABOVE, _FEW_DOTS = 1.22, 400
 _NEAR, _MOST = 0.2, 0.8
 _READ = (
     "A dot is one request: when it arrived (was planned), and how long it took until it was answered. Dots that fall in a line "
-    "to the right: these requests came one after the other and were all answered at the same moment. They stood in line."
+    "to the right: these requests came one after the other, and all waited until the same moment. They stood in line."
 )
 
 
@@ -127,7 +127,7 @@ def _block(one: Arrivals) -> list[Line]:
     contender = one.contender
     said = [f"waited for up to {_time(one.longest)}" if one.longest else "no request was answered"]
     if one.queue:
-        said.append(f"{one.queue[1]:,} of {wording.counted(len(one.took), 'request')} were answered at one moment")
+        said.append(f"{one.queue[1]:,} of {wording.counted(len(one.took), 'request')} waited until one moment")
     if contender.predicted is not None:
         said.append(f"your prediction: {wording.number(contender.predicted)} ms")
     failures = [contender.failures.strip(" ()")] if contender.failures else []
@@ -149,7 +149,7 @@ def _draw(axes: Axes, one: Arrivals) -> None:
         axes.plot([begin, end], [one.longest, 0], color=style.INK, linewidth=0.8, zorder=2)
         axes.plot([end], [0], marker="^", color=style.INK, markersize=6, clip_on=False, zorder=4)
         labels.put(
-            f"all of these were answered at about {wording.ms(end)} ms",
+            f"all of these waited until about {wording.ms(end)} ms",
             (begin, one.longest),
             color=style.INK,
             bold=True,
