@@ -24,6 +24,17 @@ def test_the_title_has_the_shortest_and_the_longest_time_and_says_what_they_shar
     assert medians(long).alt == "Median response time: from 12 ms to 106 ms."
 
 
+def test_where_some_are_short_and_all_others_far_longer_the_title_says_so():
+    two_ways = {
+        "sync, at once": took(lab.SYNC, [11]),
+        "sync, in turn": took(lab.SYNC, [106]),
+        "async, at once": took(lab.ASYNC, [12]),
+        "async, in turn": took(lab.ASYNC, [105]),
+    }
+    title = "11 ms under “sync, at once” and “async, at once”; others at least 105 ms."
+    assert medians(two_ways).alt == title
+
+
 def test_contenders_that_cannot_be_told_apart_are_said_to_be_so():
     assert medians(times_of(a=10, b=10)).alt.endswith("; cannot tell which is faster.")
     assert "cannot tell" not in medians(times_of(a=10, b=20)).alt

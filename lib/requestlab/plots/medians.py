@@ -23,6 +23,7 @@ METRICS = ("p50", "p95", "p99", "cpu_per_request")
 """What is drawn: names of `comparison.METRICS` that are times."""
 
 _NAME_IN, _RIGHT_IN, _BAR_IN, _APART_IN, _PREDICTION_IN = 2.4, 2.0, 0.34, 0.14, 0.19
+_NEAR, _FAR = 1.25, 2.0  # as much longer than the shortest is still short; and so many times longer is long
 _LOOK = style.SeriesStyle(style.INK, "|")
 
 
@@ -78,7 +79,8 @@ def medians(*given: Runs | Comparison, predicted: Predicted = None, metric: str 
 
 
 def finding(drawn: Sequence[Bar], metric: str, result: Comparison | None) -> str:
-    """Say which is the shortest and which the longest time, or that a comparison cannot tell."""
+    """Say which is the shortest and which the longest time, or which are all short and the others much longer; or that a
+    comparison cannot tell."""
     ranked = sorted(drawn, key=lambda one: one.time.value)
     first, last = ranked[0], ranked[-1]
     if len(drawn) == 1:
@@ -90,6 +92,12 @@ def finding(drawn: Sequence[Bar], metric: str, result: Comparison | None) -> str
     if result is not None and result.ratio(short.label, long.label, metric).verdict == CANNOT_TELL:
         which = f"{CANNOT_TELL} which is faster"
         return brief(f"{told}; {which}", f"{which.capitalize()}: {short.label} or {long.label}", which.capitalize())
+    near = [one for one in ranked if one.time.value < _NEAR * first.time.value]
+    far = ranked[len(near) :]
+    if 1 < len(near) < len(ranked) - 1 and far[0].time.value > _FAR * near[-1].time.value:
+        named = wording.listed([one.contender.label for one in near])
+        groups = f"{first.text} under {named}; others at least {far[0].text}"
+        return brief(f"{what}: {groups}", groups, told)
     return brief(told, f"{what}: from {first.text} to {last.text}")
 
 
