@@ -100,8 +100,9 @@ test-portable: $(READY) ## what a Unix that is no Linux has to do: the tests of 
 
 COVERED = $(patsubst %,tests/test_%.py,addresses advice beside cli clients configurations connection database exhausted \
     experiments faults freezing hey interpreters kernel lag left_behind loads lying_servers measuring misbehaving more_servers \
-    neighbours odd_values open_loop project proxy quiet serving spans spread transport upstream upstream_views worker_alone)
-COVERED_MEASURING = tests/test_advice.py tests/test_spread.py
+    neighbours odd_values open_loop project proxy quiet serving spans spread transport upstream upstream_views worker_alone \
+    worker_project)
+COVERED_MEASURING = tests/test_spread.py
 # Coverage needs SQLite, which one test does not want to find.
 COVER = $(BIN)/python -m coverage run -m pytest -q -p tests.covered -k 'not also_without_django' $(ARGS)
 coverage: $(READY) ## which lines and branches of load/, serving/ and worker/ the tests reach, in all their processes

@@ -7,6 +7,7 @@ connection leaves this machine but to the hosts of their own databases and cache
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -81,21 +82,27 @@ def stay_here(allowed: set[str]) -> None:
             continue
     refused: set[str] = set()
 
-    def guard(connect: Any) -> Any:
-        def guarded(self: Any, address: Any) -> Any:
-            if self.family in (socket.AF_INET, socket.AF_INET6):
-                host = str(address[0])
-                if host not in addresses and not host.startswith("127."):
-                    if host not in refused:
-                        refused.add(host)
-                        print(f"requestlab: no connection to {host}:{address[1]}, which is another machine", flush=True)
-                    raise ConnectionRefusedError(111, f"the lab lets nobody connect to {host}")
-            return connect(self, address)
+    def refuses(family: int, address: Any) -> bool:
+        host = str(address[0])
+        if family not in (socket.AF_INET, socket.AF_INET6) or host in addresses or host.startswith("127."):
+            return False
+        if host not in refused:
+            refused.add(host)
+            print(f"requestlab: no connection to {host}:{address[1]}, which is another machine", flush=True)
+        return True
 
-        return guarded
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
 
-    socket.socket.connect = guard(socket.socket.connect)  # type: ignore[method-assign]
-    socket.socket.connect_ex = guard(socket.socket.connect_ex)  # type: ignore[method-assign]
+    def guarded(self: Any, address: Any) -> None:
+        if refuses(self.family, address):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"the lab lets nobody connect to {address[0]}")
+        connect(self, address)
+
+    def guarded_ex(self: Any, address: Any) -> int:
+        return errno.ECONNREFUSED if refuses(self.family, address) else connect_ex(self, address)
+
+    socket.socket.connect = guarded  # type: ignore[method-assign]
+    socket.socket.connect_ex = guarded_ex  # type: ignore[method-assign]
 
 
 def theirs(target: str) -> Any:
