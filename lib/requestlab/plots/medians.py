@@ -79,8 +79,8 @@ def medians(*given: Runs | Comparison, predicted: Predicted = None, metric: str 
 
 
 def finding(drawn: Sequence[Bar], metric: str, result: Comparison | None) -> str:
-    """Say which is the shortest and which the longest time, or which are all short and the others much longer; or that a
-    comparison cannot tell."""
+    """Say which is the shortest and which the longest time, or which are short where all others are far longer; or that
+    a comparison cannot tell."""
     ranked = sorted(drawn, key=lambda one: one.time.value)
     first, last = ranked[0], ranked[-1]
     if len(drawn) == 1:
