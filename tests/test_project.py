@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -155,6 +157,55 @@ def test_what_is_no_project_is_refused(tmp_path, made):
         lab.project(tmp_path)
     with pytest.raises(ConfigurationError, match="expected the path of a Python interpreter"):
         lab.project(made, python="/nowhere/python")
+
+
+def test_a_site_behind_a_proxy_is_asked_as_its_proxy_would_ask(site):
+    append(site, "ALLOWED_HOSTS = ['.shop.example']; SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')")
+    assert lab.project(site, cookie="a=1").headers == {
+        "Host": "shop.example",
+        "X-Forwarded-Proto": "https",
+        "Cookie": "a=1",
+    }
+
+
+def test_an_environment_of_its_own_is_taken_and_not_copied(site):
+    python = site / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    (site / ".venv" / "pyvenv.cfg").touch()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    mine = lab.project(site)
+    assert mine.python == str(python)
+    assert not (Path(mine.working_directory) / ".venv").exists()
+
+
+def test_what_is_too_large_too_slow_or_damaged_is_a_sentence(site, monkeypatch):
+    with (site / "film.mp4").open("wb") as file:
+        file.truncate(3_000_000_000)  # takes no room
+    with pytest.raises(ProjectError, match=r"holds 3\.0 GB, and the lab copies at most 2"):
+        lab.project(site)
+    (site / "film.mp4").unlink()
+    monkeypatch.setattr("requestlab.serving.project.LOOK_S", 1.0)
+    append(site, "import time; time.sleep(30)")
+    with pytest.raises(ProjectError, match="took more than 1 s to be loaded; it may wait for a service"):
+        lab.project(site)
+    monkeypatch.undo()
+    (site / SETTINGS).write_text((site / SETTINGS).read_text().replace("import time; time.sleep(30)", ""))
+    (site / "db.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(ProjectError, match="cannot be copied: file is not a database"):
+        lab.project(site)
+
+
+def test_a_project_that_was_not_looked_at_here_is_refused(site):
+    with pytest.raises(ConfigurationError, match="has not been looked at here: call project"):
+        _ = replace(lab.project(site), number=0).headers
+
+
+def test_a_copy_of_the_bookshop_is_a_new_folder(tmp_path):
+    shop = lab.bookshop(tmp_path / "shop")
+    assert (shop / "manage.py").is_file()
+    with pytest.raises(ConfigurationError, match="File exists; name a new folder"):
+        lab.bookshop(shop)
 
 
 HAR = {
