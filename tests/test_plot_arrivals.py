@@ -45,6 +45,10 @@ def dots(axes):
             [{"sync": queued(), "threads": queued(lab.THREADS), "asgi": prompt()}],
             "Visitors waited up to 2.0 s under sync and threads, each in one queue; up to 9.0 ms under asgi.",
         ),
+        (
+            [{"open": queued(), "closed": made(lab.SYNC, [{"done": 1900}] + 99 * [{"done": 5}])}],
+            "12 of 25 requests waited over 1.0 s (open) and 1 of 100 (closed).",
+        ),
         ([made(lab.SYNC, [LOST, LOST])], "No request was answered."),
         ([made(lab.SYNC, [])], "No request was answered."),
     ],

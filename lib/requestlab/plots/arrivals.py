@@ -23,7 +23,7 @@ FEW = 5
 
 _LEFT_IN, _RIGHT_IN, _BESIDE_IN, _PANEL_IN = 0.75, 3.4, 3.05, 1.5
 _ROOM_ABOVE, _FEW_DOTS = 1.22, 400
-_NEAR, _MOST = 0.2, 0.8
+_NEAR, _MOST, _FAR_MORE = 0.2, 0.8, 3.0
 _READ = (
     "A dot is one request: when it arrived (was planned), and how long it took until it was answered. Dots that fall in a line "
     "to the right: these requests came one after the other, and all waited until the same moment. They stood in line."
@@ -44,6 +44,10 @@ class Arrivals:
     def longest(self) -> float:
         """The longest response time; 0, if there was no answer."""
         return float(self.took[self.good].max(initial=0.0))
+
+    def later_than(self, ms: float) -> int:
+        """How many waited longer than that, until they were answered."""
+        return int((self.took[self.good] > ms).sum())
 
     @property
     def queue(self) -> tuple[float, int] | None:
@@ -102,12 +106,21 @@ def _arrivals(contender: Contender) -> Arrivals:
 
 
 def finding(drawn: list[Arrivals]) -> str:
-    """Say how long somebody waited at most, where, and whether that was in a queue; and how long at most elsewhere."""
+    """Say how long somebody waited at most, where, and whether that was in a queue; and how long at most elsewhere. Where
+    that is alike, but not how many waited long, say how many."""
     ranked = sorted((one for one in drawn if one.longest), key=lambda one: -one.longest)
     if not ranked:
         return "No request was answered"
     long = [one for one in ranked if one.longest > ranked[0].longest / 2]
     short = ranked[len(long) :]
+    late = {one.contender.under: one.later_than(ranked[0].longest / 2) for one in long}
+    shares = [late[one.contender.under] / len(one.took) for one in long]
+    if max(shares) > _FAR_MORE * min(shares):
+        most, *others = [
+            f"{late[one.contender.under]:,} of {len(one.took):,} {{}}{one.contender.under}" for one in long
+        ]
+        waited = most.format(f"requests waited over {_time(ranked[0].longest / 2)} ")
+        return wording.listed([waited, *(other.format("") for other in others)])
     queued = f", {'each ' * (len(long) > 1)}in one queue" if all(one.queue for one in long) else ""
     said = f"Visitors waited up to {_time(ranked[0].longest)} {_under(long)}"
     return f"{said}{queued}{f'; up to {_time(short[0].longest)} {_under(short)}' if short else ''}"
