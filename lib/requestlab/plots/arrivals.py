@@ -106,8 +106,8 @@ def _arrivals(contender: Contender) -> Arrivals:
 
 
 def finding(drawn: list[Arrivals]) -> str:
-    """Say how long somebody waited at most, where, and whether that was in a queue; and how long at most elsewhere. Where
-    that is alike, but not how many waited long, say how many."""
+    """Say how long somebody waited at most, where, and whether that was in a queue; and how long at most elsewhere.
+    Where that is alike, but not how many waited long, say how many."""
     ranked = sorted((one for one in drawn if one.longest), key=lambda one: -one.longest)
     if not ranked:
         return "No request was answered"
