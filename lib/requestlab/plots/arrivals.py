@@ -113,14 +113,14 @@ def finding(drawn: list[Arrivals]) -> str:
         return "No request was answered"
     long = [one for one in ranked if one.longest > ranked[0].longest / 2]
     short = ranked[len(long) :]
-    late = {one.contender.under: one.later_than(ranked[0].longest / 2) for one in long}
-    shares = [late[one.contender.under] / len(one.took) for one in long]
+    late = [one.later_than(ranked[0].longest / 2) for one in long]
+    shares = [number / len(one.took) for number, one in zip(late, long, strict=True)]
     if max(shares) > _FAR_MORE * min(shares):
-        most, *others = [
-            f"{late[one.contender.under]:,} of {len(one.took):,} {{}}{one.contender.under}" for one in long
-        ]
-        waited = most.format(f"requests waited over {_time(ranked[0].longest / 2)} ")
-        return wording.listed([waited, *(other.format("") for other in others)])
+        waited = [f" requests waited over {_time(ranked[0].longest / 2)}"] + [""] * len(long)
+        told = zip(late, long, waited, strict=False)
+        return wording.listed(
+            [f"{number:,} of {len(one.took):,}{how} {one.contender.under}" for number, one, how in told]
+        )
     queued = f", {'each ' * (len(long) > 1)}in one queue" if all(one.queue for one in long) else ""
     said = f"Visitors waited up to {_time(ranked[0].longest)} {_under(long)}"
     return f"{said}{queued}{f'; up to {_time(short[0].longest)} {_under(short)}' if short else ''}"

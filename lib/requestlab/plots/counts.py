@@ -62,7 +62,7 @@ def finding(numbers: Mapping[str, float]) -> str:
     others = [number for number in numbers.values() if number < most]
     if not others:
         return f"{wording.number(most)} under {wording.listed(first)}"
-    if len(first) > len(others) > 0 and len(others) <= FEW:
+    if len(first) > len(others) and len(others) <= FEW:
         fewer = [f"{wording.number(numbers[label])} ({label})" for label in numbers if label not in first]
         return f"{wording.number(most)} each, but {wording.listed(fewer)}"
     where = wording.listed(first) if len(first) < 3 else f"{len(first)} of {len(numbers)}"

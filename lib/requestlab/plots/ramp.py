@@ -149,9 +149,8 @@ def _explained(curves: Sequence[RampCurve]) -> Iterator[str]:
         keeps_up if curves[0].ramp.open else f"“Stops growing” (dotted line): no higher load brings {GROWTH:.0%} more."
     )
     tails = any(curve.last(curve.percentile(95)) for curve in curves)
-    below = "p50 thick, p95 thin and dotted" if tails else "p50; p95 is not drawn"
-    below = f"Below: {below}, where {'fewer than ' * (not tails)}{TAIL} requests lie beyond it."
-    yield f"Each point is one run. {rule} {below} {_ONCE}"
+    drawn = "p50 thick, p95 thin and dotted, where" if tails else "p50; p95 is not drawn, where fewer than"
+    yield f"Each point is one run. {rule} Below: {drawn} {TAIL} requests lie beyond it. {_ONCE}"
     notes = [f"{curve.label}, {at}: {why}" for curve in curves for why, at in _doubted(curve)]
     for note in notes[:MAX_NOTES]:
         yield f"× {note}."

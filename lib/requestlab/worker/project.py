@@ -83,8 +83,10 @@ def stay_here(allowed: set[str]) -> None:
     refused: set[str] = set()
 
     def refuses(family: int, address: Any) -> bool:
+        if family not in (socket.AF_INET, socket.AF_INET6):
+            return False
         host = str(address[0])
-        if family not in (socket.AF_INET, socket.AF_INET6) or host in addresses or host.startswith("127."):
+        if host in addresses or host.startswith("127."):
             return False
         if host not in refused:
             refused.add(host)
