@@ -17,8 +17,8 @@ from tests.pictures import assert_legible, bars_of, said
         ({"sync": 3, "asgi": 3}, "Things: 3 under sync and asgi."),
         ({"sync": 3, "threads": 3, "asgi": 3, "async": 0}, "Things: 3 each, but 0 (async)."),
         (
-            {"sync": 40, "kept": 1, "threads": 40, "asgi": 40, "async": 4},
-            "Things: 40 each, but 1 (kept) and 4 (async).",
+            {"sync": 40, "sync, kept": 1, "threads": 40, "asgi": 40, "async": 4},
+            "Things: 40 each, but 1 (sync, kept) and 4 (async).",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def finding(numbers: Mapping[str, float]) -> str:
         return f"{wording.number(most)} under {wording.listed(first)}"
     if len(first) > len(others) and len(others) <= FEW:
         fewer = [f"{wording.number(numbers[label])} ({label})" for label in numbers if label not in first]
-        return f"{wording.number(most)} each, but {wording.listed(fewer)}"
+        return f"{wording.number(most)} each, but {' and '.join(fewer)}"
     where = wording.listed(first) if len(first) < 3 else f"{len(first)} of {len(numbers)}"
     least = f"at most {wording.number(max(others))}" if len(others) > 1 else wording.number(others[0])
     return f"{wording.number(most)} under {where}, {least} under the other{'s' if len(others) > 1 else ''}"
